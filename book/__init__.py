@@ -1,0 +1,1 @@
+"""What a market looks like at an instant. Pure: no clock, no I/O, no logging, no randomness."""

@@ -1,0 +1,139 @@
+"""How much rests within N basis points of mid, decided and summed exactly.
+
+A bin ``N`` holds every level with |price - mid| <= mid * N / 10 000, cumulative, where mid = (best bid + best ask) / 2.
+A price exactly on the edge is inside. Doubles cannot decide that (half of the prices that lie on an edge fall on the
+wrong side), nor sum without drift; so prices become whole ticks and sizes whole units of 10^-k, the comparison and
+the sums are done in integers, and each result is rounded once, at the end.
+
+A double stands for the shortest decimal that reads back to it, which is the decimal the venue wrote when that has at
+most 15 significant digits.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from operator import mul
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from book.order_book import OrderBook, Top
+
+DEFAULT_EDGES_BPS = tuple(Fraction(n) for n in (1, 2, 5, 10, 25, 50, 100))
+
+
+class Depth(NamedTuple):
+    """One side of one bin: sums over its levels, each correctly rounded; ``vwap`` is None when it is empty."""
+
+    volume: float
+    notional: float
+    vwap: float | None
+    levels: int
+
+
+class Measure(NamedTuple):
+    """What the top and the bins of a book are at one instant."""
+
+    top: Top
+    mid: float
+    spread_bps: float
+    microprice: float
+    bids: tuple[Depth, ...]
+    asks: tuple[Depth, ...]
+
+
+def decimals_of(value: float) -> int:
+    """Digits behind the point of the shortest decimal that reads back to ``value``; 0 for whole numbers."""
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    assert isinstance(exponent, int), "only finite numbers have digits"
+    return max(0, -exponent)
+
+
+class Scale:
+    """A power of ten that makes a product's decimals whole. It only ever grows, and finds its digits by itself."""
+
+    __slots__ = ("factor",)
+
+    EXACT = 2**53
+    """Below it a double tells neighbouring integers apart, so that rounding a product finds the right one."""
+
+    def __init__(self) -> None:
+        self.factor = 1
+
+    def whole(self, values: list[float]) -> list[int]:
+        """Each value times ``factor`` as an exact integer, the factor being raised until every value fits."""
+        factor = self.factor
+        integers = [round(value * factor) for value in values]
+        if [integer / factor for integer in integers] == values and max(integers, default=0) < self.EXACT:
+            return integers
+        self.factor = max(factor, 10 ** max(map(decimals_of, values)))
+        return [int(Decimal(repr(value)) * self.factor) for value in values]
+
+
+class BookMeasure:
+    """Measures one product's book. Keeps nothing between calls but the scales it has learnt.
+
+    Raises:
+        ValueError: unless the edges are positive and rising.
+    """
+
+    __slots__ = ("_edges", "_prices", "_sizes")
+
+    def __init__(self, edges_bps: Sequence[Fraction] = DEFAULT_EDGES_BPS) -> None:
+        if not edges_bps or any(high <= low for low, high in pairwise((Fraction(0), *edges_bps))):
+            raise ValueError("bin edges must be positive and rising")
+        self._edges = [(edge.numerator, 10_000 * edge.denominator) for edge in edges_bps]
+        self._prices = Scale()
+        self._sizes = Scale()
+
+    def measure(self, book: OrderBook) -> Measure | None:
+        """The book as it stands; None while a side is empty. Cost: O(levels inside the widest bin)."""
+        top = book.top()
+        if top is None:
+            return None
+        bid, ask = self._prices.whole([top.bid, top.ask])
+        bid_size, ask_size = self._sizes.whole([top.bid_size, top.ask_size])
+        factor = self._prices.factor
+        twice_mid = bid + ask
+        # |price - mid| <= mid * n / d  <=>  twice_mid * (d - n) / 2d <= price <= twice_mid * (d + n) / 2d, in ticks
+        lows = [-(-twice_mid * (d - n) // (2 * d)) / factor for n, d in self._edges]
+        highs = [twice_mid * (d + n) // (2 * d) / factor for n, d in self._edges]
+        bids, asks = book.bids, book.asks
+        bid_prices = list(bids.irange(minimum=lows[-1]))
+        ask_prices = list(asks.irange(maximum=highs[-1]))
+        bid_counts = [len(bid_prices) - bisect_left(bid_prices, low) for low in lows]
+        ask_counts = [bisect_right(ask_prices, high) for high in highs]
+        bid_prices.reverse()
+        return Measure(
+            top,
+            twice_mid / (2 * factor),
+            (ask - bid) * 20_000 / twice_mid,
+            (bid * ask_size + ask * bid_size) / ((bid_size + ask_size) * factor),
+            self._depths(bids, bid_prices, bid_counts),
+            self._depths(asks, ask_prices, ask_counts),
+        )
+
+    def _depths(self, side: SortedDict[float, float], prices: list[float], counts: list[int]) -> tuple[Depth, ...]:
+        """Cumulative sums of the first ``counts[i]`` prices, which are ordered from the touch outwards."""
+        sizes = self._sizes.whole(list(map(side.__getitem__, prices)))
+        ticks = self._prices.whole(prices)
+        per_price, per_size = self._prices.factor, self._sizes.factor
+        depths = []
+        volume = notional = start = 0
+        for count in counts:
+            volume += sum(sizes[start:count])
+            notional += sum(map(mul, ticks[start:count], sizes[start:count]))
+            start = count
+            depths.append(
+                Depth(
+                    volume / per_size,
+                    notional / (per_price * per_size),
+                    notional / (volume * per_price) if count else None,
+                    count,
+                )
+            )
+        return tuple(depths)

@@ -1,0 +1,1 @@
+"""Coinbase Advanced Trade: the one keyless Coinbase feed whose frames are numbered."""

@@ -1,0 +1,154 @@
+"""What Advanced Trade says: one struct for each shape on the wire.
+
+Source: reference protocols section 2, re-checked on the capture of 2026-08-09. Fields we do not use are not declared;
+unknown fields are skipped by the decoder. Numbers arrive as strings and are decoded to floats with bounds on both
+sides, because the lax mode of msgspec would accept ``"nan"`` and ``"inf"`` otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from book.events import Side
+
+LARGEST = 1e15
+"""Above any price or size in any currency, below where doubles stop telling integers apart."""
+
+Price = Annotated[float, Meta(gt=0, le=LARGEST)]
+Size = Annotated[float, Meta(ge=0, le=LARGEST)]
+TradeId = Annotated[int, Meta(gt=0, lt=2**62)]
+Sequence = Annotated[int, Meta(ge=0, lt=2**62)]
+
+
+class LevelChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):
+    """``{"side":"offer","event_time":"2026-09-07T01:57:58.894355Z","price_level":"79944.1","new_quantity":"1.2"}``
+
+    A ``book.events.Level`` as it stands. ``event_time`` is not declared: it is not monotonic and nothing here needs it.
+    """
+
+    side: Side
+    price: Price
+    size: Size
+
+
+class BookEvent(Struct, frozen=True, gc=False):
+    """``{"type":"snapshot","product_id":"BTC-USD","updates":[...]}``
+
+    A snapshot is the whole book in one frame (5 MB for BTC-USD), sides mixed. An empty snapshot without a product
+    has been seen; it still consumes a sequence number.
+    """
+
+    type: Literal["snapshot", "update"]
+    product_id: str = ""
+    updates: list[LevelChange] = []
+
+
+class WireTrade(Struct, frozen=True, gc=False):
+    """``{"product_id":"ETH-USDT","trade_id":"22381691","price":"2375.56","size":"0.5",
+    "time":"2024-10-04T07:13:31.088388Z","side":"BUY"}`` -- ``side`` is the maker's.
+    """
+
+    product_id: str
+    trade_id: TradeId
+    price: Price
+    size: Size
+    time: str
+    side: Literal["BUY", "SELL"]
+
+
+class TradesEvent(Struct, frozen=True, gc=False):
+    """``{"type":"update","trades":[newest, ..., oldest]}``; a ``snapshot`` brings history, also in mid-connection."""
+
+    type: Literal["snapshot", "update"]
+    trades: list[WireTrade] = []
+
+
+class HeartbeatEvent(Struct, frozen=True, gc=False):
+    """``{"current_time":"2026-09-07 23:37:22.674409 +0000 UTC m=+139651.27","heartbeat_counter":139651}``
+
+    The counter is the server process's uptime in seconds; the documentation shows it as a string.
+    """
+
+    heartbeat_counter: int | None = None
+
+
+class SubscriptionsEvent(Struct, frozen=True, gc=False):
+    """``{"subscriptions":{"heartbeats":["heartbeats"],"level2":["BTC-USD","ETH-USD"]}}``: the full current state."""
+
+    subscriptions: dict[str, list[str]]
+
+
+class WireTicker(Struct, frozen=True, gc=False):
+    """``{"type":"ticker","product_id":"BTC-USD","price":"67468.26","best_bid":"67468.26","best_ask":"67469.62",...}``
+
+    ``ticker_batch`` has no best prices.
+    """
+
+    product_id: str
+    best_bid: Price | None = None
+    best_ask: Price | None = None
+
+
+class TickersEvent(Struct, frozen=True, gc=False):
+    """``{"type":"update","tickers":[...]}``"""
+
+    type: Literal["snapshot", "update"]
+    tickers: list[WireTicker] = []
+
+
+class Level2(Struct, frozen=True, gc=False, tag_field="channel", tag="l2_data"):
+    """``{"channel":"l2_data","timestamp":"...","sequence_num":9,"events":[...]}`` -- subscribed to as ``level2``."""
+
+    sequence_num: Sequence
+    events: list[BookEvent]
+
+
+class MarketTrades(Struct, frozen=True, gc=False, tag_field="channel", tag="market_trades"):
+    """``{"channel":"market_trades","timestamp":"...","sequence_num":2,"events":[...]}``: batches of 250 ms."""
+
+    sequence_num: Sequence
+    events: list[TradesEvent]
+
+
+class Heartbeats(Struct, frozen=True, gc=False, tag_field="channel", tag="heartbeats"):
+    """``{"channel":"heartbeats","timestamp":"...","sequence_num":3,"events":[...]}``: one a second."""
+
+    sequence_num: Sequence
+    events: list[HeartbeatEvent]
+
+
+class Subscriptions(Struct, frozen=True, gc=False, tag_field="channel", tag="subscriptions"):
+    """``{"channel":"subscriptions","timestamp":"...","sequence_num":1,"events":[...]}``: often not the first frame."""
+
+    sequence_num: Sequence
+    events: list[SubscriptionsEvent]
+
+
+class Ticker(Struct, frozen=True, gc=False, tag_field="channel", tag="ticker"):
+    """``{"channel":"ticker","timestamp":"...","sequence_num":0,"events":[...]}``"""
+
+    sequence_num: Sequence
+    events: list[TickersEvent]
+
+
+class Other(Struct, frozen=True, gc=False):
+    """Any frame we have no struct for: another channel, or an error, which has a ``type`` and no number.
+
+    ``{"type":"error","message":"too many L2 streams requested in a single session"}``
+    """
+
+    channel: str | None = None
+    sequence_num: Sequence | None = None
+    type: str | None = None
+    message: str = ""
+
+
+Message = Level2 | MarketTrades | Heartbeats | Subscriptions | Ticker
+
+KNOWN_CHANNELS = frozenset({"l2_data", "market_trades", "heartbeats", "subscriptions", "ticker"})
+
+decode_message = msgspec.json.Decoder(Message, strict=False).decode
+decode_other = msgspec.json.Decoder(Other, strict=False).decode

@@ -1,0 +1,24 @@
+"""Everything a feed may raise."""
+
+from __future__ import annotations
+
+EXCERPT_BYTES = 200
+
+
+class FeedError(Exception):
+    """A frame or a request that breaks the venue's protocol. Nothing else leaves a feed, whatever the bytes."""
+
+
+class Undecodable(FeedError):
+    """The frame is not JSON, is truncated, or has wrong types or numbers (``nan``, infinite, negative).
+
+    ``excerpt`` is the first 200 bytes of the frame: enough to see what it was, little enough to log.
+    """
+
+    def __init__(self, venue: str, reason: str, frame: bytes) -> None:
+        self.excerpt = frame[:EXCERPT_BYTES]
+        super().__init__(f"{venue}: undecodable frame of {len(frame)} bytes: {reason}: {self.excerpt!r}")
+
+
+class Unplannable(FeedError):
+    """A subscription the venue cannot serve: an unknown channel, too many products, a missing key."""

@@ -1,0 +1,69 @@
+"""What a feed is: the few things every venue must be able to do.
+
+A feed object lives exactly as long as one connection; reconnecting makes a new one, so there is no reset to forget.
+It is sans-I/O: the caller moves bytes, and hands in times and randomness (as a ``Signer`` closed over them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Protocol
+
+from msgspec import Struct
+
+from book.events import Integrity, Meaning
+
+
+class Subscription(Struct, frozen=True):
+    """What one connection is for: channels by *our* names, and the products they carry.
+
+    Our names of channels, the same for every venue: ``book``, ``trades``, ``quotes``. Signs of life (heartbeats)
+    are always asked for where the venue has them.
+    """
+
+    channels: frozenset[str]
+    products: tuple[str, ...]
+
+
+class FeedLimits(Struct, frozen=True):
+    """What the venue allows. Sources: reference protocols, sections 1.6 and 2.6."""
+
+    book_products_per_connection: int
+    connects_per_s: float
+    messages_per_s: float
+    heartbeat_interval_s: float
+
+
+Authenticate = Callable[[], dict[str, str]]
+"""Gives the credential fields to merge into one subscribe message; called for each, since tokens are short-lived."""
+
+
+class Feed(Protocol):
+    """One connection's conversation with a venue."""
+
+    venue: ClassVar[str]
+    """Our name of the feed, such as ``coinbase_advanced``."""
+    exchange: ClassVar[str]
+    """The matching engine behind it, the ``exchange`` tag of the data, such as ``coinbase``."""
+    limits: ClassVar[FeedLimits]
+
+    @property
+    def integrity(self) -> Integrity:
+        """What this feed can prove of its books."""
+
+    @property
+    def first_sequence(self) -> int | None:
+        """The counter of the first frame of a connection; None where frames carry no counter."""
+
+    def open(self) -> list[bytes]:
+        """The messages to send, in order, once the socket is open."""
+
+    def receive(self, frame: bytes) -> Meaning:
+        """What the frame means.
+
+        Raises:
+            FeedError: for any bytes that are not a valid frame, and nothing else.
+        """
+
+    def resubscribe(self, products: Sequence[str]) -> list[bytes]:
+        """The messages that make the venue send fresh book snapshots of these products on this connection."""
