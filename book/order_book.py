@@ -30,8 +30,8 @@ class Top(NamedTuple):
 class OrderBook:
     """One product's aggregated levels.
 
-    ``revision`` counts the level changes taken in, a snapshot being one. ``orphan_deletes`` counts deletes of levels never held: Coinbase
-    sends them all the time, and they are no sign of damage.
+    ``revision`` counts the level changes taken in, a snapshot being one. ``orphan_deletes`` counts deletes of levels
+    never held: Coinbase sends them all the time, and they are no sign of damage.
     """
 
     __slots__ = ("_asks", "_bids", "_new_asks", "_new_bids", "orphan_deletes", "revision")
@@ -62,7 +62,7 @@ class OrderBook:
         self.revision += 1
 
     def apply(self, changes: Sequence[Level]) -> None:
-        """Applies absolute sizes in order; size zero deletes. Cost: O(1) a change, the sorting is left to ``settle``."""
+        """Applies absolute sizes in order; size zero deletes. Cost: O(1) a change; ``settle`` does the sorting."""
         bid = Side.BID
         new_bids, new_asks = self._new_bids, self._new_asks
         for change in changes:
@@ -76,8 +76,7 @@ class OrderBook:
                 self._delete(change.price, new_bids, self._bids)
             else:
                 self._delete(change.price, new_asks, self._asks)
-        self.changes += len(changes)
-        self.revision += 1
+        self.revision += len(changes)
 
     def _delete(self, price: float, new: dict[float, float], held: SortedDict[float, float]) -> None:
         if price in held:
@@ -88,7 +87,7 @@ class OrderBook:
             self.orphan_deletes += 1
 
     def settle(self) -> None:
-        """Merges what was collected into the sorted sides. Cost: O(k log n) for k prices, O(k) for those held already."""
+        """Merges what was collected into the sorted sides. Cost: O(k log n) for k prices, O(k) where held already."""
         if self._new_bids:
             _merge(self._bids, self._new_bids)
         if self._new_asks:
@@ -133,7 +132,7 @@ class OrderBook:
             assert prices == sorted(set(prices)), f"{name} are not strictly rising"
             assert all(price > 0 for price in prices), f"{name} hold a price that is not positive"
             assert all(size > 0 for size in side.values()), f"{name} hold an empty level"
-        assert not self._new_bids and not self._new_asks, "changes are left over after settling"
+        assert not {**self._new_bids, **self._new_asks}, "changes are left over after settling"
 
 
 def _merge(held: SortedDict[float, float], new: dict[float, float]) -> None:

@@ -65,5 +65,11 @@ class Feed(Protocol):
             FeedError: for any bytes that are not a valid frame, and nothing else.
         """
 
+    def subscribe(self, products: Sequence[str]) -> list[bytes]:
+        """The messages that ask once more for these products on every channel of the subscription."""
+
     def resubscribe(self, products: Sequence[str]) -> list[bytes]:
         """The messages that make the venue send fresh book snapshots of these products on this connection."""
+
+    def outbox(self) -> list[bytes]:
+        """Messages the feed itself wants sent now, such as another try after a refusal; asked after each frame."""

@@ -75,11 +75,12 @@ class CoinbaseAdvancedFeed:
 
     def open(self) -> list[bytes]:
         """Trades before the book, so that the history they begin with is in the ledger when samples start."""
-        products = self._subscription.products
+        return [*self.subscribe(self._subscription.products), self._request("subscribe", "heartbeats", ())]
+
+    def subscribe(self, products: Sequence[str]) -> list[bytes]:
+        """One message for each channel: the venue takes no more."""
         wanted = [CHANNELS[ours] for ours in ("trades", "quotes", "book") if ours in self._subscription.channels]
-        return [self._request("subscribe", channel, products) for channel in wanted] + [
-            self._request("subscribe", "heartbeats", ())
-        ]
+        return [self._request("subscribe", channel, products) for channel in wanted]
 
     def resubscribe(self, products: Sequence[str]) -> list[bytes]:
         """A repeated subscribe is acknowledged but brings no snapshot; unsubscribe and subscribe does."""

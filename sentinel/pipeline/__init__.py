@@ -1,0 +1,29 @@
+"""Frames in, lines out. Pure: no clock, no I/O, no logging, no randomness."""
+
+from sentinel.pipeline.inputs import (
+    Cause,
+    Command,
+    LanePlan,
+    Note,
+    Output,
+    Reconnect,
+    Repair,
+    RepairAnswer,
+    Send,
+    Settings,
+)
+from sentinel.pipeline.pipeline import Pipeline
+
+__all__ = [
+    "Cause",
+    "Command",
+    "LanePlan",
+    "Note",
+    "Output",
+    "Pipeline",
+    "Reconnect",
+    "Repair",
+    "RepairAnswer",
+    "Send",
+    "Settings",
+]

@@ -1,0 +1,48 @@
+"""The accounts of one product: what was due, what was written, what was withheld, minute by minute.
+
+They close: ``samples_due = samples_written + samples_withheld``. A minute's row is final once every grid instant in
+it is resolved and the minute is over; until then it is kept here, and in the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+MINUTE_NS = 60_000_000_000
+
+
+class Account(Struct):
+    """One product's minute. Trade ids are those entered in this minute, whenever they happened."""
+
+    samples_due: int = 0
+    samples_written: int = 0
+    samples_withheld: int = 0
+    trades: int = 0
+    first_trade_id: int = 0
+    last_trade_id: int = 0
+    missing: int = 0
+    repaired: int = 0
+    frames_applied: int = 0
+    frames_control: int = 0
+    frames_duplicate: int = 0
+    frames_lost: int = 0
+    clock_step_ms: int = 0
+
+    def counts(self) -> Iterator[tuple[str, int]]:
+        """Every field that says something: ids are left out of a minute without trades."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value or not name.endswith("_trade_id"):
+                yield name, value
+
+    def enter_trade(self, trade_id: int) -> None:
+        self.trades += 1
+        self.first_trade_id = min(self.first_trade_id or trade_id, trade_id)
+        self.last_trade_id = max(self.last_trade_id, trade_id)
+
+    @property
+    def residue(self) -> int:
+        """Zero, or the accounts are wrong."""
+        return self.samples_due - self.samples_written - self.samples_withheld

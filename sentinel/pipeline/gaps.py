@@ -1,0 +1,52 @@
+"""What is missing, from when to when, and why: the ``gaps`` measurement before it is a line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from book.trade_ledger import Range
+from sentinel.pipeline.inputs import Cause, Note
+
+Channel = Literal["book", "trades"]
+
+
+class Gap(Struct):
+    """One interval or id range that is missing.
+
+    ``start_ns`` is its identity in the store together with channel and cause, so it never moves.
+
+    On ``book``: no sample is written for grid instants in ``start_ns <= g < end_ns``. ``range`` holds the frame numbers
+    lost when the cause is ``sequence``, and ``missing_count`` how many they are; for ``stopped``, ``missing_count`` is
+    the number of grid instants that no coverage row accounts for, because nobody ran.
+    On ``trades``: ``range`` holds the ids, ``start_ns`` and ``end_ns`` are the points of the trades around them.
+    """
+
+    channel: Channel
+    cause: Cause
+    start_ns: int
+    end_ns: int | None = None
+    range: Range | None = None
+    missing_count: int = 0
+    repaired_count: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Still missing: a book without an end, trades not all repaired."""
+        return self.end_ns is None if self.channel == "book" else self.repaired_count < self.missing_count
+
+    def note(self, symbol: str) -> Note:
+        """For the log."""
+        facts: dict[str, str | int | None] = {
+            "symbol": symbol,
+            "channel": self.channel,
+            "cause": self.cause,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "missing_count": self.missing_count,
+            "repaired_count": self.repaired_count,
+        }
+        if self.range is not None:
+            facts |= {"start_seq": self.range.first, "end_seq": self.range.last}
+        return Note("gap_open" if self.is_open else "gap_closed", facts)

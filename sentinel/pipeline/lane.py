@@ -1,0 +1,161 @@
+"""One planned connection as the pipeline sees it: its feed, its counter, its deadlines and its books.
+
+The feed and the counter live as long as one connection; the books are replaced by the next one's snapshots.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from msgspec import Struct
+
+from book.events import Subscribed
+from book.sampler import first_instant
+from book.sequence import SequenceTracker
+from feeds.protocol import Feed
+from sentinel.pipeline.books import LaneBook
+from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
+
+ATTEMPTS_ON_ONE_CONNECTION = 2
+"""Snapshots asked for in vain before the connection itself is given up."""
+
+
+class FrameCounts(Struct):
+    """Where every frame of a lane went: ``received = applied + control + duplicate + undecodable``.
+
+    ``lost`` frames never came. ``applied`` frames carried market data.
+    """
+
+    received: int = 0
+    applied: int = 0
+    control: int = 0
+    duplicate: int = 0
+    undecodable: int = 0
+    lost: int = 0
+
+    @property
+    def residue(self) -> int:
+        """Zero, or the accounts are wrong."""
+        return self.received - self.applied - self.control - self.duplicate - self.undecodable
+
+
+class Lane:
+    """State of one connection slot. ``feed`` is None while there is no connection."""
+
+    def __init__(self, plan: LanePlan, settings: Settings) -> None:
+        self.plan = plan
+        self.feed: Feed | None = None
+        self.tracker: SequenceTracker | None = None
+        self.books: dict[str, LaneBook] = {}
+        self.counts = FrameCounts()
+        self.oddities: Counter[str] = Counter()
+        self.last_frame_ns = 0
+        self.next_grid_ns = 0
+        self.opened_ns = 0
+        self.is_live = False
+        self.last_refusal = ""
+        self.unserved: dict[str, set[str]] = {}
+        self._settings = settings
+        self._wanted: set[str] = set()
+        self._retry_refused_ns = 0
+        self._resync_ns = 0
+        self._pause_ns = settings.resync_pause_ns
+
+    @property
+    def carries_books(self) -> bool:
+        return "book" in self.plan.subscription.channels
+
+    @property
+    def carries_trades(self) -> bool:
+        return "trades" in self.plan.subscription.channels
+
+    def open(self, feed: Feed, now_ns: int) -> Send:
+        """A new connection: nothing of the old one is true any more."""
+        self.feed = feed
+        first = feed.first_sequence
+        self.tracker = None if first is None else SequenceTracker(first)
+        self.opened_ns = self.last_frame_ns = now_ns
+        self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
+        self.is_live = False
+        self.last_refusal = ""
+        self._wanted.clear()
+        self._retry_refused_ns = now_ns + self._settings.subscribe_deadline_ns
+        self.unserved = {channel: set(self.plan.subscription.products) for channel in self.plan.subscription.channels}
+        for book in self.books.values():
+            book.asked_ns = now_ns
+            book.attempts = 0
+        return Send(self.plan.lane, tuple(feed.open()))
+
+    def close(self) -> None:
+        self.feed = None
+        self.is_live = False
+
+    def acknowledge(self, subscribed: Subscribed) -> None:
+        """Strikes what the venue says it serves from the list of what is awaited."""
+        for channel, products in subscribed.channels.items():
+            if channel in self.unserved:
+                self.unserved[channel] -= products
+
+    def serve(self, channel: str, product: str) -> None:
+        """Data is as good as an acknowledgement."""
+        waiting = self.unserved.get(channel)
+        if waiting:
+            waiting.discard(product)
+
+    def want_snapshots(self, products: list[str], now_ns: int, commands: list[Command]) -> None:
+        """Asks for fresh snapshots, at once or when the pause since the last time is over.
+
+        A product whose snapshot is on its way is left alone: asking again would unsubscribe it, and the snapshot under
+        way would then pass for proof of a book that is not fed any more.
+        """
+        self._wanted |= {product for product in products if self.books[product].asked_ns is None}
+        self._ask(now_ns, commands)
+
+    def _ask(self, now_ns: int, commands: list[Command]) -> None:
+        if not self._wanted or self.feed is None or now_ns < self._resync_ns:
+            return
+        products = sorted(self._wanted)
+        self._wanted.clear()
+        for product in products:
+            self.books[product].asked_ns = now_ns
+            self.books[product].attempts += 1
+        self._resync_ns = now_ns + self._pause_ns
+        self._pause_ns = min(2 * self._pause_ns, self._settings.resync_pause_most_ns)
+        commands.append(Send(self.plan.lane, tuple(self.feed.resubscribe(products))))
+
+    def tick(self, now_ns: int, commands: list[Command]) -> bool:
+        """Asks again for snapshots that did not come; True when that does not help and the connection is to end."""
+        if now_ns - self._resync_ns > self._settings.resync_pause_most_ns:
+            self._pause_ns = self._settings.resync_pause_ns
+        refused = self.unserved.get("book", set())
+        late = [
+            product
+            for product, book in self.books.items()
+            if book.asked_ns is not None
+            and now_ns - book.asked_ns >= self._settings.snapshot_deadline_ns
+            and product not in refused
+        ]
+        if any(self.books[product].attempts >= ATTEMPTS_ON_ONE_CONNECTION for product in late):
+            return True
+        for product in late:
+            self.books[product].asked_ns = None
+        self._wanted.update(late)
+        self._ask(now_ns, commands)
+        return False
+
+    def newly_refused(self, now_ns: int, commands: list[Command]) -> list[str]:
+        """Products the venue has neither acknowledged nor sent, when it is time to say so.
+
+        Each is asked for again in a message of its own, so that one bad name cannot keep the others out.
+        """
+        if now_ns < self._retry_refused_ns:
+            return []
+        self._retry_refused_ns = now_ns + self._settings.refused_retry_ns
+        refused = sorted(set().union(*self.unserved.values()))
+        if refused and self.feed is not None:
+            messages = [message for product in refused for message in self.feed.subscribe([product])]
+            commands.append(Send(self.plan.lane, tuple(messages)))
+        return refused
+
+    def is_silent(self, now_ns: int) -> bool:
+        return now_ns - self.last_frame_ns >= self._settings.silence_ns

@@ -1,0 +1,90 @@
+"""The measurements as line protocol: what each fact looks like in the store (design, section 5).
+
+The series part of a line never changes for a product, so it is escaped once.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from book.bins import Depth
+from book.events import Integrity, Trade
+from book.sampler import Sample
+from sentinel.line_protocol import prefix
+from sentinel.pipeline.accounts import Account
+from sentinel.pipeline.gaps import Gap
+
+
+def point_ns(trade: Trade) -> int:
+    """The ``time`` of a trade's point: venue microseconds, then ``trade_id % 1000`` ns, so that no two trades of one
+    microsecond share a point and every witness of a trade lands on the same one."""
+    return trade.venue_ns + trade.trade_id % 1000
+
+
+def edge_label(edge: Fraction) -> str:
+    """``5`` for 5 bps, ``0.5`` for half a basis point."""
+    return str(edge.numerator) if edge.denominator == 1 else repr(float(edge))
+
+
+class ProductLines:
+    """Encodes everything that is said of one product."""
+
+    def __init__(self, exchange: str, symbol: str, collector: str, edges_bps: tuple[Fraction, ...]) -> None:
+        of_product = {"exchange": exchange, "symbol": symbol}
+
+        def series(measurement: str, **tags: str) -> str:
+            return prefix(measurement, of_product | tags).decode()
+
+        self._trade = {taker: series("trades", side=taker) for taker in ("buy", "sell")}
+        self._top = series("top")
+        self._bins = {
+            side: [series("book", side=side, bps=edge_label(edge)) for edge in edges_bps] for side in ("bid", "ask")
+        }
+        self._coverage = series("coverage", collector=collector)
+        self._of_gap = of_product | {"collector": collector}
+
+    def trade(self, trade: Trade, received_ns: int | None, *, is_repaired: bool) -> bytes:
+        """``received_ns`` only for a trade the venue sent as it happened."""
+        live = f",recv_ns={received_ns}i" if received_ns is not None else ""
+        repaired = ",repaired=true" if is_repaired else ""
+        return (
+            f"{self._trade[trade.taker]}price={trade.price!r}{live}{repaired},size={trade.size!r},"
+            f"trade_id={trade.trade_id}i {point_ns(trade)}"
+        ).encode()
+
+    def sample(self, sample: Sample) -> bytes:
+        """One ``top`` line and a ``book`` line for each side and bin, joined by newlines."""
+        measure = sample.measure
+        top = measure.top
+        time = sample.grid_ns
+        lines = [
+            f"{self._top}age_ms={sample.age_ns / 1e6!r},ask={top.ask!r},ask_size={top.ask_size!r},bid={top.bid!r},"
+            f"bid_size={top.bid_size!r},microprice={measure.microprice!r},mid={measure.mid!r},"
+            f"spread_bps={measure.spread_bps!r},updates={sample.updates}i {time}"
+        ]
+        for side, depths in (("bid", measure.bids), ("ask", measure.asks)):
+            for series, depth in zip(self._bins[side], depths, strict=True):
+                lines.append(f"{series}{_depth(depth)} {time}")
+        return "\n".join(lines).encode()
+
+    def gap(self, gap: Gap) -> bytes:
+        """A gap as it stands; ``end_ns`` is absent while it is open."""
+        fields = [f"missing_count={gap.missing_count}i", f"repaired_count={gap.repaired_count}i"]
+        if gap.range is not None:
+            fields += [f"start_seq={gap.range.first}i", f"end_seq={gap.range.last}i"]
+        fields.append(f"start_ns={gap.start_ns}i")
+        if gap.end_ns is not None:
+            fields.append(f"end_ns={gap.end_ns}i")
+        series = prefix("gaps", self._of_gap | {"channel": gap.channel, "cause": gap.cause}).decode()
+        return f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode()
+
+    def coverage(self, minute_ns: int, account: Account, integrity: Integrity) -> bytes:
+        """The accounts of one minute."""
+        fields = [f"{name}={value}i" for name, value in account.counts()]
+        fields.append(f'integrity="{integrity}"')
+        return f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode()
+
+
+def _depth(depth: Depth) -> str:
+    vwap = "" if depth.vwap is None else f",vwap={depth.vwap!r}"
+    return f"levels={depth.levels}i,notional={depth.notional!r},volume={depth.volume!r}{vwap}"

@@ -1,0 +1,308 @@
+"""Frames in, lines out: everything between the sockets and the disk, as one pure state machine.
+
+It is told what happened and when (``opened``, ``closed``, ``receive``, ``repaired``, ``tick``), and gives lines of line
+protocol (``take``) and things it wants done (``commands``). It reads no clock and does no I/O, so the same inputs give
+the same lines, byte for byte: live, replayed from a tape, or in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from book.events import Beat, Delta, Event, Quote, Refused, Snapshot, Subscribed, Tail, Trade, Unknown
+from book.sampler import first_instant
+from book.sequence import Hole, Verdict
+from feeds.catalogue import FEEDS
+from feeds.errors import FeedError
+from feeds.protocol import Feed
+from sentinel.pipeline.books import sequence_gap
+from sentinel.pipeline.gaps import Gap
+from sentinel.pipeline.inputs import (
+    Cause,
+    Command,
+    LanePlan,
+    Note,
+    Output,
+    Reconnect,
+    RepairAnswer,
+    Send,
+    Settings,
+)
+from sentinel.pipeline.lane import Lane
+from sentinel.pipeline.product import Product, ProductState
+
+MakeFeed = Callable[[LanePlan], Feed]
+
+ACCOUNTS_EVERY_NS = 1_000_000_000
+
+
+class Checkpoint(Struct):
+    """Everything a restart must know. Products no longer collected are kept, should they come back."""
+
+    products: dict[str, ProductState] = {}
+
+
+class Pipeline:
+    """All lanes and products of one collector.
+
+    ``commands`` is filled by every call and emptied by the caller.
+
+    Raises:
+        msgspec.DecodeError: if ``checkpoint`` was not written by this version.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        plans: Sequence[LanePlan],
+        make_feed: MakeFeed,
+        checkpoint: bytes | None = None,
+    ) -> None:
+        self.settings = settings
+        self.commands: list[Command] = []
+        self.lanes = [Lane(plan, settings) for plan in plans]
+        self.products: dict[str, Product] = {}
+        self.clock_step_ms = 0
+        self._make_feed = make_feed
+        self._output = Output()
+        self._accounts_ns = 0
+        self._is_suspended = False
+        known = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
+        for lane in self.lanes:
+            for symbol in lane.plan.subscription.products:
+                product = self.products.get(symbol)
+                if product is None:
+                    exchange = FEEDS[lane.plan.venue].exchange
+                    product = Product(exchange, symbol, settings, self._output, known.pop(symbol, None))
+                    self.products[symbol] = product
+                product.join(lane)
+        self._dormant = known
+
+    # What happens
+
+    def start(self, now_ns: int) -> None:
+        """Before any lane opens: the time since the last run is a gap, unless this is the first one."""
+        for product in self.products.values():
+            product.books.restart(now_ns)
+
+    def opened(self, lane_number: int, now_ns: int) -> None:
+        """A socket is open: says what to send on it."""
+        lane = self.lanes[lane_number]
+        self.commands.append(lane.open(self._make_feed(lane.plan), now_ns))
+        feed = lane.feed
+        assert feed is not None
+        if lane.carries_books:
+            for symbol in lane.plan.subscription.products:
+                self.products[symbol].integrity = feed.integrity
+
+    def closed(self, lane_number: int, cause: Cause, now_ns: int) -> None:
+        """A socket has ended, or could not be opened at all; the service is about to try again."""
+        lane = self.lanes[lane_number]
+        since_ns = lane.last_frame_ns if lane.feed is not None else now_ns
+        lane.close()
+        self._lose(lane, cause, since_ns)
+
+    def receive(self, lane_number: int, frame: bytes, received_ns: int) -> None:
+        """A frame has arrived. Never raises, whatever the bytes."""
+        lane = self.lanes[lane_number]
+        feed = lane.feed
+        if feed is None:  # given up: what still trickles in belongs to a conversation that is over
+            return
+        counts = lane.counts
+        counts.received += 1
+        try:
+            meaning = feed.receive(frame)
+        except FeedError as error:
+            self._undecodable(lane, feed, error, received_ns)
+            return
+        tracker = lane.tracker
+        if tracker is not None and meaning.sequence is not None:
+            verdict = tracker.check(meaning.sequence)
+            if verdict is not Verdict.NEXT and not self._go_on(lane, verdict, received_ns):
+                return
+        if received_ns > lane.next_grid_ns:
+            self._advance(lane, received_ns)
+        lane.last_frame_ns = received_ns
+        is_data = False
+        for event in meaning.events:
+            if type(event) is Delta:
+                book = lane.books.get(event.product)
+                if book is not None:
+                    book.frames += 1
+                    book.apply(event, received_ns)
+                is_data = True
+            else:
+                is_data = self._interpret(lane, event, received_ns) or is_data
+        if is_data:
+            counts.applied += 1
+            lane.is_live = True
+        else:
+            counts.control += 1
+        messages = feed.outbox()
+        if messages:
+            self.commands.append(Send(lane_number, tuple(messages)))
+
+    def repaired(self, answer: RepairAnswer, now_ns: int) -> None:
+        """REST has answered a ``Repair``, in whole or in part."""
+        product = self.products.get(answer.symbol)
+        if product is not None and not self._is_suspended:
+            product.trades.repaired(answer, now_ns, product.books.account(now_ns))
+
+    def tick(self, now_ns: int) -> None:
+        """Time passes, ten times a second or so: deadlines, silence, finished minutes."""
+        for lane in self.lanes:
+            if lane.feed is not None:
+                self._tick_lane(lane, now_ns)
+        if not self._is_suspended:
+            for product in self.products.values():
+                product.tick(now_ns, self.commands)
+        if now_ns >= self._accounts_ns:
+            self._accounts_ns = now_ns + ACCOUNTS_EVERY_NS
+            for product in self.products.values():
+                product.write_minutes(now_ns, self.clock_step_ms, is_final=False)
+
+    def suspend(self, now_ns: int) -> None:
+        """Nothing can be written: samples are withheld and trades left to a later repair."""
+        if not self._is_suspended:
+            self._is_suspended = True
+            for product in self.products.values():
+                product.books.suspend()
+
+    def resume(self, now_ns: int) -> None:
+        """Writing is possible again."""
+        if self._is_suspended:
+            self._is_suspended = False
+            for product in self.products.values():
+                product.books.resume(now_ns)
+
+    def stop(self, now_ns: int) -> None:
+        """Nothing more will come: writes the minutes under way."""
+        for product in self.products.values():
+            product.books.tick(now_ns)
+            product.write_minutes(now_ns, self.clock_step_ms, is_final=True)
+
+    # What comes of it
+
+    def take(self) -> Output:
+        """The lines and notes since the last take."""
+        output = self._output
+        taken = Output(output.trades, output.book, output.accounts, output.notes)
+        output.trades, output.book, output.accounts, output.notes = [], [], [], []
+        return taken
+
+    def checkpoint(self) -> bytes:
+        """The state to start again from; it belongs with the lines taken so far."""
+        states = {symbol: product.state() for symbol, product in self.products.items()}
+        return msgspec.msgpack.encode(Checkpoint(self._dormant | states))
+
+    # How
+
+    def _interpret(self, lane: Lane, event: Event, received_ns: int) -> bool:
+        """Acts on any event but a delta; True if it is market data."""
+        match event:
+            case Trade():
+                product = self.products.get(event.product)
+                if product is not None and lane.carries_trades:
+                    product.trade_frames += 1
+                    lane.serve("trades", event.product)
+                    if not self._is_suspended:
+                        product.trades.receive(event, received_ns, product.books.account(received_ns))
+                return True
+            case Snapshot():
+                book = lane.books.get(event.product)
+                if book is not None:
+                    book.frames += 1
+                    lane.serve("book", event.product)
+                    self.products[event.product].books.replace(book, event, received_ns)
+                return True
+            case Tail():
+                product = self.products.get(event.product)
+                if product is not None and not self._is_suspended:
+                    product.trades.hear(event, received_ns)
+            case Subscribed():
+                lane.acknowledge(event)
+            case Refused():
+                self._refused(lane, event, received_ns)
+            case Unknown():
+                lane.oddities[event.kind] += 1
+            case Beat() | Quote() | Delta():
+                pass
+        return False
+
+    def _advance(self, lane: Lane, received_ns: int) -> None:
+        """A frame in sequence proves the lane's books at every grid instant before it."""
+        lane.next_grid_ns = first_instant(received_ns, self.settings.cadence_ns)
+        for symbol, book in lane.books.items():
+            books = self.products[symbol].books
+            books.advance(book, received_ns)
+            crossed_ns = books.crossed_since()
+            if crossed_ns is not None and received_ns - crossed_ns >= self.settings.crossed_ns and book.is_proved:
+                books.lose(book, Gap("book", "crossed", crossed_ns))
+                lane.want_snapshots([symbol], received_ns, self.commands)
+
+    def _go_on(self, lane: Lane, verdict: Verdict | Hole, received_ns: int) -> bool:
+        """Deals with a counter out of order; False if the frame is to be ignored."""
+        if verdict is Verdict.DUPLICATE:
+            lane.counts.duplicate += 1
+            return False
+        if verdict is Verdict.RESET:
+            lane.counts.control += 1
+            self._lose(lane, "sequence", lane.last_frame_ns)
+            self._give_up(lane, "sequence")
+            return False
+        assert isinstance(verdict, Hole)
+        lane.counts.lost += verdict.count
+        for symbol, book in lane.books.items():
+            gap = sequence_gap(lane.last_frame_ns, verdict.first, verdict.last)
+            self.products[symbol].books.lose(book, gap)
+        lane.want_snapshots(list(lane.books), received_ns, self.commands)
+        return True
+
+    def _undecodable(self, lane: Lane, feed: Feed, error: FeedError, received_ns: int) -> None:
+        """On a numbered feed the next frame shows whether anything was lost; elsewhere every book is suspect."""
+        lane.counts.undecodable += 1
+        self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
+        if feed.integrity == "none" and lane.books:
+            self._lose(lane, "undecodable", lane.last_frame_ns)
+            lane.want_snapshots(list(lane.books), received_ns, self.commands)
+        lane.last_frame_ns = received_ns
+
+    def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
+        for symbol, book in lane.books.items():
+            self.products[symbol].books.lose(book, Gap("book", cause, since_ns))
+
+    def _give_up(self, lane: Lane, cause: Cause) -> None:
+        lane.close()
+        self.commands.append(Reconnect(lane.plan.lane, cause))
+
+    def _refused(self, lane: Lane, event: Refused, received_ns: int) -> None:
+        lane.last_refusal = event.reason
+        facts: dict[str, str | int | None] = {
+            "lane": lane.plan.lane,
+            "symbol": event.product,
+            "reason": event.reason,
+        }
+        self._output.notes.append(Note("refused", facts))
+        if event.product in lane.books:
+            self.products[event.product].books.lose(lane.books[event.product], Gap("book", "refused", received_ns))
+
+    def _tick_lane(self, lane: Lane, now_ns: int) -> None:
+        if lane.is_silent(now_ns):
+            self._lose(lane, "silence", lane.last_frame_ns)
+            self._give_up(lane, "silence")
+            return
+        for symbol in lane.newly_refused(now_ns, self.commands):
+            facts: dict[str, str | int | None] = {
+                "lane": lane.plan.lane,
+                "symbol": symbol,
+                "reason": lane.last_refusal or "not acknowledged",
+            }
+            self._output.notes.append(Note("refused", facts))
+            if symbol in lane.books:
+                self.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
+        if lane.tick(now_ns, self.commands):
+            self._lose(lane, "silence", lane.last_frame_ns)
+            self._give_up(lane, "silence")

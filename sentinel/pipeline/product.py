@@ -1,0 +1,86 @@
+"""Everything kept of one product: its samples, its trades and the accounts of both."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from book.events import Integrity
+from sentinel.pipeline.accounts import MINUTE_NS, Account
+from sentinel.pipeline.books import BooksState, LaneBook, ProductBooks
+from sentinel.pipeline.inputs import Command, Note, Output, Settings
+from sentinel.pipeline.lane import FrameCounts, Lane
+from sentinel.pipeline.lines import ProductLines
+from sentinel.pipeline.trades import ProductTrades, TradesState
+
+
+class ProductState(Struct):
+    """What a restart must know of a product."""
+
+    books: BooksState
+    trades: TradesState
+
+
+class Product:
+    """One product of one exchange, over all lanes that carry it."""
+
+    def __init__(
+        self, exchange: str, symbol: str, settings: Settings, output: Output, state: ProductState | None = None
+    ) -> None:
+        lines = ProductLines(exchange, symbol, settings.collector, settings.edges_bps)
+        self.exchange = exchange
+        self.symbol = symbol
+        self.books = ProductBooks(symbol, settings, lines, output, state and state.books)
+        self.trades = ProductTrades(symbol, settings, lines, output, state and state.trades)
+        self.integrity: Integrity = "none"
+        self.trade_frames = 0
+        self._lanes: list[Lane] = []
+        self._counted: list[FrameCounts] = []
+        self._applied_counted = 0
+        self._lines = lines
+        self._output = output
+
+    def join(self, lane: Lane) -> None:
+        """This product is carried by ``lane`` too."""
+        self._lanes.append(lane)
+        self._counted.append(FrameCounts())
+        if lane.carries_books:
+            lane.books[self.symbol] = self.books.lanes[lane.plan.lane] = LaneBook()
+
+    def tick(self, now_ns: int, commands: list[Command]) -> None:
+        """Time passes: gaps grow, holes are announced, REST is asked again."""
+        self.books.tick(now_ns)
+        if self.trades.is_waiting:
+            self.trades.tick(now_ns, self.books.account(now_ns), commands)
+
+    def write_minutes(self, now_ns: int, clock_step_ms: int, *, is_final: bool) -> None:
+        """Writes the row of every minute that nothing more can change, or of every minute when stopping."""
+        minutes, next_ns = self.books.minutes, self.books.next_ns
+        for minute_ns in sorted(minutes):
+            end_ns = minute_ns + MINUTE_NS
+            is_over = end_ns <= now_ns and (next_ns is None or next_ns >= end_ns)
+            if not is_over and not is_final:
+                return
+            account = minutes[minute_ns]
+            self._count_frames(account)
+            account.clock_step_ms = clock_step_ms
+            if account.residue:
+                facts: dict[str, str | int | None] = {"symbol": self.symbol, "residue": account.residue}
+                self._output.notes.append(Note("accounts_open", facts))
+            self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity))
+            if is_over:
+                del minutes[minute_ns]
+
+    def _count_frames(self, account: Account) -> None:
+        """Enters the frames since the last row: this product's own, and those its connections share among all."""
+        applied = self.trade_frames + sum(book.frames for book in self.books.lanes.values())
+        account.frames_applied += applied - self._applied_counted
+        self._applied_counted = applied
+        for index, lane in enumerate(self._lanes):
+            now, before = lane.counts, self._counted[index]
+            account.frames_control += now.control - before.control
+            account.frames_duplicate += now.duplicate - before.duplicate
+            account.frames_lost += now.lost - before.lost
+            self._counted[index] = FrameCounts(control=now.control, duplicate=now.duplicate, lost=now.lost)
+
+    def state(self) -> ProductState:
+        return ProductState(self.books.state(), self.trades.state())
