@@ -1,0 +1,250 @@
+"""What Coinbase Exchange means.
+
+Its frames carry no number of the connection, so nothing proves a book here: ``integrity`` is ``none``. Trades are
+proved one by one, by ids that rise by 1 per product, and heartbeats name the newest id, which proves the tail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import msgspec
+
+from book.events import (
+    Beat,
+    Delta,
+    Event,
+    Integrity,
+    Meaning,
+    Quote,
+    Refused,
+    Snapshot,
+    Subscribed,
+    Tail,
+    Trade,
+    Unknown,
+)
+from feeds.coinbase_exchange.messages import (
+    KNOWN_TYPES,
+    BookSnapshot,
+    BookUpdate,
+    Error,
+    Heartbeat,
+    LastMatch,
+    Match,
+    Message,
+    Subscriptions,
+    Ticker,
+    decode_message,
+    decode_other,
+)
+from feeds.errors import Undecodable, Unplannable
+from feeds.protocol import Authenticate, FeedLimits, Subscription
+from feeds.timestamps import parse_ns
+
+CHANNELS = {"book": "level2_batch", "trades": "matches", "quotes": "ticker"}
+OUR_NAMES = {"level2": "book", "level2_batch": "book", "level2_50": "book", "matches": "trades", "ticker": "quotes"}
+"""Ours by theirs, aliases included: a subscription to ``level2_batch`` is acknowledged as ``level2_50``."""
+
+PRODUCTS_PER_MESSAGE = 100
+"""Keeps a subscribe message near 1 kB: the venue closes on one that is too big and does not say how big that is."""
+
+INVALID_PRODUCT = re.compile(r"(\S+) is not a valid product")
+BATCH_REFUSED = re.compile(r"level2|authenticat|api key", re.IGNORECASE)
+
+
+class CoinbaseExchangeFeed:
+    """One connection to ``wss://ws-feed.exchange.coinbase.com``.
+
+    The venue documents no limit on the books of a connection; ours keeps their snapshots (1.4 MB each for the
+    largest) from arriving all at once. Should ``level2_batch`` be refused, it is asked for once more by its other
+    name, ``level2_50`` (reference protocols, section 1.2).
+
+    Raises:
+        Unplannable: for an unknown channel, or for the ``level2`` channel without a key.
+    """
+
+    venue: ClassVar[str] = "coinbase_exchange"
+    exchange: ClassVar[str] = "coinbase"
+    limits: ClassVar[FeedLimits] = FeedLimits(
+        book_products_per_connection=100, connects_per_s=8, messages_per_s=10, heartbeat_interval_s=1
+    )
+    integrity: Integrity = "none"
+    first_sequence: int | None = None
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        *,
+        book_channel: Literal["level2", "level2_batch"] = "level2_batch",
+        authenticate: Authenticate | None = None,
+    ) -> None:
+        unknown = subscription.channels - CHANNELS.keys()
+        if unknown:
+            raise Unplannable(f"{self.venue} has no channel {', '.join(sorted(unknown))}")
+        if book_channel == "level2" and "book" in subscription.channels and authenticate is None:
+            raise Unplannable(f"{self.venue} serves level2 to key holders only; level2_batch needs no key")
+        self._subscription = subscription
+        self._book_channel: str = book_channel
+        self._authenticate = authenticate
+        self._outbox: list[bytes] = []
+        self._refusals_answered = 0
+        self._quoted: set[str] = set()
+        self._newest_ns: dict[str, int] = {}
+
+    def open(self) -> list[bytes]:
+        """One message, or several for more than 100 products."""
+        return self.subscribe(self._subscription.products)
+
+    def subscribe(self, products: Sequence[str]) -> list[bytes]:
+        """Every channel in one message, heartbeats always."""
+        self._quoted.difference_update(products)
+        wanted = [self._theirs(ours) for ours in ("trades", "quotes", "book") if ours in self._subscription.channels]
+        return [self._request("subscribe", [*wanted, "heartbeat"], some) for some in _batches(products)]
+
+    def resubscribe(self, products: Sequence[str]) -> list[bytes]:
+        """Whether a repeated subscribe would bring a snapshot is not known; unsubscribe and subscribe does."""
+        channels = [self._theirs("book")]
+        return [
+            self._request(action, channels, some)
+            for some in _batches(products)
+            for action in ("unsubscribe", "subscribe")
+        ]
+
+    def outbox(self) -> list[bytes]:
+        """The second try after a refusal of ``level2_batch``; empty otherwise."""
+        messages, self._outbox = self._outbox, []
+        return messages
+
+    def _theirs(self, ours: str) -> str:
+        return self._book_channel if ours == "book" else CHANNELS[ours]
+
+    def _request(self, action: str, channels: list[str], products: Sequence[str]) -> bytes:
+        request: dict[str, object] = {"type": action, "product_ids": list(products), "channels": channels}
+        if self._authenticate is not None:
+            request.update(self._authenticate())
+        return msgspec.json.encode(request)
+
+    def receive(self, frame: bytes) -> Meaning:
+        """What the frame means.
+
+        Raises:
+            FeedError: for any bytes that are not a valid frame, and nothing else.
+        """
+        try:
+            message = decode_message(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return self._receive_other(frame, error)
+        if type(message) is BookUpdate:  # the hot path
+            return Meaning(None, (Delta(message.product_id, message.changes),))
+        try:
+            return Meaning(None, self._interpret(message))
+        except ValueError as error:
+            raise Undecodable(self.venue, str(error), frame) from error
+
+    def _interpret(self, message: Message) -> Sequence[Event]:
+        match message:
+            case Match():
+                return (self._trade(message),)
+            case Heartbeat():
+                return self._heartbeat(message)
+            case Ticker():
+                return self._quote(message)
+            case BookUpdate():
+                return (Delta(message.product_id, message.changes),)
+            case BookSnapshot():
+                return (Snapshot(message.product_id, [*message.bids, *message.asks]),)
+            case Subscriptions():
+                return (_subscribed(message),)
+            case Error():
+                return (self._refusal(message),)
+
+    def _receive_other(self, frame: bytes, error: Exception) -> Meaning:
+        """A frame of no known shape: a type of tomorrow, an array of ``level3``, or damage to a type we know."""
+        try:
+            other = decode_other(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as undecodable:
+            raise Undecodable(self.venue, str(undecodable), frame) from undecodable
+        if isinstance(other, list):
+            return Meaning(None, (Unknown("level3"),))
+        if other.type in KNOWN_TYPES:
+            raise Undecodable(self.venue, str(error), frame) from error
+        return Meaning(None, (Unknown(other.type),))
+
+    def _trade(self, match: Match) -> Trade:
+        venue_ns = self._instant_ns(match.product_id, match.time)
+        if venue_ns is None:
+            venue_ns = self._newest_ns.get(match.product_id)
+        if venue_ns is None:
+            raise ValueError(f"trade {match.trade_id} of {match.product_id} has no time, nor had any frame before it")
+        return Trade(
+            product=match.product_id,
+            trade_id=match.trade_id,
+            price=match.price,
+            size=match.size,
+            taker="sell" if match.side == "buy" else "buy",
+            venue_ns=venue_ns,
+            is_live=not isinstance(match, LastMatch),
+        )
+
+    def _instant_ns(self, product: str, time: str) -> int | None:
+        """Whole microseconds, remembered for a later trade of the product that comes without a time."""
+        instant_ns = parse_ns(time) if time else None
+        if instant_ns is None:
+            return None
+        instant_ns -= instant_ns % 1000
+        self._newest_ns[product] = max(instant_ns, self._newest_ns.get(product, instant_ns))
+        return instant_ns
+
+    def _heartbeat(self, heartbeat: Heartbeat) -> Sequence[Event]:
+        self._instant_ns(heartbeat.product_id, heartbeat.time)
+        if not heartbeat.last_trade_id:
+            return (Beat(None),)
+        return Tail(heartbeat.product_id, heartbeat.last_trade_id), Beat(None)
+
+    def _quote(self, ticker: Ticker) -> Sequence[Event]:
+        """Nothing for the first ticker of a product, which repeats the last one before we subscribed."""
+        if ticker.product_id not in self._quoted:
+            self._quoted.add(ticker.product_id)
+            return ()
+        if not ticker.best_bid or not ticker.best_ask:
+            return ()
+        return (Quote(ticker.product_id, ticker.best_bid, ticker.best_ask, ticker.trade_id or None),)
+
+    def _refusal(self, error: Error) -> Event:
+        """A failed unsubscribe refuses nothing that we are served: it comes in mid-stream and the stream goes on."""
+        named = INVALID_PRODUCT.search(error.reason)
+        if error.message == "Failed to unsubscribe" or (named is None and self._answer_refusal(error)):
+            return Unknown(f"error: {error.message}")
+        reason = f"{error.message}: {error.reason}" if error.reason else error.message
+        return Refused(named[1] if named else None, reason)
+
+    def _answer_refusal(self, error: Error) -> bool:
+        """True if the error concerns ``level2_batch`` and another try under its other name is under way.
+
+        Each subscribe message may be refused on its own; the first refusal asks again for all of them.
+        """
+        if "book" not in self._subscription.channels or not BATCH_REFUSED.search(f"{error.message} {error.reason}"):
+            return False
+        if self._book_channel == "level2_batch":
+            self._book_channel = "level2_50"
+            self._outbox = self.open()
+            self._refusals_answered = len(self._outbox)
+        if self._book_channel != "level2_50" or not self._refusals_answered:
+            return False
+        self._refusals_answered -= 1
+        return True
+
+
+def _batches(products: Sequence[str]) -> list[Sequence[str]]:
+    return [products[start : start + PRODUCTS_PER_MESSAGE] for start in range(0, len(products), PRODUCTS_PER_MESSAGE)]
+
+
+def _subscribed(message: Subscriptions) -> Subscribed:
+    products: dict[str, set[str]] = {}
+    for channel in message.channels:
+        if channel.name in OUR_NAMES:
+            products.setdefault(OUR_NAMES[channel.name], set()).update(channel.product_ids or ())
+    return Subscribed({ours: frozenset(served) for ours, served in products.items()})
