@@ -90,7 +90,6 @@ class CoinbaseExchangeFeed:
         self._book_channel: str = book_channel
         self._authenticate = authenticate
         self._outbox: list[bytes] = []
-        self._refusals_answered = 0
         self._quoted: set[str] = set()
         self._newest_ns: dict[str, int] = {}
 
@@ -222,19 +221,13 @@ class CoinbaseExchangeFeed:
         return Refused(named[1] if named else None, reason)
 
     def _answer_refusal(self, error: Error) -> bool:
-        """True if the error concerns ``level2_batch`` and another try under its other name is under way.
-
-        Each subscribe message may be refused on its own; the first refusal asks again for all of them.
-        """
-        if "book" not in self._subscription.channels or not BATCH_REFUSED.search(f"{error.message} {error.reason}"):
+        """True if the error refuses ``level2_batch``, and another try under its other name is under way."""
+        if self._book_channel != "level2_batch" or "book" not in self._subscription.channels:
             return False
-        if self._book_channel == "level2_batch":
-            self._book_channel = "level2_50"
-            self._outbox = self.open()
-            self._refusals_answered = len(self._outbox)
-        if self._book_channel != "level2_50" or not self._refusals_answered:
+        if not BATCH_REFUSED.search(f"{error.message} {error.reason}"):
             return False
-        self._refusals_answered -= 1
+        self._book_channel = "level2_50"
+        self._outbox = self.open()
         return True
 
 

@@ -1,0 +1,369 @@
+"""What every venue of the catalogue must do, whatever its dialect."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import cast, get_args
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given
+
+from book.events import (
+    Beat,
+    Delta,
+    Event,
+    Integrity,
+    Level,
+    Meaning,
+    Quote,
+    Refused,
+    Side,
+    Snapshot,
+    Subscribed,
+    Tail,
+    Trade,
+    Unknown,
+)
+from feeds.catalogue import FEEDS
+from feeds.errors import FeedError, Undecodable, Unplannable
+from feeds.protocol import Authenticate, Feed, Subscription
+from tests.feeds.dialects import DIALECTS, PRODUCTS, Dialect
+
+LARGEST = 1e15
+NOT_NUMBERS = ('"nan"', '"NaN"', '"inf"', '"-inf"', '"Infinity"', '"1e400"', "1e400", '"-1"', "-1", '""', "null", "[]")
+
+venues = pytest.mark.parametrize("venue", sorted(FEEDS))
+
+
+def make(venue: str, *channels: str, authenticate: Authenticate | None = None) -> Feed:
+    feed = cast(Callable[..., Feed], FEEDS[venue])
+    wanted = frozenset(channels or ("book", "trades", "quotes"))
+    return feed(Subscription(wanted, PRODUCTS), authenticate=authenticate)
+
+
+def events(venue: str, frame: bytes) -> list[Event]:
+    return list(make(venue).receive(frame).events)
+
+
+def tuples(levels: Iterator[Level]) -> list[tuple[Side, float, float]]:
+    return [(level.side, level.price, level.size) for level in levels]
+
+
+def assert_sound(meaning: Meaning) -> None:
+    """Nothing that the rest of the program could choke on."""
+    assert meaning.sequence is None or meaning.sequence >= 0
+    for event in meaning.events:
+        match event:
+            case Snapshot(levels=levels) | Delta(changes=levels):
+                for level in levels:
+                    assert level.side in Side
+                    assert 0 < level.price <= LARGEST
+                    assert 0 <= level.size <= LARGEST
+            case Trade():
+                assert event.trade_id > 0
+                assert 0 < event.price <= LARGEST
+                assert 0 < event.size <= LARGEST
+                assert event.taker in ("buy", "sell")
+                assert event.venue_ns > 0
+                assert event.venue_ns % 1000 == 0
+            case Quote():
+                assert event.bid > 0
+                assert event.ask > 0
+                assert math.isfinite(event.bid + event.ask)
+            case Tail():
+                assert event.last_trade_id > 0
+            case Beat() | Subscribed() | Refused() | Unknown():
+                pass
+
+
+def survives(venue: str, frame: bytes) -> None:
+    """A sound meaning or a ``FeedError``; anything else fails the test by itself."""
+    try:
+        meaning = make(venue).receive(frame)
+    except FeedError:
+        return
+    assert_sound(meaning)
+
+
+def test_every_venue_has_a_dialect() -> None:
+    assert set(DIALECTS) == set(FEEDS)
+
+
+@venues
+def test_identity_and_limits(venue: str) -> None:
+    feed = make(venue)
+    assert feed.venue == venue
+    assert feed.exchange
+    assert feed.integrity in get_args(Integrity)
+    assert (feed.integrity == "sequence") == (feed.first_sequence is not None)
+    assert feed.limits.book_products_per_connection >= len(PRODUCTS)
+    assert min(feed.limits.connects_per_s, feed.limits.messages_per_s, feed.limits.heartbeat_interval_s) > 0
+
+
+def named(message: dict[str, object]) -> set[str]:
+    """The channels a subscribe message names, in the venue's words."""
+    channels = message.get("channels", [message.get("channel")])
+    assert isinstance(channels, list)
+    return {str(channel) for channel in channels}
+
+
+@venues
+def test_open_asks_for_what_was_planned_and_for_signs_of_life(venue: str) -> None:
+    messages = [json.loads(message) for message in make(venue, "book", "trades").open()]
+    assert set().union(*map(named, messages)) == DIALECTS[venue].wanted
+    assert all(message["type"] == "subscribe" for message in messages)
+    assert all(message.get("product_ids", list(PRODUCTS)) == list(PRODUCTS) for message in messages)
+
+
+@venues
+def test_an_unknown_channel_cannot_be_planned(venue: str) -> None:
+    with pytest.raises(Unplannable, match="level3"):
+        make(venue, "level3")
+
+
+@venues
+def test_subscribe_asks_again_for_the_products_named_and_no_others(venue: str) -> None:
+    messages = [json.loads(message) for message in make(venue, "book", "trades").subscribe(["ETH-USD"])]
+    assert messages
+    assert DIALECTS[venue].book_channel in set().union(*map(named, messages))
+    assert all(message["product_ids"] == ["ETH-USD"] for message in messages)
+
+
+@venues
+def test_resubscribe_drops_and_asks_for_the_book_alone(venue: str) -> None:
+    messages = [json.loads(message) for message in make(venue).resubscribe(["ETH-USD"])]
+    assert [message["type"] for message in messages] == ["unsubscribe", "subscribe"]
+    assert all(named(message) == {DIALECTS[venue].book_channel} for message in messages)
+    assert all(message["product_ids"] == ["ETH-USD"] for message in messages)
+
+
+@venues
+def test_each_message_is_signed_anew(venue: str) -> None:
+    counter = iter(range(100))
+    feed = make(venue, authenticate=lambda: {"signature": f"no. {next(counter)}"})
+    messages = [*feed.open(), *feed.resubscribe(["BTC-USD"]), *feed.subscribe(["BTC-USD"])]
+    signatures = [json.loads(message)["signature"] for message in messages]
+    assert signatures == [f"no. {number}" for number in range(len(messages))]
+
+
+@venues
+def test_snapshot(venue: str) -> None:
+    (snapshot,) = events(venue, DIALECTS[venue].snapshot)
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.product == "BTC-USD"
+    assert tuples(iter(snapshot.levels)) == [(Side.BID, 79943.9, 3.0105), (Side.ASK, 79944.1, 1.2)]
+
+
+@venues
+@pytest.mark.parametrize("is_after_snapshot", [True, False])
+def test_a_delta_means_the_same_before_and_after_its_snapshot(venue: str, is_after_snapshot: bool) -> None:
+    feed = make(venue)
+    if is_after_snapshot:
+        feed.receive(DIALECTS[venue].snapshot)
+    (delta,) = feed.receive(DIALECTS[venue].delta).events
+    assert isinstance(delta, Delta)
+    assert delta.product == "BTC-USD"
+    assert tuples(iter(delta.changes)) == [(Side.BID, 79943.9, 2.5), (Side.ASK, 79944.1, 0.0)]
+
+
+@venues
+def test_a_second_snapshot_is_a_snapshot_again(venue: str) -> None:
+    feed = make(venue)
+    assert feed.receive(DIALECTS[venue].snapshot) == feed.receive(DIALECTS[venue].snapshot)
+
+
+@venues
+def test_a_trade_has_the_takers_side_and_whole_microseconds(venue: str) -> None:
+    trade = Trade("BTC-USD", 7, 79943.9, 0.5, "sell", 1_788_746_279_088_388_000, is_live=True)
+    assert events(venue, DIALECTS[venue].trade) == [trade]
+
+
+@venues
+def test_a_sign_of_life(venue: str) -> None:
+    assert [event for event in events(venue, DIALECTS[venue].beat) if isinstance(event, Beat)]
+
+
+@venues
+def test_an_acknowledgement_speaks_our_words(venue: str) -> None:
+    served = {"book": frozenset(PRODUCTS), "trades": frozenset({"BTC-USD"})}
+    assert events(venue, DIALECTS[venue].acknowledgement) == [Subscribed(served)]
+
+
+@venues
+def test_an_error_frame_is_a_refusal_with_the_venues_words(venue: str) -> None:
+    (refused,) = events(venue, DIALECTS[venue].refusal)
+    assert isinstance(refused, Refused)
+    assert json.loads(DIALECTS[venue].refusal)["message"] in refused.reason
+
+
+@venues
+def test_a_message_of_tomorrow_is_unknown_not_an_error(venue: str) -> None:
+    assert events(venue, DIALECTS[venue].unknown) == [Unknown("tomorrow")]
+
+
+@venues
+def test_numbers_are_given_where_the_first_one_is_promised(venue: str) -> None:
+    feed = make(venue)
+    for frame in (DIALECTS[venue].snapshot, DIALECTS[venue].delta, DIALECTS[venue].unknown):
+        assert (feed.receive(frame).sequence is None) == (feed.first_sequence is None)
+
+
+@venues
+def test_nothing_to_send_in_an_ordinary_conversation(venue: str) -> None:
+    feed = make(venue)
+    for frame in DIALECTS[venue].frames:
+        feed.receive(frame)
+        assert feed.outbox() == []
+
+
+def with_extra_fields(value: object) -> object:
+    """The same JSON with a field of tomorrow in every object that has named fields."""
+    match value:
+        case dict() if "subscriptions" not in value and "level2" not in value:
+            return {key: with_extra_fields(item) for key, item in value.items()} | {"tomorrow": {"x": [1, None]}}
+        case list():
+            return [with_extra_fields(item) for item in value]
+    return value
+
+
+@venues
+def test_extra_fields_change_nothing(venue: str) -> None:
+    for frame in DIALECTS[venue].frames:
+        extended = json.dumps(with_extra_fields(json.loads(frame)), indent=1).encode()
+        assert b"tomorrow" in extended
+        assert events(venue, extended) == events(venue, frame)
+
+
+def test_key_order_does_not_matter() -> None:
+    for venue, dialect in DIALECTS.items():
+        for frame in dialect.frames:
+            backwards = json.dumps(dict(reversed(json.loads(frame).items()))).encode()
+            assert events(venue, backwards) == events(venue, frame)
+
+
+@venues
+def test_every_truncation_is_undecodable(venue: str) -> None:
+    for frame in DIALECTS[venue].frames:
+        for length in range(len(frame)):
+            with pytest.raises(Undecodable):
+                make(venue).receive(frame[:length])
+
+
+@venues
+@pytest.mark.parametrize("not_a_number", NOT_NUMBERS)
+def test_no_price_or_size_that_is_not_a_number_gets_in(venue: str, not_a_number: str) -> None:
+    dialect = DIALECTS[venue]
+    for frame, number in (
+        (dialect.snapshot, '"79944.1"'),
+        (dialect.snapshot, '"3.0105"'),
+        (dialect.delta, '"2.5"'),
+        (dialect.trade, '"79943.9"'),
+        (dialect.trade, '"0.5"'),
+    ):
+        text = frame.decode()
+        assert number in text
+        with pytest.raises(Undecodable):
+            make(venue).receive(text.replace(number, not_a_number).encode())
+
+
+@venues
+@pytest.mark.parametrize("zero", ['"0"', '"0.0"', '"0.00"', '"0.000000"', '"0.00000000"', "0", "0.0", '"0e0"'])
+def test_zero_in_every_spelling_deletes(venue: str, zero: str) -> None:
+    frame = DIALECTS[venue].delta.decode().replace('"2.5"', zero).encode()
+    (delta,) = events(venue, frame)
+    assert isinstance(delta, Delta)
+    assert delta.changes[0].size == 0.0
+    assert delta.changes[0].side is Side.BID
+
+
+@venues
+@pytest.mark.parametrize("zero_of", ['"79943.9"', '"0.5"'])
+def test_a_trade_for_nothing_is_undecodable(venue: str, zero_of: str) -> None:
+    with pytest.raises(Undecodable):
+        make(venue).receive(DIALECTS[venue].trade.decode().replace(zero_of, '"0.00"').encode())
+
+
+@venues
+def test_an_error_keeps_the_first_200_bytes(venue: str) -> None:
+    frame = DIALECTS[venue].snapshot[:-1] + b" " * 400
+    with pytest.raises(Undecodable) as raised:
+        make(venue).receive(frame)
+    assert raised.value.excerpt == frame[:200]
+    assert str(len(frame)) in str(raised.value)
+    assert venue in str(raised.value)
+
+
+@venues
+@pytest.mark.parametrize(
+    "frame", [b"[" * 100_000, b'{"type":' * 100_000, b'{"x":' + b"[" * 100_000, b'{"type":"x","y":' * 9]
+)
+def test_bottomless_nesting_is_undecodable(venue: str, frame: bytes) -> None:
+    with pytest.raises(Undecodable):
+        make(venue).receive(frame)
+
+
+@venues
+@given(frame=st.binary(max_size=300))
+@example(frame=b"\xff\xfe{}")
+@example(frame=b'{"type":"\xff"}')
+@example(frame=b'{"type":"\\ud800"}')
+@example(frame=b"1e999999999")
+def test_any_bytes(venue: str, frame: bytes) -> None:
+    survives(venue, frame)
+
+
+@venues
+@given(data=st.data())
+def test_any_damage_to_a_real_frame(venue: str, data: st.DataObject) -> None:
+    raw = bytearray(data.draw(st.sampled_from(DIALECTS[venue].frames)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    survives(venue, bytes(raw))
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["buy", "1", "nan"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where something could be replaced, at any depth."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+@venues
+@given(data=st.data())
+def test_any_value_of_the_wrong_type_anywhere(venue: str, data: st.DataObject) -> None:
+    message = json.loads(data.draw(st.sampled_from(DIALECTS[venue].frames)))
+    *path, last = data.draw(st.sampled_from(list(places(message))))
+    holder = message
+    for step in path:
+        holder = holder[step]
+    holder[last] = data.draw(json_values)
+    survives(venue, json.dumps(message).encode())
+
+
+def test_frames_of_one_venue_are_no_frames_of_another() -> None:
+    """A tape read with the wrong feed must not pass for a quiet market."""
+    for venue in FEEDS:
+        for other in FEEDS.keys() - {venue}:
+            dialect: Dialect = DIALECTS[other]
+            for frame in (dialect.snapshot, dialect.delta, dialect.trade):
+                try:
+                    found = events(venue, frame)
+                except Undecodable:
+                    continue
+                assert all(isinstance(event, Unknown) for event in found)
