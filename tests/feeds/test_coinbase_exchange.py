@@ -208,6 +208,11 @@ def test_an_acknowledgement_of_nothing(rest: str) -> None:
     assert events(feed(), f'{{"type":"subscriptions","channels":[]{rest}}}') == [Subscribed({})]
 
 
+def test_a_channel_acknowledged_without_products() -> None:
+    frame = '{"type":"subscriptions","channels":[{"name":"matches","product_ids":null},{"name":"ticker"}]}'
+    assert events(feed(), frame) == [Subscribed({"trades": frozenset(), "quotes": frozenset()})]
+
+
 # Books
 
 
