@@ -40,7 +40,11 @@ class FrameCounts(Struct):
 
 
 class Lane:
-    """State of one connection slot. ``feed`` is None while there is no connection."""
+    """State of one connection slot. ``feed`` is None while there is no connection.
+
+    ``heard_ns`` is when the last frame came, whatever it was: a sign of life. ``good_ns`` is when the last one came
+    that could be read and was in sequence: up to there the books are proved.
+    """
 
     def __init__(self, plan: LanePlan, settings: Settings) -> None:
         self.plan = plan
@@ -49,7 +53,8 @@ class Lane:
         self.books: dict[str, LaneBook] = {}
         self.counts = FrameCounts()
         self.oddities: Counter[str] = Counter()
-        self.last_frame_ns = 0
+        self.heard_ns = 0
+        self.good_ns = 0
         self.next_grid_ns = 0
         self.opened_ns = 0
         self.is_live = False
@@ -74,7 +79,7 @@ class Lane:
         self.feed = feed
         first = feed.first_sequence
         self.tracker = None if first is None else SequenceTracker(first)
-        self.opened_ns = self.last_frame_ns = now_ns
+        self.opened_ns = self.heard_ns = self.good_ns = now_ns
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self.is_live = False
         self.last_refusal = ""
@@ -158,4 +163,4 @@ class Lane:
         return refused
 
     def is_silent(self, now_ns: int) -> bool:
-        return now_ns - self.last_frame_ns >= self._settings.silence_ns
+        return now_ns - self.heard_ns >= self._settings.silence_ns

@@ -101,7 +101,7 @@ class Pipeline:
     def closed(self, lane_number: int, cause: Cause, now_ns: int) -> None:
         """A socket has ended, or could not be opened at all; the service is about to try again."""
         lane = self.lanes[lane_number]
-        since_ns = lane.last_frame_ns if lane.feed is not None else now_ns
+        since_ns = lane.good_ns if lane.feed is not None else now_ns
         lane.close()
         self._lose(lane, cause, since_ns)
 
@@ -111,6 +111,7 @@ class Pipeline:
         feed = lane.feed
         if feed is None:  # given up: what still trickles in belongs to a conversation that is over
             return
+        lane.heard_ns = received_ns
         counts = lane.counts
         counts.received += 1
         try:
@@ -125,7 +126,7 @@ class Pipeline:
                 return
         if received_ns > lane.next_grid_ns:
             self._advance(lane, received_ns)
-        lane.last_frame_ns = received_ns
+        lane.good_ns = received_ns
         is_data = False
         for event in meaning.events:
             if type(event) is Delta:
@@ -250,13 +251,13 @@ class Pipeline:
             return False
         if verdict is Verdict.RESET:
             lane.counts.control += 1
-            self._lose(lane, "sequence", lane.last_frame_ns)
+            self._lose(lane, "sequence", lane.good_ns)
             self._give_up(lane, "sequence")
             return False
         assert isinstance(verdict, Hole)
         lane.counts.lost += verdict.count
         for symbol, book in lane.books.items():
-            gap = sequence_gap(lane.last_frame_ns, verdict.first, verdict.last)
+            gap = sequence_gap(lane.good_ns, verdict.first, verdict.last)
             self.products[symbol].books.lose(book, gap)
         lane.want_snapshots(list(lane.books), received_ns, self.commands)
         return True
@@ -266,9 +267,8 @@ class Pipeline:
         lane.counts.undecodable += 1
         self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
         if feed.integrity == "none" and lane.books:
-            self._lose(lane, "undecodable", lane.last_frame_ns)
+            self._lose(lane, "undecodable", lane.good_ns)
             lane.want_snapshots(list(lane.books), received_ns, self.commands)
-        lane.last_frame_ns = received_ns
 
     def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
         for symbol, book in lane.books.items():
@@ -291,7 +291,7 @@ class Pipeline:
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
         if lane.is_silent(now_ns):
-            self._lose(lane, "silence", lane.last_frame_ns)
+            self._lose(lane, "silence", lane.good_ns)
             self._give_up(lane, "silence")
             return
         for symbol in lane.newly_refused(now_ns, self.commands):
@@ -304,5 +304,5 @@ class Pipeline:
             if symbol in lane.books:
                 self.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
         if lane.tick(now_ns, self.commands):
-            self._lose(lane, "silence", lane.last_frame_ns)
+            self._lose(lane, "silence", lane.good_ns)
             self._give_up(lane, "silence")

@@ -1,0 +1,238 @@
+"""Every trade once; every missing id named, fetched, and named again when it is there."""
+
+from __future__ import annotations
+
+from book.events import Trade
+from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
+from tests.sentinel.pipeline.venue import MS, START, SYMBOL, Connection, S, Told, heartbeat, match, pipeline, plan
+
+
+def exchange_lane(lane: int = 0) -> LanePlan:
+    return plan(lane, "trades", venue="coinbase_exchange")
+
+
+def opened(*plans: LanePlan, checkpoint: bytes | None = None) -> Pipeline:
+    pipe = pipeline(*plans, checkpoint=checkpoint)
+    for planned in plans:
+        pipe.opened(planned.lane, START)
+    pipe.commands.clear()
+    return pipe
+
+
+def rest(*ids: int) -> tuple[Trade, ...]:
+    trades = []
+    for trade_id in ids:
+        point_ns = START + trade_id // 1000 % 60 * S + trade_id % 1000 * MS
+        trades.append(Trade(SYMBOL, trade_id, 100.5, 0.25, "sell", point_ns, is_live=False))
+    return tuple(trades)
+
+
+def ids(told: Told) -> list[int]:
+    return [int(dict(point.fields)["trade_id"]) for point in told.trades]
+
+
+def test_live_trades_carry_the_time_of_receipt_and_a_time_of_their_own() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(9, "last_match"), START + 10 * MS)
+    pipe.receive(0, match(10), START + 20 * MS)
+    told.take(pipe)
+    history, live = told.trades
+    assert "recv_ns" not in dict(history.fields)
+    assert dict(live.fields) == {"price": 100.5, "size": 0.25, "trade_id": 10, "recv_ns": START + 20 * MS}
+    assert dict(live.tags) == {"exchange": "coinbase", "symbol": SYMBOL, "side": "sell"}
+    assert live.time_ns % 1000 == 10
+
+
+def test_two_witnesses_give_one_trade() -> None:
+    pipe, wire, told = opened(plan(0, "trades"), exchange_lane(1)), Connection(), Told()
+    pipe.receive(1, match(1, "last_match"), START)
+    pipe.receive(1, match(2), START + 10 * MS)
+    pipe.receive(0, wire.trades(2, 3), START + 20 * MS)
+    pipe.receive(1, match(3), START + 30 * MS)
+    pipe.receive(1, match(4), START + 40 * MS)
+    pipe.stop(START + 50 * MS)
+    told.take(pipe)
+    assert ids(told) == [1, 2, 3, 4]
+    assert pipe.products[SYMBOL].trades.conflicts == 0
+    assert told.total("trades") == 4
+
+
+def test_what_one_witness_dropped_and_the_other_brings_in_time_is_no_gap() -> None:
+    pipe, wire, told = opened(plan(0, "trades"), exchange_lane(1)), Connection(), Told()
+    pipe.receive(1, match(1, "last_match"), START)
+    pipe.receive(1, match(5), START + 10 * MS)
+    pipe.receive(0, wire.trades(2, 3, 4, 5), START + 260 * MS)
+    pipe.receive(0, wire.beat(), START + 2 * S)
+    pipe.tick(START + 2 * S)
+    told.take(pipe)
+    assert sorted(ids(told)) == [1, 2, 3, 4, 5]
+    assert told.gap_list() == []
+    assert not [c for c in pipe.commands if isinstance(c, Repair)]
+
+
+def test_a_jump_is_announced_asked_for_and_closed_by_rest() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(100, "last_match"), START)
+    pipe.receive(0, match(104), START + 500 * MS)
+    pipe.tick(START + 1400 * MS)
+    assert pipe.commands == []
+    pipe.receive(0, match(105), START + 1450 * MS)
+    pipe.tick(START + 1500 * MS)
+    assert pipe.commands == [Repair(SYMBOL, 101, 103)]
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["start_seq"], gap["end_seq"], gap["missing_count"], gap["repaired_count"]) == (101, 103, 3, 0)
+    pipe.repaired(RepairAnswer(SYMBOL, 101, 103, rest(103, 102, 101), is_complete=True), START + 1700 * MS)
+    pipe.stop(START + 1800 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["missing_count"], gap["repaired_count"]) == (3, 3)
+    assert sorted(ids(told)) == [100, 101, 102, 103, 104, 105]
+    repaired = [point for point in told.trades if dict(point.fields).get("repaired")]
+    assert sorted(int(dict(point.fields)["trade_id"]) for point in repaired) == [101, 102, 103]
+    assert (told.total("missing"), told.total("repaired"), told.total("trades")) == (3, 3, 6)
+
+
+def test_a_repaired_trade_lands_on_the_point_the_live_one_would_have() -> None:
+    lost, whole = opened(exchange_lane()), opened(exchange_lane())
+    for trade_id in (1, 2, 3):
+        whole.receive(0, match(trade_id), START)
+        if trade_id != 2:
+            lost.receive(0, match(trade_id), START)
+    lost.tick(START + 2 * S)
+    live = next(point for point in _trades(whole) if dict(point.fields)["trade_id"] == 2)
+    answer = Trade(SYMBOL, 2, 100.5, 0.25, "sell", live.time_ns - 2, is_live=False)
+    lost.repaired(RepairAnswer(SYMBOL, 2, 2, (answer,), is_complete=True), START + 2 * S)
+    repaired = next(point for point in _trades(lost) if dict(point.fields)["trade_id"] == 2)
+    assert (repaired.tags, repaired.time_ns) == (live.tags, live.time_ns)
+
+
+def _trades(pipe: Pipeline) -> list:
+    told = Told()
+    told.take(pipe)
+    return told.trades
+
+
+def test_a_gap_that_rest_fills_in_part_is_split_and_asked_for_again() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(10, "last_match"), START)
+    pipe.receive(0, match(20), START + MS)
+    pipe.tick(START + 1100 * MS)
+    pipe.commands.clear()
+    some = rest(*(n for n in range(11, 20) if n not in (14, 15)))
+    pipe.repaired(RepairAnswer(SYMBOL, 11, 19, some, is_complete=True), START + 1200 * MS)
+    told.take(pipe)
+    found = sorted((g["start_seq"], g["end_seq"], g["missing_count"], g["repaired_count"]) for g in told.gap_list())
+    assert found == [(11, 13, 3, 3), (14, 15, 2, 0), (16, 19, 4, 4)]
+    pipe.tick(START + 2 * S)
+    assert pipe.commands == []
+    pipe.receive(0, heartbeat(20), START + 2 * S)
+    pipe.tick(START + 3300 * MS)
+    assert pipe.commands == [Repair(SYMBOL, 14, 15)]
+    pipe.repaired(RepairAnswer(SYMBOL, 14, 15, rest(14, 15), is_complete=True), START + 3400 * MS)
+    told.take(pipe)
+    assert all(g["missing_count"] == g["repaired_count"] for g in told.gap_list())
+    assert pipe.products[SYMBOL].trades.open_gaps == []
+
+
+def test_an_answer_page_by_page_keeps_one_gap() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(1, "last_match"), START)
+    pipe.receive(0, match(3000), START + MS)
+    pipe.tick(START + 2 * S)
+    pipe.repaired(RepairAnswer(SYMBOL, 2000, 2999, rest(*range(2000, 3000)), is_complete=True), START + 3 * S)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["start_seq"], gap["end_seq"], gap["repaired_count"]) == (2, 2999, 1000)
+    pipe.repaired(RepairAnswer(SYMBOL, 2, 1999, rest(*range(2, 2000)), is_complete=True), START + 4 * S)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert gap["repaired_count"] == 2998
+
+
+def test_a_trade_lost_at_the_very_end_is_noticed_by_the_heartbeat() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(7, "last_match"), START)
+    pipe.receive(0, heartbeat(9), START + 300 * MS)
+    pipe.tick(START + 1700 * MS)
+    assert pipe.commands == []
+    pipe.tick(START + 1800 * MS)
+    assert pipe.commands == [Repair(SYMBOL, 8, 9)]
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["start_seq"], gap["end_seq"], gap["missing_count"]) == (8, 9, 2)
+
+
+def test_a_heartbeat_just_ahead_of_its_trade_is_no_loss() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(7, "last_match"), START)
+    pipe.receive(0, heartbeat(8), START + 300 * MS)
+    pipe.receive(0, match(8), START + 400 * MS)
+    pipe.receive(0, heartbeat(8), START + 1300 * MS)
+    pipe.tick(START + 2 * S)
+    told.take(pipe)
+    assert (pipe.commands, told.gap_list()) == ([], [])
+
+
+def test_history_reaches_back_but_opens_no_hole() -> None:
+    pipe, wire, told = opened(plan(0, "trades"), exchange_lane(1)), Connection(), Told()
+    pipe.receive(1, match(100, "last_match"), START)
+    pipe.receive(0, wire.trades(90, 91, 95, 96, 97, 98, 99, 100, kind="snapshot"), START + 10 * MS)
+    pipe.receive(0, wire.trades(40, 41), START + 20 * MS)  # sparse old ids have been seen on the wire
+    pipe.tick(START + 2 * S)
+    pipe.stop(START + 2 * S)
+    told.take(pipe)
+    assert sorted(ids(told)) == [40, 41, 90, 91, 95, 96, 97, 98, 99, 100]
+    assert pipe.products[SYMBOL].trades.ledger.first == 95
+    assert (pipe.commands, told.gap_list()) == ([], [])
+    assert told.total("trades") == 6
+
+
+def test_trades_of_the_time_apart_are_found_by_the_first_id_after_it() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(50), START)
+    pipe.closed(0, "disconnected", START + S)
+    pipe.opened(0, START + 2 * S)
+    pipe.commands.clear()
+    pipe.receive(0, match(57, "last_match"), START + 2 * S)
+    pipe.tick(START + 3 * S)
+    assert pipe.commands == [Repair(SYMBOL, 51, 56)]
+
+
+def test_a_restart_goes_on_where_the_ids_ended_and_asks_again_for_what_was_open() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(1, "last_match"), START)
+    pipe.receive(0, match(4), START + MS)
+    pipe.tick(START + 2 * S)
+    pipe.receive(0, match(8), START + 2 * S)  # not yet announced when the checkpoint is taken
+    told.take(pipe)
+    again = opened(exchange_lane(), checkpoint=pipe.checkpoint())
+    again.start(START + 60 * S)
+    again.receive(0, match(8, "last_match"), START + 61 * S)
+    again.tick(START + 61 * S)
+    assert again.commands == [Repair(SYMBOL, 5, 7), Repair(SYMBOL, 2, 3)]
+    told.take(again)
+    assert ids(told).count(8) == 1
+    assert sorted((g["start_seq"], g["end_seq"]) for g in told.gap_list("trades")) == [(2, 3), (5, 7)]
+
+
+def test_trades_that_could_not_be_kept_are_fetched_when_the_disk_is_back() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(1), START)
+    pipe.suspend(START + S)
+    pipe.receive(0, match(2), START + S)
+    pipe.resume(START + 2 * S)
+    pipe.receive(0, match(3), START + 2 * S)
+    pipe.tick(START + 4 * S)
+    told.take(pipe)
+    assert ids(told) == [1, 3]
+    assert pipe.commands == [Repair(SYMBOL, 2, 2)]
+
+
+def test_witnesses_that_disagree_on_the_time_are_counted_and_the_first_point_stays() -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(1), START)
+    pipe.receive(0, match(1).replace(b".001000Z", b".001001Z"), START)
+    told.take(pipe)
+    assert ids(told) == [1]
+    assert pipe.products[SYMBOL].trades.conflicts == 1
