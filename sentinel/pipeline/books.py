@@ -24,7 +24,7 @@ from sentinel.pipeline.lines import ProductLines
 class LaneBook:
     """One product's book as one lane brings it.
 
-    ``asked_ns``: when a snapshot was asked for that has not come, ``attempts`` how often in vain. ``frames`` counts
+    ``since_ns``: the instants from here on can be sampled from it. ``asked_ns``: when a snapshot was asked for that has not come, ``attempts`` how often in vain. ``frames`` counts
     those that carried this product.
     """
 
@@ -108,7 +108,9 @@ class ProductBooks:
             return
         next_ns = self.next_ns
         if next_ns is None or lane.since_ns > next_ns:
-            return  # another lane is about to prove these instants
+            # another lane is about to prove these instants; this book moves on and can never give them any more
+            lane.since_ns = until_ns
+            return
         self.proved_ns = max(self.proved_ns, until_ns)
         while next_ns < until_ns:
             self._sample(lane, next_ns, until_ns)

@@ -21,13 +21,20 @@ GRID = 100 * MS
 
 
 @dataclass
+class NamingConnection(Connection):
+    """Remembers which levels it has told of, so that the next frame can delete them."""
+
+    named: set[tuple[str, float]] = field(default_factory=set)
+
+
+@dataclass
 class Venue:
     """One matching engine: a book of two levels that moves, and who is subscribed to it."""
 
     bid: float = 99.0
     ask: float = 101.0
     history: list[tuple[int, float, float]] = field(default_factory=list)
-    wires: dict[int, Connection] = field(default_factory=dict)
+    wires: dict[int, NamingConnection] = field(default_factory=dict)
     asked: dict[int, int] = field(default_factory=dict)
 
     def at(self, ns: int) -> tuple[float, float]:
@@ -50,7 +57,7 @@ def obey(pipe: Pipeline, venue: Venue, now_ns: int) -> None:
 
 
 def connect(pipe: Pipeline, venue: Venue, lane: int, now_ns: int) -> None:
-    venue.wires[lane] = Connection()
+    venue.wires[lane] = NamingConnection()
     pipe.opened(lane, now_ns)
 
 
@@ -89,7 +96,7 @@ def test_every_instant_is_true_or_withheld(steps: list[tuple[str, int, int]], la
             if venue.asked.get(lane):
                 venue.asked[lane] -= 1
                 if not venue.asked[lane]:
-                    frames.append(wire.snapshot(venue.bid, venue.ask))
+                    frames.append(_snapshot(wire, venue))
             frames.append(_publish(wire, venue) if action == "move" else wire.beat())
             if action == "lose" and is_struck:
                 continue
@@ -107,11 +114,16 @@ def test_every_instant_is_true_or_withheld(steps: list[tuple[str, int, int]], la
     _judge(pipe, venue, told, now_ns)
 
 
-def _publish(wire: Connection, venue: Venue) -> bytes:
-    """The old levels go, the new ones come; the wire remembers which levels it last named."""
-    named = getattr(wire, "named", set()) | {("bid", 99.0), ("offer", 101.0)}
-    wire.named = {("bid", venue.bid), ("offer", venue.ask)}  # type: ignore[attr-defined]
-    gone = [(side, price, 0.0) for side, price in named - wire.named]  # type: ignore[attr-defined]
+def _snapshot(wire: NamingConnection, venue: Venue) -> bytes:
+    wire.named = {("bid", venue.bid), ("offer", venue.ask)}
+    return wire.snapshot(venue.bid, venue.ask)
+
+
+def _publish(wire: NamingConnection, venue: Venue) -> bytes:
+    """The levels this wire named last go, the new ones come."""
+    now = {("bid", venue.bid), ("offer", venue.ask)}
+    gone = [(side, price, 0.0) for side, price in wire.named - now]
+    wire.named = now
     return wire.update(*gone, ("bid", venue.bid, 1.0), ("offer", venue.ask, 1.0))
 
 
