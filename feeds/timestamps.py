@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 NS_PER_S = 1_000_000_000
 EPOCH = datetime(1970, 1, 1)
 DAY_ZERO = timedelta(0)
+LAST_DAY = 106_750
+"""In 2262: a day later nanoseconds overflow the signed 64 bits of a point's time."""
 
 
 def parse_ns(text: str) -> int | None:
@@ -25,6 +27,8 @@ def parse_ns(text: str) -> int | None:
     since = datetime.fromisoformat(text[:19]) - EPOCH
     if since <= DAY_ZERO:
         return None
+    if since.days > LAST_DAY:
+        raise ValueError(f"beyond 64 bits of nanoseconds: {text[:40]!r}")
     return (since.days * 86_400 + since.seconds) * NS_PER_S + (int(fraction.ljust(9, "0")) if fraction else 0)
 
 

@@ -91,7 +91,6 @@ class CoinbaseExchangeFeed:
         self._authenticate = authenticate
         self._outbox: list[bytes] = []
         self._quoted: set[str] = set()
-        self._newest_ns: dict[str, int] = {}
 
     def open(self) -> list[bytes]:
         """One message, or several for more than 100 products."""
@@ -146,9 +145,9 @@ class CoinbaseExchangeFeed:
     def _interpret(self, message: Message) -> Sequence[Event]:
         match message:
             case Match():
-                return (self._trade(message),)
+                return (_trade(message),)
             case Heartbeat():
-                return self._heartbeat(message)
+                return _heartbeat(message)
             case Ticker():
                 return self._quote(message)
             case BookUpdate():
@@ -171,37 +170,6 @@ class CoinbaseExchangeFeed:
         if other.type in KNOWN_TYPES:
             raise Undecodable(self.venue, str(error), frame) from error
         return Meaning(None, (Unknown(other.type),))
-
-    def _trade(self, match: Match) -> Trade:
-        venue_ns = self._instant_ns(match.product_id, match.time)
-        if venue_ns is None:
-            venue_ns = self._newest_ns.get(match.product_id)
-        if venue_ns is None:
-            raise ValueError(f"trade {match.trade_id} of {match.product_id} has no time, nor had any frame before it")
-        return Trade(
-            product=match.product_id,
-            trade_id=match.trade_id,
-            price=match.price,
-            size=match.size,
-            taker="sell" if match.side == "buy" else "buy",
-            venue_ns=venue_ns,
-            is_live=not isinstance(match, LastMatch),
-        )
-
-    def _instant_ns(self, product: str, time: str) -> int | None:
-        """Whole microseconds, remembered for a later trade of the product that comes without a time."""
-        instant_ns = parse_ns(time) if time else None
-        if instant_ns is None:
-            return None
-        instant_ns -= instant_ns % 1000
-        self._newest_ns[product] = max(instant_ns, self._newest_ns.get(product, instant_ns))
-        return instant_ns
-
-    def _heartbeat(self, heartbeat: Heartbeat) -> Sequence[Event]:
-        self._instant_ns(heartbeat.product_id, heartbeat.time)
-        if not heartbeat.last_trade_id:
-            return (Beat(None),)
-        return Tail(heartbeat.product_id, heartbeat.last_trade_id), Beat(None)
 
     def _quote(self, ticker: Ticker) -> Sequence[Event]:
         """Nothing for the first ticker of a product, which repeats the last one before we subscribed."""
@@ -229,6 +197,28 @@ class CoinbaseExchangeFeed:
         self._book_channel = "level2_50"
         self._outbox = self.open()
         return True
+
+
+def _trade(match: Match) -> Trade:
+    """Without a time it is refused, since the time is half of its identity: the id shows the hole, REST fills it."""
+    venue_ns = parse_ns(match.time)
+    if venue_ns is None:
+        raise ValueError(f"trade {match.trade_id} of {match.product_id} has no time")
+    return Trade(
+        product=match.product_id,
+        trade_id=match.trade_id,
+        price=match.price,
+        size=match.size,
+        taker="sell" if match.side == "buy" else "buy",
+        venue_ns=venue_ns - venue_ns % 1000,
+        is_live=not isinstance(match, LastMatch),
+    )
+
+
+def _heartbeat(heartbeat: Heartbeat) -> Sequence[Event]:
+    if not heartbeat.last_trade_id:
+        return (Beat(None),)
+    return Tail(heartbeat.product_id, heartbeat.last_trade_id), Beat(None)
 
 
 def _batches(products: Sequence[str]) -> list[Sequence[str]]:

@@ -1,0 +1,1 @@
+"""The collector: sockets, pipeline, journal and everything around them."""
