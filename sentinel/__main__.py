@@ -1,0 +1,5 @@
+"""``python -m sentinel`` is ``sentinel-ws``."""
+
+from sentinel.cli import main
+
+main()

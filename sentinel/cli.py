@@ -1,0 +1,114 @@
+"""The command line. Each command is imported when it is used, so that ``--help`` is fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sentinel.errors import SentinelError, UsageError
+from sentinel.times import parse_duration_s
+
+COMMANDS = {
+    "simulate": "sentinel.simulator.command:simulate",
+    "export": "sentinel.export:export",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose further commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, name = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sentinel-ws")
+def cli() -> None:
+    """Collects Coinbase market data and proves what it holds."""
+
+
+class Duration(click.ParamType[float]):
+    """``30s``, ``5m``, ``48h``, ``2d``, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration_s(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml."
+)
+
+
+@cli.command()
+@click.argument("products", nargs=-1, metavar="[PRODUCT]...")
+@click.option("--dry-run", is_flag=True, help="For 30 s, write lines to stdout and store nothing.")
+@click.option("--live", is_flag=True, help="Show a table of all products.")
+@click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and tapes are kept.  [default: data]")
+@click.option("--influx-url", help="Write to this InfluxDB, too.")
+@click.option("--record", is_flag=True, default=None, help="Keep every frame on a tape, for replay.")
+@click.option("--http", metavar="HOST:PORT", help="Serve status and metrics here.")
+@click.option("--connections", type=click.Choice(["1", "2"]), help="2 opens every connection twice.  [default: 1]")
+@config_option
+def collect(products: tuple[str, ...], dry_run: bool, live: bool, duration: float | None, **given: Any) -> None:
+    """Collect trades and the book of each PRODUCT, such as BTC-USD, until stopped."""
+    from sentinel.collect import collect as run
+
+    config = _load(products, **given)
+    if not config.products:
+        raise click.UsageError("no product to collect: name one, such as BTC-USD")
+    run(config, is_dry_run=dry_run, is_live=live, duration_s=duration)
+
+
+@cli.command("check-config")
+@config_option
+def check_config(config_file: Path | None) -> None:
+    """Read the whole configuration and say what is wrong with it, without using it."""
+    config = _load((), config_file=config_file)
+    click.echo(f"good: {len(config.products)} products, data in {config.data_dir}")
+
+
+def _load(products: tuple[str, ...], *, config_file: Path | None, **given: Any) -> Any:
+    """The configuration, with flags on top."""
+    from sentinel.config import load
+
+    flags: dict[str, Any] = {
+        name: given[name] for name in ("data_dir", "record", "http") if given.get(name) is not None
+    }
+    if products:
+        flags["products"] = products
+    if given.get("influx_url") is not None:
+        flags["influx"] = {"url": given["influx_url"]}
+    if given.get("connections") is not None:
+        flags["feeds"] = {"connections": int(given["connections"])}
+    return load(flags, config_file)
+
+
+def main() -> None:
+    """The console script: a failure a person can act on is one line on stderr and an exit status."""
+    try:
+        cli()
+    except SentinelError as error:
+        click.echo(f"sentinel-ws: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our stdout has left, as `| head` does
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,153 @@
+"""The ``collect`` command once its settings are known: opens what the service needs, runs it, closes it again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+
+import msgspec
+import uvloop
+from loguru import logger
+from rich.console import Console
+
+from sentinel import logs, terminal
+from sentinel.clock import Clock
+from sentinel.committer import Store
+from sentinel.config import Config
+from sentinel.errors import SentinelError, UsageError
+from sentinel.journal import Journal
+from sentinel.pace import Pace
+from sentinel.rest import RestClient, RestTrouble
+from sentinel.service import Companion, Service, lane_plans, pipeline_settings
+from sentinel.tape import TapeWriter
+
+JOURNAL_FILE = "journal.sqlite3"
+TAPE_FOLDER = "tapes"
+DRY_RUN_S = 30.0
+PRODUCT_CHECK_S = 5.0
+REST_BURST = 5
+PRUNE_EVERY_S = 60.0
+
+
+class Printer:
+    """A store that keeps nothing: lines go to stdout, as ``--dry-run`` promises."""
+
+    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+        for lines in batches.values():
+            sys.stdout.buffer.write(b"".join(line + b"\n" for line in lines))
+        sys.stdout.buffer.flush()
+
+
+def collect(config: Config, *, is_dry_run: bool, is_live: bool, duration_s: float | None) -> None:
+    """Runs the collector until it is told to stop.
+
+    Raises:
+        SentinelError: if it cannot start, or could not store its last lines.
+    """
+    console = Console(stderr=True)
+    logs.configure(console, config.log_level)
+    if is_dry_run and duration_s is None:
+        duration_s = DRY_RUN_S
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_collect(config, console, is_dry_run=is_dry_run, is_live=is_live, duration_s=duration_s))
+
+
+async def _collect(
+    config: Config, console: Console, *, is_dry_run: bool, is_live: bool, duration_s: float | None
+) -> None:
+    clock = Clock()
+    pace = Pace(config.repair.requests_per_s, REST_BURST)
+    with ExitStack() as stack:
+        journal = None if is_dry_run else _open_journal(config, stack)
+        async with (
+            RestClient(config.coinbase.rest_url, pace, config.repair.timeout_s) as rest,
+            _stopping(duration_s) as stop,
+        ):
+            await _check_products(config, rest)
+            tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
+            store: Store = journal or Printer()
+            checkpoint = journal.read_checkpoint() if journal else None
+            try:
+                service = Service(config, clock, rest, store, random.random, checkpoint=checkpoint, tape=tape)
+            except msgspec.MsgspecError as error:
+                raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
+            companions: list[Companion] = []
+            if console.is_terminal:
+                render = terminal.live_table if is_live else terminal.status_line
+                companions.append(partial(terminal.show, service, console, render))
+            if journal:
+                companions.append(partial(_prune, journal, config, clock))
+            facts = {"products": len(config.products), "connections": len(service.connections)}
+            logger.bind(**facts, collector=config.collector).info("started")
+            await service.run(stop, companions)
+
+
+def _open_journal(config: Config, stack: ExitStack) -> Journal:
+    journal = Journal.open(config.data_dir / JOURNAL_FILE)
+    stack.callback(journal.close)
+    return journal
+
+
+@contextmanager
+def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
+    header = {
+        "created_ns": clock.now_ns(),
+        "settings": msgspec.to_builtins(pipeline_settings(config), enc_hook=str),
+        "lanes": msgspec.to_builtins(lane_plans(config)),
+        "book": config.feeds.book,
+    }
+    tape = TapeWriter(config.data_dir / TAPE_FOLDER, header, config.tape.max_bytes, config.tape.max_age_s)
+    try:
+        yield tape
+    finally:
+        tape.close()
+
+
+async def _check_products(config: Config, rest: RestClient) -> None:
+    """A misspelt product would be waited for in vain; but a REST that does not answer must not stop collection."""
+    try:
+        async with asyncio.timeout(PRODUCT_CHECK_S):
+            unknown = await rest.unknown(config.products)
+    except (RestTrouble, TimeoutError) as error:
+        logger.bind(reason=str(error) or "no answer in time").warning("products_not_checked")
+        return
+    if unknown:
+        raise UsageError(f"Coinbase has no product {', '.join(unknown)}")
+
+
+@asynccontextmanager
+async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
+    """An event that is set by SIGINT, SIGTERM or the end of ``duration_s``; a second signal ends the process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop_for(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        logger.bind(signal=number.name).info("stopping")
+        stop.set()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, stop_for, number)
+    timer = None if duration_s is None else loop.call_later(duration_s, stop.set)
+    try:
+        yield stop
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+async def _prune(journal: Journal, config: Config, clock: Clock) -> None:
+    """Once a minute, drops what every sink has and retention no longer keeps."""
+    while True:
+        await asyncio.sleep(PRUNE_EVERY_S)
+        await journal.prune(clock.now_ns(), config.journal.max_age_s, config.journal.max_bytes)

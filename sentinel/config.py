@@ -1,0 +1,307 @@
+"""Every setting: its name, its default, where it may come from, and one clear line when it is wrong.
+
+Precedence: flags > environment > ``.env`` > ``sentinel.toml`` > defaults. A setting ``key`` of section ``[section]``
+in the TOML file is ``SENTINEL_SECTION_KEY`` in the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import field_validator as validates
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from sentinel.errors import UsageError
+
+CONFIG_FILE = Path("sentinel.toml")
+ENVIRONMENT_PREFIX = "SENTINEL_"
+ECOSYSTEM_NAMES = {"INFLUXDB_V2_URL": "url", "INFLUXDB_V2_TOKEN": "token", "INFLUXDB_V2_ORG": "org"}
+"""Names that InfluxDB's own clients read; ours win over them."""
+
+NOT_SETTINGS = {"SENTINEL_CAPTURES"}
+"""Environment names of ours that are not for the collector: where the tests find recordings."""
+
+PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+BookFeed = Literal["coinbase_advanced", "coinbase_exchange_level2", "coinbase_exchange_level2_batch"]
+TradeFeed = Literal["coinbase_exchange", "coinbase_advanced"]
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in schemes or not parts.hostname:
+            raise ValueError(f"is not a {' or '.join(schemes)} URL")
+        return url.rstrip("/")
+
+    return AfterValidator(check)
+
+
+SocketUrl = Annotated[str, _url("ws", "wss")]
+HttpUrl = Annotated[str, _url("http", "https")]
+
+
+class Section(BaseModel):
+    """A table of the TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _read_secret(section: Section, name: str) -> None:
+    """Fills ``name`` from the file that ``name_file`` points at, as container platforms mount secrets."""
+    path: Path | None = getattr(section, f"{name}_file")
+    if path is None:
+        return
+    if getattr(section, name) is not None:
+        raise ValueError(f"has both {name} and {name}_file")
+    try:
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"{name}_file: {error.strerror}: {path}") from error
+    object.__setattr__(section, name, SecretStr(secret))
+
+
+class Coinbase(Section):
+    """Where the venue is, and keys for those who have them: without keys everything but ``level2`` works."""
+
+    advanced_url: SocketUrl = "wss://advanced-trade-ws.coinbase.com"
+    exchange_url: SocketUrl = "wss://ws-feed.exchange.coinbase.com"
+    rest_url: HttpUrl = "https://api.exchange.coinbase.com"
+    advanced_key_name: str | None = None
+    advanced_private_key: SecretStr | None = None
+    advanced_private_key_file: Path | None = None
+    exchange_key: str | None = None
+    exchange_passphrase: SecretStr | None = None
+    exchange_passphrase_file: Path | None = None
+    exchange_secret: SecretStr | None = None
+    exchange_secret_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name in ("advanced_private_key", "exchange_passphrase", "exchange_secret"):
+            _read_secret(self, name)
+        if (self.advanced_key_name is None) != (self.advanced_private_key is None):
+            raise ValueError("needs advanced_key_name and advanced_private_key together")
+        if len({value is None for value in (self.exchange_key, self.exchange_passphrase, self.exchange_secret)}) > 1:
+            raise ValueError("needs exchange_key, exchange_passphrase and exchange_secret together")
+        return self
+
+
+class Feeds(Section):
+    """Which streams are collected, and how products are spread over sockets."""
+
+    book: BookFeed = "coinbase_advanced"
+    trades: frozenset[TradeFeed] = Field(default=frozenset({"coinbase_exchange", "coinbase_advanced"}), min_length=1)
+    connections: Literal[1, 2] = 1
+    products_per_connection: int = Field(default=20, ge=1, le=30)
+    max_connection_age_s: float | None = Field(default=None, ge=60)
+
+    @property
+    def book_venue(self) -> TradeFeed:
+        return "coinbase_advanced" if self.book == "coinbase_advanced" else "coinbase_exchange"
+
+
+class Book(Section):
+    """How books are sampled."""
+
+    cadence_ms: int = Field(default=100, ge=10, le=60_000)
+    edges_bps: tuple[Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")], ...] = Field(
+        default=("1", "2", "5", "10", "25", "50", "100"), min_length=1, coerce_numbers_to_str=True
+    )
+
+    @validates("edges_bps", mode="before")
+    @classmethod
+    def _numbers(cls, edges: object) -> object:
+        return [str(edge) for edge in edges] if isinstance(edges, list | tuple) else edges
+
+
+class Journal(Section):
+    """How long lines stay on local disk. Without limits they stay for good: with no other store, this is the store."""
+
+    max_age_s: float | None = Field(default=None, gt=0)
+    max_bytes: int | None = Field(default=None, gt=0)
+    memory_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    """Lines kept in memory while the disk refuses them; beyond it the data shows a gap with cause ``disk``."""
+
+
+class Tape(Section):
+    """When a tape file is full and the next one begins."""
+
+    max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
+    max_age_s: float = Field(default=3600, ge=1)
+
+
+class Repair(Section):
+    """Fetching missing trades. The venue allows 10 requests a second to everybody behind one address."""
+
+    requests_per_s: float = Field(default=5, gt=0, le=10)
+    timeout_s: float = Field(default=10, gt=0)
+
+
+class Influx(Section):
+    """InfluxDB, if there is one."""
+
+    url: HttpUrl | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    org: str | None = None
+    bucket_trades: str = "sentinel_trades"
+    bucket_book: str = "sentinel_book"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        _read_secret(self, "token")
+        return self
+
+
+class Config(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_file=".env",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    products: Annotated[tuple[str, ...], NoDecode] = ()
+    data_dir: Path = Path("data")
+    collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=r"^[!-~]+$")
+    http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
+    record: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    coinbase: Coinbase = Coinbase()
+    feeds: Feeds = Feeds()
+    book: Book = Book()
+    journal: Journal = Journal()
+    tape: Tape = Tape()
+    repair: Repair = Repair()
+    influx: Influx = Influx()
+
+    @validates("products", mode="before")
+    @classmethod
+    def _split(cls, products: object) -> object:
+        return products.replace(",", " ").split() if isinstance(products, str) else products
+
+    @validates("products")
+    @classmethod
+    def _spelled(cls, products: tuple[str, ...]) -> tuple[str, ...]:
+        for product in products:
+            if not PRODUCT.fullmatch(product):
+                hint = f"; did you mean {product.upper()}?" if PRODUCT.fullmatch(product.upper()) else ""
+                raise ValueError(f"{product!r} is not a product such as BTC-USD{hint}")
+        return tuple(dict.fromkeys(products))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.feeds.book == "coinbase_exchange_level2" and self.coinbase.exchange_key is None:
+            raise ValueError(
+                "feeds.book = coinbase_exchange_level2 needs a key (coinbase.exchange_key, …); "
+                "coinbase_exchange_level2_batch needs none"
+            )
+        return self
+
+
+def load(flags: Mapping[str, Any], config_file: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Reads every source.
+
+    ``flags`` is nested like the TOML file and holds only what was given. ``config_file`` must exist if it is named;
+    by default ``sentinel.toml`` is read if it is there.
+
+    Raises:
+        UsageError: one line that says which setting is wrong and why, without its value.
+    """
+    if config_file is not None and not config_file.is_file():
+        raise UsageError(f"no such file: {config_file}")
+    _refuse_unknown_names(environment)
+    ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
+
+    class Sources(Config):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                init_settings,
+                env_settings,
+                InitSettingsSource(settings_cls, {"influx": ecosystem} if ecosystem else {}),
+                dotenv_settings,
+                TomlConfigSettingsSource(settings_cls, config_file or CONFIG_FILE),
+            )
+
+    try:
+        return Sources(**flags)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{config_file or CONFIG_FILE}: {error}") from error
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from error
+
+
+def _refuse_unknown_names(environment: Iterable[str]) -> None:
+    """pydantic-settings passes over environment names it does not know; a misspelt one must not be lost."""
+    known = known_names()
+    for name in environment:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known and name not in NOT_SETTINGS:
+            raise UsageError(f"unknown environment variable {name}{_suggest(name, known)}")
+
+
+def known_names() -> list[str]:
+    """Every environment name of a setting."""
+    return [ENVIRONMENT_PREFIX + key.replace(".", "_").upper() for key in known_keys()]
+
+
+def known_keys() -> list[str]:
+    """Every setting as ``section.key``, or ``key`` outside a section."""
+    keys = []
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            keys += [f"{name}.{key}" for key in section.model_fields]
+        else:
+            keys.append(name)
+    return keys
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing wrong, and how many more there are. Never the value: it may be a secret."""
+    details = error.errors(include_input=False, include_url=False)
+    first = details[0]
+    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    if first["type"] == "extra_forbidden":
+        text = f"unknown setting {key}{_suggest(key, known_keys())}"
+    else:
+        reason = first["msg"].removeprefix("Value error, ")
+        text = f"{key}: {reason}" if key else reason
+    more = len(details) - 1
+    return f"{text} (and {more} more)" if more else text

@@ -1,0 +1,171 @@
+"""The only opener of exchange sockets: keeps one lane connected for as long as it runs.
+
+There is no queue between socket and pipeline: a frame is decoded and applied as soon as it is read. A reader that
+falls behind stops reading, and TCP tells the venue so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from loguru import logger
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from sentinel.backoff import Backoff
+from sentinel.pace import Pace
+from sentinel.pipeline import Cause, LanePlan
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""Ten times the largest snapshot seen (5.1 MB, 46,000 levels); websockets' own default of 1 MiB cannot read it."""
+
+MAX_QUEUE_FRAMES = 256
+"""Frames read ahead before reading pauses. Applying a snapshot takes some 20 ms, in which the busiest socket gets a
+dozen frames, so a pause means we are truly too slow; and few enough that a frame is never stamped long after it came.
+A full queue also keeps the closing handshake from being read (websockets issue 1555): ``CLOSE_TIMEOUT_S`` bounds that.
+"""
+
+OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+
+
+class Lane(Protocol):
+    """What is told of each connection: the intake."""
+
+    def opened(self, lane: int) -> None: ...
+    def receive(self, lane: int, frame: bytes) -> None: ...
+    def closed(self, lane: int, cause: Cause) -> None: ...
+    def is_live(self, lane: int) -> bool: ...
+
+
+class Connection:
+    """The sockets of one lane, one after another.
+
+    ``connects`` and ``messages`` are shared by all connections to one host. ``max_age_s`` gives the age at which a
+    connection is replaced, asked for anew each time.
+    """
+
+    def __init__(
+        self,
+        plan: LanePlan,
+        url: str,
+        intake: Lane,
+        connects: Pace,
+        messages: Pace,
+        backoff: Backoff,
+        *,
+        max_age_s: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.plan = plan
+        self._url = url
+        self._intake = intake
+        self._connects = connects
+        self._messages = messages
+        self._backoff = backoff
+        self._max_age_s = max_age_s
+        self._sleep = sleep
+        self._socket: ClientConnection | None = None
+        self._outbox: deque[bytes] = deque()
+        self._has_mail = asyncio.Event()
+        self._cause: Cause | None = None
+
+    def send(self, messages: tuple[bytes, ...]) -> None:
+        """Has messages sent, in order and at the venue's pace; without a socket there is nobody to read them."""
+        if self._socket is not None:
+            self._outbox.extend(messages)
+            self._has_mail.set()
+
+    def reconnect(self, cause: Cause) -> None:
+        """Ends the present socket at once, without a closing handshake: a silent venue would not answer it."""
+        if self._socket is not None:
+            self._cause = cause
+            self._socket.transport.abort()
+
+    async def run(self) -> None:
+        """Connects, reads until the socket ends, and begins again, until cancelled."""
+        lane = self.plan.lane
+        while True:
+            # a subscription's messages are paid for before the socket opens: the venue closes one that does not
+            # subscribe within 5 s
+            await self._connects.take()
+            await self._messages.take(len(self.plan.subscription.channels) + 1)
+            reason = await self._live()
+            self._intake.closed(lane, self._cause or "disconnected")
+            wait_s = self._backoff.next_s()
+            logger.bind(
+                lane=lane, venue=self.plan.venue, cause=self._cause, reason=reason, wait_s=round(wait_s, 3)
+            ).warning("connection_lost")
+            await self._sleep(wait_s)
+
+    async def _live(self) -> str:
+        """One socket from opening to end; returns why it ended."""
+        self._cause = None
+        try:
+            async with connect(
+                self._url,
+                compression="deflate",
+                max_size=MAX_FRAME_BYTES,
+                max_queue=MAX_QUEUE_FRAMES,
+                open_timeout=OPEN_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                # heartbeats prove life within 2.5 s; a pong that waits behind a backlog would prove nothing and
+                # end a good connection (the venue's own sample turns pings off too)
+                ping_interval=None,
+            ) as socket:
+                self._socket = socket
+                return await self._converse(socket)
+        except (OSError, WebSocketException, TimeoutError) as error:
+            return f"{type(error).__name__}: {error}"
+        finally:
+            self._socket = None
+            self._outbox.clear()
+            self._has_mail.clear()
+
+    async def _converse(self, socket: ClientConnection) -> str:
+        """Reads and writes until either fails."""
+        logger.bind(lane=self.plan.lane, venue=self.plan.venue).info("connection_opened")
+        self._intake.opened(self.plan.lane)
+        async with asyncio.TaskGroup() as tasks:
+            companions = [tasks.create_task(self._write(socket))]
+            if self._max_age_s is not None:
+                companions.append(tasks.create_task(self._grow_old(self._max_age_s())))
+            reason = await self._read(socket)
+            for companion in companions:
+                companion.cancel()
+        return reason
+
+    async def _read(self, socket: ClientConnection) -> str:
+        lane, intake, receive = self.plan.lane, self._intake, self._intake.receive
+        is_proved = False
+        try:
+            while True:
+                receive(lane, await socket.recv(decode=False))
+                if not is_proved and intake.is_live(lane):
+                    is_proved = True
+                    self._backoff.reset()
+        except ConnectionClosed as closed:
+            return str(closed)
+
+    async def _write(self, socket: ClientConnection) -> None:
+        """The opening messages are paid for; what follows waits its turn."""
+        paid = len(self._outbox)
+        try:
+            while True:
+                await self._has_mail.wait()
+                self._has_mail.clear()
+                while self._outbox:
+                    if paid:
+                        paid -= 1
+                    else:
+                        await self._messages.take()
+                    await socket.send(self._outbox.popleft(), text=True)
+        except ConnectionClosed:
+            pass  # the reader learns of it too, and says why
+
+    async def _grow_old(self, age_s: float) -> None:
+        await self._sleep(age_s)
+        self.reconnect("disconnected")

@@ -1,0 +1,124 @@
+"""The one door into the pipeline: every input passes here, is written to the tape if there is one, and what the
+pipeline asks for in return is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from sentinel.clock import Clock
+from sentinel.pipeline import Cause, Command, Output, Pipeline, RepairAnswer
+from sentinel.tape import Kind
+
+
+class Tape(Protocol):
+    """What is needed of a ``TapeWriter``."""
+
+    def write(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Intake:
+    """Stamps each input with the clock and hands it to the pipeline, in one order for pipeline and tape alike.
+
+    ``carry_out`` is called for each command, in order, right after the input that caused it; it must not block.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, clock: Clock, carry_out: Callable[[Command], None], tape: Tape | None = None
+    ) -> None:
+        self.pipeline = pipeline
+        self.clock = clock
+        self._carry_out = carry_out
+        self._tape = tape
+
+    def start(self, checkpoint: bytes | None) -> None:
+        """The collector is up, with the state of the last one."""
+        now_ns = self.clock.now_ns()
+        self._record(Kind.START, 0, now_ns, checkpoint or b"")
+        self.pipeline.start(now_ns)
+        self._serve()
+
+    def opened(self, lane: int) -> None:
+        """A socket is open."""
+        step_ms = self.clock.anchor()
+        now_ns = self.clock.now_ns()
+        self._record(Kind.OPENED, lane, now_ns, str(step_ms).encode())
+        self.pipeline.clock_step_ms = step_ms
+        self.pipeline.opened(lane, now_ns)
+        self._serve()
+
+    def closed(self, lane: int, cause: Cause) -> None:
+        """A socket has ended, or could not be opened."""
+        now_ns = self.clock.now_ns()
+        self._record(Kind.CLOSED, lane, now_ns, cause.encode())
+        self.pipeline.closed(lane, cause, now_ns)
+        self._serve()
+
+    def receive(self, lane: int, frame: bytes) -> None:
+        """A frame has just left its socket: now is when it was received."""
+        received_ns = self.clock.now_ns()
+        if self._tape is not None:
+            self._tape.write(Kind.FRAME, lane, received_ns, frame)
+        self.pipeline.receive(lane, frame, received_ns)
+        if self.pipeline.commands:
+            self._serve()
+
+    def is_live(self, lane: int) -> bool:
+        """Whether market data has come on the lane's present connection."""
+        return self.pipeline.lanes[lane].is_live
+
+    def tick(self) -> None:
+        """Time has passed."""
+        now_ns = self.clock.now_ns()
+        self._record(Kind.TICK, 0, now_ns, b"")
+        self.pipeline.tick(now_ns)
+        self._serve()
+
+    def repaired(self, answer: RepairAnswer) -> None:
+        """REST has answered."""
+        now_ns = self.clock.now_ns()
+        self._record(Kind.REPAIR, 0, now_ns, msgspec.msgpack.encode(answer))
+        self.pipeline.repaired(answer, now_ns)
+        self._serve()
+
+    def suspend(self) -> None:
+        """Nothing can be written for now."""
+        now_ns = self.clock.now_ns()
+        self._record(Kind.SUSPEND, 0, now_ns, b"")
+        self.pipeline.suspend(now_ns)
+
+    def resume(self) -> None:
+        """Writing is possible again."""
+        now_ns = self.clock.now_ns()
+        self._record(Kind.RESUME, 0, now_ns, b"")
+        self.pipeline.resume(now_ns)
+
+    def stop(self) -> None:
+        """Nothing more will come."""
+        now_ns = self.clock.now_ns()
+        self._record(Kind.STOP, 0, now_ns, b"")
+        self.pipeline.stop(now_ns)
+
+    def take(self) -> Output:
+        """The lines since the last take."""
+        return self.pipeline.take()
+
+    def checkpoint(self) -> bytes:
+        """The state that belongs with the lines taken so far."""
+        return self.pipeline.checkpoint()
+
+    def _record(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
+        if self._tape is not None:
+            self._tape.write(kind, lane, received_ns, payload)
+
+    def _serve(self) -> None:
+        commands = self.pipeline.commands
+        while commands:
+            taken = commands.copy()
+            commands.clear()
+            for command in taken:
+                self._carry_out(command)

@@ -1,0 +1,39 @@
+"""Never faster than a venue allows: one allowance shared by everything that talks to one host."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+
+class Pace:
+    """A token bucket of ``per_s`` a second that holds ``burst``; whoever asks first is served first.
+
+    Kept as one number, the instant at which the bucket would be full again, so nothing has to be refilled.
+    """
+
+    def __init__(
+        self,
+        per_s: float,
+        burst: int,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._per_s = per_s
+        self._burst_s = burst / per_s
+        self._now_s = now_s
+        self._sleep = sleep
+        self._full_s = now_s()
+        self._turn = asyncio.Lock()
+
+    async def take(self, count: int = 1) -> None:
+        """Waits until ``count``, which is at most ``burst``, may be used."""
+        async with self._turn:
+            while (wait_s := self._full_s + count / self._per_s - self._burst_s - self._now_s()) > 0:
+                await self._sleep(wait_s)
+            self._full_s = max(self._full_s, self._now_s()) + count / self._per_s
+
+    def pause(self, wait_s: float) -> None:
+        """Gives out nothing for ``wait_s``, as a server's Retry-After asks; also to those who wait already."""
+        self._full_s = max(self._full_s, self._now_s() + wait_s + self._burst_s)

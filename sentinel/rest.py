@@ -1,0 +1,131 @@
+"""The venue's REST API, as far as it is needed: trades by id, and which products there are.
+
+Source: reference protocols, section 3.1. Public endpoints, no key.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from book.events import Taker, Trade
+from feeds.coinbase_exchange.messages import Price, TradeId, TradeSize
+from feeds.timestamps import parse_ns
+from sentinel.errors import SentinelError
+from sentinel.pace import Pace
+
+PAGE_TRADES = 1000
+LARGEST_RETRY_AFTER_S = 300.0
+USER_AGENT = "sentinel-ws"
+
+
+class RestTrouble(SentinelError):
+    """No usable answer this time; asking again later may help."""
+
+
+class WireTrade(Struct, frozen=True, gc=False):
+    """``{"time":"2020-03-20T00:36:59.86Z","trade_id":86327327,"price":"6225.32000000","size":"0.06469797",
+    "side":"sell"}``: ``side`` is the maker's."""
+
+    trade_id: TradeId
+    price: Price
+    size: TradeSize
+    side: Literal["buy", "sell"]
+    time: str
+
+
+class WireProduct(Struct, frozen=True, gc=False):
+    """``{"id":"BTC-USD","base_currency":"BTC",...}``"""
+
+    id: str
+
+
+decode_trades = msgspec.json.Decoder(list[WireTrade], strict=False).decode
+decode_products = msgspec.json.Decoder(list[WireProduct]).decode
+
+
+class RestClient:
+    """Asks politely: every request waits for its turn in ``pace``, which a Retry-After holds up for all.
+
+    Used as an asynchronous context manager, since it owns a connection pool.
+    """
+
+    def __init__(self, base_url: str, pace: Pace, timeout_s: float) -> None:
+        self._base_url = base_url
+        self._pace = pace
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            headers={"User-Agent": USER_AGENT},
+            connector=aiohttp.TCPConnector(limit=4),
+            trust_env=True,
+        )
+
+    async def __aenter__(self) -> RestClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def trades(self, product: str, after: int, limit: int) -> list[Trade]:
+        """Up to ``limit`` trades with ids below ``after``, newest first.
+
+        Raises:
+            RestTrouble: if there is no valid answer.
+        """
+        path = f"/products/{product}/trades?after={after}&limit={min(limit, PAGE_TRADES)}"
+        status, body = await self._get(path)
+        if status != 200:
+            raise RestTrouble(f"status {status} for {path}")
+        try:
+            trades = [_trade(product, wire) for wire in decode_trades(body)]
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise RestTrouble(f"not a list of trades: {path}: {error}") from error
+        ids = [trade.trade_id for trade in trades]
+        if ids != sorted(set(ids), reverse=True) or (ids and ids[0] >= after):
+            raise RestTrouble(f"ids out of order: {path}")
+        return trades
+
+    async def unknown(self, products: tuple[str, ...]) -> list[str]:
+        """Those of ``products`` that the venue says do not exist. Only its 404 counts: no answer is not a no.
+
+        Raises:
+            RestTrouble: if the list of products cannot be had.
+        """
+        status, body = await self._get("/products")
+        if status != 200:
+            raise RestTrouble(f"status {status} for /products")
+        try:
+            listed = {product.id for product in decode_products(body)}
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RestTrouble(f"not a list of products: {error}") from error
+        doubtful = [product for product in products if product not in listed]
+        return [product for product in doubtful if (await self._get(f"/products/{product}"))[0] == 404]
+
+    async def _get(self, path: str) -> tuple[int, bytes]:
+        await self._pace.take()
+        try:
+            async with self._session.get(self._base_url + path) as response:
+                if response.status == 429:
+                    self._pace.pause(_retry_after_s(response.headers.get("Retry-After")))
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise RestTrouble(f"{type(error).__name__} for {path}: {error}") from error
+
+
+def _trade(product: str, wire: WireTrade) -> Trade:
+    venue_ns = parse_ns(wire.time)
+    if venue_ns is None:
+        raise ValueError(f"trade {wire.trade_id} without a time")
+    taker: Taker = "sell" if wire.side == "buy" else "buy"
+    return Trade(product, wire.trade_id, wire.price, wire.size, taker, venue_ns // 1000 * 1000, is_live=False)
+
+
+def _retry_after_s(header: str | None) -> float:
+    """Seconds; the form with a date is not used by this venue, and one second is polite when nothing is said."""
+    try:
+        return min(max(0.0, float(header or 1)), LARGEST_RETRY_AFTER_S)
+    except ValueError:
+        return 1.0

@@ -1,0 +1,161 @@
+"""Who runs when: builds the collector from its parts and sees it through from first to last line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from fractions import Fraction
+
+from loguru import logger
+
+from feeds.catalogue import FEEDS
+from sentinel.backoff import Backoff
+from sentinel.clock import Clock
+from sentinel.committer import Committer, Store
+from sentinel.config import Config
+from sentinel.connection import Connection
+from sentinel.intake import Intake, Tape
+from sentinel.pace import Pace
+from sentinel.pipeline import Command, LanePlan, Pipeline, Reconnect, Repair, Send, Settings
+from sentinel.planner import plan
+from sentinel.repair import Repairer, TradeSource
+from sentinel.venues import feed_maker, url_of
+
+TICK_S = 0.1
+FLUSH_S = 7.0
+"""What sinks get to deliver the last lines; with a second to close the sockets the end comes within 10 s."""
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+Companion = Callable[[], Awaitable[None]]
+"""Runs beside the collector until cancelled."""
+
+Sink = Callable[[asyncio.Event], Awaitable[None]]
+"""Follows the journal; once the event is set it has ``FLUSH_S`` to deliver what is left, and returns."""
+
+
+def pipeline_settings(config: Config) -> Settings:
+    """The part of the configuration that the lines depend on."""
+    edges = tuple(sorted({Fraction(edge) for edge in config.book.edges_bps}))
+    return Settings(collector=config.collector, edges_bps=edges, cadence_ns=config.book.cadence_ms * NS_PER_MS)
+
+
+def lane_plans(config: Config) -> list[LanePlan]:
+    """The connections this configuration asks for."""
+    feeds = config.feeds
+    return plan(config.products, feeds.book_venue, feeds.trades, feeds.products_per_connection, feeds.connections)
+
+
+class Service:
+    """The collector. ``draw`` gives floats in [0, 1) for jitter.
+
+    Raises:
+        UsageError: if a key in the configuration cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        rest: TradeSource,
+        store: Store,
+        draw: Callable[[], float],
+        *,
+        checkpoint: bytes | None = None,
+        tape: Tape | None = None,
+    ) -> None:
+        plans = lane_plans(config)
+        make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
+        self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
+        self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
+        self.repairer = Repairer(rest, self.intake.repaired, draw)
+        self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape)
+        self.connections = _connections(config, plans, self.intake, draw)
+        self._checkpoint = checkpoint
+
+    async def run(self, stop: asyncio.Event, companions: Sequence[Companion] = (), sinks: Sequence[Sink] = ()) -> None:
+        """Collects until ``stop`` is set, then ends in order: sockets, last samples, last commit, sinks.
+
+        Raises:
+            JournalError: if the last lines could not be stored.
+        """
+        drain = asyncio.Event()
+        self.intake.start(self._checkpoint)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(_run(companion())) for companion in companions]
+            delivering = [tasks.create_task(_run(sink(drain))) for sink in sinks]
+            committing = tasks.create_task(self.committer.run())
+            try:
+                await self._collect(stop)
+            finally:  # whatever went wrong, what was collected is stored
+                self.intake.stop()
+                self.committer.stop()
+                await committing
+            drain.set()
+            if delivering:
+                _, late = await asyncio.wait(delivering, timeout=FLUSH_S)
+                running += late
+            for task in running:
+                task.cancel()
+        logger.info("stopped")
+
+    async def _collect(self, stop: asyncio.Event) -> None:
+        """Sockets, clock and repairs, until ``stop`` is set."""
+        async with asyncio.TaskGroup() as tasks:
+            live = [tasks.create_task(connection.run()) for connection in self.connections]
+            live.append(tasks.create_task(self._tick()))
+            live.append(tasks.create_task(self.repairer.run()))
+            await stop.wait()
+            for task in live:
+                task.cancel()
+
+    async def _tick(self) -> None:
+        """Ten ticks a second, without catching up on those a busy moment has cost."""
+        loop = asyncio.get_running_loop()
+        next_s = loop.time()
+        while True:
+            next_s = max(next_s + TICK_S, loop.time())
+            await asyncio.sleep(next_s - loop.time())
+            self.intake.tick()
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Send(lane, messages):
+                self.connections[lane].send(messages)
+            case Reconnect(lane, cause):
+                self.connections[lane].reconnect(cause)
+            case Repair():
+                self.repairer.request(command)
+
+
+async def _run(work: Awaitable[None]) -> None:
+    await work
+
+
+def _connections(
+    config: Config, plans: Sequence[LanePlan], intake: Intake, draw: Callable[[], float]
+) -> list[Connection]:
+    """One for each lane. All connections to one venue share its allowances, which count per address."""
+    venues = {lane.venue for lane in plans}
+    connects = {venue: _second_by_second(FEEDS[venue].limits.connects_per_s) for venue in venues}
+    messages = {venue: _second_by_second(FEEDS[venue].limits.messages_per_s) for venue in venues}
+    age_s = config.feeds.max_connection_age_s
+    return [
+        Connection(
+            lane,
+            url_of(config.coinbase, lane.venue),
+            intake,
+            connects[lane.venue],
+            messages[lane.venue],
+            Backoff(draw),
+            # a random part of the age keeps the two of a redundant pair from being replaced together
+            max_age_s=None if age_s is None else lambda: age_s * (0.5 + draw() / 2),
+        )
+        for lane in plans
+    ]
+
+
+def _second_by_second(per_s: float) -> Pace:
+    """At most a second's allowance at once: how much more a venue would forgive is not documented for all."""
+    return Pace(per_s, int(per_s))

@@ -1,0 +1,69 @@
+"""What a person at a terminal sees while the collector runs: one line of status, or a table with ``--live``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sentinel.service import Service
+
+REFRESH_S = 0.5
+NS_PER_MS = 1_000_000
+
+
+async def show(service: Service, console: Console, render: Callable[[Service], RenderableType]) -> None:
+    """Keeps the view fresh until cancelled."""
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(render(service), refresh=True)
+            await asyncio.sleep(REFRESH_S)
+
+
+def status_line(service: Service) -> Text:
+    """``3/3 books proved · 1,204 trades · 2 gaps open · …``"""
+    products = service.pipeline.products.values()
+    lanes = service.pipeline.lanes
+    proved = sum(product.books.is_proved for product in products)
+    open_gaps = sum(len(product.books.gaps) + len(product.trades.open_gaps) for product in products)
+    parts = [
+        (f"{proved}/{len(products)} books proved", "green" if proved == len(products) else "yellow"),
+        (f"{sum(lane.is_live for lane in lanes)}/{len(lanes)} connections live", ""),
+        (f"{sum(lane.counts.received for lane in lanes):,} frames", ""),
+        (f"{service.committer.lines_stored:,} lines stored", ""),
+        (f"{open_gaps} gaps open", "yellow" if open_gaps else "green"),
+    ]
+    if service.repairer.outstanding:
+        parts.append((f"{service.repairer.outstanding:,} trades to repair", "yellow"))
+    line = Text(" · ").join(Text(text, style) for text, style in parts)
+    line.no_wrap = True
+    return line
+
+
+def live_table(service: Service) -> Table:
+    """A row for each product."""
+    table = Table(caption=status_line(service), caption_justify="left")
+    table.add_column("product")
+    for column in ("bid", "ask", "spread bps", "levels", "newest trade", "open gaps", "sample age ms"):
+        table.add_column(column, justify="right")
+    now_ns = service.intake.clock.now_ns()
+    for product in service.pipeline.products.values():
+        sample, gaps = product.books.last_sample, product.books.gaps + product.trades.open_gaps
+        book = next((lane.book for lane in product.books.lanes.values() if lane.is_proved), None)
+        table.add_row(
+            product.symbol,
+            *(
+                ("", "", "")
+                if sample is None
+                else (f"{sample.measure.top.bid:,}", f"{sample.measure.top.ask:,}", f"{sample.measure.spread_bps:.3f}")
+            ),
+            "not proved" if book is None else f"{len(book.bids):,} / {len(book.asks):,}",
+            str(product.trades.ledger.last or ""),
+            Text(", ".join(sorted({gap.cause for gap in gaps})), style="yellow"),
+            "" if sample is None else f"{(now_ns - sample.grid_ns) // NS_PER_MS:,}",
+        )
+    return table
