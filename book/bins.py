@@ -27,6 +27,7 @@ from sortedcontainers import SortedDict
 from book.order_book import OrderBook, Top
 
 Doubles = npt.NDArray[np.float64]
+Sums = list[int] | npt.NDArray[np.int64]
 
 DEFAULT_EDGES_BPS = tuple(Fraction(n) for n in (1, 2, 5, 10, 25, 50, 100))
 
@@ -151,7 +152,7 @@ class BookMeasure:
             depths.append(Depth(volume / per_size, notional / (per_price * per_size), vwap, count))
         return tuple(depths)
 
-    def _running_sums(self, prices: list[float], sizes: list[float]) -> tuple[Sequence[int], Sequence[int]]:
+    def _running_sums(self, prices: list[float], sizes: list[float]) -> tuple[Sums, Sums]:
         """Volume and notional of the first 1, 2, ... levels, in units and in ticks x units."""
         ticks = self._prices.whole_array(np.fromiter(prices, np.float64, len(prices)))
         units = self._sizes.whole_array(np.fromiter(sizes, np.float64, len(sizes)))

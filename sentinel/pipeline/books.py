@@ -24,8 +24,8 @@ from sentinel.pipeline.lines import ProductLines
 class LaneBook:
     """One product's book as one lane brings it.
 
-    ``since_ns``: the instants from here on can be sampled from it. ``asked_ns``: when a snapshot was asked for that has not come, ``attempts`` how often in vain. ``frames`` counts
-    those that carried this product.
+    ``since_ns``: the instants from here on can be sampled from it. ``asked_ns``: when a snapshot was asked for that has
+    not come, ``attempts`` how often in vain. ``frames`` counts those that carried this product.
     """
 
     __slots__ = ("asked_ns", "attempts", "book", "changed_ns", "frames", "is_proved", "since_ns")

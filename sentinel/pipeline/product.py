@@ -29,8 +29,8 @@ class Product:
         lines = ProductLines(exchange, symbol, settings.collector, settings.edges_bps)
         self.exchange = exchange
         self.symbol = symbol
-        self.books = ProductBooks(symbol, settings, lines, output, state and state.books)
-        self.trades = ProductTrades(symbol, settings, lines, output, state and state.trades)
+        self.books = ProductBooks(symbol, settings, lines, output, state.books if state else None)
+        self.trades = ProductTrades(symbol, settings, lines, output, state.trades if state else None)
         self.integrity: Integrity = "none"
         self.trade_frames = 0
         self._lanes: list[Lane] = []

@@ -70,9 +70,9 @@ class ProductTrades:
         self._tails: deque[tuple[int, int]] = deque()
         self._gaps = [OpenGap(gap, retry_ns=0) for gap in state.gaps]
         self._times: dict[int, int] = {}
-        for missing in (*state.holes, *state.gaps):
-            if missing.range is not None:
-                self.ledger.expect(missing.range.last)
+        for named in (*(hole.range for hole in state.holes), *(gap.range for gap in state.gaps)):
+            if named is not None:
+                self.ledger.expect(named.last)
 
     @property
     def open_gaps(self) -> list[Gap]:
