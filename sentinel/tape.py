@@ -1,0 +1,211 @@
+"""Every input of the pipeline on disk, in order, so that it can be played again.
+
+The pipeline is a function of its inputs, so a tape gives the very lines that were written live, whatever is changed in
+the code around it later. One tape is a run of files ``tape-<created_ns>.swtape``.
+
+A file is the 8 bytes ``MAGIC``, a block with the header as JSON, and blocks of records. A block is
+
+    length   4 bytes, little endian, of the compressed body, never zero
+    checksum 4 bytes, CRC-32 of the body started from ``CRC_SEED``, so that zeros never verify
+    body     zstd of records: kind (1 byte), lane (2), received_ns (8), length (4), payload
+
+Blocks are written and synced whole, at least once a second. A crash can therefore only tear the last block of a file;
+what is torn is left out on reading. Damage anywhere before is ``TapeCorrupt``.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import msgspec
+import zstandard
+
+from sentinel.errors import TapeCorrupt, UsageError
+
+MAGIC = b"SWTAPE1\n"
+SUFFIX = ".swtape"
+CRC_SEED = 0x5EED
+BLOCK = struct.Struct("<II")
+RECORD = struct.Struct("<BHqI")
+
+
+class Kind(enum.IntEnum):
+    """Which input of the pipeline a record is; the payload's meaning in brackets."""
+
+    START = 1
+    """[the checkpoint it began with]"""
+    OPENED = 2
+    """[the clock step in milliseconds, as decimal text]"""
+    CLOSED = 3
+    """[the cause]"""
+    FRAME = 4
+    """[the frame, byte for byte]"""
+    TICK = 5
+    REPAIR = 6
+    """[a RepairAnswer in msgpack]"""
+    SUSPEND = 7
+    RESUME = 8
+    STOP = 9
+
+
+class Record(NamedTuple):
+    """One input. ``lane`` is 0 where no connection is meant."""
+
+    kind: Kind
+    lane: int
+    received_ns: int
+    payload: bytes
+
+
+class TapeWriter:
+    """Writes a tape. ``write`` only gathers; ``flush``, from any one thread at a time, puts it on disk.
+
+    A file is followed by a new one when it has ``max_bytes`` or covers ``max_age_s`` seconds of records.
+    """
+
+    def __init__(
+        self, directory: Path, header: dict[str, Any], max_bytes: int = 2**30, max_age_s: float = 86_400.0
+    ) -> None:
+        self._directory = directory
+        self._header = header
+        self._max_bytes = max_bytes
+        self._max_age_ns = round(max_age_s * 1e9)
+        self._compress = zstandard.ZstdCompressor().compress
+        self._pending: list[bytes] = []
+        self._lock = threading.Lock()
+        self._file: IO[bytes] | None = None
+        self._first_ns = 0
+        self._last_ns = int(header["created_ns"])
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def write(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
+        """Adds a record. Cost: O(1); nothing is on disk before ``flush``."""
+        self._pending.append(RECORD.pack(kind, lane, received_ns, len(payload)))
+        self._pending.append(payload)
+        self._last_ns = received_ns
+
+    def flush(self) -> None:
+        """Puts everything written so far on disk and syncs it.
+
+        Raises:
+            OSError: if the disk refuses; the block is kept for the next flush.
+        """
+        with self._lock:
+            pending, self._pending = self._pending, []
+            if not pending:
+                return
+            body = b"".join(pending)
+            try:
+                self._append(body)
+            except OSError:
+                self._pending.insert(0, body)
+                self._abandon()
+                raise
+
+    def _append(self, body: bytes) -> None:
+        if self._file is None:
+            self._first_ns = self._last_ns
+            path = self._directory / f"tape-{self._last_ns}{SUFFIX}"
+            self._file = path.open("xb")
+            head = msgspec.json.encode(self._header | {"created_ns": self._last_ns})
+            self._file.write(MAGIC + self._block(head))
+        self._file.write(self._block(body))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._file.tell() >= self._max_bytes or self._last_ns - self._first_ns >= self._max_age_ns:
+            self._abandon()
+
+    def _block(self, body: bytes) -> bytes:
+        packed = self._compress(body)
+        return BLOCK.pack(len(packed), zlib.crc32(packed, CRC_SEED)) + packed
+
+    def _abandon(self) -> None:
+        """Ends the present file: it may be full, or torn by a refusal of the disk; the next block begins a new one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self.flush()
+        self._abandon()
+
+
+def tape_files(path: Path) -> list[Path]:
+    """The files of a tape in order: ``path`` itself, or every tape file in the directory ``path``.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise UsageError(f"no tape at {path}")
+    return files
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What the writer said of a tape file: versions, settings, lanes.
+
+    Raises:
+        UsageError: if it is no tape.
+    """
+    with path.open("rb") as file:
+        for _, body in _blocks(file, path):
+            header: dict[str, Any] = msgspec.json.decode(body)
+            return header
+    raise UsageError(f"{path} is a tape without a header: its writer was killed at once")
+
+
+def read_tape(path: Path) -> Iterator[Record]:
+    """The records of one file, up to a torn end.
+
+    Raises:
+        UsageError: if it is no tape.
+        TapeCorrupt: at damage that no crash can have done.
+    """
+    with path.open("rb") as file:
+        blocks = _blocks(file, path)
+        next(blocks, None)
+        for offset, body in blocks:
+            yield from _records(body, path, offset)
+
+
+def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+    if file.read(len(MAGIC)) != MAGIC:
+        raise UsageError(f"{path} is no tape")
+    size = path.stat().st_size
+    decompress = zstandard.ZstdDecompressor().decompress
+    while True:
+        offset = file.tell()
+        head = file.read(BLOCK.size)
+        if len(head) < BLOCK.size:
+            return
+        length, checksum = BLOCK.unpack(head)
+        end = offset + BLOCK.size + length
+        if end > size:
+            return
+        packed = file.read(length)
+        if not length or zlib.crc32(packed, CRC_SEED) != checksum:
+            # only the last block can be torn: a power cut may leave its length without all of its bytes
+            if end == size or not any(head):
+                return
+            raise TapeCorrupt(str(path), offset, "the checksum does not agree")
+        yield offset, decompress(packed)
+
+
+def _records(body: bytes, path: Path, offset: int) -> Iterator[Record]:
+    position = 0
+    while position < len(body):
+        kind, lane, received_ns, length = RECORD.unpack_from(body, position)
+        position += RECORD.size
+        if position + length > len(body):
+            raise TapeCorrupt(str(path), offset, "a record is longer than its block")
+        yield Record(Kind(kind), lane, received_ns, body[position : position + length])
+        position += length
