@@ -20,7 +20,8 @@ from sentinel import logs, terminal
 from sentinel.clock import Clock
 from sentinel.committer import Store
 from sentinel.config import Config
-from sentinel.errors import SentinelError, UsageError
+from sentinel.config import Journal as JournalLimits
+from sentinel.errors import JournalError, SentinelError, UsageError
 from sentinel.journal import Journal
 from sentinel.pace import Pace
 from sentinel.rest import RestClient, RestTrouble
@@ -33,6 +34,8 @@ DRY_RUN_S = 30.0
 PRODUCT_CHECK_S = 5.0
 REST_BURST = 5
 PRUNE_EVERY_S = 60.0
+FOR_EVER_S = 1e9
+WITHOUT_BOUND = 2**62
 
 
 class Printer:
@@ -82,7 +85,7 @@ async def _collect(
                 render = terminal.live_table if is_live else terminal.status_line
                 companions.append(partial(terminal.show, service, console, render))
             if journal:
-                companions.append(partial(_prune, journal, config, clock))
+                companions.append(partial(_prune, journal, config.journal, clock))
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             await service.run(stop, companions)
@@ -146,8 +149,17 @@ async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _prune(journal: Journal, config: Config, clock: Clock) -> None:
+async def _prune(journal: Journal, limits: JournalLimits, clock: Clock) -> None:
     """Once a minute, drops what every sink has and retention no longer keeps."""
+    if limits.max_age_s is None and limits.max_bytes is None:
+        return
     while True:
         await asyncio.sleep(PRUNE_EVERY_S)
-        await journal.prune(clock.now_ns(), config.journal.max_age_s, config.journal.max_bytes)
+        try:
+            pruned = await journal.prune(
+                clock.now_ns(), limits.max_age_s or FOR_EVER_S, limits.max_bytes or WITHOUT_BOUND
+            )
+        except JournalError as error:
+            logger.bind(reason=str(error)).error("journal_not_pruned")
+        else:
+            logger.bind(batches=pruned.batch_count, lines=pruned.line_count).debug("journal_pruned")
