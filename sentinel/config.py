@@ -12,10 +12,12 @@ import platform
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic import field_validator as validates
 from pydantic_settings import (
@@ -28,9 +30,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from book.bins import DEFAULT_EDGES_BPS
 from sentinel.errors import UsageError
 
 CONFIG_FILE = Path("sentinel.toml")
+DOTENV_FILE = Path(".env")
 ENVIRONMENT_PREFIX = "SENTINEL_"
 ECOSYSTEM_NAMES = {"INFLUXDB_V2_URL": "url", "INFLUXDB_V2_TOKEN": "token", "INFLUXDB_V2_ORG": "org"}
 """Names that InfluxDB's own clients read; ours win over them."""
@@ -121,14 +125,9 @@ class Book(Section):
     """How books are sampled."""
 
     cadence_ms: int = Field(default=100, ge=10, le=60_000)
-    edges_bps: tuple[Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")], ...] = Field(
-        default=("1", "2", "5", "10", "25", "50", "100"), min_length=1, coerce_numbers_to_str=True
+    edges_bps: tuple[Annotated[Decimal, Field(gt=0)], ...] = Field(
+        default=tuple(Decimal(edge.numerator) / edge.denominator for edge in DEFAULT_EDGES_BPS), min_length=1
     )
-
-    @validates("edges_bps", mode="before")
-    @classmethod
-    def _numbers(cls, edges: object) -> object:
-        return [str(edge) for edge in edges] if isinstance(edges, list | tuple) else edges
 
 
 class Journal(Section):
@@ -175,7 +174,8 @@ class Config(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
-        env_file=".env",
+        env_file=DOTENV_FILE,
+        dotenv_filtering="only_existing",
         env_nested_delimiter="_",
         env_nested_max_split=1,
         extra="forbid",
@@ -232,7 +232,7 @@ def load(flags: Mapping[str, Any], config_file: Path | None, environment: Mappin
     """
     if config_file is not None and not config_file.is_file():
         raise UsageError(f"no such file: {config_file}")
-    _refuse_unknown_names(environment)
+    _refuse_unknown_names([*environment, *dotenv_values(DOTENV_FILE)])
     ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
 
     class Sources(Config):
@@ -263,10 +263,10 @@ def load(flags: Mapping[str, Any], config_file: Path | None, environment: Mappin
         raise UsageError(_explain(error)) from error
 
 
-def _refuse_unknown_names(environment: Iterable[str]) -> None:
+def _refuse_unknown_names(names: Iterable[str]) -> None:
     """pydantic-settings passes over environment names it does not know; a misspelt one must not be lost."""
     known = known_names()
-    for name in environment:
+    for name in names:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known and name not in NOT_SETTINGS:
             raise UsageError(f"unknown environment variable {name}{_suggest(name, known)}")
 
