@@ -11,13 +11,27 @@ from loguru import logger
 
 from sentinel.backoff import Backoff
 from sentinel.errors import JournalError
-from sentinel.intake import Intake, Tape
+from sentinel.intake import Tape
+from sentinel.pipeline import Output
 
 COMMIT_EVERY_S = 0.8
 """Leaves room for the commit itself within the promised second."""
 
 MOST_PAUSE_S = 10.0
+TAPE_FAILURES = 60
+"""In a row, some minutes of them; what a tape gathers until then stays in memory."""
+
 LEVELS = {"gap_open": "WARNING", "refused": "WARNING", "undecodable": "WARNING", "accounts_open": "ERROR"}
+
+
+class Source(Protocol):
+    """What is needed of an ``Intake``."""
+
+    def take(self) -> Output: ...
+    def checkpoint(self) -> bytes: ...
+    def suspend(self) -> None: ...
+    def resume(self) -> None: ...
+    def stop_taping(self) -> None: ...
 
 
 class Store(Protocol):
@@ -33,12 +47,13 @@ class Committer:
     refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
     """
 
-    def __init__(self, intake: Intake, store: Store, memory_bytes: int, tape: Tape | None = None) -> None:
+    def __init__(self, intake: Source, store: Store, memory_bytes: int, tape: Tape | None = None) -> None:
         self.lines_stored = 0
         self._intake = intake
         self._store = store
         self._memory_bytes = memory_bytes
         self._tape = tape
+        self._tape_failures = 0
         self._held: dict[str, list[bytes]] = {"trades": [], "book": [], "accounts": []}
         self._is_suspended = False
         self._backoff = Backoff(lambda: 1.0, COMMIT_EVERY_S, MOST_PAUSE_S)
@@ -56,16 +71,20 @@ class Committer:
         """
         pause_s = COMMIT_EVERY_S
         while not self._is_stopping.is_set():
-            await _wait(self._is_stopping, pause_s)
-            try:
-                await self.commit()
-            except JournalError as error:
-                if self._is_stopping.is_set():
-                    raise
-                pause_s = self._refused(error)
-            else:
-                pause_s = COMMIT_EVERY_S
-                self._accepted()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_stopping.wait(), pause_s)
+            pause_s = COMMIT_EVERY_S if await self.attempt() else self._backoff.next_s()
+        await self.commit()
+
+    async def attempt(self) -> bool:
+        """Commits, or keeps everything for the next time; False then."""
+        try:
+            await self.commit()
+        except JournalError as error:
+            self._refused(error)
+            return False
+        self._accepted()
+        return True
 
     async def commit(self) -> None:
         """Stores everything there is.
@@ -80,20 +99,34 @@ class Committer:
         self._held["accounts"] += output.accounts
         for note in output.notes:
             logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
-        if self._tape is not None:  # before the lines: a stored line can always be replayed
-            await asyncio.to_thread(self._tape.flush)
+        await self._flush_tape()  # before the lines: a stored line can always be replayed
         await self._store.append({stream: lines for stream, lines in self._held.items() if lines}, checkpoint)
         self.lines_stored += sum(item.count(b"\n") + 1 for items in self._held.values() for item in items)
         self._held = {stream: [] for stream in self._held}
 
-    def _refused(self, error: JournalError) -> float:
+    async def _flush_tape(self) -> None:
+        """A tape that cannot be written must not stop collection, nor fill the memory for ever."""
+        if self._tape is None:
+            return
+        try:
+            await asyncio.to_thread(self._tape.flush)
+        except OSError as error:
+            self._tape_failures += 1
+            logger.bind(reason=str(error)).error("tape_refuses")
+            if self._tape_failures == TAPE_FAILURES:
+                self._tape = None
+                self._intake.stop_taping()
+                logger.error("tape_given_up")
+        else:
+            self._tape_failures = 0
+
+    def _refused(self, error: JournalError) -> None:
         held_bytes = sum(len(line) for lines in self._held.values() for line in lines)
         logger.bind(reason=str(error), held_bytes=held_bytes, memory_bytes=self._memory_bytes).error("journal_refuses")
         if held_bytes > self._memory_bytes and not self._is_suspended:
             self._is_suspended = True
             self._intake.suspend()
             logger.error("collection_suspended")
-        return self._backoff.next_s()
 
     def _accepted(self) -> None:
         self._backoff.reset()
@@ -101,8 +134,3 @@ class Committer:
             self._is_suspended = False
             self._intake.resume()
             logger.info("collection_resumed")
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), timeout_s)

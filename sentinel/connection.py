@@ -105,7 +105,7 @@ class Connection:
         """One socket from opening to end; returns why it ended."""
         self._cause = None
         try:
-            async with connect(
+            socket = await connect(
                 self._url,
                 compression="deflate",
                 max_size=MAX_FRAME_BYTES,
@@ -115,15 +115,17 @@ class Connection:
                 # heartbeats prove life within 2.5 s; a pong that waits behind a backlog would prove nothing and
                 # end a good connection (the venue's own sample turns pings off too)
                 ping_interval=None,
-            ) as socket:
-                self._socket = socket
-                return await self._converse(socket)
+            )
         except (OSError, WebSocketException, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"
+        self._socket = socket
+        try:
+            return await self._converse(socket)
         finally:
             self._socket = None
             self._outbox.clear()
             self._has_mail.clear()
+            await socket.close()
 
     async def _converse(self, socket: ClientConnection) -> str:
         """Reads and writes until either fails."""

@@ -103,6 +103,10 @@ class Intake:
         self._record(Kind.STOP, 0, now_ns, b"")
         self.pipeline.stop(now_ns)
 
+    def stop_taping(self) -> None:
+        """The tape cannot be written: what comes from here on is not on it."""
+        self._tape = None
+
     def take(self) -> Output:
         """The lines since the last take."""
         return self.pipeline.take()

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.captures import ADVANCED, lines_of
+
 settings.register_profile("dev", max_examples=60, deadline=None)
 settings.register_profile(
     "ci", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -54,3 +56,9 @@ async def task_guard() -> Iterator[None]:
     before = asyncio.all_tasks()
     yield
     assert asyncio.all_tasks() <= before, "leaked tasks"
+
+
+@pytest.fixture(scope="session")
+def advanced_frames() -> list[bytes]:
+    """The 1,030 frames of the Advanced Trade recording, byte for byte."""
+    return lines_of(f"{ADVANCED}/raw.jsonl.zst")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sentinel.pipeline import Reconnect
-from tests.sentinel.pipeline.venue import MS, START, S, Connection, Told, pipeline, plan, sent
+from tests.sentinel.pipeline.venue import MS, START, Connection, S, Told, pipeline, plan, sent
 
 GRID = 100 * MS
 

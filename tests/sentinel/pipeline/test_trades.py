@@ -189,7 +189,7 @@ def test_history_reaches_back_but_opens_no_hole() -> None:
 
 
 def test_trades_of_the_time_apart_are_found_by_the_first_id_after_it() -> None:
-    pipe, told = opened(exchange_lane()), Told()
+    pipe, _told = opened(exchange_lane()), Told()
     pipe.receive(0, match(50), START)
     pipe.closed(0, "disconnected", START + S)
     pipe.opened(0, START + 2 * S)

@@ -16,7 +16,9 @@ START = 1_790_000_000 * S
 SYMBOL = "BTC-USD"
 
 
-def plan(lane: int, *channels: str, venue: str = "coinbase_advanced", copy: int = 0, products: tuple[str, ...] = (SYMBOL,)):
+def plan(
+    lane: int, *channels: str, venue: str = "coinbase_advanced", copy: int = 0, products: tuple[str, ...] = (SYMBOL,)
+):
     return LanePlan(lane, venue, Subscription(frozenset(channels or ("book", "trades")), products), copy)
 
 

@@ -1,0 +1,166 @@
+"""One client's connection: what it subscribed to, and the one way out for every frame, where the faults wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from websockets.asyncio.server import ServerConnection, broadcast
+
+from sentinel.simulator.faults import Fault, Faults
+from sentinel.simulator.truth import Truth
+
+FRAME_KINDS: frozenset[str] = frozenset(
+    {"drop", "duplicate", "reorder", "corrupt", "delay", "jump", "close", "abort", "stall"}
+)
+SLOW_BYTES = 256 * 2**20
+"""A client with so much unread is cut off, as the venue cuts off slow consumers."""
+
+
+class Connection:
+    """``number`` is its place among the connections of its feed, from 1."""
+
+    def __init__(
+        self,
+        socket: ServerConnection,
+        feed: Literal["advanced", "exchange"],
+        number: int,
+        faults: Faults,
+        truth: Truth,
+        now_ns: Callable[[], int],
+        opened_ns: int,
+    ) -> None:
+        self.socket = socket
+        self.feed = feed
+        self.number = number
+        self.channels: dict[str, set[str]] = {}
+        self.sequence = 0
+        self._faults = faults
+        self._truth = truth
+        self._now_ns = now_ns
+        self._market_ns = opened_ns
+        self._silent_until_ns = 0
+        self._held: list[str] = []
+        self._delayed: list[str] = []
+        self._delayed_until_ns = 0
+
+    def wants(self, channel: str, product: str) -> bool:
+        return product in self.channels.get(channel, ())
+
+    def send_numbered(
+        self, channel: str, product: str | None, head: str, tail: str, trade_ids: list[int] | None = None
+    ) -> None:
+        """An Advanced Trade frame: ``head``, this connection's next number, ``tail``."""
+        number, self.sequence = self.sequence, self.sequence + 1
+        self.send(channel, product, f"{head}{number}{tail}", number, trade_ids)
+
+    def send(
+        self,
+        channel: str,
+        product: str | None,
+        frame: str,
+        number: int | None = None,
+        trade_ids: list[int] | None = None,
+    ) -> None:
+        """Sends a frame, unless a fault has other ideas."""
+        if self._faults:
+            now_ns = self._now_ns()
+            self._release(now_ns)
+            if now_ns < self._silent_until_ns:
+                return
+            elapsed_s = (now_ns - self._market_ns) / 1e9
+            fault = self._faults.striking(
+                FRAME_KINDS, elapsed_s, feed=self.feed, connection=self.number, channel=channel, product=product
+            )
+            if fault is not None:
+                self._strike(fault, frame, number, channel, product, trade_ids, now_ns)
+                return
+            if self._delayed:
+                self._delayed.append(frame)
+                return
+        self._put(frame)
+        if self._held:
+            held, self._held = self._held, []
+            for late in held:
+                self._put(late)
+
+    def _put(self, frame: str) -> None:
+        broadcast((self.socket,), frame)
+        if self.socket.transport.get_write_buffer_size() > SLOW_BYTES:
+            self.socket.transport.abort()
+
+    def _release(self, now_ns: int) -> None:
+        if self._delayed and now_ns >= self._delayed_until_ns:
+            delayed, self._delayed = self._delayed, []
+            for frame in delayed:
+                self._put(frame)
+
+    def _strike(
+        self,
+        fault: Fault,
+        frame: str,
+        number: int | None,
+        channel: str,
+        product: str | None,
+        trade_ids: list[int] | None,
+        now_ns: int,
+    ) -> None:
+        first = last = number
+        end_ns = now_ns
+        match fault.kind:
+            case "drop":
+                pass
+            case "duplicate":
+                self._put(frame)
+                self._put(frame)
+            case "reorder":
+                self._held.append(frame)
+            case "corrupt":
+                self._put(_corrupted(frame, fault.how))
+            case "delay":
+                self._delayed.append(frame)
+                self._delayed_until_ns = end_ns = now_ns + round(fault.delay_s * 1e9)
+            case "jump":
+                if number is not None:
+                    # this frame was to be ``number``: the skipped numbers were never given to any frame
+                    self.sequence += fault.count
+                    last = number + fault.count - 1
+                    frame = frame.replace(f'"sequence_num":{number}', f'"sequence_num":{number + fault.count}', 1)
+                self._put(frame)
+            case "close":
+                self.close_soon(fault.code)
+            case "abort":
+                self.socket.transport.abort()
+            case "stall":
+                self._silent_until_ns = end_ns = now_ns + round((fault.duration_s or 3600) * 1e9)
+        self._truth.write(
+            "fault",
+            fault=fault.kind,
+            feed=self.feed,
+            connection=self.number,
+            channel=channel,
+            product=product,
+            sequence_first=first,
+            sequence_last=last,
+            trade_ids=trade_ids or [],
+            start_ns=now_ns,
+            end_ns=end_ns,
+        )
+
+    def close_soon(self, code: int) -> None:
+        """Starts the closing handshake without waiting for it."""
+        self.socket.protocol.send_close(code)
+        self.socket.send_data()
+
+
+def _corrupted(frame: str, how: str) -> str:
+    if how == "truncate":
+        return frame[: len(frame) * 2 // 3]
+    if how == "garbage":
+        return "\ufeff<html>502 Bad Gateway</html>"
+    for field in ('"new_quantity":"', '"size":"'):
+        start = frame.find(field)
+        if start >= 0:
+            start += len(field)
+            return frame[:start] + "nan" + frame[frame.index('"', start) :]
+    return frame[:-1]

@@ -1,0 +1,177 @@
+"""Faults on request, from a small TOML file:
+
+    [[fault]]
+    kind = "drop"          # what happens, see KINDS
+    feed = "advanced"      # which frames it may strike; every selector left out matches all
+    channel = "l2_data"
+    product = "BTC-USD"
+    connection = 1         # the n-th connection of the feed, from 1
+    at_s = 5.0             # not before (seconds since the market opened)
+    every_s = 10.0         # again each so many seconds
+    count = 3              # how many frames a strike takes (default 1)
+    duration_s = 2.0       # how long a lasting fault lasts
+    probability = 0.01     # instead of at_s and count: each matching frame from at_s on, for duration_s or for ever
+
+Frame faults: ``drop`` (the frame is numbered and not sent), ``duplicate``, ``reorder`` (sent after the next one),
+``corrupt`` (``how`` = "truncate", "garbage" or "nan"), ``delay`` (``delay_s``: the connection waits), ``jump`` (the
+counter skips ``count``), ``orphan_delete`` (deletes of levels nobody had), ``oversize_snapshot`` (``levels`` more, far
+away). Connection faults: ``close`` (``code``), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``),
+``refuse_product``, ``refuse_connections``. Market faults: ``hide`` (trades kept off ``feed``, or off both; REST has
+them unless ``from_rest``), ``cross`` (a crossed book for ``duration_s``), ``rest`` (``mode`` = "down", "slow", "429",
+"empty" or "garbage" for ``duration_s``; ``retry_after_s``).
+"""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from sentinel.errors import UsageError
+
+Kind = Literal[
+    "drop",
+    "duplicate",
+    "reorder",
+    "corrupt",
+    "delay",
+    "jump",
+    "orphan_delete",
+    "oversize_snapshot",
+    "close",
+    "abort",
+    "stall",
+    "refuse_product",
+    "refuse_connections",
+    "hide",
+    "cross",
+    "rest",
+]
+BOOK_CHANNELS = {"l2_data", "l2update", "snapshot"}
+
+
+class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One entry of the file. ``struck`` and ``next_s`` are its state."""
+
+    kind: Kind
+    feed: Literal["advanced", "exchange"] | None = None
+    channel: str | None = None
+    product: str | None = None
+    connection: int | None = None
+    at_s: float = 0.0
+    every_s: float | None = None
+    count: int = 1
+    duration_s: float | None = None
+    probability: float | None = None
+    how: Literal["truncate", "garbage", "nan"] = "truncate"
+    delay_s: float = 0.5
+    code: int = 1001
+    levels: int = 50_000
+    mode: Literal["down", "slow", "429", "empty", "garbage"] = "down"
+    retry_after_s: float = 1.0
+    from_rest: bool = False
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    fault: list[Fault] = []
+
+
+class Armed:
+    """A fault and how much of it is still to come."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.left = fault.count
+        self.next_s = fault.at_s
+
+    def is_on(self, elapsed_s: float) -> bool:
+        """For lasting faults: whether it lasts at this moment."""
+        fault = self.fault
+        since_s = elapsed_s - fault.at_s
+        if since_s < 0:
+            return False
+        if fault.every_s is not None:
+            since_s %= fault.every_s
+        return fault.duration_s is None or since_s < fault.duration_s
+
+    def strikes(self, elapsed_s: float, rng: random.Random) -> bool:
+        """For faults that take frames one by one: whether this one is taken."""
+        fault = self.fault
+        if fault.probability is not None:
+            return self.is_on(elapsed_s) and rng.random() < fault.probability
+        if elapsed_s < self.next_s:
+            return False
+        if self.left == 0:
+            if fault.every_s is None:
+                return False
+            self.next_s += fault.every_s
+            self.left = fault.count
+            return self.strikes(elapsed_s, rng)
+        self.left -= 1
+        return True
+
+
+class Faults:
+    """All faults of a run."""
+
+    def __init__(self, faults: list[Fault], seed: int) -> None:
+        self._armed = [Armed(fault) for fault in faults]
+        self._rng = random.Random(f"{seed}/faults")
+
+    def __bool__(self) -> bool:
+        return bool(self._armed)
+
+    def striking(
+        self, kinds: set[Kind], elapsed_s: float, *, feed: str, connection: int, channel: str, product: str | None
+    ) -> Fault | None:
+        """The first fault of these kinds that takes this frame, if any."""
+        for armed in self._armed:
+            fault = armed.fault
+            if (
+                fault.kind in kinds
+                and fault.feed in (None, feed)
+                and fault.connection in (None, connection)
+                and fault.channel in (None, channel)
+                and fault.product in (None, product)
+                and armed.strikes(elapsed_s, self._rng)
+            ):
+                return fault
+        return None
+
+    def lasting(
+        self, kind: Kind, elapsed_s: float, *, feed: str | None = None, product: str | None = None
+    ) -> Fault | None:
+        """The fault of this kind that lasts at this moment, if any."""
+        for armed in self._armed:
+            fault = armed.fault
+            if fault.kind == kind and fault.feed in (None, feed) and fault.product in (None, product):
+                if armed.is_on(elapsed_s):
+                    return fault
+        return None
+
+    def hides(self, elapsed_s: float, product: str) -> Fault | None:
+        """The ``hide`` fault that takes this trade, if any."""
+        for armed in self._armed:
+            fault = armed.fault
+            if fault.kind == "hide" and fault.product in (None, product) and armed.strikes(elapsed_s, self._rng):
+                return fault
+        return None
+
+
+def load(path: Path | None, seed: int) -> Faults:
+    """The faults of a file; none without one.
+
+    Raises:
+        UsageError: if it cannot be read or says something that is not a fault.
+    """
+    if path is None:
+        return Faults([], seed)
+    try:
+        listed = msgspec.convert(tomllib.loads(path.read_text()), _File)
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise UsageError(f"fault file {path}: {error}") from error
+    return Faults(listed.fault, seed)

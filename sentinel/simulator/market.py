@@ -1,0 +1,245 @@
+"""A seeded synthetic market, shaped like the measured one.
+
+Measured on the Advanced Trade capture of 2026-08-09: of the level changes 52 % change a known level, 23 % delete one,
+14 % bring back a level seen before, 10 % are new prices and 1 % delete a level nobody had; about 6.3 changes a frame;
+several trades in one microsecond. The book never crosses. The same seed gives the same market.
+
+Prices are whole ticks and sizes whole units; ``text`` spells them as the venue does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from sortedcontainers import SortedDict
+
+Side = Literal["bid", "offer"]
+
+KNOWN, DELETED, BACK, NEW = 0.52, 0.75, 0.89, 0.99
+"""Cumulative shares of the kinds of change; what is left deletes a level nobody had."""
+
+CHANGES_PER_FRAME = 6.3
+HISTORY = 100
+"""Trades before the market opens: what a subscription to ``market_trades`` begins with."""
+
+SHAPES = (
+    # quote, price in ticks, decimals of price and size: the spread of magnitudes a real venue has
+    ("BTC", 6_508_366, 2, 8),
+    ("ETH", 191_933, 2, 8),
+    ("SOL", 15_233, 2, 8),
+    ("SHIB", 123_400, 10, 0),
+    ("DOGE", 21_345, 5, 1),
+    ("XRP", 24_321, 4, 6),
+    ("ADA", 8_123, 4, 8),
+    ("USDT", 100_010, 5, 2),
+)
+
+
+def text(whole: int, decimals: int) -> str:
+    """``whole`` / 10^decimals as the venue writes it: trailing zeros trimmed."""
+    if not decimals:
+        return str(whole)
+    digits = f"{whole:0{decimals + 1}d}"
+    return f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")
+
+
+class Change(NamedTuple):
+    """``size`` is the new absolute size in units; 0 deletes."""
+
+    side: Side
+    price: int
+    size: int
+
+
+class Fill(NamedTuple):
+    """One trade: a taker met a resting order. ``maker`` is the side that rested."""
+
+    trade_id: int
+    price: int
+    size: int
+    maker: Literal["buy", "sell"]
+    time_us: int
+
+
+class Top(NamedTuple):
+    """The best levels as the venue writes them, and how many levels there are."""
+
+    bid: str
+    bid_size: str
+    ask: str
+    ask_size: str
+    bid_levels: int
+    ask_levels: int
+
+
+@dataclass
+class SideOfBook:
+    """Price in ticks -> size in units, and prices that were deleted a while ago."""
+
+    levels: SortedDict[int, int] = field(default_factory=SortedDict)
+    deleted: deque[int] = field(default_factory=lambda: deque(maxlen=256))
+
+
+class Product:
+    """One product's matching engine."""
+
+    def __init__(self, name: str, price: int, decimals: tuple[int, int], levels: int, rng: random.Random) -> None:
+        self.name = name
+        self.price_decimals, self.size_decimals = decimals
+        self.sides: dict[Side, SideOfBook] = {"bid": SideOfBook(), "offer": SideOfBook()}
+        self.sequence = rng.randrange(10**9, 10**10)
+        self.trades: list[Fill] = []
+        self._rng = rng
+        self._next_id = rng.randrange(10**6, 10**9)
+        self._fewest = levels * 9 // 10
+        self._populate(price, levels)
+
+    def _populate(self, price: int, levels: int) -> None:
+        rng = self._rng
+        signs: dict[Side, int] = {"bid": -1, "offer": 1}
+        for side, sign in signs.items():
+            book = self.sides[side].levels
+            for number in range(levels):
+                # dense near the touch, sparse far away, like the real book
+                offset = 1 + int(number * (1 + 3 * number / levels) * rng.uniform(0.6, 1.4))
+                tick = price + sign * offset
+                if tick > 0:
+                    book[tick] = self._size()
+
+    def make_history(self, now_us: int) -> None:
+        """The trades of the last seconds before the market opened."""
+        for number in range(HISTORY):
+            self._fill(now_us - (HISTORY - number) * 37_003, self._rng.choice(("bid", "offer")), keep_level=True)
+
+    def _size(self) -> int:
+        scale = int(10**self.size_decimals)
+        if self._rng.random() < 0.3:  # round sizes are common
+            return max(1, scale * self._rng.randrange(1, 20) // 10)
+        return 1 + int(self._rng.expovariate(1 / (0.4 * scale + 30)))
+
+    def change(self) -> list[Change]:
+        """One frame's worth of changes, applied."""
+        count = 1 + min(40, int(self._rng.expovariate(1 / (CHANGES_PER_FRAME - 0.8))))
+        return [self._change_one() for _ in range(count)]
+
+    def _change_one(self) -> Change:
+        rng = self._rng
+        side: Side = "bid" if rng.random() < 0.5 else "offer"
+        levels, deleted = self.sides[side].levels, self.sides[side].deleted
+        kind = rng.random()
+        size = 0
+        if kind < KNOWN or (kind < DELETED and len(levels) < self._fewest):
+            price, size = self._near(levels, side), self._size()
+        elif kind < DELETED:
+            price = self._near(levels, side)
+            deleted.append(price)
+        elif kind < BACK and deleted:
+            price, size = deleted.popleft(), self._size()
+        elif kind < NEW:
+            price, size = self._new_price(side), self._size()
+        else:
+            price = self._new_price(side)
+        if size and self._crosses(side, price):
+            price = self._near(levels, side)
+        return self._apply(side, price, size)
+
+    def _near(self, levels: SortedDict[int, int], side: Side) -> int:
+        """A held level, more likely near the touch."""
+        depth = min(len(levels) - 1, int(self._rng.expovariate(1 / 60)))
+        price: int = levels.keys()[len(levels) - 1 - depth if side == "bid" else depth]
+        return price
+
+    def _new_price(self, side: Side) -> int:
+        """A price at which nothing rests, on the right side of the touch."""
+        bid, ask = self.best
+        levels = self.sides[side].levels
+        while True:
+            offset = int(self._rng.expovariate(1 / 80)) - 2
+            price = bid - offset if side == "bid" else ask + offset
+            if price > 0 and price not in levels and not self._crosses(side, price):
+                return price
+
+    def _crosses(self, side: Side, price: int) -> bool:
+        bid, ask = self.best
+        return price >= ask if side == "bid" else price <= bid
+
+    def _apply(self, side: Side, price: int, size: int) -> Change:
+        levels = self.sides[side].levels
+        if size:
+            levels[price] = size
+        else:
+            levels.pop(price, None)
+        self.sequence += 1
+        return Change(side, price, size)
+
+    def trade(self, now_us: int) -> tuple[list[Fill], list[Change]]:
+        """A taker sweeps one to five resting orders in one microsecond."""
+        side: Side = "bid" if self._rng.random() < 0.5 else "offer"
+        fills, changes = [], []
+        for _ in range(self._rng.choice((1, 1, 1, 1, 2, 2, 3, 5))):
+            fill = self._fill(now_us, side)
+            fills.append(fill)
+            changes.append(Change(side, fill.price, self.sides[side].levels.get(fill.price, 0)))
+        return fills, changes
+
+    def _fill(self, now_us: int, side: Side, *, keep_level: bool = False) -> Fill:
+        levels = self.sides[side].levels
+        price, resting = levels.peekitem(-1 if side == "bid" else 0)
+        size = resting if self._rng.random() < 0.3 and len(levels) > 20 else self._rng.randrange(1, resting + 1)
+        if not keep_level and (size < resting or len(levels) > 20):
+            self._apply(side, price, resting - size)
+        self.sequence += 1
+        self._next_id += 1
+        fill = Fill(self._next_id, price, size, "buy" if side == "bid" else "sell", now_us)
+        self.trades.append(fill)
+        return fill
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """Best bid and best ask in ticks."""
+        return self.sides["bid"].levels.keys()[-1], self.sides["offer"].levels.keys()[0]
+
+    @property
+    def last_trade_id(self) -> int:
+        return self._next_id
+
+    def price_text(self, ticks: int) -> str:
+        return text(ticks, self.price_decimals)
+
+    def size_text(self, units: int) -> str:
+        return text(units, self.size_decimals)
+
+    def top(self) -> Top:
+        """The best levels as text."""
+        bids, asks = self.sides["bid"].levels, self.sides["offer"].levels
+        (bid, bid_size), (ask, ask_size) = bids.peekitem(-1), asks.peekitem(0)
+        price, size = self.price_text, self.size_text
+        return Top(price(bid), size(bid_size), price(ask), size(ask_size), len(bids), len(asks))
+
+    def levels(self) -> list[Change]:
+        """Every level, best first, bids before offers."""
+        bids = [Change("bid", price, size) for price, size in reversed(self.sides["bid"].levels.items())]
+        return bids + [Change("offer", price, size) for price, size in self.sides["offer"].levels.items()]
+
+    def trades_between(self, first: int, last: int) -> list[Fill]:
+        """Trades with ``first <= trade_id <= last`` in rising order; ids have no holes, so this is a slice."""
+        origin = self._next_id - len(self.trades) + 1
+        return self.trades[max(0, first - origin) : max(0, last - origin + 1)]
+
+
+def products(names: list[str] | int, levels: int, seed: int) -> dict[str, Product]:
+    """The market's products by name: the given ones, or the first so many of an endless list."""
+    if isinstance(names, int):
+        known = [shape[0] for shape in SHAPES]
+        names = [f"{known[n] if n < len(known) else f'COIN{n}'}-USD" for n in range(names)]
+    shapes = {shape[0]: shape for shape in SHAPES}
+    made = {}
+    for number, name in enumerate(names):
+        _, price, price_decimals, size_decimals = shapes.get(name.partition("-")[0], SHAPES[number % len(SHAPES)])
+        depth = levels if number < 4 else max(60, levels // 10)
+        rng = random.Random(f"{seed}/{name}")
+        made[name] = Product(name, price, (price_decimals, size_decimals), depth, rng)
+    return made

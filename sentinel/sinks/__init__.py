@@ -1,0 +1,1 @@
+"""Consumers of the journal, each with its own cursor."""

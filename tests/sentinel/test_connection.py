@@ -1,0 +1,321 @@
+"""One lane's sockets against a real server that behaves as badly as it likes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from feeds.protocol import Subscription
+from sentinel.backoff import Backoff
+from sentinel.connection import Connection
+from sentinel.pace import Pace
+from sentinel.pipeline import Cause, LanePlan
+
+Talk = Callable[[ServerConnection, int], Awaitable[None]]
+PLAN = LanePlan(0, "coinbase_advanced", Subscription(frozenset({"book"}), ("BTC-USD",)))
+
+
+class Record:
+    """An intake that notes what it is told; ``wait`` waits for the n-th thing of a kind."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bytes | str | None]] = []
+        self.live = False
+        self.greeting: tuple[bytes, ...] = ()
+        self.connection: Connection | None = None
+        self._news = asyncio.Event()
+
+    def opened(self, lane: int) -> None:
+        self._note("opened", None)
+        assert self.connection is not None
+        self.connection.send(self.greeting)
+
+    def receive(self, lane: int, frame: bytes) -> None:
+        self._note("frame", frame)
+
+    def closed(self, lane: int, cause: Cause) -> None:
+        self._note("closed", cause)
+
+    def is_live(self, lane: int) -> bool:
+        return self.live
+
+    def _note(self, kind: str, what: bytes | str | None) -> None:
+        self.told.append((kind, what))
+        self._news.set()
+
+    def all(self, kind: str) -> list[bytes | str | None]:
+        return [what for told, what in self.told if told == kind]
+
+    async def wait(self, kind: str, count: int = 1) -> None:
+        async with asyncio.timeout(10):
+            while len(self.all(kind)) < count:
+                self._news.clear()
+                await self._news.wait()
+
+
+class Waits:
+    """Sleeps that take no time and are remembered."""
+
+    def __init__(self) -> None:
+        self.waits_s: list[float] = []
+
+    async def sleep(self, wait_s: float) -> None:
+        self.waits_s.append(wait_s)
+        await asyncio.sleep(0)
+
+
+def port_of(server: Server) -> int:
+    port: int = next(iter(server.sockets)).getsockname()[1]
+    return port
+
+
+@asynccontextmanager
+async def venue(talk: Talk, port: int = 0) -> AsyncIterator[str]:
+    """A server that holds ``talk(socket, number of the connection)`` with everybody who comes."""
+    count = 0
+
+    async def handle(socket: ServerConnection) -> None:
+        nonlocal count
+        count += 1
+        await talk(socket, count)
+
+    async with serve(handle, "127.0.0.1", port, max_size=None, close_timeout=0.2) as server:
+        yield f"ws://127.0.0.1:{port_of(server)}"
+
+
+@asynccontextmanager
+async def connected(
+    url: str,
+    intake: Record,
+    *,
+    waits: Waits | None = None,
+    messages: Pace | None = None,
+    max_age_s: Callable[[], float] | None = None,
+) -> AsyncIterator[Connection]:
+    waits = waits or Waits()
+    connection = Connection(
+        PLAN,
+        url,
+        intake,
+        Pace(1000, 1000),
+        messages or Pace(1000, 1000),
+        Backoff(lambda: 1.0, 1.0, 8.0),
+        max_age_s=max_age_s,
+        sleep=waits.sleep,
+    )
+    intake.connection = connection
+    task = asyncio.create_task(connection.run())
+    try:
+        yield connection
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+async def until_gone(socket: ServerConnection) -> None:
+    await socket.wait_closed()
+
+
+async def test_frames_are_bytes_in_order_whatever_their_kind() -> None:
+    async def talk(socket: ServerConnection, _: int) -> None:
+        await socket.send("{}")
+        await socket.send(b'{"binary": true}')
+        await socket.send("\N{EURO SIGN}")
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake):
+        await intake.wait("frame", 3)
+    assert intake.told[0] == ("opened", None)
+    assert intake.all("frame") == [b"{}", b'{"binary": true}', "\N{EURO SIGN}".encode()]
+
+
+async def test_ending_on_purpose_is_not_a_loss() -> None:
+    async def talk(socket: ServerConnection, _: int) -> None:
+        await socket.send("{}")
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake):
+        await intake.wait("frame")
+    assert intake.all("closed") == []
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1009, 1011, 4000])
+async def test_every_close_code_is_a_disconnect_and_a_new_attempt(code: int) -> None:
+    async def talk(socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            await socket.close(code, "bye")
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake):
+        await intake.wait("opened", 2)
+    assert intake.told == [("opened", None), ("closed", "disconnected"), ("opened", None)]
+
+
+async def test_an_abort_is_a_disconnect_and_keeps_what_came_before() -> None:
+    async def talk(socket: ServerConnection, number: int) -> None:
+        await socket.send(str(number))
+        if number == 1:
+            await (await socket.ping())  # the answer shows that the frame has been read
+            socket.transport.abort()
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake):
+        await intake.wait("frame", 2)
+    assert intake.all("frame") == [b"1", b"2"]
+    assert intake.all("closed") == ["disconnected"]
+
+
+async def test_a_refusal_before_the_handshake_is_a_disconnect() -> None:
+    def refuse(socket: ServerConnection, request: Request) -> Response:
+        return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "full")
+
+    intake, waits = Record(), Waits()
+    async with serve(until_gone, "127.0.0.1", 0, process_request=refuse) as server:
+        async with connected(f"ws://127.0.0.1:{port_of(server)}", intake, waits=waits):
+            await intake.wait("closed", 6)
+    assert intake.all("opened") == []
+    assert set(intake.all("closed")) == {"disconnected"}
+    assert waits.waits_s[:5] == [1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+async def test_nobody_there_and_then_somebody() -> None:
+    async with venue(lambda socket, _: until_gone(socket)) as url:
+        port = int(url.rsplit(":", 1)[1])
+    intake = Record()
+    async with connected(url, intake):
+        await intake.wait("closed", 2)
+        async with venue(lambda socket, _: until_gone(socket), port):
+            await intake.wait("opened")
+
+
+async def test_a_venue_without_tls_is_a_disconnect() -> None:
+    intake = Record()
+    async with venue(lambda socket, _: until_gone(socket)) as url:
+        async with connected(url.replace("ws://", "wss://"), intake):
+            await intake.wait("closed")
+    assert intake.all("opened") == []
+
+
+async def test_the_backoff_resets_only_after_live_data() -> None:
+    async def talk(socket: ServerConnection, _: int) -> None:
+        await socket.send("{}")
+        await (await socket.ping())
+        await socket.close(1001)
+
+    intake, waits = Record(), Waits()
+    async with venue(talk) as url, connected(url, intake, waits=waits):
+        await intake.wait("closed", 3)
+        assert waits.waits_s[:2] == [1.0, 2.0]
+        intake.live = True
+        count = len(intake.all("closed"))
+        await intake.wait("closed", count + 3)
+    assert waits.waits_s[-1] == 1.0
+
+
+async def test_reconnect_ends_the_socket_at_once_and_gives_its_cause() -> None:
+    async def talk(socket: ServerConnection, number: int) -> None:
+        await socket.send(str(number))
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake) as connection:
+        await intake.wait("frame")
+        connection.reconnect("silence")
+        await intake.wait("frame", 2)
+    assert intake.all("closed") == ["silence"]
+
+
+async def test_messages_go_out_in_order_as_text() -> None:
+    heard: list[str | bytes] = []
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        async for message in socket:
+            heard.append(message)
+            await socket.send("heard")
+
+    intake = Record()
+    intake.greeting = (b"one", b"two")
+    async with venue(talk) as url, connected(url, intake) as connection:
+        connection.send((b"nobody is there yet",))
+        await intake.wait("frame", 2)
+        connection.send((b"three",))
+        await intake.wait("frame", 3)
+    assert heard == ["one", "two", "three"]
+
+
+async def test_later_messages_keep_to_the_pace_and_the_first_ones_do_not_wait() -> None:
+    heard: list[str | bytes] = []
+    taken: list[int] = []
+
+    class Counting(Pace):
+        async def take(self, count: int = 1) -> None:
+            taken.append(count)
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        async for message in socket:
+            heard.append(message)
+            await socket.send("heard")
+
+    intake = Record()
+    intake.greeting = (b"one", b"two")
+    async with venue(talk) as url, connected(url, intake, messages=Counting(1, 1)) as connection:
+        await intake.wait("frame", 2)
+        assert taken == [2]  # one for each channel and one for heartbeats, before the socket opened
+        connection.send((b"three",))
+        await intake.wait("frame", 3)
+    assert taken == [2, 1]
+
+
+async def test_a_message_of_the_last_connection_is_not_sent_on_the_next() -> None:
+    heard: list[str | bytes] = []
+
+    async def talk(socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            await socket.close(1000)
+            return
+        async for message in socket:
+            heard.append(message)
+            await socket.send("heard")
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake) as connection:
+        await intake.wait("closed")
+        connection.send((b"late",))
+        await intake.wait("opened", 2)
+        connection.send((b"now",))
+        await intake.wait("frame")
+    assert heard == ["now"]
+
+
+async def test_a_whole_book_in_one_compressed_frame() -> None:
+    book = "0123456789" * 600_000
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]  # type: ignore[union-attr]
+        await socket.send(book)
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake):
+        await intake.wait("frame")
+    assert intake.all("frame") == [book.encode()]
+
+
+async def test_a_connection_is_replaced_at_its_age() -> None:
+    intake, waits = Record(), Waits()
+    async with venue(lambda socket, _: until_gone(socket)) as url:
+        async with connected(url, intake, waits=waits, max_age_s=lambda: 3600.0):
+            await intake.wait("opened", 3)
+    assert waits.waits_s.count(3600.0) >= 2
+    assert set(intake.all("closed")) == {"disconnected"}
