@@ -7,12 +7,10 @@ from typing import Literal
 
 from websockets.asyncio.server import ServerConnection, broadcast
 
-from sentinel.simulator.faults import Fault, Faults
+from sentinel.simulator.faults import Fault, Faults, Kind
 from sentinel.simulator.truth import Truth
 
-FRAME_KINDS: frozenset[str] = frozenset(
-    {"drop", "duplicate", "reorder", "corrupt", "delay", "jump", "close", "abort", "stall"}
-)
+FRAME_KINDS: tuple[Kind, ...] = ("drop", "duplicate", "reorder", "corrupt", "delay", "jump", "close", "abort", "stall")
 SLOW_BYTES = 256 * 2**20
 """A client with so much unread is cut off, as the venue cuts off slow consumers."""
 
@@ -28,7 +26,7 @@ class Connection:
         faults: Faults,
         truth: Truth,
         now_ns: Callable[[], int],
-        opened_ns: int,
+        elapsed_s: Callable[[], float],
     ) -> None:
         self.socket = socket
         self.feed = feed
@@ -38,11 +36,16 @@ class Connection:
         self._faults = faults
         self._truth = truth
         self._now_ns = now_ns
-        self._market_ns = opened_ns
+        self._elapsed_s = elapsed_s
         self._silent_until_ns = 0
         self._held: list[str] = []
         self._delayed: list[str] = []
         self._delayed_until_ns = 0
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the client has not taken yet."""
+        return self.socket.transport.get_write_buffer_size()
 
     def wants(self, channel: str, product: str) -> bool:
         return product in self.channels.get(channel, ())
@@ -68,9 +71,8 @@ class Connection:
             self._release(now_ns)
             if now_ns < self._silent_until_ns:
                 return
-            elapsed_s = (now_ns - self._market_ns) / 1e9
             fault = self._faults.striking(
-                FRAME_KINDS, elapsed_s, feed=self.feed, connection=self.number, channel=channel, product=product
+                FRAME_KINDS, self._elapsed_s(), feed=self.feed, connection=self.number, channel=channel, product=product
             )
             if fault is not None:
                 self._strike(fault, frame, number, channel, product, trade_ids, now_ns)
@@ -86,7 +88,7 @@ class Connection:
 
     def _put(self, frame: str) -> None:
         broadcast((self.socket,), frame)
-        if self.socket.transport.get_write_buffer_size() > SLOW_BYTES:
+        if self.unread_bytes > SLOW_BYTES:
             self.socket.transport.abort()
 
     def _release(self, now_ns: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from sentinel.simulator import wording
@@ -37,6 +37,9 @@ class Source(Protocol):
     needs_keys: bool
 
     def names(self) -> Iterable[str]: ...
+    def answers_subscriptions(self, feed: str) -> bool:
+        """Whether acknowledgements come from the source itself, as in a recording whose frames are numbered."""
+
     def welcome(self, connection: Connection, channel: str, products: list[str]) -> None:
         """Sends what a fresh subscription begins with: snapshots, history, the last match."""
 
@@ -44,7 +47,9 @@ class Source(Protocol):
 class Dialogue:
     """Answers the messages of every client."""
 
-    def __init__(self, source: Source, faults: Faults, elapsed_s: Any, now_ns: Any) -> None:
+    def __init__(
+        self, source: Source, faults: Faults, elapsed_s: Callable[[], float], now_ns: Callable[[], int]
+    ) -> None:
         self._source = source
         self._faults = faults
         self._elapsed_s = elapsed_s
@@ -107,6 +112,8 @@ class Dialogue:
         self._acknowledge(connection)
 
     def _acknowledge(self, connection: Connection) -> None:
+        if self._source.answers_subscriptions("advanced"):
+            return
         head = wording.advanced_head("subscriptions", self._now_ns())
         connection.send_numbered("subscriptions", None, head, wording.advanced_subscriptions(connection.channels))
 

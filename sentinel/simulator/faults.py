@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import random
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -126,7 +127,14 @@ class Faults:
         return bool(self._armed)
 
     def striking(
-        self, kinds: set[Kind], elapsed_s: float, *, feed: str, connection: int, channel: str, product: str | None
+        self,
+        kinds: Collection[Kind],
+        elapsed_s: float,
+        *,
+        feed: str,
+        connection: int,
+        channel: str,
+        product: str | None,
     ) -> Fault | None:
         """The first fault of these kinds that takes this frame, if any."""
         for armed in self._armed:
@@ -148,9 +156,9 @@ class Faults:
         """The fault of this kind that lasts at this moment, if any."""
         for armed in self._armed:
             fault = armed.fault
-            if fault.kind == kind and fault.feed in (None, feed) and fault.product in (None, product):
-                if armed.is_on(elapsed_s):
-                    return fault
+            is_meant = fault.kind == kind and fault.feed in (None, feed) and fault.product in (None, product)
+            if is_meant and armed.is_on(elapsed_s):
+                return fault
         return None
 
     def hides(self, elapsed_s: float, product: str) -> Fault | None:

@@ -10,11 +10,10 @@ import asyncio
 import heapq
 import random
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from sentinel.simulator import wording
 from sentinel.simulator.connection import Connection
-from sentinel.simulator.faults import Faults
+from sentinel.simulator.faults import Fault, Faults
 from sentinel.simulator.market import HISTORY, Change, Fill, Product
 from sentinel.simulator.truth import Truth
 
@@ -87,6 +86,9 @@ class SyntheticSource:
     def names(self) -> Iterable[str]:
         return self.products
 
+    def answers_subscriptions(self, feed: str) -> bool:
+        return False
+
     def elapsed_s(self) -> float:
         """Seconds since the market opened."""
         return (self._now_ns() - self._opened_ns) / S
@@ -101,12 +103,12 @@ class SyntheticSource:
                 case "level2" | "level2_50":
                     self._send_snapshot(connection, product, now_ns)
                 case "market_trades":
-                    fills = self._visible(product, connection.feed, product.trades[-HISTORY:])
+                    fills = self._visible(product)
                     tail = wording.advanced_trades(product, "snapshot", fills)
                     head = wording.advanced_head(channel, now_ns)
                     connection.send_numbered(channel, product.name, head, tail, [fill.trade_id for fill in fills])
                 case "matches":
-                    fills = self._visible(product, connection.feed, product.trades[-HISTORY:])
+                    fills = self._visible(product)
                     frame = wording.exchange_match(product, fills[-1], "last_match")
                     connection.send("last_match", product.name, frame, trade_ids=[fills[-1].trade_id])
                 case "ticker" if connection.feed == "advanced":
@@ -116,9 +118,10 @@ class SyntheticSource:
                 case "ticker":
                     connection.send(channel, product.name, wording.exchange_ticker(product, now_ns // 1000))
 
-    def _visible(self, product: Product, feed: str, fills: list[Fill]) -> list[Fill]:
+    def _visible(self, product: Product) -> list[Fill]:
+        """The trades a fresh subscriber is told of."""
         hidden = self._hidden[product.name]
-        return [fill for fill in fills if (fill.trade_id not in hidden and -fill.trade_id not in hidden) or feed == ""]
+        return [fill for fill in product.trades[-HISTORY:] if fill.trade_id not in hidden]
 
     def _send_snapshot(self, connection: Connection, product: Product, now_ns: int) -> None:
         levels = product.levels()
@@ -165,7 +168,7 @@ class SyntheticSource:
                 next_batch_ns = now_ns + TRADES_BATCH_NS
                 self._publish_batches(now_ns)
             if next_beat_ns <= now_ns:
-                next_beat_ns += S
+                next_beat_ns = max(next_beat_ns + S, now_ns)
                 self._beat(now_ns)
             if next_ticker_ns <= now_ns:
                 next_ticker_ns += TICKER_BATCH_NS
@@ -198,7 +201,7 @@ class SyntheticSource:
             self._truth.write("fault", fault="uncross", product=name, end_ns=self._now_ns())
         return changes
 
-    def _announce(self, product: Product, changes: list[Change], now_ns: int, *, is_trade: bool = False) -> None:
+    def _announce(self, product: Product, changes: list[Change], now_ns: int) -> None:
         """The same changes on every flavour of book somebody listens to."""
         name = product.name
         head = tail = batch = None
@@ -230,7 +233,7 @@ class SyntheticSource:
         if clear_of_grid(now_ns) != now_ns:
             return
         fills, changes = product.trade(now_ns // 1000)
-        self._announce(product, changes, now_ns, is_trade=True)
+        self._announce(product, changes, now_ns)
         elapsed_s = self.elapsed_s()
         for fill in fills:
             hide = self._faults.hides(elapsed_s, product.name) if self._faults else None
@@ -245,7 +248,7 @@ class SyntheticSource:
         self._published_id[product.name] = product.last_trade_id
         self._publish_tickers(product, now_ns)
 
-    def _hide(self, fault: Any, product: Product, fill: Fill, now_ns: int) -> None:
+    def _hide(self, fault: Fault, product: Product, fill: Fill, now_ns: int) -> None:
         if fault.feed is None:
             self._hidden[product.name].add(fill.trade_id)
         if fault.from_rest:
@@ -340,3 +343,6 @@ class SyntheticSource:
 
     def rest_book(self, name: str, level: int) -> dict[str, object]:
         return wording.rest_book(self.products[name], level, self._now_ns() // 1000)
+
+    def rest_ticker(self, name: str) -> dict[str, object]:
+        return wording.rest_ticker(self.products[name], self._now_ns() // 1000)

@@ -27,6 +27,13 @@ def trimmed(ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
+def ns_of(time: str) -> int:
+    """The nanoseconds of a time as either feed writes it, ``2026-08-09T21:05:48.85484Z``."""
+    whole, _, fraction = time.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)
+
+
 # Advanced Trade. A frame is ``{"channel":C,"timestamp":T,"sequence_num":N,"events":[...]}``; the number differs from
 # connection to connection, so what comes before and after it is built once.
 
@@ -40,7 +47,8 @@ def advanced_book(product: Product, kind: str, changes: Iterable[Change], now_ns
     time = trimmed(now_ns - now_ns % 1000)
     price_text, size_text = product.price_text, product.size_text
     updates = ",".join(
-        f'{{"side":"{side}","event_time":"{time}","price_level":"{price_text(price)}","new_quantity":"{size_text(size)}"}}'
+        f'{{"side":"{side}","event_time":"{time}","price_level":"{price_text(price)}",'
+        f'"new_quantity":"{size_text(size)}"}}'
         for side, price, size in changes
     )
     return f',"events":[{{"type":"{kind}","product_id":"{product.name}","updates":[{updates}]}}]}}'
@@ -50,7 +58,8 @@ def advanced_trades(product: Product, kind: str, fills: Sequence[Fill]) -> str:
     """The part of a ``market_trades`` frame after its number; newest first."""
     trades = ",".join(
         f'{{"product_id":"{product.name}","trade_id":"{fill.trade_id}","price":"{product.price_text(fill.price)}",'
-        f'"size":"{product.size_text(fill.size)}","time":"{trimmed(fill.time_us * 1000)}","side":"{fill.maker.upper()}"}}'
+        f'"size":"{product.size_text(fill.size)}","time":"{trimmed(fill.time_us * 1000)}",'
+        f'"side":"{fill.maker.upper()}"}}'
         for fill in reversed(fills)
     )
     return f',"events":[{{"type":"{kind}","trades":[{trades}]}}]}}'
@@ -193,6 +202,19 @@ def rest_book(product: Product, level: int, now_us: int) -> dict[str, object]:
         listed = [change for change in product.levels() if change.side == ours][:depth]
         sides[theirs] = [[product.price_text(price), product.size_text(size), 1] for _, price, size in listed]
     return {"sequence": product.sequence, **sides, "auction_mode": False, "auction": None, "time": instant(now_us)}
+
+
+def rest_ticker(product: Product, now_us: int) -> dict[str, object]:
+    top, last = product.top(), product.trades[-1]
+    return {
+        "trade_id": last.trade_id,
+        "price": product.price_text(last.price),
+        "size": product.size_text(last.size),
+        "time": instant(now_us),
+        "bid": top.bid,
+        "ask": top.ask,
+        "volume": "1",
+    }
 
 
 def _increment(decimals: int) -> str:
