@@ -1,7 +1,7 @@
 """A recorded session on the air again, frame for frame as it was received.
 
 Playback starts for a connection at its first subscribe. A client of ``/advanced`` gets every frame, since the frames
-are numbered; a client of ``/exchange`` gets the messages of the channels and products it asked for, the acknowledgement it
+are numbered; a client of ``/exchange`` gets the messages of what it asked for, the acknowledgement it
 would get today, and the ``error`` frames of the recording. After the last frame the connection is kept alive with the
 heartbeats of the feed, numbered on. Nothing is invented: a feed that was not recorded stays quiet but for heartbeats.
 A snapshot comes once; a client that wants another one reconnects, and hears the recording from its beginning.

@@ -56,14 +56,15 @@ class SyntheticSource:
         truth: Truth,
         now_ns: Callable[[], int],
     ) -> None:
-        """``rate`` and ``trade_rate`` are book frames and takers a second, over all products."""
+        """``rate`` and ``trade_rate`` are book frames and takers a second, over all products. ``trade_rate`` may be
+        changed at any time; 0 ends trading."""
         self.products = products
         self.connections: list[Connection] = []
         self._faults = faults
         self._truth = truth
         self._now_ns = now_ns
         self._opened_ns = now_ns()
-        self._trade_rate = trade_rate
+        self.trade_rate = trade_rate
         self._rng = random.Random(f"{seed}/publishing")
         self._heartbeats = 100_000 + seed % 1000
         self._batches: dict[str, list[Fill]] = {name: [] for name in products}
@@ -137,6 +138,9 @@ class SyntheticSource:
             far = 10 * product.best[1]
             levels += [Change("offer", far + number, 1) for number in range(fault.levels)]
         self._truth.top(connection.feed, product, now_ns)
+        self._truth.write(
+            "snapshot", feed=connection.feed, connection=connection.number, product=product.name, t_ns=now_ns
+        )
         if connection.feed == "advanced":
             head = wording.advanced_head("l2_data", now_ns)
             tail = wording.advanced_book(product, "snapshot", levels, now_ns)
@@ -161,9 +165,10 @@ class SyntheticSource:
                 else:
                     heapq.heapreplace(self._due, (clear_of_grid(now_ns), name))
                 now_ns = self._now_ns()
-            while self._trade_rate and next_trade_ns <= now_ns:
-                self._trade(self.products[self._rng.choice(names)], now_ns)
-                next_trade_ns += round(self._rng.expovariate(self._trade_rate) * S)
+            while next_trade_ns <= now_ns:
+                if self.trade_rate:
+                    self._trade(self.products[self._rng.choice(names)], now_ns)
+                next_trade_ns += round(self._rng.expovariate(self.trade_rate or 10.0) * S)
             if next_batch_ns <= now_ns:
                 next_batch_ns = now_ns + TRADES_BATCH_NS
                 self._publish_batches(now_ns)

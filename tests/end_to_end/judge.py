@@ -1,0 +1,139 @@
+"""Independent judges: every stored sample against decimals, every stored trade against the truth."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from sentinel.tape import Kind, read_header, read_tape, tape_files
+from tests.book.oracle import OracleBook
+from tests.end_to_end.store import Store, fields
+
+CADENCE_NS = 100_000_000
+SIDES = {"buy": "bid", "sell": "offer"}
+
+
+def book_frames(tape: Path) -> Iterator[tuple[int, int, str, bool, list[tuple[str, str, str]]]]:
+    """What the frames on a tape say of books: received_ns, lane, product, whether a snapshot, changes.
+
+    Decoded with ``json`` only: no code of the collector but the reader of the tape itself.
+    """
+    for file in tape_files(tape):
+        for record in read_tape(file):
+            if record.kind != Kind.FRAME:
+                continue
+            message = json.loads(record.payload)
+            for product, is_snapshot, changes in _book_events(message):
+                yield record.received_ns, record.lane, product, is_snapshot, changes
+
+
+def _book_events(message: dict[str, Any]) -> Iterator[tuple[str, bool, list[tuple[str, str, str]]]]:
+    if message.get("channel") == "l2_data":
+        for event in message["events"]:
+            changes = [(change["side"], change["price_level"], change["new_quantity"]) for change in event["updates"]]
+            yield event["product_id"], event["type"] == "snapshot", changes
+    elif message.get("type") == "snapshot":
+        bids = [("bid", price, size) for price, size in message["bids"]]
+        yield message["product_id"], True, bids + [("offer", price, size) for price, size in message["asks"]]
+    elif message.get("type") == "l2update":
+        changes = [(SIDES[side], price, size) for side, price, size in message["changes"]]
+        yield message["product_id"], False, changes
+
+
+def judge_samples(store: Store, tape: Path, *, bins_every: int = 1) -> int:
+    """Holds every stored sample against a book of decimals made of the frames on the tape; returns how many.
+
+    ``bins_every`` n judges the bins of each n-th sample only: the decimals of a deep book take their time.
+    """
+    header = read_header(tape_files(tape)[0])
+    lanes = {plan["lane"]: set(plan["subscription"]["products"]) for plan in header["lanes"]}
+    events: dict[str, list[tuple[int, bool, list[tuple[str, str, str]]]]] = defaultdict(list)
+    for received_ns, lane, product, is_snapshot, changes in book_frames(tape):
+        if product in lanes[lane]:
+            events[product].append((received_ns, is_snapshot, changes))
+    judged = 0
+    for product, heard in events.items():
+        bins: dict[int, dict[tuple[str, str], dict[str, Any]]] = defaultdict(dict)
+        for point in store.of("book", product):
+            tags = dict(point.tags)
+            bins[point.time_ns][tags["side"], tags["bps"]] = fields(point)
+        book, at = OracleBook(), 0
+        for number, point in enumerate(store.of("top", product)):
+            while at < len(heard) and heard[at][0] < point.time_ns:
+                _, is_snapshot, changes = heard[at]
+                (book.replace if is_snapshot else book.apply)(changes)
+                at += 1
+            _judge_top(fields(point), book, product, point.time_ns)
+            if number % bins_every == 0:
+                _judge_bins(bins[point.time_ns], book, product, point.time_ns)
+            judged += 1
+    return judged
+
+
+def _judge_top(stored: dict[str, Any], book: OracleBook, product: str, time_ns: int) -> None:
+    expected = book.top()
+    assert {name: stored[name] for name in expected} == expected, (product, time_ns)
+
+
+def _judge_bins(stored: dict[tuple[str, str], dict[str, Any]], book: OracleBook, product: str, time_ns: int) -> None:
+    assert stored, (product, time_ns)
+    for (side, bps), found in stored.items():
+        depth = book.depth("bid" if side == "bid" else "offer", Fraction(Decimal(bps)))
+        seen = (found["volume"], found["notional"], found.get("vwap"), found["levels"])
+        assert seen == depth, (product, time_ns, side, bps)
+
+
+class TruthFile:
+    """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of one flavour of book."""
+
+    def __init__(self, path: Path, feed: str = "advanced") -> None:
+        self.trades: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+        self.tops: dict[str, list[tuple[int, float, float, float, float]]] = defaultdict(list)
+        self.faults: list[dict[str, Any]] = []
+        self.connections: list[dict[str, Any]] = []
+        self.snapshots: list[dict[str, Any]] = []
+        for line in path.read_text().splitlines():
+            fact = json.loads(line)
+            match fact["kind"]:
+                case "trade":
+                    self.trades[fact["product"]][fact["trade_id"]] = fact
+                case "top" if fact["feed"] == feed:
+                    numbers = (float(fact[name]) for name in ("bid", "bid_size", "ask", "ask_size"))
+                    self.tops[fact["product"]].append((fact["sent_ns"], *numbers))  # type: ignore[arg-type]
+                case "fault":
+                    self.faults.append(fact)
+                case "snapshot":
+                    self.snapshots.append(fact)
+                case "connection":
+                    self.connections.append(fact)
+
+
+def judge_trades(store: Store, truth: TruthFile, products: Iterator[str] | list[str]) -> int:
+    """Stored trades and ids named missing are together the published ones, and none is both; returns how many."""
+    judged = 0
+    for product in products:
+        stored, missing = store.trades(product), store.missing_trades(product)
+        published = truth.trades[product]
+        first = min(stored, default=0)
+        expected = {trade_id for trade_id in published if trade_id >= first}
+        assert stored.keys() | missing == expected, (
+            product,
+            sorted(expected - stored.keys() - missing)[:5],
+            sorted((stored.keys() | missing) - expected)[:5],
+        )
+        for trade_id, point in stored.items():
+            _judge_trade(published[trade_id], fields(point), dict(point.tags)["side"], point.time_ns)
+        judged += len(stored)
+    return judged
+
+
+def _judge_trade(published: dict[str, Any], stored: dict[str, Any], side: str, time_ns: int) -> None:
+    assert stored["price"] == float(published["price"])
+    assert stored["size"] == float(published["size"])
+    assert side == {"buy": "sell", "sell": "buy"}[published["maker_side"]]
+    assert time_ns == published["t_ns"] // 1000 * 1000 + published["trade_id"] % 1000
