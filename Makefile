@@ -1,0 +1,39 @@
+# Everything a developer needs. `make` alone lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help demo test check bench lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## Collect from the local exchange for 20 s, then show what is stored and what is missing
+	$(BIN)/python -m sentinel.demo
+
+test: $(READY) ## Run all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## Lint, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
+	$(BIN)/python -m bench.results
+
+lock: ## Resolve the dependencies anew and pin them
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
+	.venv-lock/bin/pip freeze --exclude sentinel-ws | LC_ALL=C sort -f > requirements.lock
+	rm -rf .venv-lock build *.egg-info
+
+clean: ## Remove everything that was made here
+	rm -rf .venv .venv-lock build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
