@@ -38,6 +38,8 @@ class Connection:
         self._now_ns = now_ns
         self._elapsed_s = elapsed_s
         self._silent_until_ns = 0
+        self._stalled_ns = 0
+        self._swallowed: tuple[int | None, int | None] = (None, None)
         self._held: list[str] = []
         self._delayed: list[str] = []
         self._delayed_until_ns = 0
@@ -70,7 +72,9 @@ class Connection:
             now_ns = self._now_ns()
             self._release(now_ns)
             if now_ns < self._silent_until_ns:
+                self._swallowed = (self._swallowed[0], number if number is not None else self._swallowed[1])
                 return
+            self.finish()
             fault = self._faults.striking(
                 FRAME_KINDS, self._elapsed_s(), feed=self.feed, connection=self.number, channel=channel, product=product
             )
@@ -107,8 +111,7 @@ class Connection:
         trade_ids: list[int] | None,
         now_ns: int,
     ) -> None:
-        first = last = number
-        end_ns = now_ns
+        last, end_ns = number, now_ns
         match fault.kind:
             case "drop":
                 pass
@@ -134,19 +137,41 @@ class Connection:
             case "abort":
                 self.socket.transport.abort()
             case "stall":
-                self._silent_until_ns = end_ns = now_ns + round((fault.duration_s or 3600) * 1e9)
+                # written to the truth when it is over, with everything it swallowed
+                self._silent_until_ns = now_ns + round((fault.duration_s or 3600) * 1e9)
+                self._stalled_ns = now_ns
+                self._swallowed = (number, number)
+                return
+        self._write_truth(fault.kind, channel, product, (number, last), trade_ids or [], (now_ns, end_ns))
+
+    def finish(self) -> None:
+        """Writes down a stall that is over, by itself or because the client has left."""
+        if self._stalled_ns:
+            between = (self._stalled_ns, self._now_ns())
+            self._stalled_ns = 0
+            self._write_truth("stall", None, None, self._swallowed, [], between)
+
+    def _write_truth(
+        self,
+        fault: Kind,
+        channel: str | None,
+        product: str | None,
+        numbers: tuple[int | None, int | None],
+        trade_ids: list[int],
+        between_ns: tuple[int, int],
+    ) -> None:
         self._truth.write(
             "fault",
-            fault=fault.kind,
+            fault=fault,
             feed=self.feed,
             connection=self.number,
             channel=channel,
             product=product,
-            sequence_first=first,
-            sequence_last=last,
-            trade_ids=trade_ids or [],
-            start_ns=now_ns,
-            end_ns=end_ns,
+            sequence_first=numbers[0],
+            sequence_last=numbers[1],
+            trade_ids=trade_ids,
+            start_ns=between_ns[0],
+            end_ns=between_ns[1],
         )
 
     def close_soon(self, code: int) -> None:

@@ -111,6 +111,7 @@ class Exchange:
         finally:
             if connection in self._source.connections:
                 self._source.connections.remove(connection)
+            connection.finish()
             self._note("closed", connection)
 
     def _note(self, event: str, connection: Connection, **details: object) -> None:

@@ -47,7 +47,7 @@ class Collector:
 
 @asynccontextmanager
 async def collecting(urls: Urls, data_dir: Path, *arguments: str, **more: str) -> AsyncIterator[Collector]:
-    """Starts the command; whatever happens, it is gone afterwards. ``more`` are further variables of its environment."""
+    """Starts the command; whatever happens, it is gone afterwards. ``more`` are further environment variables."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
         "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
         "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
@@ -98,6 +98,7 @@ async def trading(
     port: int = 0,
 ) -> AsyncIterator[Market]:
     """An exchange with a synthetic market of ``products``."""
+    truth.parent.mkdir(parents=True, exist_ok=True)
     armed, written = Faults(list(faults), seed), Truth(truth)
     made = market.products(products, levels, seed)
     source = SyntheticSource(

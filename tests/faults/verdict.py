@@ -1,0 +1,212 @@
+"""Whether a collector's account of a run is the truth: nothing lost silently, nothing invented, nothing made up."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sentinel.simulator.wording import ns_of
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
+from tests.end_to_end.store import Store, fields, whole
+
+MS = 1_000_000
+S = 1_000_000_000
+LAG_NS = 400 * MS
+"""How late a loaded machine may deliver a frame: a sample is judged by what the market was during this time."""
+
+BEFORE_NS, AFTER_NS = 4 * S, 12 * S
+"""A gap is explained by a fault that began this long before it, or during it."""
+
+BREAKING = {"drop", "reorder", "corrupt", "jump", "stall"}
+"""Faults after which a numbered connection proves nothing until its next snapshot."""
+
+
+def judge(data_dir: Path, truth: TruthFile, products: list[str]) -> list[str]:
+    """Everything that is wrong."""
+    store = Store(data_dir)
+    problems: list[str] = []
+    try:
+        judge_trades(store, truth, products)
+    except AssertionError as error:
+        problems.append(f"trades: {str(error)[:300]}")
+    for product in products:
+        problems += [f"{product}: {problem}" for problem in _judge_product(store, truth, product)]
+    log = [json.loads(line) for line in (data_dir / "stderr.txt").read_text().splitlines()]
+    problems += [f"log: {entry}" for entry in log if entry["event"] == "accounts_open"]
+    return problems
+
+
+def _judge_product(store: Store, truth: TruthFile, product: str) -> Iterator[str]:
+    tops = {point.time_ns: fields(point) for point in store.of("top", product)}
+    if not tops:
+        yield "no samples"
+        return
+    gaps = [(dict(gap.tags), fields(gap)) for gap in store.of("gaps", product)]
+    book_gaps = [facts for tags, facts in gaps if tags["channel"] == "book"]
+    yield from _judge_instants(tops, book_gaps)
+    yield from _judge_unproved(truth, product, tops)
+    yield from _judge_values(truth, product, tops)
+    yield from _judge_holes(truth, product, book_gaps)
+    yield from _judge_reasons(truth, product, gaps)
+    yield from _judge_accounts(store, product, tops)
+
+
+def _judge_instants(tops: dict[int, Any], book_gaps: list[dict[str, Any]]) -> Iterator[str]:
+    """Every grid instant has a sample or lies in a named gap, and never both."""
+    first, last = min(tops), max(tops)
+    for instant in range(first, last + 1, CADENCE_NS):
+        is_in_gap = any(gap["start_ns"] <= instant < gap.get("end_ns", instant + 1) for gap in book_gaps)
+        if is_in_gap == (instant in tops):
+            yield f"instant {instant} has {'a sample inside a gap' if is_in_gap else 'neither sample nor gap'}"
+
+
+def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any]) -> Iterator[str]:
+    """No sample between a frame that was lost and the next snapshot."""
+    snapshots = sorted(
+        (fact["t_ns"], fact["connection"])
+        for fact in truth.snapshots
+        if fact["product"] == product and fact["feed"] == "advanced"
+    )
+    instants = sorted(tops)
+    for fault in _numbered_faults(truth):
+        number = fault["connection"]
+        if number not in {connection for _, connection in snapshots}:
+            continue
+        # a jump may strike the snapshot's own frame, which then is the next proof
+        since_ns = fault["start_ns"] - (5 * MS if fault["fault"] == "jump" else 0)
+        after = [t_ns for t_ns, connection in snapshots if t_ns > since_ns and connection >= number]
+        end_ns = min(after, default=instants[-1] + 1)
+        inside = instants[bisect_right(instants, fault["start_ns"]) : bisect_left(instants, end_ns)]
+        if inside and not _was_replaced(snapshots, number, fault["start_ns"]):
+            yield f"{len(inside)} samples from {inside[0]} after {fault['fault']} at {fault['start_ns']}"
+
+
+def _was_replaced(snapshots: list[tuple[int, int]], number: int, at_ns: int) -> bool:
+    """Whether a later connection had taken over from this one."""
+    return any(connection > number and t_ns < at_ns for t_ns, connection in snapshots)
+
+
+def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any]) -> Iterator[str]:
+    """Every sample is the market's, as it was within the time a frame may take."""
+    held = truth.tops[product]
+    held_up = [
+        (fault["start_ns"], fault["end_ns"] + LAG_NS)
+        for fault in truth.faults
+        if fault["fault"] in ("delay", "cross", "uncross") and fault.get("feed") in (None, "advanced")
+    ]
+    for instant, stored in tops.items():
+        if any(start_ns <= instant <= end_ns for start_ns, end_ns in held_up):
+            continue
+        newest = bisect_left(held, (instant,)) - 1
+        oldest = max(0, bisect_left(held, (instant - LAG_NS,)) - 1)
+        possible = {top[1:] for top in held[oldest : newest + 1]}
+        if tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size")) not in possible:
+            yield f"the sample at {instant} never was the market's top"
+
+
+def _judge_holes(truth: TruthFile, product: str, book_gaps: list[dict[str, Any]]) -> Iterator[str]:
+    """Every run of lost numbers is named exactly, if a later frame of the connection could tell of it."""
+    named = sorted((gap["start_seq"], gap["end_seq"]) for gap in book_gaps if "start_seq" in gap)
+    certain, possible = [], []
+    for number in {fact["connection"] for fact in truth.snapshots if fact["product"] == product}:
+        for run, is_certain in _lost_runs(truth, number):
+            possible.append(run)
+            if is_certain:
+                certain.append(run)
+    for run in certain:
+        if run not in named:
+            yield f"the hole {run} is not named; {named}"
+    for run in named:
+        if run not in possible:
+            yield f"the hole {run} is named and did not happen; {possible}"
+
+
+def _lost_runs(truth: TruthFile, number: int) -> Iterator[tuple[tuple[int, int], bool]]:
+    """Runs of numbers a connection lost, and whether its client surely heard a later one."""
+    closed_ns = min(
+        (
+            fact["t_ns"]
+            for fact in truth.connections
+            if fact["event"] == "closed" and fact["connection"] == number and fact["feed"] == "advanced"
+        ),
+        default=None,
+    )
+    lost: list[tuple[int, int, int]] = sorted(
+        (fault["sequence_first"], fault["sequence_last"], fault["end_ns"])
+        for fault in _numbered_faults(truth)
+        if fault["connection"] == number
+    )
+    runs: list[list[int]] = []
+    for first, last, end_ns in lost:
+        if runs and first <= runs[-1][1] + 1:
+            runs[-1][1:] = [max(last, runs[-1][1]), max(end_ns, runs[-1][2])]
+        else:
+            runs.append([first, last, end_ns])
+    for first, last, end_ns in runs:
+        # a second and a half: a heartbeat comes by then, whatever else does
+        yield (first, last), closed_ns is None or closed_ns > end_ns + 3 * S // 2
+
+
+def _numbered_faults(truth: TruthFile) -> Iterator[dict[str, Any]]:
+    for fault in truth.faults:
+        if fault["fault"] in BREAKING and fault["feed"] == "advanced" and fault["sequence_first"] is not None:
+            yield fault
+
+
+def _judge_reasons(truth: TruthFile, product: str, gaps: list[tuple[dict[str, str], dict[str, Any]]]) -> Iterator[str]:
+    """Nothing is reported that did not happen: each gap has a fault to blame."""
+    for tags, facts in gaps:
+        start_ns, end_ns = facts["start_ns"], facts.get("end_ns", facts["start_ns"] + AFTER_NS)
+        blamed = [
+            fault
+            for fault in truth.faults
+            if fault["start_ns"] - BEFORE_NS <= end_ns and start_ns <= fault.get("end_ns", fault["start_ns"]) + AFTER_NS
+        ]
+        if not blamed:
+            yield f"a gap without a fault: {tags} {facts}"
+
+
+def _judge_accounts(store: Store, product: str, tops: dict[int, Any]) -> Iterator[str]:
+    """What the coverage says was written and is missing is what is there and what is missing."""
+    rows = [fields(point) for point in store.of("coverage", product)]
+    written = sum(whole(row["samples_written"]) for row in rows)
+    if written != len(tops):
+        yield f"the accounts say {written} samples, there are {len(tops)}"
+    if any(row["samples_due"] != whole(row["samples_written"]) + whole(row["samples_withheld"]) for row in rows):
+        yield "the accounts do not close"
+    trades = sum(whole(row["trades"]) for row in rows)
+    if trades != len(store.trades(product)):
+        yield f"the accounts say {trades} trades, there are {len(store.trades(product))}"
+
+
+def reactions_s(data_dir: Path, truth: TruthFile) -> Iterator[tuple[str, tuple[float, float]]]:
+    """For each fault that left a gap: its kind, and the seconds until the gap was noticed and until it had healed."""
+    log = [json.loads(line) for line in (data_dir / "stderr.txt").read_text().splitlines()]
+    opened: dict[tuple[Any, ...], int] = {}
+    healed: dict[tuple[Any, ...], int] = {}
+    for entry in log:
+        if entry["event"] in ("gap_open", "gap_closed"):
+            key = tuple(entry.get(name) for name in ("symbol", "channel", "cause", "start_ns"))
+            opened.setdefault(key, ns_of(entry["time"]))
+            if entry["event"] == "gap_closed":
+                healed[key] = ns_of(entry["time"])
+    by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for fault in truth.faults:
+        by_kind[fault["fault"]].append(fault)
+    for kind, faults in by_kind.items():
+        for fault in faults:
+            after = [
+                (noticed_ns, healed[key])
+                for key, noticed_ns in opened.items()
+                if key in healed
+                and fault.get("product") in (None, key[0])
+                and (kind == "hide") == (key[1] == "trades")
+                and fault["start_ns"] <= noticed_ns <= fault["start_ns"] + 6 * S
+            ]
+            if after:
+                noticed_ns, healed_ns = min(after)
+                yield kind, ((noticed_ns - fault["start_ns"]) / 1e9, (healed_ns - fault["start_ns"]) / 1e9)
