@@ -100,7 +100,7 @@ async def _run_all(seeds: list[int], at_once: int, keep: Path) -> int:
     async def one(seed: int) -> None:
         async with slots:
             folder = keep / str(seed)
-                        problems = await run(seed, folder)
+            problems = await run(seed, folder)
         kinds = ", ".join(fault.kind for fault in faults_of(seed))
         verdict = "good" if not problems else "WRONG"
         click.echo("\n   ".join([f"seed {seed}: {verdict} ({kinds})", *problems[:8]]))
