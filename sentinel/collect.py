@@ -16,7 +16,7 @@ import uvloop
 from loguru import logger
 from rich.console import Console
 
-from sentinel import logs, terminal
+from sentinel import logs, systemd, terminal
 from sentinel.clock import Clock
 from sentinel.committer import Store
 from sentinel.config import Config
@@ -80,7 +80,7 @@ async def _collect(
                 service = Service(config, clock, rest, store, random.random, checkpoint=checkpoint, tape=tape)
             except msgspec.MsgspecError as error:
                 raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
-            companions: list[Companion] = []
+            companions: list[Companion] = [partial(systemd.accompany, stop)]
             if console.is_terminal:
                 render = terminal.live_table if is_live else terminal.status_line
                 companions.append(partial(terminal.show, service, console, render))
