@@ -74,7 +74,7 @@ def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any]) -> Ite
     instants = sorted(tops)
     for fault in _numbered_faults(truth):
         number = fault["connection"]
-        if number not in {connection for _, connection in snapshots}:
+        if number not in {connection for _, connection in snapshots} or _was_held_back(truth, fault):
             continue
         # a jump may strike the snapshot's own frame, which then is the next proof
         since_ns = fault["start_ns"] - (5 * MS if fault["fault"] == "jump" else 0)
@@ -83,6 +83,16 @@ def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any]) -> Ite
         inside = instants[bisect_right(instants, fault["start_ns"]) : bisect_left(instants, end_ns)]
         if inside and not _was_replaced(snapshots, number, fault["start_ns"]):
             yield f"{len(inside)} samples from {inside[0]} after {fault['fault']} at {fault['start_ns']}"
+
+
+def _was_held_back(truth: TruthFile, fault: dict[str, Any]) -> bool:
+    """Whether the frame was lost on a connection that was late: its client learns of the market later, too."""
+    return any(
+        delay["fault"] == "delay"
+        and (delay["feed"], delay["connection"]) == (fault["feed"], fault["connection"])
+        and delay["start_ns"] <= fault["start_ns"] <= delay["end_ns"] + S
+        for delay in truth.faults
+    )
 
 
 def _was_replaced(snapshots: list[tuple[int, int]], number: int, at_ns: int) -> bool:

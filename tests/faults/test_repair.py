@@ -1,0 +1,69 @@
+"""REST in trouble: what is missing stays named, is asked for again, and closes when REST returns, after a restart too."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from sentinel.simulator.faults import Fault
+from tests.end_to_end.collector import Market, collecting, trading
+from tests.end_to_end.judge import TruthFile, judge_trades
+from tests.end_to_end.store import Store, fields
+
+PRODUCTS = ["BTC-USD", "ETH-USD"]
+HIDDEN = Fault(kind="hide", at_s=3.0, count=20)
+
+
+async def quiet_end(exchange: Market, seconds: float) -> None:
+    """Nothing new, so that everything published can be on disk at the end."""
+    exchange.source.trade_rate = 0.0
+    await asyncio.sleep(seconds)
+
+
+@pytest.mark.parametrize("mode", ["down", "slow", "429", "empty", "garbage"])
+async def test_a_hole_closes_when_rest_returns(
+    mode: Literal["down", "slow", "429", "empty", "garbage"], tmp_path: Path
+) -> None:
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    trouble = Fault(kind="rest", mode=mode, at_s=2.5, duration_s=4.0, retry_after_s=1.0)
+    async with trading(PRODUCTS, truth_path, HIDDEN, trouble, trade_rate=15) as exchange:
+        async with collecting(exchange.urls, data, *PRODUCTS) as collector:
+            await asyncio.sleep(6)
+            await quiet_end(exchange, 7)
+            assert await collector.stop() == 0
+    store, truth = Store(data), TruthFile(truth_path)
+    judge_trades(store, truth, PRODUCTS)
+    assert not any(store.missing_trades(product) for product in PRODUCTS)
+    hidden = {
+        (fact["product"], trade_id)
+        for fact in truth.faults
+        if fact["fault"] == "hide"
+        for trade_id in fact["trade_ids"]
+    }
+    repaired = {
+        (dict(point.tags)["symbol"], fields(point)["trade_id"])
+        for point in store.of("trades")
+        if fields(point).get("repaired")
+    }
+    assert hidden == repaired
+    assert sum(int(fields(gap)["repaired_count"]) for gap in store.of("gaps")) == len(hidden)
+
+
+async def test_a_hole_is_remembered_by_the_next_run(tmp_path: Path) -> None:
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    trouble = Fault(kind="rest", mode="down", at_s=2.0, duration_s=9.0)
+    async with trading(PRODUCTS, truth_path, HIDDEN, trouble, trade_rate=15) as exchange:
+        async with collecting(exchange.urls, data, *PRODUCTS) as collector:
+            await asyncio.sleep(8)
+            assert await collector.stop() == 0
+        assert any(Store(data).missing_trades(product) for product in PRODUCTS)
+        await quiet_end(exchange, max(0.0, 11.5 - exchange.source.elapsed_s()))
+        async with collecting(exchange.urls, data, *PRODUCTS) as collector:
+            await asyncio.sleep(5)
+            assert await collector.stop() == 0
+    store = Store(data)
+    judge_trades(store, TruthFile(truth_path), PRODUCTS)
+    assert not any(store.missing_trades(product) for product in PRODUCTS)
