@@ -119,7 +119,7 @@ async def _run_all(seeds: list[int], at_once: int, keep: Path) -> int:
             "detect_median_s": median(detect), "detect_worst_s": max(detect),
             "heal_median_s": median(heal), "heal_worst_s": max(heal), "count": len(detect),
         }  # fmt: skip
-        click.echo(f"{kind:<20}", json.dumps({name: round(value, 2) for name, value in facts.items()}))
+        click.echo(f"{kind:<20} " + json.dumps({name: round(value, 2) for name, value in facts.items()}))
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""REST in trouble: what is missing stays named, is asked for again, and closes when REST returns, after a restart too."""
+"""REST in trouble: what is missing stays named, is asked for again, and closes when REST is back."""
 
 from __future__ import annotations
 
