@@ -1,0 +1,37 @@
+// Every Flux query of the dashboards through InfluxData's own parser and type checker, as Grafana would send it.
+// npm install && node check.mjs
+import { createRequire } from "node:module";
+import { readFileSync, readdirSync } from "node:fs";
+
+const { is_valid_flux } = createRequire(import.meta.url)("@influxdata/flux-lsp-node");
+const folder = new URL("../../../deploy/grafana/dashboards/", import.meta.url);
+const VARIABLES = "option v = {timeRangeStart: -1h, timeRangeStop: now(), windowPeriod: 10s}\n";
+
+// Grafana puts the product in and sets `v`; an import must stay the first line.
+function asSent(query) {
+  const imports = query.match(/^(import .*\n)*/)[0];
+  return imports + VARIABLES + query.slice(imports.length).replaceAll("${symbol}", "BTC-USD");
+}
+
+function queriesOf(board) {
+  return [
+    ...board.panels.flatMap((panel) => panel.targets.map((target) => [panel.title, target.query])),
+    ...board.templating.list.map((variable) => [variable.name, variable.query.query]),
+    ...board.annotations.list.map((annotation) => [annotation.name, annotation.target.query]),
+  ];
+}
+
+let passed = 0;
+let failed = 0;
+for (const file of readdirSync(folder)) {
+  for (const [title, query] of queriesOf(JSON.parse(readFileSync(new URL(file, folder))))) {
+    if (is_valid_flux(asSent(query))) {
+      passed += 1;
+    } else {
+      failed += 1;
+      console.log(`${file}: ${title}\n${query}\n`);
+    }
+  }
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed || !passed ? 1 : 0);
