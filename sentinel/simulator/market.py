@@ -156,11 +156,15 @@ class Product:
         """A price at which nothing rests, on the right side of the touch."""
         bid, ask = self.best
         levels = self.sides[side].levels
+        if ask - bid > 1 and self._rng.random() < 0.5:  # somebody always narrows a wide spread
+            return self._rng.randrange(bid + 1, ask)
+        reach = 80.0
         while True:
-            offset = int(self._rng.expovariate(1 / 80)) - 2
+            offset = int(self._rng.expovariate(1 / reach)) - 2
             price = bid - offset if side == "bid" else ask + offset
             if price > 0 and price not in levels and not self._crosses(side, price):
                 return price
+            reach *= 1.2  # the prices near the touch fill up; without this the search would take for ever
 
     def _crosses(self, side: Side, price: int) -> bool:
         bid, ask = self.best

@@ -1,0 +1,98 @@
+"""Wrong input: one clear line on stderr, exit status 2, and no traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.collector import collecting, trading
+
+ROOT = Path(__file__).parents[2]
+
+
+def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")}
+    return subprocess.run(
+        [sys.executable, "-m", "sentinel", *arguments],
+        cwd=cwd,
+        env=clean | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "toml", "words"),
+    [
+        (["collect"], {}, "", "no product to collect"),
+        (["collect", "btcusd"], {}, "", "is not a product such as BTC-USD"),
+        (["collect", "BTC-USD", "--duration", "soon"], {}, "", "soon"),
+        (["collect", "BTC-USD", "--duration", "-3s"], {}, "", "-3s"),
+        (["collect", "BTC-USD", "--fast"], {}, "", "No such option"),
+        (["collect", "BTC-USD", "--http", "nowhere"], {}, "", "http"),
+        (["collect", "BTC-USD", "--influx-url", "influx"], {}, "", "URL"),
+        (["collect", "BTC-USD"], {"SENTINEL_COINBASE_REST_URL": "not a url"}, "", "URL"),
+        (["collect", "BTC-USD"], {"SENTINEL_DATADIR": "x"}, "", "did you mean SENTINEL_DATA_DIR?"),
+        (["collect", "BTC-USD"], {}, "[book]\ncadence = 5", "cadence"),
+        (["collect", "BTC-USD"], {}, "this is no toml", "sentinel.toml"),
+        (["collect", "BTC-USD", "--config", "nowhere.toml"], {}, "", "nowhere.toml"),
+        (["simulate", "--tape", "nowhere"], {}, "", "nowhere"),
+        (["simulate", "--faults", "nowhere"], {}, "", "nowhere"),
+        (["export", "--data-dir", "nowhere", "--measurement", "trades"], {}, "", "nowhere"),
+        (["replay", "nowhere"], {}, "", "nowhere"),
+        (["gap-report", "--data-dir", "nowhere"], {}, "", "nowhere"),
+        (["collekt"], {}, "", "collekt"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(
+    arguments: list[str], environment: dict[str, str], toml: str, words: str, tmp_path: Path
+) -> None:
+    if toml:
+        (tmp_path / "sentinel.toml").write_text(toml)
+    done = sentinel(*arguments, cwd=tmp_path, **environment)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 4
+    assert not done.stdout
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = sentinel("collect", "BTC-USD", "--data-dir", "file/data", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "file" in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+async def test_a_product_the_venue_does_not_have(tmp_path: Path) -> None:
+    async with (
+        trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange,
+        collecting(exchange.urls, tmp_path / "data", "BTC-USD", "BTC-USDD") as collector,
+    ):
+        assert await collector.ended() == 2
+    assert collector.errors.strip().endswith("Coinbase has no product BTC-USDD")
+
+
+async def test_a_dry_run_prints_lines_and_stores_nothing(tmp_path: Path) -> None:
+    async with trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange:
+        urls = exchange.urls
+        done = await asyncio.to_thread(
+            sentinel,
+            *("collect", "BTC-USD", "--dry-run", "--duration", "4s"),
+            cwd=tmp_path,
+            SENTINEL_COINBASE_ADVANCED_URL=urls.advanced,
+            SENTINEL_COINBASE_EXCHANGE_URL=urls.exchange,
+            SENTINEL_COINBASE_REST_URL=urls.rest,
+        )
+    assert done.returncode == 0, done.stderr
+    names = {line.partition(",")[0] for line in done.stdout.splitlines()}
+    assert names >= {"trades", "book", "top", "coverage"}
+    assert not (tmp_path / "data").exists()
