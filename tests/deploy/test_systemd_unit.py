@@ -1,0 +1,73 @@
+"""The unit, judged by systemd itself, with the command replaced by one that is here."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sentinel.config import known_names
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+UNIT = (FOLDER / "sentinel-ws.service").read_text()
+HIGHEST_EXPOSURE = 20
+"""Tenths, of 100; systemd calls less than 45 OK."""
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed (Debian: systemd)")
+    path = tmp_path / "sentinel-ws.service"
+    path.write_text(UNIT.replace("/opt/sentinel/bin/sentinel-ws", "/bin/true"))
+    return path
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+    )
+
+
+def test_systemd_accepts_it(unit: Path) -> None:
+    judged = analyze("verify", "--man=no", unit)
+    assert (judged.returncode, judged.stderr) == (0, "")
+
+
+def test_systemd_accepts_it_with_influxdb(unit: Path) -> None:
+    drop_in = unit.with_name("sentinel-ws.service.d")
+    drop_in.mkdir()
+    shutil.copy(FOLDER / "influx.conf", drop_in)
+    judged = analyze("verify", "--man=no", unit)
+    assert (judged.returncode, judged.stderr) == (0, "")
+
+
+def test_it_is_locked_in(unit: Path) -> None:
+    judged = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", unit)
+    assert judged.returncode == 0, judged.stdout[-200:]
+
+
+def test_it_is_watched_and_has_time_to_end() -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(UNIT)
+    service = parser["Service"]
+    assert (service["Type"], service["Restart"]) == ("notify", "always")
+    assert int(service["WatchdogSec"]) >= 10
+    assert int(service["TimeoutStopSec"]) > 10
+
+
+@pytest.mark.parametrize("name", ["sentinel-ws.service", "influx.conf"])
+def test_it_sets_only_what_the_collector_knows(name: str) -> None:
+    given = re.findall(r"^Environment=(SENTINEL_\w+)=", (FOLDER / name).read_text(), re.MULTILINE)
+    assert given
+    assert set(given) <= set(known_names())
