@@ -128,9 +128,9 @@ class Connection:
             case "jump":
                 if number is not None:
                     # this frame was to be ``number``: the skipped numbers were never given to any frame
-                    self.sequence += fault.count
-                    last = number + fault.count - 1
-                    frame = frame.replace(f'"sequence_num":{number}', f'"sequence_num":{number + fault.count}', 1)
+                    self.sequence += fault.skip
+                    last = number + fault.skip - 1
+                    frame = frame.replace(f'"sequence_num":{number}', f'"sequence_num":{number + fault.skip}', 1)
                 self._put(frame)
             case "close":
                 self.close_soon(fault.code)

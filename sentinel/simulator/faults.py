@@ -14,8 +14,10 @@
 
 Frame faults: ``drop`` (the frame is numbered and not sent), ``duplicate``, ``reorder`` (sent after the next one),
 ``corrupt`` (``how`` = "truncate", "garbage" or "nan"), ``delay`` (``delay_s``: the connection waits), ``jump`` (the
-counter skips ``count``), ``orphan_delete`` (deletes of levels nobody had), ``oversize_snapshot`` (``levels`` more, far
-away). Connection faults: ``close`` (``code``), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``),
+counter skips ``skip`` numbers), ``orphan_delete`` (deletes of levels nobody had), ``oversize_snapshot`` (``levels``
+more, far away).
+
+Connection faults: ``close`` (``code``), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``),
 ``refuse_product``, ``refuse_connections``. Market faults: ``hide`` (trades kept off ``feed``, or off both; REST has
 them unless ``from_rest``), ``cross`` (a crossed book for ``duration_s``), ``rest`` (``mode`` = "down", "slow", "429",
 "empty" or "garbage" for ``duration_s``; ``retry_after_s``).
@@ -66,6 +68,7 @@ class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
     at_s: float = 0.0
     every_s: float | None = None
     count: int = 1
+    skip: int = 1
     duration_s: float | None = None
     probability: float | None = None
     how: Literal["truncate", "garbage", "nan"] = "truncate"

@@ -138,12 +138,14 @@ class Product:
             deleted.append(price)
         elif kind < BACK and deleted:
             price, size = deleted.popleft(), self._size()
+            if price in levels:
+                price = self._new_price(side)
         elif kind < NEW:
             price, size = self._new_price(side), self._size()
         else:
             price = self._new_price(side)
         if size and self._crosses(side, price):
-            price = self._near(levels, side)
+            price = self._new_price(side)
         return self._apply(side, price, size)
 
     def _near(self, levels: SortedDict[int, int], side: Side) -> int:

@@ -70,6 +70,7 @@ def _fault(rng: random.Random) -> Fault:
         facts["channel"] = rng.choice((None, *CHANNELS[feed]))
     facts["feed"] = "advanced" if is_of_books else feed
     facts["count"] = rng.randrange(1, 6) if kind in ("drop", "duplicate", "jump", "orphan_delete") else 1
+    facts["skip"] = rng.randrange(1, 9)
     facts["how"] = rng.choice(("truncate", "garbage", "nan"))
     facts["code"] = rng.choice((1000, 1001, 1011, 1012, 1013))
     facts["delay_s"] = rng.uniform(0.1, 1.5)
