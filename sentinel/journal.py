@@ -46,6 +46,7 @@ CREATE TABLE batches (
 );
 CREATE INDEX batches_by_stream ON batches (stream, id);
 CREATE INDEX batches_by_time ON batches (stream, last_ns);
+CREATE INDEX batches_with_late_lines ON batches (stream, first_ns) WHERE last_ns - first_ns > 60000000000;
 CREATE TABLE cursors (sink TEXT PRIMARY KEY, batch_id INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE checkpoint (only INTEGER PRIMARY KEY CHECK (only = 0), body BLOB NOT NULL);
 CREATE TABLE dead_letters (
@@ -165,6 +166,28 @@ class JournalReader:
         with closing(self._db.execute(f"{query} ORDER BY id", values)) as rows:
             for row in rows:
                 yield _batch(row, self._zstd)
+
+    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> list[Batch]:
+        """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing.
+
+        Cost: O(what is found), however long the journal is.
+        """
+        rows = self._db.execute(OVERLAPPING, {"stream": stream, "since_ns": since_ns, "until_ns": until_ns})
+        return [_batch(row, self._zstd) for row in rows]
+
+    def span(self, stream: str) -> tuple[int, int] | None:
+        """A time at or before a stream's first point, and one after its last; None if it has none."""
+        # one value at a time: only then does SQLite look at the ends of an index and no further
+        queries = (
+            "SELECT min(last_ns) FROM batches WHERE stream = ?",
+            "SELECT max(last_ns) FROM batches WHERE stream = ?",
+            f"SELECT min(first_ns) FROM batches WHERE stream = ? AND {HAS_LATE_LINES}",
+        )
+        first_ns, last_ns, late_ns = (self._db.execute(query, (stream,)).fetchone()[0] for query in queries)
+        if first_ns is None:
+            return None
+        first_ns -= ORDINARY_SPREAD_NS
+        return first_ns if late_ns is None else min(first_ns, late_ns), last_ns + 1
 
     def first_id_since(self, since_ns: int) -> int | None:
         """The first batch written with a point at or after ``since_ns``; None if there is none."""
@@ -358,7 +381,20 @@ class Journal:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
 
 
+ORDINARY_SPREAD_NS = 60_000_000_000
+"""A batch that covers more holds repairs of old points; those few have an index of their own."""
+
+HAS_LATE_LINES = "last_ns - first_ns > 60000000000"
 COLUMNS = "id, stream, first_ns, last_ns, line_count, raw_bytes, body"
+OVERLAPPING = f"""
+SELECT {COLUMNS} FROM batches WHERE id IN (
+    SELECT id FROM batches WHERE stream = :stream AND last_ns BETWEEN :since_ns AND :until_ns + {ORDINARY_SPREAD_NS}
+        AND first_ns < :until_ns
+    UNION ALL
+    SELECT id FROM batches WHERE stream = :stream AND first_ns < :until_ns AND {HAS_LATE_LINES}
+        AND last_ns > :until_ns + {ORDINARY_SPREAD_NS}
+) ORDER BY id
+"""
 INSERT = "INSERT INTO batches (stream, first_ns, last_ns, line_count, raw_bytes, body) VALUES (?, ?, ?, ?, ?, ?)"
 
 

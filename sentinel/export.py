@@ -1,0 +1,121 @@
+"""``sentinel-ws export``: what the journal holds, in four formats, also while it is being written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from sentinel.collect import JOURNAL_FILE
+from sentinel.config import load
+from sentinel.errors import UsageError
+from sentinel.files import replacing
+from sentinel.history import windows
+from sentinel.journal import JournalReader
+from sentinel.line_protocol import Point, decode
+from sentinel.measurements import MEASUREMENTS
+from sentinel.times import parse_instant_ns
+
+Windows = Iterable[Sequence[bytes]]
+
+
+@click.command()
+@click.option("--measurement", type=click.Choice(list(MEASUREMENTS)), required=True)
+@click.option("--symbol", "symbols", multiple=True, help="Such as BTC-USD; may be given again.  [default: all]")
+@click.option("--since", metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago.  [default: the beginning]")
+@click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
+@click.option("--format", "form", type=click.Choice(["lp", "csv", "jsonl"]), default="lp", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="[default: stdout]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the journal is.  [default: data]")
+def export(
+    measurement: str,
+    symbols: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    form: str,
+    output: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Write what is stored, sorted by time; of a point written twice, the last.
+
+    Works on a minute at a time, so months need no more memory than a day.
+    """
+    now_ns = time.time_ns()
+    since_ns = None if since is None else parse_instant_ns(since, now_ns)
+    until_ns = None if until is None else parse_instant_ns(until, now_ns)
+    config = load({} if data_dir is None else {"data_dir": data_dir}, None)
+    with JournalReader(config.data_dir / JOURNAL_FILE) as reader:
+        found = windows(reader, measurement, symbols, since_ns, until_ns)
+        first = next(found, None)
+        if first is None:
+            of = f" of {', '.join(symbols)}" if symbols else ""
+            raise UsageError(f"no {measurement}{of} in {reader.path} in that time")
+        parts = FORMATS[form](measurement, chain([first], found))
+        if output is None:
+            sys.stdout.buffer.writelines(parts)
+        else:
+            _write(output, parts)
+
+
+def _write(path: Path, parts: Iterable[bytes]) -> None:
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.writelines(parts)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def as_lines(_: str, found: Windows) -> Iterator[bytes]:
+    """Line protocol as it was written."""
+    for lines in found:
+        yield b"".join(line + b"\n" for line in lines)
+
+
+def as_jsonl(_: str, found: Windows) -> Iterator[bytes]:
+    """A JSON object for each point: ``time_ns``, tags, then the fields it has."""
+    encoder = msgspec.json.Encoder()
+    for lines in found:
+        yield encoder.encode_lines([_row(decode(line)) for line in lines])
+
+
+def as_csv(measurement: str, found: Windows) -> Iterator[bytes]:
+    """A header, then a row for each point. A field that a point does not have is empty.
+
+    Raises:
+        UsageError: if a field turns up that no point of the first window had.
+    """
+    shape = MEASUREMENTS[measurement]
+    columns: list[str] = []
+    for lines in found:
+        rows = [_spelled(_row(decode(line))) for line in lines]
+        text = io.StringIO()
+        if not columns:
+            known = ["time_ns", *shape.tags, *shape.fields]
+            columns = known + sorted({name for row in rows for name in row} - set(known))
+            csv.writer(text, lineterminator="\n").writerow(columns)
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        try:
+            table.writerows(rows)
+        except ValueError as error:
+            raise UsageError(f"the points have changed their fields; use jsonl: {error}") from error
+        yield text.getvalue().encode()
+
+
+def _row(point: Point) -> dict[str, Any]:
+    return {"time_ns": point.time_ns, **dict(point.tags), **dict(point.fields)}
+
+
+def _spelled(row: dict[str, Any]) -> dict[str, Any]:
+    """Booleans as everybody but Python writes them."""
+    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in row.items()}
+
+
+FORMATS: dict[str, Callable[[str, Windows], Iterator[bytes]]] = {"lp": as_lines, "csv": as_csv, "jsonl": as_jsonl}
