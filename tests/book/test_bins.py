@@ -108,3 +108,10 @@ def test_a_scale_makes_decimals_whole(parts: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize(("value", "decimals"), [(1.0, 0), (100.0, 0), (0.1, 1), (1e-8, 8), (65083.66, 2), (1e15, 0)])
 def test_digits_behind_the_point(value: float, decimals: int) -> None:
     assert decimals_of(value) == decimals
+
+
+def test_a_price_finer_than_the_best_ones_is_decided_exactly() -> None:
+    """Edges rounded to the ticks of the best prices would leave 1188.9 out: the edge is at 1188.81."""
+    measured = measure([("bid", "1189", "1"), ("bid", "1188.9", "1"), ("offer", "1191", "1")], (Fraction(10),))
+    assert measured is not None
+    assert measured.bids[0].levels == 2
