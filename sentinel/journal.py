@@ -129,11 +129,7 @@ class JournalReader:
         if not path.exists():
             raise UsageError(f"no journal at {path}")
         self.path = path
-        try:
-            self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30, check_same_thread=False)
-            _check_version(self._db, path)
-        except sqlite3.Error as error:
-            raise UsageError(f"{path} is no journal: {error}") from error
+        self._db = _connect_reader(path)
         self._zstd = zstandard.ZstdDecompressor()
 
     def __enter__(self) -> JournalReader:
@@ -416,6 +412,18 @@ def _connect(path: Path) -> sqlite3.Connection:
             db.close()
         if isinstance(error, sqlite3.Error):
             raise UsageError(f"cannot open the journal {path}: {error}") from error
+        raise
+    return db
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30, check_same_thread=False)
+    try:
+        _check_version(db, path)
+    except BaseException as error:
+        db.close()
+        if isinstance(error, sqlite3.Error):
+            raise UsageError(f"{path} is no journal: {error}") from error
         raise
     return db
 

@@ -6,7 +6,8 @@ the code around it later. One tape is a run of files ``tape-<created_ns>.swtape`
 A file is the 8 bytes ``MAGIC``, a block with the header as JSON, and blocks of records. A block is
 
     length   4 bytes, little endian, of the compressed body, never zero
-    checksum 4 bytes, CRC-32 of the body started from ``CRC_SEED``, so that zeros never verify
+    check    4 bytes, CRC-32 of the length
+    checksum 4 bytes, CRC-32 of the body; both started from ``CRC_SEED``, so that zeros never verify
     body     zstd of records: kind (1 byte), lane (2), received_ns (8), length (4), payload
 
 Blocks are written and synced whole, at least once a second. A crash can therefore only tear the last block of a file;
@@ -32,7 +33,8 @@ from sentinel.errors import TapeCorrupt, UsageError
 MAGIC = b"SWTAPE1\n"
 SUFFIX = ".swtape"
 CRC_SEED = 0x5EED
-BLOCK = struct.Struct("<II")
+LENGTH = struct.Struct("<I")
+BLOCK = struct.Struct("<III")
 RECORD = struct.Struct("<BHqI")
 
 
@@ -124,7 +126,7 @@ class TapeWriter:
 
     def _block(self, body: bytes) -> bytes:
         packed = self._compress(body)
-        return BLOCK.pack(len(packed), zlib.crc32(packed, CRC_SEED)) + packed
+        return BLOCK.pack(len(packed), _check(len(packed)), zlib.crc32(packed, CRC_SEED)) + packed
 
     def _abandon(self) -> None:
         """Ends the present file: it may be full, or torn by a refusal of the disk; the next block begins a new one."""
@@ -187,17 +189,25 @@ def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
         head = file.read(BLOCK.size)
         if len(head) < BLOCK.size:
             return
-        length, checksum = BLOCK.unpack(head)
+        length, check, checksum = BLOCK.unpack(head)
+        if not length or check != _check(length):
+            # a power cut may leave a file its length without its last bytes, which then read as zeros
+            if not any(head[-1:]) and not any(file.read()):
+                return
+            raise TapeCorrupt(str(path), offset, "the length of a block does not agree with its check")
         end = offset + BLOCK.size + length
         if end > size:
             return
         packed = file.read(length)
-        if not length or zlib.crc32(packed, CRC_SEED) != checksum:
-            # only the last block can be torn: a power cut may leave its length without all of its bytes
-            if end == size or not any(head):
+        if zlib.crc32(packed, CRC_SEED) != checksum:
+            if end == size:  # only the last block can be torn
                 return
             raise TapeCorrupt(str(path), offset, "the checksum does not agree")
         yield offset, decompress(packed)
+
+
+def _check(length: int) -> int:
+    return zlib.crc32(LENGTH.pack(length), CRC_SEED)
 
 
 def _records(body: bytes, path: Path, offset: int) -> Iterator[Record]:
