@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from sentinel.config import known_names
+from tests.end_to_end.collector import collecting, trading
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT = (FOLDER / "sentinel-ws.service").read_text()
@@ -71,3 +74,21 @@ def test_it_sets_only_what_the_collector_knows(name: str) -> None:
     given = re.findall(r"^Environment=(SENTINEL_\w+)=", (FOLDER / name).read_text(), re.MULTILINE)
     assert given
     assert set(given) <= set(known_names())
+
+
+async def test_the_command_itself_says_that_it_is_ready_alive_and_stopping(tmp_path: Path) -> None:
+    """As systemd hears it, from the real process."""
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        async with trading(1, tmp_path / "truth.jsonl") as exchange:
+            (product,) = exchange.source.products
+            async with collecting(exchange.urls, tmp_path / "data", product, **told) as collector, asyncio.timeout(30):
+                while heard.count(b"WATCHDOG=1") < 5:
+                    heard.append(await asyncio.get_running_loop().sock_recv(manager, 100))
+                assert await collector.stop() == 0
+                while heard[-1] != b"STOPPING=1":
+                    heard.append(await asyncio.get_running_loop().sock_recv(manager, 100))
+    assert heard == [b"READY=1", *[b"WATCHDOG=1"] * (len(heard) - 2), b"STOPPING=1"]
