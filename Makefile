@@ -18,7 +18,7 @@ demo: $(READY) ## Collect from the local exchange for 20 s, then show what is st
 	$(BIN)/python -m sentinel.demo
 
 test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .
