@@ -15,6 +15,7 @@ from sentinel.times import parse_duration_s
 COMMANDS = {
     "simulate": "sentinel.simulator.command:simulate",
     "export": "sentinel.export:export",
+    "replay": "sentinel.replay:replay",
 }
 
 

@@ -27,6 +27,7 @@ from sentinel.pace import Pace
 from sentinel.rest import RestClient, RestTrouble
 from sentinel.service import Companion, Service, lane_plans, pipeline_settings
 from sentinel.tape import TapeWriter
+from sentinel.version import software
 
 JOURNAL_FILE = "journal.sqlite3"
 TAPE_FOLDER = "tapes"
@@ -101,6 +102,7 @@ def _open_journal(config: Config, stack: ExitStack) -> Journal:
 def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
     header = {
         "created_ns": clock.now_ns(),
+        "software": software(),
         "settings": msgspec.to_builtins(pipeline_settings(config), enc_hook=str),
         "lanes": msgspec.to_builtins(lane_plans(config)),
         "book": config.feeds.book,

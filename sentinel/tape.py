@@ -21,7 +21,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -165,8 +165,8 @@ def read_header(path: Path) -> dict[str, Any]:
     raise UsageError(f"{path} is a tape without a header: its writer was killed at once")
 
 
-def read_tape(path: Path) -> Iterator[Record]:
-    """The records of one file, up to a torn end.
+def read_tape(path: Path, passed: Callable[[int], object] = lambda offset: None) -> Iterator[Record]:
+    """The records of one file, up to a torn end. ``passed`` is told the offset of each block as it is read.
 
     Raises:
         UsageError: if it is no tape.
@@ -176,6 +176,7 @@ def read_tape(path: Path) -> Iterator[Record]:
         blocks = _blocks(file, path)
         next(blocks, None)
         for offset, body in blocks:
+            passed(offset)
             yield from _records(body, path, offset)
 
 

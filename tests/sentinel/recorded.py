@@ -1,0 +1,64 @@
+"""A whole recorded run in this process: the local exchange with its faults, the collector, its journal and its tape."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sentinel.clock import Clock
+from sentinel.collect import JOURNAL_FILE, TAPE_FOLDER, _tape
+from sentinel.config import load
+from sentinel.journal import STREAMS, Journal, JournalReader
+from sentinel.pace import Pace
+from sentinel.pipeline import Output
+from sentinel.replay import digests
+from sentinel.rest import RestClient
+from sentinel.service import Service
+from sentinel.simulator.exchange import Exchange
+
+Lines = dict[str, bytes]
+"""What is in each stream, as one text."""
+
+
+async def record(
+    exchange: Exchange, data_dir: Path, products: Sequence[str], seconds: float
+) -> dict[tuple[str, int], str]:
+    """Collects for ``seconds`` into journal and tape; gives the digests of the books it held at the end."""
+    urls = exchange.urls
+    venue = {"advanced_url": urls.advanced, "exchange_url": urls.exchange, "rest_url": urls.rest}
+    config = load({"products": tuple(products), "collector": "here", "data_dir": data_dir, "coinbase": venue}, None)
+    clock = Clock()
+    journal = Journal.open(data_dir / JOURNAL_FILE)
+    stop = asyncio.Event()
+    try:
+        with _tape(config, clock) as tape:
+            async with RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+                checkpoint = journal.read_checkpoint()
+                draw = random.Random(1).random
+                service = Service(config, clock, rest, journal, draw, checkpoint=checkpoint, tape=tape)
+                asyncio.get_running_loop().call_later(seconds, stop.set)
+                await service.run(stop)
+    finally:
+        journal.close()
+    return digests(service.pipeline)
+
+
+def journalled(data_dir: Path) -> Lines:
+    """What was written live."""
+    with JournalReader(data_dir / JOURNAL_FILE) as reader:
+        return {stream: b"".join(batch.body + b"\n" for batch in reader.batches([stream])) for stream in STREAMS}
+
+
+def gathered(outputs: Iterable[Output]) -> Lines:
+    """What a pipeline gave."""
+    found: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
+    for output in outputs:
+        for stream in STREAMS:
+            found[stream] += getattr(output, stream)
+    return {stream: b"".join(lines + b"\n" for lines in found[stream]) for stream in STREAMS}
+
+
+def tapes(data_dir: Path) -> Path:
+    return data_dir / TAPE_FOLDER
