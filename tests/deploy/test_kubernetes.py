@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from sentinel.config import known_names, load
@@ -16,6 +19,16 @@ OBJECTS: dict[str, dict[str, Any]] = {
 SET = OBJECTS["StatefulSet"]["spec"]
 POD = SET["template"]["spec"]
 (COLLECTOR,) = POD["containers"]
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.32"])
+def test_kubernetes_accepts_it(version: str) -> None:
+    """By the schemas of two versions, one of them old; nothing misspelt either."""
+    command = [Path(sys.executable).parent / "kubernetes-validate", "--strict", "--kubernetes-version", version]
+    manifest = FOLDER / "sentinel-ws.yaml"
+    judged = subprocess.run([*command, manifest], capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert (judged.stdout + judged.stderr).count("passed") == len(OBJECTS)
 
 
 def test_labels_and_names_meet() -> None:
