@@ -16,6 +16,7 @@ COMMANDS = {
     "simulate": "sentinel.simulator.command:simulate",
     "export": "sentinel.export:export",
     "replay": "sentinel.replay:replay",
+    "gap-report": "sentinel.gap_report.command:gap_report",
 }
 
 

@@ -14,10 +14,13 @@ from sentinel.pipeline.trades import ProductTrades, TradesState
 
 
 class ProductState(Struct):
-    """What a restart must know of a product."""
+    """What a restart must know of a product, and what a report must know of the minutes not yet written."""
 
     books: BooksState
     trades: TradesState
+    exchange: str
+    collector: str
+    integrity: Integrity
 
 
 class Product:
@@ -36,6 +39,7 @@ class Product:
         self._lanes: list[Lane] = []
         self._counted: list[FrameCounts] = []
         self._applied_counted = 0
+        self._collector = settings.collector
         self._lines = lines
         self._output = output
 
@@ -83,4 +87,4 @@ class Product:
             self._counted[index] = FrameCounts(control=now.control, duplicate=now.duplicate, lost=now.lost)
 
     def state(self) -> ProductState:
-        return ProductState(self.books.state(), self.trades.state())
+        return ProductState(self.books.state(), self.trades.state(), self.exchange, self._collector, self.integrity)

@@ -1,0 +1,150 @@
+"""The report as one self-contained page: no request leaves it, and it needs no script."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from sentinel.gap_report.report import GapFact, ProductReport, Report, Window
+from sentinel.gap_report.rows import CoverageRow, Rows
+from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
+from sentinel.gap_report.words import CAUSES, length, moment, percent, what
+
+MOST_GAPS = 300
+"""Of one product: a page stays a page. The newest are shown, and how many there are."""
+
+LANE_HEIGHT = 22
+MARKS = 4
+
+
+def as_html(report: Report, rows: Rows) -> str:
+    """The page."""
+    coverage: dict[tuple[str, str], list[CoverageRow]] = defaultdict(list)
+    for row in rows.coverage:
+        if report.window.start_ns <= row.minute_ns < report.window.end_ns:
+            coverage[row.exchange, row.symbol].append(row)
+    cards = [
+        _product(product, coverage[product.exchange, product.symbol], report.window) for product in report.products
+    ]
+    page = Template(files(__package__).joinpath("page.html").read_text())
+    return page.substitute(
+        verdict=report.verdict,
+        headline="Everything is there" if report.verdict == "complete" else "Something is missing",
+        start=moment(report.window.start_ns),
+        end=moment(report.window.end_ns),
+        totals=_totals(report),
+        products="\n".join(cards),
+    )
+
+
+def _totals(report: Report) -> str:
+    products = report.products
+    due = sum(product.samples.due for product in products)
+    written = sum(product.samples.written for product in products)
+    verified = sum(round(product.book_verified * product.samples.due) for product in products)
+    trades = sum(product.trades.count for product in products)
+    missing = sum(product.trades.missing for product in products)
+    repaired = sum(product.trades.repaired for product in products)
+    return _facts(
+        [
+            ("products", f"{len(products):,}"),
+            ("book verified", percent(verified / due if due else 0.0)),
+            ("book clean", percent(written / due if due else 0.0)),
+            ("samples withheld", f"{due - written:,} of {due:,}"),
+            ("trades", f"{trades:,}"),
+            ("trades missing", f"{missing:,}"),
+            ("trades repaired", f"{repaired:,}"),
+        ]
+    )
+
+
+def _facts(facts: list[tuple[str, str]]) -> str:
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+
+
+def _product(product: ProductReport, rows: list[CoverageRow], window: Window) -> str:
+    samples, trades = product.samples, product.trades
+    ids = "none" if trades.first_id is None else f"{trades.first_id} to {trades.last_id}"
+    facts = [
+        ("book verified", percent(product.book_verified)),
+        ("book clean", percent(product.book_clean)),
+        ("withheld", f"{samples.withheld:,} of {samples.due:,}"),
+        ("trade coverage", percent(product.trade_coverage)),
+        ("missing", f"{trades.missing:,}"),
+        ("repaired", f"{trades.repaired:,}"),
+        ("trades", f"{trades.count:,}"),
+        ("ids", ids),
+    ]
+    state = "complete" if product.is_complete else "incomplete"
+    return (
+        f'<section class="product {state}"><h2>{escape(product.symbol)} <small>{escape(product.exchange)}</small>'
+        f'<span class="chip">integrity: {escape(product.integrity)}</span>'
+        f'<span class="chip {state}">{state}</span></h2>'
+        f"{_timeline(product, rows, window)}<dl>{_facts(facts)}</dl>{_gaps(product)}</section>"
+    )
+
+
+def _timeline(product: ProductReport, rows: list[CoverageRow], window: Window) -> str:
+    lanes = [("book", book_states(product, rows, window)), ("trades", trade_states(product, rows, window))]
+    shapes = []
+    for number, (name, columns) in enumerate(lanes):
+        top = number * (LANE_HEIGHT + 6)
+        shapes.append(f'<rect class="not_collected" x="0" y="{top}" width="{COLUMNS}" height="{LANE_HEIGHT}"/>')
+        shapes += [
+            f'<rect class="{state.name.lower()}" x="{first}" y="{top}" width="{count}" height="{LANE_HEIGHT}">'
+            f"<title>{name}: {state.name.lower()}, {_span(first, count, window)}</title></rect>"
+            for first, count, state in runs(columns)
+        ]
+    marks = "".join(f"<span>{_mark(number, window)}</span>" for number in range(MARKS + 1))
+    words = f"{product.symbol}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
+    height = 2 * LANE_HEIGHT + 6
+    return (
+        f'<div class="timeline"><div class="lanes"><span>book</span><span>trades</span></div>'
+        f'<svg viewBox="0 0 {COLUMNS} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(words)}">{"".join(shapes)}</svg><div class="marks">{marks}</div></div>'
+    )
+
+
+def _span(first: int, count: int, window: Window) -> str:
+    width_ns = window.end_ns - window.start_ns
+    start, end = (window.start_ns + width_ns * column // COLUMNS for column in (first, first + count))
+    return f"{moment(start)} to {moment(end)}"
+
+
+def _mark(number: int, window: Window) -> str:
+    ns = window.start_ns + (window.end_ns - window.start_ns) * number // MARKS
+    date, time = moment(ns).split(" ")
+    is_long = window.end_ns - window.start_ns > 2 * 86_400 * 10**9
+    return date[5:] if is_long else time[:5]
+
+
+def _spoken(columns: list[State]) -> str:
+    return ", ".join(
+        f"{100 * columns.count(state) / COLUMNS:.1f} % {state.name.lower().replace('_', ' ')}"
+        for state in State
+        if state in columns
+    )
+
+
+def _gaps(product: ProductReport) -> str:
+    if not product.gaps:
+        return '<p class="none">No gaps.</p>'
+    shown = product.gaps[-MOST_GAPS:]
+    rows = "".join(_gap(gap) for gap in reversed(shown))
+    more = len(product.gaps) - len(shown)
+    note = f"<p>and {more:,} older ones, which <code>--format csv</code> lists</p>" if more else ""
+    is_open = " open" if len(shown) <= 12 else ""
+    return (
+        f"<details{is_open}><summary>{len(product.gaps):,} gap{'s' if len(product.gaps) > 1 else ''}</summary>"
+        '<div class="scroll"><table><thead><tr><th>from (UTC)</th><th>length</th><th>channel</th><th>cause</th>'
+        f"<th>what</th></tr></thead><tbody>{rows}</tbody></table></div>{note}</details>"
+    )
+
+
+def _gap(gap: GapFact) -> str:
+    is_repaired = gap.channel == "trades" and gap.repaired_count >= gap.missing_count
+    cells = [moment(gap.start_ns), length(gap), gap.channel, CAUSES.get(gap.cause, gap.cause), what(gap)]
+    state = "repaired" if is_repaired else "missing"
+    return f'<tr class="{state}">{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'

@@ -1,0 +1,91 @@
+"""The report for terminals (rich), spreadsheets (CSV) and programs (JSON)."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from sentinel.gap_report.report import ProductReport, Report
+from sentinel.gap_report.words import CAUSES, length, moment, percent, what
+
+MOST_GAPS = 50
+COLUMNS = (
+    *("exchange", "symbol", "integrity", "samples_due", "samples_written", "samples_withheld", "trades"),
+    *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
+    *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns"),
+)
+
+
+def as_json(report: Report) -> str:
+    """Exactly the object of design section 9."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+
+
+def as_csv(report: Report) -> str:
+    """One row for each gap, and one with an empty channel for each product's totals."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for product in report.products:
+        samples, trades = product.samples, product.trades
+        named = [product.exchange, product.symbol, product.integrity]
+        totals = [samples.due, samples.written, samples.withheld, trades.count, trades.missing, trades.repaired]
+        fractions = [product.book_verified, product.book_clean, product.trade_coverage]
+        writer.writerow([*named, *totals, *fractions, *[""] * 8])
+        for gap in product.gaps:
+            writer.writerow([*named, *[""] * 9, *msgspec.structs.astuple(gap)])
+    return text.getvalue()
+
+
+def as_table(report: Report, *, width: int | None = None, is_terminal: bool = False) -> str:
+    """Two tables: the products, and the newest gaps."""
+    text = io.StringIO()
+    console = Console(file=text, width=width or (None if is_terminal else 140), force_terminal=is_terminal)
+    colour = "green" if report.verdict == "complete" else "red"
+    span = f"{moment(report.window.start_ns)} to {moment(report.window.end_ns)} UTC"
+    console.print(f"[bold {colour}]{report.verdict}[/]  {span}, by whole minutes")
+    console.print(_products(report))
+    gaps = sorted(
+        ((gap, product) for product in report.products for gap in product.gaps), key=lambda item: item[0].start_ns
+    )
+    if gaps:
+        table = Table("product", "channel", "cause", "from (UTC)", "length", "what", title="gaps", title_justify="left")
+        for gap, product in gaps[-MOST_GAPS:]:
+            cause = CAUSES.get(gap.cause, gap.cause)
+            table.add_row(product.symbol, gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
+        console.print(table)
+        if len(gaps) > MOST_GAPS:
+            console.print(f"and {len(gaps) - MOST_GAPS:,} older ones; --format csv lists all")
+    return text.getvalue()
+
+
+def _products(report: Report) -> Table:
+    table = Table()
+    for name in ("product", "integrity"):
+        table.add_column(name)
+    for name in ("book verified", "book clean", "samples", "withheld", "trades", "missing", "repaired", "coverage"):
+        table.add_column(name, justify="right")
+    for product in report.products:
+        table.add_row(product.symbol, product.integrity, *_figures(product))
+    return table
+
+
+def _figures(product: ProductReport) -> list[str]:
+    samples, trades = product.samples, product.trades
+    counts = (samples.due, samples.withheld, trades.count, trades.missing, trades.repaired)
+    due, withheld, count, missing, repaired = (f"{value:,}" for value in counts)
+    coverage = percent(product.trade_coverage)
+    return [
+        percent(product.book_verified),
+        percent(product.book_clean),
+        due,
+        withheld,
+        count,
+        missing,
+        repaired,
+        coverage,
+    ]

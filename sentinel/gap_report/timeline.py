@@ -1,0 +1,72 @@
+"""A product's window from far away: columns of one state each, the worst of what happened in them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from itertools import groupby
+
+from sentinel.gap_report.report import GapFact, ProductReport, Window
+from sentinel.gap_report.rows import CoverageRow
+
+COLUMNS = 960
+"""Narrower than a pixel on any screen that matters, and a month is still bounded in size."""
+
+
+class State(IntEnum):
+    """In rising order of badness: a column shows the worst."""
+
+    NOT_COLLECTED = 0
+    PROVED = 1
+    REPAIRED = 2
+    MISSING = 3
+
+
+def book_states(product: ProductReport, rows: Iterable[CoverageRow], window: Window) -> list[State]:
+    """The book's columns."""
+    columns = _collected(rows, window)
+    for gap in product.gaps:
+        if gap.channel == "book":
+            _mark(columns, gap, State.MISSING, window)
+    return columns
+
+
+def trade_states(product: ProductReport, rows: Iterable[CoverageRow], window: Window) -> list[State]:
+    """The trades' columns."""
+    columns = _collected(rows, window)
+    for gap in product.gaps:
+        if gap.channel == "trades":
+            is_whole = gap.repaired_count >= gap.missing_count
+            _mark(columns, gap, State.REPAIRED if is_whole else State.MISSING, window)
+    return columns
+
+
+def runs(columns: list[State]) -> Iterator[tuple[int, int, State]]:
+    """(first column, how many, state) of each run of equal columns, those not collected left out."""
+    at = 0
+    for state, group in groupby(columns):
+        count = sum(1 for _ in group)
+        if state is not State.NOT_COLLECTED:
+            yield at, count, state
+        at += count
+
+
+def _collected(rows: Iterable[CoverageRow], window: Window) -> list[State]:
+    columns = [State.NOT_COLLECTED] * COLUMNS
+    for row in rows:
+        if row.samples_due:
+            _paint(columns, row.minute_ns, row.end_ns, State.PROVED, window)
+    return columns
+
+
+def _mark(columns: list[State], gap: GapFact, state: State, window: Window) -> None:
+    _paint(columns, gap.start_ns, window.end_ns if gap.end_ns is None else gap.end_ns, state, window)
+
+
+def _paint(columns: list[State], start_ns: int, end_ns: int, state: State, window: Window) -> None:
+    """At least one column, however short."""
+    span_ns = window.end_ns - window.start_ns
+    first = max(0, (start_ns - window.start_ns) * COLUMNS // span_ns)
+    last = min(COLUMNS, max(-(-(end_ns - window.start_ns) * COLUMNS // span_ns), first + 1))
+    for column in range(first, last):
+        columns[column] = max(columns[column], state)

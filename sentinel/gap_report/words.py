@@ -1,0 +1,64 @@
+"""How the report puts things for people: percentages that are never rounded up, durations, causes."""
+
+from __future__ import annotations
+
+import math
+
+from sentinel.gap_report.report import GapFact
+from sentinel.times import format_ns
+
+CAUSES = {
+    "sequence": "frames lost",
+    "crossed": "book crossed",
+    "empty": "book one-sided",
+    "trades": "trades not received",
+    "silence": "feed fell silent",
+    "disconnected": "disconnected",
+    "refused": "refused by the venue",
+    "stopped": "collector not running",
+    "disk": "disk refused",
+    "undecodable": "unreadable frame",
+    "witness": "contradicted by another witness",
+}
+
+
+def percent(fraction: float) -> str:
+    """``100 %`` only for the whole; everything else is cut, never rounded up: ``99.999 %``."""
+    if fraction >= 1:
+        return "100 %"
+    return f"{math.floor(fraction * 100_000 + 1e-7) / 1000:.3f} %"
+
+
+def duration(ns: int) -> str:
+    """``1.2 s``, ``3 m 20 s``, ``2 d 4 h``."""
+    seconds = ns / 1e9
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} m" if hours else f"{minutes} m {whole % 60} s"
+
+
+def moment(ns: int) -> str:
+    """``2026-11-23 14:02:11.2``: to the tenth of a second, UTC."""
+    return format_ns(ns // 100_000_000 * 100_000_000).replace("T", " ").removesuffix("Z")
+
+
+def length(gap: GapFact) -> str:
+    return "open" if gap.end_ns is None else duration(gap.end_ns - gap.start_ns)
+
+
+def what(gap: GapFact) -> str:
+    """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
+    named = ""
+    if gap.start_seq is not None:
+        kind = "ids" if gap.channel == "trades" else "frames"
+        span = f"{gap.start_seq}" if gap.start_seq == gap.end_seq else f"{gap.start_seq}-{gap.end_seq}"
+        named = f"{kind} {span} ({gap.missing_count:,})"
+    if gap.channel != "trades":
+        return named
+    if gap.repaired_count == gap.missing_count:
+        return f"{named}, all repaired"
+    return f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
