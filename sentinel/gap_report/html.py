@@ -92,11 +92,13 @@ def _timeline(product: ProductReport, rows: list[CoverageRow], window: Window) -
     for number, (name, columns) in enumerate(lanes):
         top = number * (LANE_HEIGHT + 6)
         shapes.append(f'<rect class="not_collected" x="0" y="{top}" width="{COLUMNS}" height="{LANE_HEIGHT}"/>')
-        shapes += [
-            f'<rect class="{state.name.lower()}" x="{first}" y="{top}" width="{count}" height="{LANE_HEIGHT}">'
-            f"<title>{name}: {state.name.lower()}, {_span(first, count, window)}</title></rect>"
-            for first, count, state in runs(columns)
-        ]
+        for first, count, state in runs(columns):
+            # what was repaired is half as high: nobody needs to tell amber from red
+            if state is State.REPAIRED:
+                shapes.append(_column(State.PROVED, first, count, top, LANE_HEIGHT, ""))
+            drop = LANE_HEIGHT // 2 if state is State.REPAIRED else 0
+            title = f"{name}: {state.name.lower()}, {_span(first, count, window)}"
+            shapes.append(_column(state, first, count, top + drop, LANE_HEIGHT - drop, title))
     marks = "".join(f"<span>{_mark(number, window)}</span>" for number in range(MARKS + 1))
     words = f"{product.symbol}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
     height = 2 * LANE_HEIGHT + 6
@@ -105,6 +107,11 @@ def _timeline(product: ProductReport, rows: list[CoverageRow], window: Window) -
         f'<svg viewBox="0 0 {COLUMNS} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(words)}">{"".join(shapes)}</svg><div class="marks">{marks}</div></div>'
     )
+
+
+def _column(state: State, first: int, count: int, top: int, height: int, title: str) -> str:
+    shape = f'<rect class="{state.name.lower()}" x="{first}" y="{top}" width="{count}" height="{height}">'
+    return f"{shape}<title>{title}</title></rect>" if title else f"{shape}</rect>"
 
 
 def _span(first: int, count: int, window: Window) -> str:
