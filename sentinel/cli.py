@@ -14,6 +14,7 @@ from sentinel.times import parse_duration_s
 
 COMMANDS = {
     "simulate": "sentinel.simulator.command:simulate",
+    "archive": "sentinel.archive.command:archive",
     "export": "sentinel.export:export",
     "replay": "sentinel.replay:replay",
     "gap-report": "sentinel.gap_report.command:gap_report",

@@ -17,6 +17,8 @@ from loguru import logger
 from rich.console import Console
 
 from sentinel import logs, systemd, terminal
+from sentinel.archive.layout import FOLDER
+from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
 from sentinel.committer import Store
 from sentinel.config import Config
@@ -25,7 +27,7 @@ from sentinel.errors import JournalError, SentinelError, UsageError
 from sentinel.journal import Journal
 from sentinel.pace import Pace
 from sentinel.rest import RestClient, RestTrouble
-from sentinel.service import Companion, Service, lane_plans, pipeline_settings
+from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.tape import TapeWriter
 from sentinel.version import software
 
@@ -87,9 +89,12 @@ async def _collect(
                 companions.append(partial(terminal.show, service, console, render))
             if journal:
                 companions.append(partial(_prune, journal, config.journal, clock))
+            sinks: list[Sink] = []
+            if journal and config.archive.is_enabled:
+                sinks.append(ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns).run)
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
-            await service.run(stop, companions)
+            await service.run(stop, companions, sinks)
 
 
 def _open_journal(config: Config, stack: ExitStack) -> Journal:

@@ -139,6 +139,15 @@ class Journal(Section):
     """Lines kept in memory while the disk refuses them; beyond it the data shows a gap with cause ``disk``."""
 
 
+class Archive(Section):
+    """Parquet files of every hour; days go as a whole when they are too old or too much."""
+
+    is_enabled: bool = True
+    interval_s: float = Field(default=300, ge=1)
+    max_age_s: float | None = Field(default=None, gt=0)
+    max_bytes: int | None = Field(default=None, gt=0)
+
+
 class Tape(Section):
     """When a tape file is full and the next one begins."""
 
@@ -154,18 +163,32 @@ class Repair(Section):
 
 
 class Influx(Section):
-    """InfluxDB, if there is one."""
+    """InfluxDB, if there is one.
+
+    ``token`` is an API token, or ``user:password`` for 1.x. A bucket is ``name``, or ``database/policy`` as 1.x has
+    them. With ``rotation`` monthly each month of points has a bucket of its own, ``name_2026_11``.
+    """
 
     url: HttpUrl | None = None
     token: SecretStr | None = None
     token_file: Path | None = None
     org: str | None = None
-    bucket_trades: str = "sentinel_trades"
-    bucket_book: str = "sentinel_book"
+    bucket_trades: str = Field(default="sentinel_trades", min_length=1)
+    bucket_book: str = Field(default="sentinel_book", min_length=1)
+    ca_file: Path | None = None
+    rotation: Literal["none", "monthly"] = "none"
+    retention_s: float | None = Field(default=None, ge=3600)
+    batch_points: int = Field(default=5000, ge=1, le=1_000_000)
+    interval_s: float = Field(default=1.0, gt=0)
+    concurrency: int = Field(default=2, ge=1, le=32)
+    timeout_s: float = Field(default=10.0, gt=0)
+    gzip: bool = False
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         _read_secret(self, "token")
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise ValueError(f"ca_file: no such file: {self.ca_file}")
         return self
 
 
@@ -193,6 +216,7 @@ class Config(BaseSettings):
     feeds: Feeds = Feeds()
     book: Book = Book()
     journal: Journal = Journal()
+    archive: Archive = Archive()
     tape: Tape = Tape()
     repair: Repair = Repair()
     influx: Influx = Influx()

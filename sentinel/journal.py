@@ -168,8 +168,26 @@ class JournalReader:
 
         Cost: O(what is found), however long the journal is.
         """
-        rows = self._db.execute(OVERLAPPING, {"stream": stream, "since_ns": since_ns, "until_ns": until_ns})
+        values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns}
+        rows = self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE {OVERLAPS} ORDER BY id", values)
         return [_batch(row, self._zstd) for row in rows]
+
+    def times(self, after_id: int) -> Iterator[tuple[int, str, int, int]]:
+        """Id, stream, first and last time of each batch after ``after_id``, in the order of writing."""
+        query = "SELECT id, stream, first_ns, last_ns FROM batches WHERE id > ? ORDER BY id"
+        with closing(self._db.execute(query, (after_id,))) as rows:
+            yield from rows
+
+    def batch(self, batch_id: int) -> Batch | None:
+        """One batch; None if it has been pruned."""
+        row = self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE id = ?", (batch_id,)).fetchone()
+        return None if row is None else _batch(row, self._zstd)
+
+    def count_lines(self, stream: str, since_ns: int, until_ns: int) -> int:
+        """How many lines the batches that ``overlapping`` would give hold."""
+        values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns}
+        (count,) = self._db.execute(f"SELECT total(line_count) FROM batches WHERE {OVERLAPS}", values).fetchone()
+        return int(count)
 
     def span(self, stream: str) -> tuple[int, int] | None:
         """A time at or before a stream's first point, and one after its last; None if it has none."""
@@ -310,6 +328,11 @@ class Journal:
                     break
         return found
 
+    async def has_before(self, batch_id: int, before_ns: int) -> bool:
+        """Whether a batch after ``batch_id`` has a point before ``before_ns``."""
+        query = "SELECT EXISTS (SELECT 1 FROM batches WHERE id > ? AND first_ns < ?)"
+        return bool(await self._do(lambda: self._db.execute(query, (batch_id, before_ns)).fetchone()[0]))
+
     async def last_id(self) -> int:
         """The id of the newest batch; 0 when there is none."""
         (last,) = await self._do(lambda: self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone())
@@ -382,15 +405,13 @@ ORDINARY_SPREAD_NS = 60_000_000_000
 
 HAS_LATE_LINES = "last_ns - first_ns > 60000000000"
 COLUMNS = "id, stream, first_ns, last_ns, line_count, raw_bytes, body"
-OVERLAPPING = f"""
-SELECT {COLUMNS} FROM batches WHERE id IN (
+OVERLAPS = f"""id IN (
     SELECT id FROM batches WHERE stream = :stream AND last_ns BETWEEN :since_ns AND :until_ns + {ORDINARY_SPREAD_NS}
         AND first_ns < :until_ns
     UNION ALL
     SELECT id FROM batches WHERE stream = :stream AND first_ns < :until_ns AND {HAS_LATE_LINES}
         AND last_ns > :until_ns + {ORDINARY_SPREAD_NS}
-) ORDER BY id
-"""
+)"""
 INSERT = "INSERT INTO batches (stream, first_ns, last_ns, line_count, raw_bytes, body) VALUES (?, ?, ?, ?, ?, ?)"
 
 

@@ -1,0 +1,135 @@
+"""Which hours are to be written, and writing them. Rerun at any time: the outcome is the same."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from sentinel.archive import manifest
+from sentinel.archive.hour import archive_hour
+from sentinel.archive.layout import HOUR_NS, hour_of
+from sentinel.errors import UsageError
+from sentinel.journal import ORDINARY_SPREAD_NS, JournalReader
+from sentinel.measurements import MEASUREMENTS
+
+GRACE_NS = 60_000_000_000
+"""How long after its end an hour is left alone: the last sample waits for its proof, the last trades for a witness."""
+
+TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
+
+
+class Hour(Struct, frozen=True, order=True):
+    """An hour of a journal stream."""
+
+    start_ns: int
+    stream: str
+
+
+class Due(Struct, frozen=True):
+    """Hours to write, and the batch up to which the archive then has everything."""
+
+    hours: list[Hour]
+    cursor: int
+
+
+def end_of_archive_ns(now_ns: int) -> int:
+    """The end of the last hour that is over for good."""
+    return (now_ns - GRACE_NS) // HOUR_NS * HOUR_NS
+
+
+def due_hours(reader: JournalReader, after_id: int, before_ns: int) -> Due:
+    """The hours before ``before_ns`` that batches after ``after_id`` have points in."""
+    hours: set[Hour] = set()
+    cursor = after_id
+    is_past = True
+    for batch_id, stream, first_ns, last_ns in reader.times(after_id):
+        times: Iterable[int] = (first_ns, last_ns)
+        if last_ns - first_ns > ORDINARY_SPREAD_NS:
+            batch = reader.batch(batch_id)
+            times = (int(time) for time in TIME.findall(batch.body)) if batch is not None else ()
+        hours.update(Hour(time_ns - time_ns % HOUR_NS, stream) for time_ns in times if time_ns < before_ns)
+        is_past = is_past and last_ns < before_ns
+        if is_past:
+            cursor = batch_id
+    return Due(sorted(hours), cursor)
+
+
+def all_hours(reader: JournalReader, since_ns: int | None, until_ns: int) -> list[Hour]:
+    """Every hour between that the journal has, for a backfill."""
+    hours = []
+    for stream in sorted({shape.stream for shape in MEASUREMENTS.values()}):
+        first_ns, last_ns = reader.span(stream) or (0, 0)
+        first_ns = first_ns if since_ns is None else max(first_ns, since_ns)
+        starts = range(first_ns - first_ns % HOUR_NS, min(last_ns, until_ns), HOUR_NS)
+        hours += [Hour(start_ns, stream) for start_ns in starts]
+    return sorted(hours)
+
+
+def write_hours(
+    reader: JournalReader,
+    root: Path,
+    hours: Iterable[Hour],
+    until_ns: int,
+    done: Callable[[Hour], object] = lambda hour: None,
+) -> list[Path]:
+    """Writes hours and their manifests; ``done`` is told after each. Gives the files written."""
+    written = []
+    for hour in hours:
+        files = archive_hour(reader, root, hour.stream, hour.start_ns, min(hour.start_ns + HOUR_NS, until_ns))
+        manifest.update(files)
+        written += files
+        done(hour)
+    return written
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Holds the archive for this process, and clears away what a killed one left half done.
+
+    Raises:
+        UsageError: if another process is writing, or the folder cannot be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / ".lock").open("wb")
+    except OSError as error:
+        raise UsageError(f"cannot write to {root}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"{root} is being written by another process") from None
+        for part in root.rglob(".*.part"):
+            part.unlink()
+        yield
+
+
+def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | None) -> int:
+    """Removes the oldest days that are older than ``max_age_s`` or in the way of ``max_bytes``; None sets no limit.
+
+    Returns:
+        How many days' folders are gone.
+    """
+    days = sorted(root.glob("*/*/*/date=*"), key=lambda day: day.name)
+    sizes = [sum(file.stat().st_size for file in day.iterdir()) for day in days]
+    excess = 0 if max_bytes is None else sum(sizes) - max_bytes
+    oldest_ns = None if max_age_s is None else now_ns - round(max_age_s * 1e9)
+    gone = 0
+    for day, size in zip(days, sizes, strict=True):
+        is_old = oldest_ns is not None and _end_ns(day) <= oldest_ns
+        if not is_old and excess <= 0:
+            continue
+        shutil.rmtree(day)
+        excess -= size
+        gone += 1
+    return gone
+
+
+def _end_ns(day: Path) -> int:
+    return hour_of(day / "hour=00.parquet") + 24 * HOUR_NS

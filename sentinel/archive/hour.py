@@ -1,0 +1,203 @@
+"""One hour of one journal stream made into files: sorted by time, each point once, the last written.
+
+What an hour's file holds already is merged with what the journal has now, so the outcome does not depend on how often
+or in how many parts it was done, and a repair that comes days later takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sentinel.archive.layout import HOUR_NS, PARTITIONS, TAG, TIME, Series, own_tags, schema
+from sentinel.archive.tables import ORDER, join, tables
+from sentinel.files import replacing
+from sentinel.journal import JournalReader
+from sentinel.measurements import MEASUREMENTS
+
+LINES_AT_ONCE = 2_000_000
+"""A window of so many is sorted in memory: 300 MB; a product's hour of book and top is a quarter of it."""
+
+LINES_A_READ = 100_000
+MINUTE_NS = 60_000_000_000
+WINDOWS_NS = tuple(minutes * MINUTE_NS for minutes in (60, 30, 15, 10, 5, 2, 1))
+ZSTD_LEVEL = 3
+
+
+class HourFile:
+    """A file of the archive being written, a window at a time."""
+
+    def __init__(self, path: Path, temporary: Path, measurement: str) -> None:
+        self.path = path
+        self._temporary = temporary
+        self._schema = schema(measurement)
+        self._writer: pq.ParquetWriter | None = None
+
+    @classmethod
+    @contextmanager
+    def replacing(cls, path: Path, series: Series) -> Iterator[HourFile]:
+        """The file takes its place at the end, unless something is raised."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            file = cls(path, temporary, series.measurement)
+            try:
+                yield file
+            finally:
+                file.close()
+
+    def append(self, table: pa.Table) -> None:
+        """Adds rows; a column that no row before had is added to all of them."""
+        known = set(self._schema.names)
+        others = [field for field in table.schema if field.name not in known]
+        if others:
+            self._widen(others)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._temporary,
+                self._schema,
+                compression="zstd",
+                compression_level=ZSTD_LEVEL,
+                write_page_checksum=True,
+            )
+        columns = [_column(table, field) for field in self._schema]
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+
+    def _widen(self, others: list[pa.Field]) -> None:
+        written = None
+        if self._writer is not None:
+            self.close()
+            written = pq.read_table(self._temporary, partitioning=None)
+            self._writer = None
+        self._schema = pa.schema([*self._schema, *others])
+        if written is not None:
+            self.append(written)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _column(table: pa.Table, field: pa.Field) -> pa.Array:
+    if field.name not in table.column_names:
+        return pa.nulls(table.num_rows, field.type)
+    column = table[field.name]
+    return column if column.type == field.type else column.cast(field.type)
+
+
+def archive_hour(reader: JournalReader, root: Path, stream: str, hour_ns: int, end_ns: int | None = None) -> list[Path]:
+    """Brings every file of this hour up to date with the journal, until ``end_ns`` if the hour is not over.
+
+    Returns:
+        The files that were written.
+    """
+    end_ns = hour_ns + HOUR_NS if end_ns is None else end_ns
+    files: dict[Series, HourFile] = {}
+    earlier = _earlier(root, stream, hour_ns)
+    with ExitStack() as stack:
+        for since_ns, until_ns in _windows(reader, stream, hour_ns, end_ns):
+            for series, rows in _window(reader, stream, earlier, since_ns, until_ns):
+                if series not in files:
+                    files[series] = stack.enter_context(HourFile.replacing(series.file(root, hour_ns), series))
+                files[series].append(rows)
+    return [file.path for file in files.values()]
+
+
+def _earlier(root: Path, stream: str, hour_ns: int) -> dict[Series, pa.Table]:
+    """What the archive has of this hour, in the shape of ``tables``."""
+    found = {}
+    for measurement in (name for name, shape in MEASUREMENTS.items() if shape.stream == stream):
+        pattern = Series(measurement, "*", "*").file(Path(), hour_ns)
+        for path in root.glob(str(pattern)):
+            exchange, symbol = (path.parts[place].partition("=")[2] for place in (-4, -3))
+            table = pq.read_table(path, partitioning=None)
+            time = table["time"].cast(pa.int64())
+            table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
+            for name, value in zip(PARTITIONS, (exchange, symbol), strict=True):
+                table = table.append_column(name, pa.repeat(value, table.num_rows).cast(TAG))
+            found[Series(measurement, exchange, symbol)] = table
+    return found
+
+
+def _windows(reader: JournalReader, stream: str, hour_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
+    """Parts of the hour that are small enough to be sorted in memory."""
+    lines = reader.count_lines(stream, hour_ns, end_ns)
+    fitting = [length for length in WINDOWS_NS if lines * length <= LINES_AT_ONCE * HOUR_NS]
+    length = max(fitting, default=WINDOWS_NS[-1])
+    for since_ns in range(hour_ns, end_ns, length):
+        yield since_ns, min(since_ns + length, end_ns)
+
+
+def _window(
+    reader: JournalReader, stream: str, earlier: dict[Series, pa.Table], since_ns: int, until_ns: int
+) -> Iterator[tuple[Series, pa.Table]]:
+    parts: dict[str, list[pa.Table]] = {}
+    for series, table in earlier.items():
+        parts.setdefault(series.measurement, []).append(_between(table, since_ns, until_ns))
+    order = 0
+    lines: list[bytes] = []
+    for batch in reader.overlapping(stream, since_ns, until_ns):
+        lines += batch.lines()
+        if len(lines) >= LINES_A_READ:
+            _read(lines, order, since_ns, until_ns, parts)
+            order += len(lines)
+            lines = []
+    _read(lines, order, since_ns, until_ns, parts)
+    for measurement in sorted(parts):
+        table = join(parts[measurement])
+        if table.num_rows:
+            yield from split(measurement, table)
+
+
+def _read(lines: list[bytes], order: int, since_ns: int, until_ns: int, parts: dict[str, list[pa.Table]]) -> None:
+    for measurement, table in tables(lines, order).items():
+        parts.setdefault(measurement, []).append(_between(table, since_ns, until_ns))
+
+
+def _between(table: pa.Table, since_ns: int, until_ns: int) -> pa.Table:
+    time = table["time"]
+    return table.filter(pc.and_(pc.greater_equal(time, since_ns), pc.less(time, until_ns)))
+
+
+def split(measurement: str, table: pa.Table) -> Iterator[tuple[Series, pa.Table]]:
+    """Each product's rows, sorted by time and tags, each point once."""
+    series = [_codes(table[name]) for name in PARTITIONS]
+    identity = [*series, table["time"].to_numpy(), *(_codes(table[tag]) for tag in own_tags(measurement))]
+    order = np.lexsort([table[ORDER].to_numpy(), *reversed(identity)])
+    identity = [key[order] for key in identity]
+    is_last = _changes(identity)
+    order = order[is_last]
+    table = table.take(pa.array(order))
+    begins = np.flatnonzero(np.roll(_changes([key[is_last] for key in identity[: len(series)]]), 1))
+    for first, after in zip(begins, [*begins[1:], len(order)], strict=True):
+        rows = table.slice(first, after - first)
+        exchange, symbol = (rows[name][0].as_py() for name in PARTITIONS)
+        rows = rows.drop_columns([*PARTITIONS, ORDER])
+        yield (
+            Series(measurement, exchange, symbol),
+            rows.set_column(0, "time", rows["time"].cast(TIME)),
+        )
+
+
+def _changes(keys: list[NDArray[np.int64]]) -> NDArray[np.bool_]:
+    """True where a row differs from the next one in any key, and for the last row."""
+    differs = np.ones(len(keys[0]), bool)
+    differs[:-1] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
+    return differs
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Numbers in the order of the values."""
+    array = pa.concat_arrays(column.chunks)
+    if not pa.types.is_dictionary(array.type):
+        values: NDArray[np.int64] = array.to_numpy()
+        return values
+    ranks: NDArray[np.int64] = np.argsort(np.argsort(np.array(array.dictionary.to_pylist(), dtype=object)))
+    codes: NDArray[np.int64] = ranks[array.indices.to_numpy()]
+    return codes

@@ -1,0 +1,96 @@
+"""What a day's folder of the archive must hold: rows, first and last, and the SHA-256 of each file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from sentinel.archive.layout import MANIFEST
+from sentinel.errors import SentinelError
+from sentinel.files import replacing
+from sentinel.times import format_ns
+from sentinel.version import software
+
+
+class FileEntry(Struct):
+    """One hour. ``first_id`` and ``last_id`` are the lowest and the highest trade id."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    first_time: str
+    last_time: str
+    first_id: int | None = None
+    last_id: int | None = None
+
+
+class Manifest(Struct):
+    """The content of ``_manifest.json``; ``files`` by name."""
+
+    software: str
+    rows: int = 0
+    files: dict[str, FileEntry] = {}
+
+
+def read(day: Path) -> Manifest:
+    """The manifest of a day's folder.
+
+    Raises:
+        SentinelError: if there is none or it is damaged.
+    """
+    path = day / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise SentinelError(f"no manifest to be read in {day}: {error}") from error
+
+
+def update(files: Collection[Path]) -> None:
+    """Notes these files, just written, in the manifests of their days."""
+    for day in sorted({file.parent for file in files}):
+        kept = read(day).files if (day / MANIFEST).exists() else {}
+        entries = kept | {file.name: _entry(file) for file in files if file.parent == day}
+        entries = {name: entry for name, entry in sorted(entries.items()) if (day / name).exists()}
+        manifest = Manifest(software(), sum(entry.rows for entry in entries.values()), entries)
+        with replacing(day / MANIFEST) as temporary:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+
+
+def _entry(file: Path) -> FileEntry:
+    content = file.read_bytes()
+    with pq.ParquetFile(file) as parquet:
+        names = parquet.schema_arrow.names
+        first_ns, last_ns = _range(parquet, "time")
+        first_id, last_id = _range(parquet, "trade_id") if "trade_id" in names else (None, None)
+        rows = parquet.metadata.num_rows
+    assert first_ns is not None
+    assert last_ns is not None
+    digest = hashlib.sha256(content).hexdigest()
+    return FileEntry(rows, len(content), digest, format_ns(first_ns), format_ns(last_ns), first_id, last_id)
+
+
+def _range(parquet: pq.ParquetFile, column: str) -> tuple[int | None, int | None]:
+    values = parquet.read([column])[column]
+    numbers = values.cast("int64").to_numpy()
+    return int(numbers.min()), int(numbers.max())
+
+
+def problems(day: Path) -> list[str]:
+    """What does not agree with the manifest: files missing, changed or not named. Empty when all is well."""
+    try:
+        manifest = read(day)
+    except SentinelError as error:
+        return [str(error)]
+    present = {file.name for file in day.glob("*.parquet")}
+    found = [f"{day / name} is not in the manifest" for name in sorted(present - set(manifest.files))]
+    for name, entry in manifest.files.items():
+        if name not in present:
+            found.append(f"{day / name} is missing")
+        elif hashlib.sha256((day / name).read_bytes()).hexdigest() != entry.sha256:
+            found.append(f"{day / name} has been changed")
+    return found

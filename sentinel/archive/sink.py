@@ -1,0 +1,90 @@
+"""The archive's place in a collector: it follows the journal with a cursor of its own, an hour behind."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from loguru import logger
+
+from sentinel.archive.archiver import end_of_archive_ns
+from sentinel.archive.worker import UNLIMITED
+from sentinel.config import Archive
+from sentinel.errors import JournalError
+from sentinel.journal import Journal
+
+SINK = "parquet"
+
+
+class ArchiveSink:
+    """Starts a worker process whenever an hour is over or has been repaired.
+
+    Nothing is lost when it is stopped: what is not in the archive is in the journal, which keeps it until it is.
+    """
+
+    def __init__(self, journal: Journal, root: Path, settings: Archive, now_ns: Callable[[], int]) -> None:
+        self._journal = journal
+        self._root = root
+        self._settings = settings
+        self._now_ns = now_ns
+
+    async def run(self, drain: asyncio.Event) -> None:
+        """Follows the journal until ``drain`` is set."""
+        cursor = await self._journal.register_sink(SINK)
+        while not drain.is_set():
+            try:
+                cursor = await self._pass(cursor, drain)
+            except JournalError as error:
+                logger.bind(reason=str(error)).error("archive_cursor_not_stored")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(drain.wait(), self._settings.interval_s)
+
+    async def _pass(self, cursor: int, drain: asyncio.Event) -> int:
+        now_ns = self._now_ns()
+        if not await self._journal.has_before(cursor, end_of_archive_ns(now_ns)):
+            return cursor
+        reached = await self._work(cursor, now_ns, drain)
+        if reached is not None and reached > cursor:
+            await self._journal.advance(SINK, reached)
+            return reached
+        return cursor
+
+    async def _work(self, cursor: int, now_ns: int, drain: asyncio.Event) -> int | None:
+        """One run of the worker: the batch it got to, or None if it failed or had to be stopped."""
+        limits = (self._settings.max_age_s, self._settings.max_bytes)
+        facts = [self._journal.path, self._root, cursor, now_ns, *(UNLIMITED if x is None else x for x in limits)]
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "sentinel.archive.worker", *map(str, facts)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal is for the collector
+        )
+        stopping = asyncio.create_task(_kill_at(drain, worker))
+        try:
+            said, errors = await worker.communicate()
+        finally:
+            stopping.cancel()
+            if worker.returncode is None:
+                _kill(worker)
+                await worker.wait()
+        if worker.returncode:
+            if not drain.is_set():
+                reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
+                logger.bind(reason=reason).error("archive_failed")
+            return None
+        return int(said)
+
+
+async def _kill_at(drain: asyncio.Event, worker: asyncio.subprocess.Process) -> None:
+    """Files are replaced whole, so a worker may be ended at any moment."""
+    await drain.wait()
+    _kill(worker)
+
+
+def _kill(worker: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):  # it may have ended at this very moment
+        worker.kill()

@@ -1,0 +1,41 @@
+"""The process that keeps the archive up to date beside a collector: low priority, one pass, then it ends.
+
+``python -m sentinel.archive.worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES`` prints the batch up to which the
+archive has everything. A process of its own, so that a collector shares neither interpreter nor memory with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from sentinel.archive.archiver import alone, due_hours, end_of_archive_ns, prune, write_hours
+from sentinel.errors import SentinelError
+from sentinel.journal import JournalReader
+
+NICENESS = 10
+UNLIMITED = "-"
+
+
+def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str) -> None:
+    os.nice(NICENESS)
+    archive = Path(root)
+    before_ns = end_of_archive_ns(int(now_ns))
+    with alone(archive), JournalReader(Path(journal)) as reader:
+        due = due_hours(reader, int(after_id), before_ns)
+        write_hours(reader, archive, due.hours, before_ns)
+        prune(
+            archive,
+            int(now_ns),
+            None if max_age_s == UNLIMITED else float(max_age_s),
+            None if max_bytes == UNLIMITED else int(max_bytes),
+        )
+    sys.stdout.write(f"{due.cursor}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except SentinelError as error:
+        sys.exit(str(error))
