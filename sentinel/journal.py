@@ -163,14 +163,15 @@ class JournalReader:
             for row in rows:
                 yield _batch(row, self._zstd)
 
-    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> list[Batch]:
+    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]:
         """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing.
 
         Cost: O(what is found), however long the journal is.
         """
         values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns}
-        rows = self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE {OVERLAPS} ORDER BY id", values)
-        return [_batch(row, self._zstd) for row in rows]
+        with closing(self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE {OVERLAPS} ORDER BY id", values)) as rows:
+            for row in rows:
+                yield _batch(row, self._zstd)
 
     def times(self, after_id: int) -> Iterator[tuple[int, str, int, int]]:
         """Id, stream, first and last time of each batch after ``after_id``, in the order of writing."""

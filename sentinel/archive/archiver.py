@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import resource
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,9 @@ def write_hours(
     done: Callable[[Hour], object] = lambda hour: None,
 ) -> list[Path]:
     """Writes hours and their manifests; ``done`` is told after each. Gives the files written."""
+    # one file for each product and measurement is open at a time: more than the 1,024 that a shell usually allows
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     written = []
     for hour in hours:
         files = archive_hour(reader, root, hour.stream, hour.start_ns, min(hour.start_ns + HOUR_NS, until_ns))

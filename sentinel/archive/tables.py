@@ -43,7 +43,7 @@ def tables(lines: Sequence[bytes], first_order: int = 0) -> dict[str, pa.Table]:
 
 def join(parts: Sequence[pa.Table]) -> pa.Table:
     """One table of them all, a column that some of them lack being null there."""
-    return pa.concat_tables(parts, promote_options="default").unify_dictionaries().combine_chunks()
+    return pa.concat_tables(parts, promote_options="permissive").unify_dictionaries().combine_chunks()
 
 
 def _table(measurement: str, lines: list[bytes]) -> pa.Table:

@@ -271,7 +271,7 @@ def executed(path: Path) -> list[str]:
     seen: list[str] = []
     with JournalReader(path) as reader:
         reader._db.set_trace_callback(seen.append)
-        reader.overlapping("trades", 5, 10)
+        assert list(reader.overlapping("trades", 5, 10)) == []
         reader.span("trades")
         reader._db.set_trace_callback(None)
     return seen
