@@ -24,10 +24,12 @@ from sentinel.committer import Store
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
 from sentinel.errors import JournalError, SentinelError, UsageError
+from sentinel.influx.server import Server
 from sentinel.journal import Journal
 from sentinel.pace import Pace
 from sentinel.rest import RestClient, RestTrouble
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
+from sentinel.sinks.influx import InfluxSink
 from sentinel.tape import TapeWriter
 from sentinel.version import software
 
@@ -92,6 +94,12 @@ async def _collect(
             sinks: list[Sink] = []
             if journal and config.archive.is_enabled:
                 sinks.append(ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns).run)
+            if journal and config.influx.url is not None:
+                server = Server(config.influx, clock.now_ns)
+                delivery = InfluxSink(
+                    journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random
+                )
+                sinks.append(delivery.run)
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             await service.run(stop, companions, sinks)

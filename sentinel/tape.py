@@ -113,10 +113,11 @@ class TapeWriter:
 
     def _append(self, body: bytes) -> None:
         if self._file is None:
-            self._first_ns = self._last_ns
-            path = self._directory / f"tape-{self._last_ns}{SUFFIX}"
+            # names rise with the order of writing, even if a clock does not
+            self._first_ns = max(self._last_ns, self._first_ns + 1)
+            path = self._directory / f"tape-{self._first_ns}{SUFFIX}"
             self._file = path.open("xb")
-            head = msgspec.json.encode(self._header | {"created_ns": self._last_ns})
+            head = msgspec.json.encode(self._header | {"created_ns": self._first_ns})
             self._file.write(MAGIC + self._block(head))
         self._file.write(self._block(body))
         self._file.flush()

@@ -1,0 +1,125 @@
+"""Buckets: their names month by month, and how they come to be.
+
+On 1.x a bucket is a database, or ``database/policy`` with a retention policy; on 2.x it is a bucket. With rotation each
+month of points goes to a bucket of its own, which expires as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from sentinel.config import Influx
+from sentinel.influx.server import InfluxError, Server
+from sentinel.times import NS_PER_S
+
+MONTH_FORMAT = "_%Y_%m"
+
+
+def bucket_at(name: str, rotation: str, time_ns: int) -> str:
+    """The bucket a point of ``time_ns`` belongs to: ``name``, or ``name_2026_11`` with monthly rotation."""
+    if rotation == "none":
+        return name
+    return name + datetime.fromtimestamp(time_ns // NS_PER_S, UTC).strftime(MONTH_FORMAT)
+
+
+def months(start_ns: int, end_ns: int) -> list[int]:
+    """An instant of each month that ``start_ns <= t < end_ns`` touches."""
+    first = datetime.fromtimestamp(start_ns // NS_PER_S, UTC)
+    year, month = first.year, first.month
+    found = []
+    while (at_ns := int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * NS_PER_S) < end_ns:
+        found.append(at_ns)
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+    return found
+
+
+def buckets_between(name: str, rotation: str, start_ns: int, end_ns: int) -> list[str]:
+    """Every bucket that may hold points of a window."""
+    if rotation == "none":
+        return [name]
+    return [bucket_at(name, rotation, at_ns) for at_ns in months(start_ns, end_ns)]
+
+
+class Bucket(Struct, frozen=True):
+    """A bucket as the server has it; ``retention_s`` None keeps points for ever."""
+
+    name: str
+    retention_s: float | None
+
+
+async def ensure(server: Server, settings: Influx, names: Iterable[str]) -> list[str]:
+    """Creates the buckets that are not there, with the configured retention; returns those it made.
+
+    Raises:
+        UsageError: if the server refuses who is asking.
+        InfluxError: if it cannot be done.
+    """
+    held = {bucket.name for bucket in await listed(server, settings)}
+    made = []
+    for name in dict.fromkeys(names):
+        if name not in held:
+            await _create(server, settings, name)
+            made.append(name)
+    return made
+
+
+async def listed(server: Server, settings: Influx) -> list[Bucket]:
+    """Every bucket the server shows us."""
+    if not await _is_v1(server):
+        answer = await server.api("GET", "/api/v2/buckets", [("org", settings.org or ""), ("limit", "100")])
+        return [Bucket(entry["name"], _retention_s(entry)) for entry in answer["buckets"]]
+    (databases,) = await server.query("SHOW DATABASES")
+    found = []
+    for (database,) in databases["series"][0].get("values", []):
+        (policies,) = await server.query(f'SHOW RETENTION POLICIES ON "{database}"')
+        for name, duration, _, _, is_default in policies["series"][0].get("values", []):
+            retention_s = _seconds(duration)
+            found.append(Bucket(f"{database}/{name}", retention_s))
+            if is_default:
+                found.append(Bucket(database, retention_s))
+    return found
+
+
+async def _create(server: Server, settings: Influx, name: str) -> None:
+    retention_s = settings.retention_s
+    if not await _is_v1(server):
+        organisations = await server.api("GET", "/api/v2/orgs", [("org", settings.org or "")])
+        if not organisations["orgs"]:
+            raise InfluxError(f"the server knows no organisation {settings.org}")
+        rules = [] if retention_s is None else [{"type": "expire", "everySeconds": round(retention_s)}]
+        wanted = {"orgID": organisations["orgs"][0]["id"], "name": name, "retentionRules": rules}
+        await server.api("POST", "/api/v2/buckets", body=wanted)
+        return
+    database, _, policy = name.partition("/")
+    duration = "INF" if retention_s is None else f"{round(retention_s)}s"
+    if not policy:
+        await server.query(f'CREATE DATABASE "{database}" WITH DURATION {duration}')
+        return
+    await server.query(f'CREATE DATABASE "{database}"')
+    await server.query(f'CREATE RETENTION POLICY "{policy}" ON "{database}" DURATION {duration} REPLICATION 1')
+
+
+async def _is_v1(server: Server) -> bool:
+    """1.8 writes like 2.x, but has its databases all the same."""
+    await server.has_v2()
+    return server.version.lstrip("v").startswith("1.")
+
+
+def _retention_s(entry: dict[str, list[dict[str, float]]]) -> float | None:
+    seconds = [rule["everySeconds"] for rule in entry.get("retentionRules", [])]
+    return float(seconds[0]) if seconds and seconds[0] else None
+
+
+def _seconds(duration: str) -> float | None:
+    """Of ``168h0m0s``, as 1.x writes it; ``0s`` is for ever."""
+    total, number = 0.0, ""
+    for letter in duration:
+        if letter.isdecimal():
+            number += letter
+        else:
+            total += int(number) * {"h": 3600, "m": 60, "s": 1}[letter]
+            number = ""
+    return total or None

@@ -1,0 +1,204 @@
+"""One InfluxDB server, by whichever of its doors it has: ``/api/v2/write`` (1.8, 2.x, 3.x, Cloud) or ``/write`` (1.x).
+
+All requests go through ``influxdb-client``'s asyncio client, by ``call_api``: its ``write`` answers False for what it
+does not know, follows a redirect as a GET, and compresses on the event loop (reference influxdb, section 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import msgspec
+from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+from influxdb_client.rest import ApiException
+
+from sentinel.config import Influx
+from sentinel.errors import SentinelError, UsageError
+from sentinel.influx.answers import Later, Outcome, outcome_of, words_of
+from sentinel.times import NS_PER_S
+
+COMPRESSION_LEVEL = 1
+"""Six times as fast as level 9 for a body a quarter larger."""
+
+Parameters = Sequence[tuple[str, str]]
+
+
+class InfluxError(SentinelError):
+    """The server could not be asked, or does not understand; nothing is lost, as everything is in the journal."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back, whatever it is."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def words(self) -> str:
+        return words_of(self.status, self.headers, self.body)
+
+
+class Server:
+    """``async with Server(settings, clock.now_ns) as server``. The token file is read anew by ``renew``."""
+
+    def __init__(self, settings: Influx, now_ns: Callable[[], int]) -> None:
+        if settings.url is None:
+            raise UsageError("no InfluxDB: give --influx-url or SENTINEL_INFLUX_URL")
+        self.url = settings.url
+        self._settings = settings
+        self._now_ns = now_ns
+        self._client: InfluxDBClientAsync | None = None
+        self._has_v2: bool | None = None
+        self.version = ""
+
+    async def __aenter__(self) -> Server:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    def _open(self) -> None:
+        settings = self._settings
+        token = _token(settings)
+        self._client = InfluxDBClientAsync(
+            self.url,
+            # 1.x knows users and passwords; the client wants some token whatever the server wants
+            token=token or "none",
+            org=settings.org or "-",
+            auth_basic=":" in token,
+            timeout=round(settings.timeout_s * 1000),
+            ssl_ca_cert=None if settings.ca_file is None else str(settings.ca_file),
+            connection_pool_maxsize=settings.concurrency + 2,
+            allow_redirects=False,  # a POST would be followed as a GET
+        )
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def renew(self) -> None:
+        """Begins anew: another token may be in the file, another server behind the address."""
+        await self._close()
+        self._has_v2 = None
+        self._open()
+
+    async def write(self, bucket: str, body: bytes) -> Outcome:
+        """Writes lines of nanosecond points joined by newlines; never raises for what a server may do."""
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Accept": "application/json"}
+        if self._settings.gzip:
+            body = await asyncio.to_thread(gzip.compress, body, COMPRESSION_LEVEL)
+            headers["Content-Encoding"] = "gzip"
+        try:
+            path, parameters = await self._door(bucket)
+            answer = await self._call("POST", path, parameters, headers, body)
+        except InfluxError as error:
+            return Later(str(error))
+        return outcome_of(answer.status, answer.headers, answer.body, self._now_ns() / NS_PER_S)
+
+    async def _door(self, bucket: str) -> tuple[str, Parameters]:
+        if await self.has_v2():
+            return "/api/v2/write", [("org", self._settings.org or "-"), ("bucket", bucket), ("precision", "ns")]
+        database, _, policy = bucket.partition("/")
+        named = [("rp", policy)] if policy else []
+        return "/write", [("db", database), *named, ("precision", "n")]
+
+    async def has_v2(self) -> bool:
+        """Whether the server writes through ``/api/v2/write``; asked once.
+
+        Raises:
+            InfluxError: if the server does not answer.
+        """
+        if self._has_v2 is None:
+            ping = await self._call("GET", "/ping")
+            if ping.status >= 500:
+                raise InfluxError(f"{self.url}/ping: {ping.words}")
+            self.version = ping.headers.get("X-Influxdb-Version", "")
+            self._has_v2 = not self.version.lstrip("v").startswith("1.") or await self._has_v2_beside_v1()
+        return self._has_v2
+
+    async def _has_v2_beside_v1(self) -> bool:
+        """1.8 has both doors, 1.6 answers 404 in plain text to the second."""
+        parameters = [("org", "-"), ("bucket", self._settings.bucket_trades), ("precision", "ns")]
+        answer = await self._call("POST", "/api/v2/write", parameters, {"Content-Type": "text/plain"}, b"")
+        return answer.status != 404 or not answer.body.startswith(b"404 page not found")
+
+    async def query(self, statements: str, database: str = "", policy: str = "") -> list[dict[str, Any]]:
+        """The results of InfluxQL statements, one each; times are nanoseconds.
+
+        Raises:
+            UsageError: if the server refuses who is asking.
+            InfluxError: if it does not answer, or not with results.
+        """
+        named = [(name, value) for name, value in (("db", database), ("rp", policy)) if value]
+        parameters = [*named, ("epoch", "ns"), ("q", statements)]
+        method = "GET" if statements.lstrip().upper().startswith(("SELECT", "SHOW")) else "POST"
+        answer = await self._call(method, "/query", parameters, {"Accept": "application/json"})
+        if answer.status in (401, 403):
+            raise UsageError(f"{self.url} refuses: {answer.words}")
+        try:
+            results: list[dict[str, Any]] = msgspec.json.decode(answer.body)["results"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            raise InfluxError(f"{self.url}/query: {answer.words}") from None
+        for result in results:
+            if "error" in result:
+                raise InfluxError(f"{self.url}/query: {result['error']}")
+        return results
+
+    async def api(self, method: str, path: str, parameters: Parameters = (), body: object = None) -> Any:
+        """A call of the 2.x API with JSON both ways.
+
+        Raises:
+            UsageError: if the server refuses who is asking.
+            InfluxError: if it does not answer, or refuses what is asked.
+        """
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        answer = await self._call(method, path, parameters, headers, body)
+        if answer.status in (401, 403):
+            raise UsageError(f"{self.url} refuses: {answer.words}")
+        if answer.status >= 300:
+            raise InfluxError(f"{self.url}{path}: {answer.words}")
+        return msgspec.json.decode(answer.body) if answer.body else None
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters = (),
+        headers: dict[str, str] | None = None,
+        body: object = None,
+    ) -> Answer:
+        assert self._client is not None, "use async with"
+        try:
+            response: aiohttp.ClientResponse = await self._client.api_client.call_api(
+                path, method, query_params=list(parameters), header_params=headers or {}, body=body,
+                _preload_content=False,
+            )  # fmt: skip
+            async with response:
+                content = await response.read()
+                return Answer(response.status, dict(response.headers), content)
+        except TimeoutError:
+            raise InfluxError(f"{self.url}: no answer within {self._settings.timeout_s:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise InfluxError(f"{self.url}: {type(error).__name__}: {error}") from error
+        except ApiException as error:
+            raise InfluxError(f"{self.url}: {error.reason}") from error
+
+
+def _token(settings: Influx) -> str:
+    """The file's content wins, as it is now: a token may be replaced while we run."""
+    if settings.token_file is not None:
+        try:
+            return settings.token_file.read_text().strip()
+        except OSError:
+            pass  # it was readable at the start; while it is being replaced the last token will do
+    return settings.token.get_secret_value() if settings.token else ""
