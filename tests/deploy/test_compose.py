@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sentinel.config import known_names
-from sentinel.influx.settings import InfluxSettings
+from sentinel.config import Influx, known_names
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -81,7 +80,7 @@ def test_the_collector_needs_no_rights_and_has_time_to_end() -> None:
 
 def test_the_collector_writes_where_influxdb_has_buckets() -> None:
     ours, theirs = SERVICES["collector"]["environment"], SERVICES["influxdb"]["environment"]
-    defaults = InfluxSettings(url=ours["SENTINEL_INFLUX_URL"])
+    defaults = Influx(url=ours["SENTINEL_INFLUX_URL"])
     assert theirs["DOCKER_INFLUXDB_INIT_BUCKET"] == defaults.bucket_trades
     assert theirs["BOOK_BUCKET"] == defaults.bucket_book
     assert theirs["DOCKER_INFLUXDB_INIT_ORG"] == ours["SENTINEL_INFLUX_ORG"]

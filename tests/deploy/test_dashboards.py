@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sentinel.influx.settings import InfluxSettings
+from sentinel.config import Influx
 from tests.deploy.contract import columns
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_every_datasource_is_provisioned(path: Path) -> None:
 
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
 def test_every_query_asks_for_what_is_written(path: Path) -> None:
-    contract, settings = columns(), InfluxSettings(url="http://influxdb:8086")
+    contract, settings = columns(), Influx(url="http://influxdb:8086")
     for query in queries(load(path)):
         (bucket,) = set(re.findall(r'bucket: "(\w+)"', query))
         (measurement,) = set(re.findall(r'_measurement == "(\w+)"|measurement: "(\w+)"', query))
