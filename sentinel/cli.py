@@ -18,6 +18,8 @@ COMMANDS = {
     "export": "sentinel.export:export",
     "replay": "sentinel.replay:replay",
     "gap-report": "sentinel.gap_report.command:gap_report",
+    "buckets": "sentinel.influx.command:buckets",
+    "audit": "sentinel.influx.command:audit",
 }
 
 

@@ -72,7 +72,7 @@ def gap_report(
 
 def _rows(config: Config, window: Window, *, is_remote: bool) -> Rows:
     if is_remote:
-        return remote.read(config, window)
+        return remote.read(config.influx, window)
     return local.read(config.data_dir / JOURNAL_FILE, window)
 
 

@@ -1,0 +1,177 @@
+"""Whether InfluxDB holds what was delivered to it: compared minute by minute, and sent again where it differs.
+
+The journal is read up to where the sink has got to. For each measurement, product and minute both sides give the number
+of points and, for trades, the lowest and highest id. A minute of ``top`` or ``book`` that lacks a grid instant has
+fewer points than the journal.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from sentinel.config import Influx
+from sentinel.history import windows
+from sentinel.influx.answers import Accepted
+from sentinel.influx.buckets import bucket_at, buckets_between
+from sentinel.influx.server import InfluxError, Server
+from sentinel.journal import JournalReader
+from sentinel.line_protocol import Point, decode, encode
+from sentinel.measurements import MEASUREMENTS
+from sentinel.sinks.influx import SINK
+from sentinel.times import NS_PER_S, format_ns
+
+MINUTE_NS = 60 * NS_PER_S
+HOUR_NS = 60 * MINUTE_NS
+MOST_SHOWN = 50
+FIELDS = {"trades": "trade_id", "top": "bid", "book": "levels", "coverage": "samples_due", "gaps": "start_ns"}
+"""A field that every point of a measurement has: counting it counts the points."""
+
+BATCH_POINTS = 5000
+
+
+class Tally(NamedTuple):
+    """Points of one minute; the lowest and highest trade id, 0 where there are none."""
+
+    points: int
+    first_id: int
+    last_id: int
+
+
+NOTHING = Tally(0, 0, 0)
+Key = tuple[str, str, int]
+"""Measurement, symbol, minute."""
+
+
+class Difference(Struct, frozen=True):
+    """A minute in which the two sides do not agree."""
+
+    measurement: str
+    symbol: str
+    minute_ns: int
+    ours: Tally
+    theirs: Tally
+    sent: int
+
+    def cells(self) -> list[str]:
+        """As a row of a table."""
+        counts = [str(side.points) for side in (self.ours, self.theirs)]
+        return [self.measurement, self.symbol, format_ns(self.minute_ns), *counts, str(self.sent) if self.sent else ""]
+
+
+class Audit(Struct):
+    """What was compared, and what did not agree."""
+
+    compared: int = 0
+    points: int = 0
+    sent: int = 0
+    differences: list[Difference] = []
+
+
+async def audit(
+    server: Server, settings: Influx, journal: Path, start_ns: int, end_ns: int, *, is_repairing: bool
+) -> Audit:
+    """Compares ``start_ns <= t < end_ns``, an hour at a time.
+
+    Points the server has and the journal has not are no difference: another collector may have written them.
+
+    Raises:
+        UsageError: if there is no journal, or the server refuses who is asking.
+        InfluxError: if the server does not answer.
+    """
+    found = Audit()
+    with JournalReader(journal) as reader:
+        until_ns = min(end_ns, _delivered_until(reader, end_ns))
+        for measurement in FIELDS:
+            for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, until_ns, HOUR_NS):
+                window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
+                lines = [line for part in windows(reader, measurement, (), *window) for line in part]
+                if lines:
+                    theirs = await _theirs(server, settings, measurement, *window)
+                    await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
+    return found
+
+
+def _delivered_until(reader: JournalReader, end_ns: int) -> int:
+    """Points before this are delivered; what the sink has not got to yet is no difference."""
+    backlog = reader.statistics().backlogs.get(SINK)
+    if backlog is None or backlog.oldest_ns is None:
+        return end_ns
+    return backlog.oldest_ns
+
+
+async def _compare(
+    server: Server,
+    settings: Influx,
+    measurement: str,
+    lines: Sequence[bytes],
+    theirs: dict[Key, Tally],
+    found: Audit,
+    *,
+    is_repairing: bool,
+) -> None:
+    held: dict[Key, list[Point]] = defaultdict(list)
+    for line in lines:
+        point = decode(line)
+        held[measurement, dict(point.tags)["symbol"], point.time_ns // MINUTE_NS * MINUTE_NS].append(point)
+    for key, points in sorted(held.items()):
+        ours = _tally(measurement, points)
+        server_has = theirs.get(key, NOTHING)
+        found.compared += 1
+        found.points += ours.points
+        if not _has_all(server_has, ours):
+            sent = await _send(server, settings, measurement, points) if is_repairing else 0
+            found.sent += sent
+            found.differences.append(Difference(*key, ours, server_has, sent))
+
+
+def _tally(measurement: str, points: Sequence[Point]) -> Tally:
+    if measurement != "trades":
+        return Tally(len(points), 0, 0)
+    ids = [int(dict(point.fields)["trade_id"]) for point in points]
+    return Tally(len(points), min(ids), max(ids))
+
+
+def _has_all(theirs: Tally, ours: Tally) -> bool:
+    """More than ours is no difference: another collector may have written it."""
+    return theirs.points >= ours.points and theirs.first_id <= ours.first_id and theirs.last_id >= ours.last_id
+
+
+async def _send(server: Server, settings: Influx, measurement: str, points: Sequence[Point]) -> int:
+    name = _bucket(settings, measurement)
+    by_bucket: dict[str, list[bytes]] = defaultdict(list)
+    for point in points:
+        by_bucket[bucket_at(name, settings.rotation, point.time_ns)].append(encode(point))
+    for bucket, lines in by_bucket.items():
+        for first in range(0, len(lines), BATCH_POINTS):
+            outcome = await server.write(bucket, b"\n".join(lines[first : first + BATCH_POINTS]))
+            if not isinstance(outcome, Accepted):
+                raise InfluxError(f"{server.url} does not take them: {outcome.words}")
+    return len(points)
+
+
+def _bucket(settings: Influx, measurement: str) -> str:
+    return settings.bucket_trades if MEASUREMENTS[measurement].stream == "trades" else settings.bucket_book
+
+
+async def _theirs(server: Server, settings: Influx, measurement: str, start_ns: int, end_ns: int) -> dict[Key, Tally]:
+    """The server's tallies of a window, over all buckets that may hold some of it."""
+    field = FIELDS[measurement]
+    statement = (
+        f'SELECT count("{field}"), min("{field}"), max("{field}") FROM "{measurement}"'
+        f" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY symbol, time(1m)"
+    )
+    found: dict[Key, Tally] = {}
+    for bucket in buckets_between(_bucket(settings, measurement), settings.rotation, start_ns, end_ns):
+        database, _, policy = bucket.partition("/")
+        (result,) = await server.query(statement, database, policy)
+        for series in result.get("series", []):
+            for minute_ns, count, lowest, highest in series["values"]:
+                if count:
+                    edges = (int(lowest), int(highest)) if measurement == "trades" else (0, 0)
+                    found[measurement, series["tags"]["symbol"], minute_ns] = Tally(int(count), *edges)
+    return found
