@@ -11,34 +11,59 @@ from sentinel.line_protocol import Point, Value
 from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import CADENCE_NS, TruthFile
 from tests.end_to_end.store import Store, fields
+from tests.servers.influx import WRITER, influx_server
 
+SETTLE_S = 2.0
 OVERLAP = 20
 """Samples of each product that both collectors write before the old one stops."""
 
 
-async def test_two_collectors_write_the_same_points_and_nothing_is_missing(tmp_path: Path) -> None:
-    truth_path = tmp_path / "truth.jsonl"
+async def upgrade(folder: Path, **settings: str) -> tuple[Store, Store, TruthFile]:
+    """What the old one, the new one and the exchange wrote; ``settings`` are for both collectors."""
+    truth_path = folder / "truth.jsonl"
     async with trading(3, truth_path, seed=11) as exchange:
         products = list(exchange.source.products)
         async with (
-            collecting(exchange.urls, tmp_path / "old", *products, SENTINEL_COLLECTOR="old") as old,
-            collecting(exchange.urls, tmp_path / "new", *products, SENTINEL_COLLECTOR="new") as new,
+            collecting(exchange.urls, folder / "old", *products, SENTINEL_COLLECTOR="old", **settings) as old,
+            collecting(exchange.urls, folder / "new", *products, SENTINEL_COLLECTOR="new", **settings) as new,
         ):
             async with asyncio.timeout(30):
-                await until_sampled(tmp_path / "old", products, OVERLAP)
-                await until_sampled(tmp_path / "new", products, OVERLAP)
+                await until_sampled(folder / "old", products, OVERLAP)
+                await until_sampled(folder / "new", products, OVERLAP)
                 assert await old.stop() == 0
-                await until_sampled(tmp_path / "new", products, len(samples(tmp_path / "new", products[0])) + OVERLAP)
+                await until_sampled(folder / "new", products, len(samples(folder / "new", products[0])) + OVERLAP)
             exchange.source.trade_rate = 0.0
-            await asyncio.sleep(2)
+            await asyncio.sleep(SETTLE_S)
             assert await new.stop() == 0
-    before, after, truth = Store(tmp_path / "old"), Store(tmp_path / "new"), TruthFile(truth_path)
-    for product in products:
+    return Store(folder / "old"), Store(folder / "new"), TruthFile(truth_path)
+
+
+async def test_two_collectors_write_the_same_points_and_nothing_is_missing(tmp_path: Path) -> None:
+    before, after, truth = await upgrade(tmp_path)
+    for product in truth.trades:
         judge_samples(before, after, product)
         judge_trades(before, after, truth, product)
     assert not before.of("gaps") + after.of("gaps")
     assert {dict(point.tags)["collector"] for point in before.of("coverage")} == {"old"}
     assert {dict(point.tags)["collector"] for point in after.of("coverage")} == {"new"}
+
+
+async def test_a_real_influxdb_holds_one_copy_of_each_point(tmp_path: Path) -> None:
+    with influx_server(tmp_path / "influxd") as server:
+        server.make("market")
+        before, after, truth = await upgrade(
+            tmp_path,
+            SENTINEL_INFLUX_URL=server.url,
+            SENTINEL_INFLUX_TOKEN=WRITER,
+            SENTINEL_INFLUX_BUCKET_TRADES="market",
+            SENTINEL_INFLUX_BUCKET_BOOK="market",
+        )
+        for measurement, field in (("trades", "trade_id"), ("top", "bid"), ("book", "levels")):
+            old, new = before.points[measurement].keys(), after.points[measurement].keys()
+            assert old & new
+            assert server.count("market", measurement, field) == len(old | new) < len(old) + len(new)
+        for product in truth.trades:
+            judge_trades(before, after, truth, product)
 
 
 def judge_samples(before: Store, after: Store, product: str) -> None:
