@@ -163,13 +163,14 @@ class JournalReader:
             for row in rows:
                 yield _batch(row, self._zstd)
 
-    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]:
+    def overlapping(self, stream: str, since_ns: int, until_ns: int, after_id: int = 0) -> Iterator[Batch]:
         """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing.
 
         Cost: O(what is found), however long the journal is.
         """
-        values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns}
-        with closing(self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE {OVERLAPS} ORDER BY id", values)) as rows:
+        values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns, "after_id": after_id}
+        query = f"SELECT {COLUMNS} FROM batches WHERE {OVERLAPS} AND id > :after_id ORDER BY id"
+        with closing(self._db.execute(query, values)) as rows:
             for row in rows:
                 yield _batch(row, self._zstd)
 
@@ -209,6 +210,11 @@ class JournalReader:
         query = "SELECT id FROM batches WHERE stream = ? AND last_ns >= ? ORDER BY last_ns LIMIT 1"
         found = [self._db.execute(query, (stream, since_ns)).fetchone() for stream in STREAMS]
         return min((int(row[0]) for row in found if row is not None), default=None)
+
+    def cursor(self, sink: str) -> int | None:
+        """The batch up to which ``sink`` has delivered everything; None if there is no such sink."""
+        row = self._db.execute("SELECT batch_id FROM cursors WHERE sink = ?", (sink,)).fetchone()
+        return None if row is None else int(row[0])
 
     def checkpoint(self) -> bytes | None:
         """The pipeline's state as of the last batch."""

@@ -1,0 +1,123 @@
+"""Rows of one product from archive and journal together, so that the last second is included.
+
+The journal is read first and the archive after it: what moves from one to the other meanwhile is seen in both, and
+never in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from sentinel.archive.hour import split
+from sentinel.archive.layout import FOLDER, HOUR_NS, PARTITIONS, TAG, TIME, Series, hour_of, schema
+from sentinel.archive.sink import SINK
+from sentinel.archive.tables import ORDER, join, tables
+from sentinel.collect import JOURNAL_FILE
+from sentinel.errors import UsageError
+from sentinel.history import line_pattern
+from sentinel.journal import JournalReader
+from sentinel.measurements import MEASUREMENTS
+from sentinel.pipeline.pipeline import Checkpoint
+
+
+class Minute(Struct, frozen=True):
+    """A minute in which a collector was at work."""
+
+    collector: str
+    start_ns: int
+
+
+class Source:
+    """The data of one collector's ``data_dir``.
+
+    Raises:
+        UsageError: if there is neither a journal nor an archive in it.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._root = data_dir / FOLDER
+        self._journal = data_dir / JOURNAL_FILE
+        if not self._journal.exists() and not self._root.is_dir():
+            raise UsageError(f"no journal and no archive in {data_dir}")
+
+    def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Points with ``start_ns <= time < end_ns``, sorted by time and tags, each once; ``time`` comes always."""
+        recent = self._from_journal(series, start_ns, end_ns)
+        if recent is None:
+            return self._from_archive(series, start_ns, end_ns, columns)
+        # points that only the archive has, from before the first one in the journal, are in order already
+        meet_ns = int(pc.min(recent["time"]).as_py())
+        older = self._from_archive(series, start_ns, meet_ns, columns)
+        later = self._from_archive(series, meet_ns, end_ns, None)
+        time = later["time"].cast(pa.int64())
+        later = later.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, later.num_rows))
+        for name, value in zip(PARTITIONS, (series.exchange, series.symbol), strict=True):
+            later = later.append_column(name, pa.repeat(value, later.num_rows).cast(TAG))
+        ((_, newer),) = split(series.measurement, join([later, recent]))
+        chosen = newer.column_names if columns is None else ["time", *(name for name in columns if name != "time")]
+        return join([older, newer.select(chosen)]).select(chosen)
+
+    def newest_ns(self) -> int | None:
+        """The time of the last sample or trade in the journal; None without one."""
+        if not self._journal.exists():
+            return None
+        with JournalReader(self._journal) as reader:
+            spans = [reader.span(stream) for stream in ("book", "trades")]
+        return max((span[1] for span in spans if span is not None), default=None)
+
+    def minutes_under_way(self, symbol: str) -> list[Minute]:
+        """Minutes whose accounts are not written yet, as of the last commit."""
+        if not self._journal.exists():
+            return []
+        with JournalReader(self._journal) as reader:
+            checkpoint = reader.checkpoint()
+        if checkpoint is None:
+            return []
+        state = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products.get(symbol)
+        return [] if state is None else [Minute(state.collector, minute_ns) for minute_ns in state.books.minutes]
+
+    def _from_journal(self, series: Series, start_ns: int, end_ns: int) -> pa.Table | None:
+        if not self._journal.exists():
+            return None
+        line = line_pattern(series.measurement, [series.symbol])
+        lines: list[bytes] = []
+        with JournalReader(self._journal) as reader:
+            cursor = reader.cursor(SINK) or 0
+            stream = MEASUREMENTS[series.measurement].stream
+            for batch in reader.overlapping(stream, start_ns, end_ns, cursor):
+                lines += [found[0] for found in line.finditer(batch.body)]
+        table = tables(lines).get(series.measurement)
+        if table is None:
+            return None
+        time = table["time"]
+        chosen = pc.and_(pc.greater_equal(time, start_ns), pc.less(time, end_ns))
+        table = table.filter(pc.and_(chosen, pc.equal(table["exchange"].cast(pa.string()), series.exchange)))
+        return table if table.num_rows else None
+
+    def _from_archive(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None) -> pa.Table:
+        files = self.files(series, start_ns, end_ns)
+        known = schema(series.measurement)
+        shape = pa.unify_schemas([known, *(pq.read_schema(file) for file in files)], promote_options="permissive")
+        chosen = shape.names if columns is None else ["time", *(name for name in columns if name != "time")]
+        unknown = set(chosen) - set(shape.names)
+        if unknown:
+            raise UsageError(f"{series.measurement} has no column {', '.join(sorted(unknown))}")
+        if not files:
+            return shape.empty_table().select(chosen)
+        first, last = (pa.scalar(ns, pa.int64()).cast(TIME) for ns in (start_ns, end_ns))
+        is_inside = (ds.field("time") >= first) & (ds.field("time") < last)
+        found = ds.dataset(files, schema=shape, format="parquet")
+        return found.to_table(columns=chosen, filter=is_inside)
+
+    def files(self, series: Series, start_ns: int, end_ns: int) -> list[Path]:
+        """The files of the archive that may hold points of that time, in order of time."""
+        files = sorted(series.folder(self._root).glob("date=*/hour=*.parquet"))
+        return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
