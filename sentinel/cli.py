@@ -17,6 +17,7 @@ COMMANDS = {
     "archive": "sentinel.archive.command:archive",
     "export": "sentinel.export:export",
     "replay": "sentinel.replay:replay",
+    "tape-from": "sentinel.capture:command",
     "gap-report": "sentinel.gap_report.command:gap_report",
     "buckets": "sentinel.influx.command:buckets",
     "audit": "sentinel.influx.command:audit",

@@ -55,10 +55,11 @@ class Frame(Struct, frozen=True):
 
 
 class Recording(Struct, frozen=True):
-    """The frames of one connection."""
+    """The frames of one connection. ``first_ns`` is when the first one was received."""
 
     feed: Feed
     frames: list[Frame]
+    first_ns: int = 0
 
 
 def load(path: Path) -> list[Recording]:
@@ -144,7 +145,7 @@ def _recording(frames: Iterable[tuple[int, str, dict[str, Any]]]) -> Recording:
     describe = _advanced_frame if is_advanced else _exchange_frame
     first_ns = listed[0][0] if listed else 0
     made = [describe(received_ns - first_ns, text, message) for received_ns, text, message in listed]
-    return Recording("advanced" if is_advanced else "exchange", made)
+    return Recording("advanced" if is_advanced else "exchange", made, first_ns)
 
 
 def _advanced_frame(offset_ns: int, text: str, message: dict[str, Any]) -> Frame:
