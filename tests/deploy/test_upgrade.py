@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
+from sentinel.errors import UsageError
 from sentinel.journal import JournalReader
 from sentinel.line_protocol import Point, Value
 from tests.end_to_end.collector import collecting, trading
@@ -107,12 +108,14 @@ def told(point: Point) -> dict[str, Value]:
 
 
 def samples(data_dir: Path, product: str) -> set[int]:
-    if not (data_dir / "journal.sqlite3").exists():
-        return set()
+    """None yet in a journal that is only being made."""
     prefix, found = f"top,exchange=coinbase,symbol={product} ".encode(), set()
-    with JournalReader(data_dir / "journal.sqlite3") as reader:
-        for batch in reader.batches():
-            found.update(int(line.rpartition(b" ")[2]) for line in batch.lines() if line.startswith(prefix))
+    try:
+        with JournalReader(data_dir / "journal.sqlite3") as reader:
+            for batch in reader.batches():
+                found.update(int(line.rpartition(b" ")[2]) for line in batch.lines() if line.startswith(prefix))
+    except UsageError:
+        return set()
     return found
 
 
