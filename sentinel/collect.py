@@ -17,7 +17,7 @@ from loguru import logger
 from rich.console import Console
 
 from sentinel import logs, systemd, terminal
-from sentinel.archive.layout import FOLDER
+from sentinel.archive.schedule import FOLDER
 from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
 from sentinel.committer import Store

@@ -27,52 +27,6 @@ from sentinel.times import parse_instant_ns
 Windows = Iterable[Sequence[bytes]]
 
 
-@click.command()
-@click.option("--measurement", type=click.Choice(list(MEASUREMENTS)), required=True)
-@click.option("--symbol", "symbols", multiple=True, help="Such as BTC-USD; may be given again.  [default: all]")
-@click.option("--since", metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago.  [default: the beginning]")
-@click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
-@click.option("--format", "form", type=click.Choice(["lp", "csv", "jsonl"]), default="lp", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="[default: stdout]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the journal is.  [default: data]")
-def export(
-    measurement: str,
-    symbols: tuple[str, ...],
-    since: str | None,
-    until: str | None,
-    form: str,
-    output: Path | None,
-    data_dir: Path | None,
-) -> None:
-    """Write what is stored, sorted by time; of a point written twice, the last.
-
-    Works on a minute at a time, so months need no more memory than a day.
-    """
-    now_ns = time.time_ns()
-    since_ns = None if since is None else parse_instant_ns(since, now_ns)
-    until_ns = None if until is None else parse_instant_ns(until, now_ns)
-    config = load({} if data_dir is None else {"data_dir": data_dir}, None)
-    with JournalReader(config.data_dir / JOURNAL_FILE) as reader:
-        found = windows(reader, measurement, symbols, since_ns, until_ns)
-        first = next(found, None)
-        if first is None:
-            of = f" of {', '.join(symbols)}" if symbols else ""
-            raise UsageError(f"no {measurement}{of} in {reader.path} in that time")
-        parts = FORMATS[form](measurement, chain([first], found))
-        if output is None:
-            sys.stdout.buffer.writelines(parts)
-        else:
-            _write(output, parts)
-
-
-def _write(path: Path, parts: Iterable[bytes]) -> None:
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            file.writelines(parts)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
 def as_lines(_: str, found: Windows) -> Iterator[bytes]:
     """Line protocol as it was written."""
     for lines in found:
@@ -119,3 +73,72 @@ def _spelled(row: dict[str, Any]) -> dict[str, Any]:
 
 
 FORMATS: dict[str, Callable[[str, Windows], Iterator[bytes]]] = {"lp": as_lines, "csv": as_csv, "jsonl": as_jsonl}
+PARQUET = "parquet"
+
+
+@click.command()
+@click.option("--measurement", type=click.Choice(list(MEASUREMENTS)), required=True)
+@click.option("--symbol", "symbols", multiple=True, help="Such as BTC-USD; may be given again.  [default: all]")
+@click.option("--since", metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago.  [default: the beginning]")
+@click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
+@click.option("--format", "form", type=click.Choice([*FORMATS, PARQUET]), default="lp", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="[default: stdout]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the journal is.  [default: data]")
+def export(
+    measurement: str,
+    symbols: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    form: str,
+    output: Path | None,
+    data_dir: Path | None,
+) -> None:
+    """Write what is stored, sorted by time; of a point written twice, the last.
+
+    Works on a minute at a time, so months need no more memory than a day.
+    """
+    now_ns = time.time_ns()
+    since_ns = None if since is None else parse_instant_ns(since, now_ns)
+    until_ns = None if until is None else parse_instant_ns(until, now_ns)
+    config = load({} if data_dir is None else {"data_dir": data_dir}, None)
+    with JournalReader(config.data_dir / JOURNAL_FILE) as reader:
+        found = windows(reader, measurement, symbols, since_ns, until_ns)
+        first = next(found, None)
+        if first is None:
+            of = f" of {', '.join(symbols)}" if symbols else ""
+            raise UsageError(f"no {measurement}{of} in {reader.path} in that time")
+        _write(measurement, chain([first], found), form, output)
+
+
+def _write(measurement: str, found: Windows, form: str, path: Path | None) -> None:
+    if path is None and form == PARQUET:
+        raise UsageError("Parquet needs a file to be written to: --output FILE")
+    try:
+        if path is None:
+            sys.stdout.buffer.writelines(FORMATS[form](measurement, found))
+        elif form == PARQUET:
+            _write_parquet(measurement, found, path)
+        else:
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                file.writelines(FORMATS[form](measurement, found))
+    except OSError as error:
+        if path is None:
+            raise
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write_parquet(measurement: str, found: Windows, path: Path) -> None:
+    """One file with the columns of the archive, and exchange and symbol, which are folders there."""
+    # Arrow takes a third of a second to load
+    import pyarrow as pa
+
+    from sentinel.archive.layout import PARTITIONS, TAG, TIME, schema
+    from sentinel.archive.table_file import TableFile
+    from sentinel.archive.tables import ORDER, tables
+
+    time_column, *others = schema(measurement)
+    shape = pa.schema([time_column, *(pa.field(name, TAG) for name in PARTITIONS), *others])
+    with TableFile.replacing(path, shape) as file:
+        for lines in found:
+            table = tables(lines)[measurement].drop_columns(ORDER)
+            file.append(table.set_column(0, "time", table["time"].cast(TIME)))

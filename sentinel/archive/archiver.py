@@ -14,13 +14,11 @@ from msgspec import Struct
 
 from sentinel.archive import manifest
 from sentinel.archive.hour import archive_hour
-from sentinel.archive.layout import HOUR_NS, hour_of
+from sentinel.archive.layout import hour_of
+from sentinel.archive.schedule import HOUR_NS
 from sentinel.errors import UsageError
 from sentinel.journal import ORDINARY_SPREAD_NS, JournalReader
 from sentinel.measurements import MEASUREMENTS
-
-GRACE_NS = 60_000_000_000
-"""How long after its end an hour is left alone: the last sample waits for its proof, the last trades for a witness."""
 
 TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
 
@@ -37,11 +35,6 @@ class Due(Struct, frozen=True):
 
     hours: list[Hour]
     cursor: int
-
-
-def end_of_archive_ns(now_ns: int) -> int:
-    """The end of the last hour that is over for good."""
-    return (now_ns - GRACE_NS) // HOUR_NS * HOUR_NS
 
 
 def due_hours(reader: JournalReader, after_id: int, before_ns: int) -> Due:

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from sentinel.archive.archiver import all_hours, alone, end_of_archive_ns, write_hours
-from sentinel.archive.layout import FOLDER
+from sentinel.archive.archiver import all_hours, alone, write_hours
+from sentinel.archive.schedule import FOLDER, end_of_archive_ns
 from sentinel.collect import JOURNAL_FILE
 from sentinel.config import load
 from sentinel.journal import JournalReader

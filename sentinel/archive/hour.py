@@ -7,7 +7,7 @@ or in how many parts it was done, and a repair that comes days later takes its p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sentinel.archive.layout import HOUR_NS, PARTITIONS, TAG, TIME, Series, own_tags, schema
+from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.archive.table_file import TableFile
 from sentinel.archive.tables import ORDER, join, tables
-from sentinel.files import replacing
 from sentinel.journal import JournalReader
 from sentinel.measurements import MEASUREMENTS
 
@@ -28,77 +29,6 @@ LINES_AT_ONCE = 600_000
 LINES_A_READ = 100_000
 S_NS = 1_000_000_000
 WINDOWS_NS = tuple(seconds * S_NS for seconds in (3600, 1800, 900, 600, 300, 120, 60, 30, 10))
-ROWS_A_GROUP = 16_384
-"""Fewer rows in a row group compress and read badly; more of them, for each of 400 products, do not fit in memory."""
-
-ZSTD_LEVEL = 3
-
-
-class HourFile:
-    """A file of the archive being written, a window at a time."""
-
-    def __init__(self, path: Path, temporary: Path, measurement: str) -> None:
-        self.path = path
-        self._temporary = temporary
-        self._schema = schema(measurement)
-        self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-
-    @classmethod
-    @contextmanager
-    def replacing(cls, path: Path, series: Series) -> Iterator[HourFile]:
-        """The file takes its place at the end, unless something is raised."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            file = cls(path, temporary, series.measurement)
-            try:
-                yield file
-            finally:
-                file.close()
-
-    def append(self, table: pa.Table) -> None:
-        """Adds rows; a column that no row before had is added to all of them."""
-        known = set(self._schema.names)
-        others = [field for field in table.schema if field.name not in known]
-        if others:
-            self._widen(others)
-        columns = [_column(table, field) for field in self._schema]
-        self._waiting.append(pa.table(columns, schema=self._schema))
-        if sum(rows.num_rows for rows in self._waiting) >= ROWS_A_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                self._temporary,
-                self._schema,
-                compression="zstd",
-                compression_level=ZSTD_LEVEL,
-                write_page_checksum=True,
-            )
-        self._writer.write_table(join(self._waiting))
-        self._waiting = []
-
-    def _widen(self, others: list[pa.Field]) -> None:
-        self.close()
-        is_begun, self._writer = self._writer is not None, None
-        self._schema = pa.schema([*self._schema, *others])
-        if is_begun:
-            self.append(pq.read_table(self._temporary, partitioning=None))
-
-    def close(self) -> None:
-        self._flush()
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _column(table: pa.Table, field: pa.Field) -> pa.Array:
-    if field.name not in table.column_names:
-        return pa.nulls(table.num_rows, field.type)
-    column = table[field.name]
-    return column if column.type == field.type else column.cast(field.type)
 
 
 def archive_hour(reader: JournalReader, root: Path, stream: str, hour_ns: int, end_ns: int | None = None) -> list[Path]:
@@ -108,13 +38,15 @@ def archive_hour(reader: JournalReader, root: Path, stream: str, hour_ns: int, e
         The files that were written.
     """
     end_ns = hour_ns + HOUR_NS if end_ns is None else end_ns
-    files: dict[Series, HourFile] = {}
+    files: dict[Series, TableFile] = {}
     earlier = _earlier(root, stream, hour_ns)
     with ExitStack() as stack:
         for since_ns, until_ns in _windows(reader, stream, hour_ns, end_ns):
             for series, rows in _window(reader, stream, earlier, since_ns, until_ns):
                 if series not in files:
-                    files[series] = stack.enter_context(HourFile.replacing(series.file(root, hour_ns), series))
+                    path = series.file(root, hour_ns)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    files[series] = stack.enter_context(TableFile.replacing(path, schema(series.measurement)))
                 files[series].append(rows)
     return [file.path for file in files.values()]
 

@@ -17,11 +17,9 @@ from msgspec import Struct
 from sentinel.line_protocol import Value
 from sentinel.measurements import MEASUREMENTS
 
-FOLDER = "archive"
 MANIFEST = "_manifest.json"
 """The leading underscore keeps readers of data sets from taking it for data."""
 
-HOUR_NS = 3_600_000_000_000
 PARTITIONS = ("exchange", "symbol")
 NUMERIC_TAGS = frozenset({"bps"})
 TIME = pa.timestamp("ns", "UTC")

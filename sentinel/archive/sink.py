@@ -10,8 +10,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from sentinel.archive.archiver import end_of_archive_ns
-from sentinel.archive.worker import UNLIMITED
+from sentinel.archive.schedule import UNLIMITED, end_of_archive_ns
 from sentinel.config import Archive
 from sentinel.errors import JournalError
 from sentinel.journal import Journal

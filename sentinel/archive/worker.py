@@ -10,12 +10,12 @@ import os
 import sys
 from pathlib import Path
 
-from sentinel.archive.archiver import alone, due_hours, end_of_archive_ns, prune, write_hours
+from sentinel.archive.archiver import alone, due_hours, prune, write_hours
+from sentinel.archive.schedule import UNLIMITED, end_of_archive_ns
 from sentinel.errors import SentinelError
 from sentinel.journal import JournalReader
 
 NICENESS = 10
-UNLIMITED = "-"
 
 
 def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str) -> None:

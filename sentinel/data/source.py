@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from sentinel.archive.hour import split
-from sentinel.archive.layout import FOLDER, HOUR_NS, PARTITIONS, TAG, TIME, Series, hour_of, schema
+from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, hour_of, schema
+from sentinel.archive.schedule import FOLDER, HOUR_NS
 from sentinel.archive.sink import SINK
 from sentinel.archive.tables import ORDER, join, tables
 from sentinel.collect import JOURNAL_FILE

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -118,12 +120,25 @@ def test_jsonl_keeps_types(tmp_path: Path) -> None:
     }
 
 
+def test_parquet_has_the_types_of_the_contract(tmp_path: Path) -> None:
+    lines = [trade(1, START_NS), trade(2, START_NS + HOUR_NS, "ETH-USD", more=",repaired=true"), trade(1, START_NS)]
+    store(tmp_path, lines)
+    done = run(tmp_path, "--measurement", "trades", "--format", "parquet", "--output", str(tmp_path / "out.parquet"))
+    assert done.exit_code == 0, done.output
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.schema.field("time").type == pa.timestamp("ns", "UTC")
+    assert table["time"].cast(pa.int64()).to_pylist() == [START_NS, START_NS + HOUR_NS]
+    assert table["symbol"].to_pylist() == ["BTC-USD", "ETH-USD"]
+    assert table["repaired"].to_pylist() == [None, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--symbol", "XYZ-USD"], "no trades of XYZ-USD"),
         (["--until", "1000"], "no trades in"),
         (["--since", "yesterday"], "is no instant"),
+        (["--format", "parquet"], "--output FILE"),
         (["--output", "nowhere/trades.lp"], "cannot write nowhere/trades.lp"),
     ],
 )

@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 from sentinel.archive import manifest
-from sentinel.archive.archiver import Hour, all_hours, alone, due_hours, end_of_archive_ns, prune, write_hours
+from sentinel.archive.archiver import Hour, all_hours, alone, due_hours, prune, write_hours
 from sentinel.archive.command import archive
 from sentinel.archive.hour import archive_hour
+from sentinel.archive.schedule import end_of_archive_ns
 from sentinel.archive.tables import tables
 from sentinel.errors import SentinelError, UsageError
 from sentinel.journal import Journal, JournalReader
