@@ -1,0 +1,62 @@
+"""docs/data.md, sentinel.measurements and what is really written agree."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import zstandard
+
+from sentinel.journal import STREAMS
+from sentinel.line_protocol import Point, decode, encode
+from sentinel.measurements import MEASUREMENTS
+from sentinel.pipeline import Cause
+from tests.golden.make import lines_file
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+EXAMPLES = re.findall(rf"^(?:{'|'.join(MEASUREMENTS)}),\w+=.*$", PAGE, re.MULTILINE)
+    rf"^((?:{'|'.join(MEASUREMENTS)}),exchange=.*|(?:gaps|coverage|book),\w+=.*)$", PAGE, re.MULTILINE
+)
+
+
+def assert_keeps(point: Point) -> None:
+    shape = MEASUREMENTS[point.measurement]
+    assert {name for name, _ in point.tags} == set(shape.tags)
+    for name, value in point.fields:
+        assert type(value) is shape.fields[name], f"{name} of {point.measurement}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_keeps_the_contract(example: str) -> None:
+    point = decode(example.encode())
+    assert_keeps(point)
+    assert encode(point) == example.encode()
+
+
+def test_there_is_an_example_of_every_measurement() -> None:
+    # flow is described in docs/metrics.md
+    assert {decode(example.encode()).measurement for example in EXAMPLES} >= set(MEASUREMENTS) - {"flow"}
+    assert {shape.stream for shape in MEASUREMENTS.values()} == set(STREAMS)
+
+
+def test_a_trade_is_at_its_own_nanosecond() -> None:
+    for point in (decode(example.encode()) for example in EXAMPLES if example.startswith("trades")):
+        trade_id = dict(point.fields)["trade_id"]
+        assert isinstance(trade_id, int)
+        assert point.time_ns % 1000 == trade_id % 1000
+
+
+def test_every_cause_is_on_the_page() -> None:
+    for cause in get_args(Cause):
+        assert f"`{cause}`" in PAGE
+
+
+def test_what_is_written_keeps_the_contract() -> None:
+    lines = zstandard.ZstdDecompressor().decompress(lines_file("version_1").read_bytes()).splitlines()
+    points = [decode(line) for line in lines]
+    for point in points:
+        if point.measurement != "flow":
+            assert_keeps(point)
+    assert {point.measurement for point in points} >= {"trades", "book", "top", "gaps", "coverage"}
