@@ -17,8 +17,6 @@ from tests.golden.make import lines_file
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 EXAMPLES = re.findall(rf"^(?:{'|'.join(MEASUREMENTS)}),\w+=.*$", PAGE, re.MULTILINE)
-    rf"^((?:{'|'.join(MEASUREMENTS)}),exchange=.*|(?:gaps|coverage|book),\w+=.*)$", PAGE, re.MULTILINE
-)
 
 
 def assert_keeps(point: Point) -> None:
