@@ -66,25 +66,19 @@ class OrderBook:
         bid = Side.BID
         new_bids, new_asks = self._new_bids, self._new_asks
         for change in changes:
+            new = new_bids if change.side is bid else new_asks
             size = change.size
             if size:
-                if change.side is bid:
-                    new_bids[change.price] = size
-                else:
-                    new_asks[change.price] = size
-            elif change.side is bid:
-                self._delete(change.price, new_bids, self._bids)
-            else:
-                self._delete(change.price, new_asks, self._asks)
-        self.revision += len(changes)
-
-    def _delete(self, price: float, new: dict[float, float], held: SortedDict[float, float]) -> None:
-        if price in held:
-            if new.get(price) == 0.0:
+                new[change.price] = size
+                continue
+            price = change.price
+            if price in (self._bids if new is new_bids else self._asks):
+                if new.get(price) == 0.0:
+                    self.orphan_deletes += 1
+                new[price] = 0.0
+            elif new.pop(price, None) is None:
                 self.orphan_deletes += 1
-            new[price] = 0.0
-        elif new.pop(price, None) is None:
-            self.orphan_deletes += 1
+        self.revision += len(changes)
 
     def settle(self) -> None:
         """Merges what was collected into the sorted sides. Cost: O(k log n) for k prices, O(k) where held already."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from book.events import Delta, Snapshot
+from book.events import Snapshot
 from book.order_book import OrderBook
 from book.sampler import Sample, Sampler, count_instants, first_instant
 from book.trade_ledger import Range
@@ -38,12 +38,6 @@ class LaneBook:
         self.asked_ns: int | None = None
         self.attempts = 0
         self.frames = 0
-
-    def apply(self, delta: Delta, received_ns: int) -> None:
-        """Applies a delta; one that comes before its snapshot is part of that snapshot already."""
-        if self.is_proved:
-            self.book.apply(delta.changes)
-            self.changed_ns = received_ns
 
 
 class BooksState(Struct):
