@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
@@ -52,9 +53,12 @@ def read(day: Path) -> Manifest:
 
 def update(files: Collection[Path]) -> None:
     """Notes these files, just written, in the manifests of their days."""
-    for day in sorted({file.parent for file in files}):
+    days: dict[Path, list[Path]] = defaultdict(list)
+    for file in files:
+        days[file.parent].append(file)
+    for day, changed in days.items():
         kept = read(day).files if (day / MANIFEST).exists() else {}
-        entries = kept | {file.name: _entry(file) for file in files if file.parent == day}
+        entries = kept | {file.name: _entry(file) for file in changed}
         entries = {name: entry for name, entry in sorted(entries.items()) if (day / name).exists()}
         manifest = Manifest(software(), sum(entry.rows for entry in entries.values()), entries)
         with replacing(day / MANIFEST) as temporary:

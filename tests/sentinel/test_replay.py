@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,13 +14,18 @@ import pytest
 import zstandard
 from click.testing import CliRunner, Result
 
+import sentinel.data
+from sentinel.archive.archiver import all_hours, write_hours
+from sentinel.archive.schedule import FOLDER
+from sentinel.collect import JOURNAL_FILE
 from sentinel.errors import SentinelError, TapeCorrupt, UsageError
+from sentinel.journal import JournalReader
 from sentinel.line_protocol import decode, measurement_of
 from sentinel.pipeline import Output, Pipeline
 from sentinel.replay import AS_RECORDED, Changes, digests, play, replay
 from sentinel.simulator.faults import Fault
 from sentinel.tape import Kind, TapeWriter, read_tape, tape_files
-from tests.end_to_end.collector import trading
+from tests.end_to_end.collector import collecting, trading
 from tests.golden.make import lines_file, tape_file
 from tests.sentinel.recorded import gathered, journalled, record, tapes
 
@@ -72,6 +79,53 @@ async def test_two_live_runs_with_faults_replay_byte_for_byte(tmp_path: Path) ->
     assert gathered(take()) == live
     assert digests(last[0]) == held
     assert {symbol for symbol, _ in held} == set(products)
+    assert_archived(data, products)
+
+
+def assert_archived(data: Path, products: list[str]) -> None:
+    """Archive alone and journal alone load to the same rows and the same holes."""
+    until_ns = time.time_ns()
+    begun_ns = until_ns - 3_600_000_000_000
+    wanted = [
+        (measurement, symbol) for measurement in ("trades", "book", "top", "gaps", "coverage") for symbol in products
+    ]
+    before = [sentinel.data.load(*names, begun_ns, until_ns, data_dir=data) for names in wanted]
+    with JournalReader(data / JOURNAL_FILE) as reader:
+        write_hours(reader, data / FOLDER, all_hours(reader, None, until_ns), until_ns)
+    (data / JOURNAL_FILE).unlink()
+    after = [sentinel.data.load(*names, begun_ns, until_ns, data_dir=data) for names in wanted]
+    for names, journal, archive in zip(wanted, before, after, strict=True):
+        assert journal.table.num_rows
+        mine, other = (
+            loaded.table.set_column(0, "time", loaded.table["time"].cast("int64")) for loaded in (archive, journal)
+        )
+        assert mine.to_pydict() == other.to_pydict(), names
+        assert [hole for hole in archive.holes if hole.cause != "not_collected"] == [
+            hole for hole in journal.holes if hole.cause != "not_collected"
+        ]
+
+
+async def test_a_killed_collector_has_on_tape_whatever_it_stored(tmp_path: Path) -> None:
+    """The tape is flushed before the lines are stored, so it may end with some that the journal never got."""
+    data = tmp_path / "data"
+    async with trading(["BTC-USD"], tmp_path / "truth.jsonl", levels=60, rate=40, trade_rate=20) as exchange:
+        async with collecting(exchange.urls, data, "BTC-USD", "--record") as collector:
+            await stored(data, b"recv_ns")
+            await collector.kill()
+        async with collecting(exchange.urls, data, "BTC-USD", "--record") as collector:
+            await stored(data, b"cause=stopped")
+            assert await collector.stop() == 0
+    replayed = gathered(outputs(tapes(data)))
+    for stream, live in journalled(data).items():
+        lines = iter(replayed[stream].splitlines())
+        assert all(line in lines for line in live.splitlines()), f"a line of {stream} is not on the tape, or not there"
+
+
+async def stored(data: Path, words: bytes) -> None:
+    """Waits until a line with these words is in the journal."""
+    async with asyncio.timeout(30):
+        while not (data / JOURNAL_FILE).exists() or not any(words in text for text in journalled(data).values()):
+            await asyncio.sleep(0.1)
 
 
 def run(*arguments: str) -> Result:
