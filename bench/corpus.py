@@ -65,12 +65,10 @@ def recorded(repeats: int = 20) -> Corpus:
     snapshots = [frame for frame in frames if b'"type":"snapshot"' in frame[:400]]
     updates = [frame for frame in frames if frame not in snapshots]
     changes = sum(frame.count(b'"price_level"') for frame in updates)
-    products = tuple(json.loads(frame)["events"][0]["product_id"] for frame in snapshots)
+    products = [json.loads(frame)["events"][0]["product_id"] for frame in snapshots]
     back = _restoring(snapshots, updates)
     changes = changes * repeats + sum(frame.count(b'"price_level"') for frame in back) * (repeats - 1)
-    passes = [*([*updates, *back] * (repeats - 1)), *updates]
-    numbered = _numbered([*snapshots, *passes])
-    return Corpus(products, numbered[: len(snapshots)], numbered[len(snapshots) :], changes)
+    return _corpus(products, snapshots, [*([*updates, *back] * (repeats - 1)), *updates], changes)
 
 
 def _restoring(snapshots: list[bytes], updates: list[bytes]) -> list[bytes]:
