@@ -425,23 +425,30 @@ INSERT = "INSERT INTO batches (stream, first_ns, last_ns, line_count, raw_bytes,
 def _connect(path: Path) -> sqlite3.Connection:
     db = None
     try:
+        if not path.exists() or not path.stat().st_size:
+            _create(path)
         db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        is_new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if is_new:
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         # a sync at each commit, one a second: the price of surviving a power cut, too
         db.execute("PRAGMA synchronous = FULL")
-        if is_new:
-            db.executescript(f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'); COMMIT;")
         _check_version(db, path)
     except BaseException as error:
         if db is not None:
             db.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, sqlite3.Error | OSError):
             raise UsageError(f"cannot open the journal {path}: {error}") from error
         raise
     return db
+
+
+def _create(path: Path) -> None:
+    """Under another name first: whoever sees a journal sees a whole one."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with closing(sqlite3.connect(new, isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.executescript(f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'); COMMIT;")
+    new.replace(path)
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
