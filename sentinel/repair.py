@@ -75,6 +75,12 @@ class Repairer:
         """Ids still to be asked for."""
         return sum(job.total - job.done for jobs in self._jobs.values() for job in jobs)
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Ids asked for and ids in all, of the repairs under way."""
+        jobs = [job for jobs in self._jobs.values() for job in jobs]
+        return sum(job.done for job in jobs), sum(job.total for job in jobs)
+
     def request(self, repair: Repair) -> None:
         """Takes an order; the pipeline gives one for each open gap and waits for its answer, so they are bounded."""
         if repair.symbol not in self._jobs:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sentinel.repair import LONG_RANGE
 from sentinel.service import Service
 
 REFRESH_S = 0.5
@@ -20,8 +22,16 @@ async def show(service: Service, console: Console, render: Callable[[Service], R
     """Keeps the view fresh until cancelled."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
-            live.update(render(service), refresh=True)
+            live.update(Group(render(service), *_long_repair(service)), refresh=True)
             await asyncio.sleep(REFRESH_S)
+
+
+def _long_repair(service: Service) -> list[RenderableType]:
+    """A bar while the trades of a long outage are being fetched."""
+    done, total = service.repairer.progress
+    if total <= LONG_RANGE:
+        return []
+    return [Text(f"repairing {total:,} trades"), ProgressBar(total=total, completed=done, width=60)]
 
 
 def status_line(service: Service) -> Text:
