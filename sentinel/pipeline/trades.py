@@ -187,7 +187,7 @@ class ProductTrades:
             return
         if not is_split:
             gap.repaired_count = repaired_count
-            self._write(gap)
+            self._write(gap, is_news=not gap.is_open)
             if not gap.is_open:
                 self._gaps.remove(held)
             return
@@ -200,9 +200,10 @@ class ProductTrades:
             if piece.is_open:
                 self._gaps.append(OpenGap(piece, None, held.pause_ns))
 
-    def _write(self, gap: Gap) -> None:
+    def _write(self, gap: Gap, *, is_news: bool = True) -> None:
         self._output.accounts.append(self._lines.gap(gap))
-        self._output.notes.append(gap.note(self.symbol))
+        if is_news:
+            self._output.notes.append(gap.note(self.symbol))
 
     def state(self) -> TradesState:
         """What ``__init__`` needs to go on from here."""
