@@ -24,7 +24,7 @@ from sentinel.line_protocol import decode, measurement_of
 from sentinel.pipeline import Output, Pipeline
 from sentinel.replay import AS_RECORDED, Changes, digests, play, replay
 from sentinel.simulator.faults import Fault
-from sentinel.tape import Kind, TapeWriter, read_tape, tape_files
+from sentinel.tape import Kind, TapeWriter, read_header, read_tape, tape_files
 from tests.end_to_end.collector import collecting, trading
 from tests.golden.make import lines_file, tape_file
 from tests.sentinel.recorded import gathered, journalled, record, tapes
@@ -186,6 +186,15 @@ def test_speed_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     records = list(read_tape(GOLDEN))
     assert run(str(GOLDEN), "--speed", "10", "--digest").exit_code == 0
     assert now_s == pytest.approx((records[-1].received_ns - records[0].received_ns) / 1e9 / 10, rel=1e-3)
+
+
+def test_a_step_of_the_clock_is_replayed(tmp_path: Path) -> None:
+    tape = TapeWriter(tmp_path, read_header(GOLDEN))
+    for kind, lane, received_ns, payload in read_tape(GOLDEN):
+        tape.write(kind, lane, received_ns, b"1500" if kind is Kind.OPENED else payload)
+    tape.close()
+    points = [decode(line) for line in gathered(outputs(tmp_path))["accounts"].splitlines()]
+    assert {dict(point.fields)["clock_step_ms"] for point in points if point.measurement == "coverage"} == {1500}
 
 
 def test_what_comes_before_a_start_is_left_out(tmp_path: Path) -> None:

@@ -95,6 +95,15 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> None:
         asyncio.run(move(PARTS[hours], MIDNIGHT_NS + hours * HOUR_NS))
 
 
+async def test_a_repair_in_the_journal_wins_over_the_archive(tmp_path: Path) -> None:
+    await write(tmp_path, [{"trades": [trade(number, MIDNIGHT_NS + number) for number in range(4)]}])
+    await move(tmp_path, MIDNIGHT_NS + HOUR_NS)
+    await write(tmp_path, [{"trades": [trade(2, MIDNIGHT_NS + 2, repaired=True)]}])
+    loaded = sentinel.data.load("trades", "BTC-USD", MIDNIGHT_NS, MIDNIGHT_NS + HOUR_NS, data_dir=tmp_path)
+    assert loaded.table["trade_id"].to_pylist() == [0, 1, 2, 3]
+    assert loaded.table["repaired"].to_pylist() == [None, None, True, None]
+
+
 def minute(number: int, collector: str = "here") -> bytes:
     tags = {"exchange": "coinbase", "symbol": "BTC-USD", "collector": collector}
     return line("coverage", tags, {"samples_due": 600, "integrity": "sequence"}, MIDNIGHT_NS + number * MINUTE_NS)
