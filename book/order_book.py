@@ -108,6 +108,12 @@ class OrderBook:
         ask, ask_size = asks.peekitem(0)
         return Top(bid, bid_size, ask, ask_size)
 
+    def size_at(self, side: Side, price: float) -> float:
+        """What rests at a price; 0 where there is nothing. Cost: O(1)."""
+        new, held = (self._new_bids, self._bids) if side is Side.BID else (self._new_asks, self._asks)
+        size = new.get(price)
+        return float(held.get(price, 0.0)) if size is None else size
+
     @property
     def is_crossed(self) -> bool:
         """True when the best bid is at or above the best ask: crossed or locked, outside an auction impossible."""

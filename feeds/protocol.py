@@ -46,10 +46,12 @@ class Feed(Protocol):
     exchange: ClassVar[str]
     """The matching engine behind it, the ``exchange`` tag of the data, such as ``coinbase``."""
     limits: ClassVar[FeedLimits]
+    integrity: ClassVar[Integrity]
+    """What this feed can prove of its books."""
 
     @property
-    def integrity(self) -> Integrity:
-        """What this feed can prove of its books."""
+    def has_single_changes(self) -> bool:
+        """Whether each change of a book is a frame of its own, so that every trade can be seen in it."""
 
     @property
     def first_sequence(self) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from feeds.catalogue import FEEDS
 from feeds.protocol import Subscription
 from sentinel.pipeline import LanePlan
 
@@ -31,6 +32,8 @@ def plan(
     """
     sockets = max(-(-len(products) // books_per_connection), min(len(products), BOOK_SOCKETS))
     book_channels = frozenset({"book", "trades"} if book_venue in trade_venues else {"book"})
+    if FEEDS[book_venue].integrity == "none":  # then the ticker has to speak for the book
+        book_channels |= {"quotes"}
     lanes = [(book_venue, Subscription(book_channels, hand)) for hand in _deal(products, sockets)]
     for venue in sorted(set(trade_venues) - {book_venue}):
         sockets = -(-len(products) // TRADE_PRODUCTS_PER_CONNECTION)

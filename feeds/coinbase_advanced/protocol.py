@@ -60,7 +60,8 @@ class CoinbaseAdvancedFeed:
     limits: ClassVar[FeedLimits] = FeedLimits(
         book_products_per_connection=30, connects_per_s=8, messages_per_s=8, heartbeat_interval_s=1
     )
-    integrity: Integrity = "sequence"
+    integrity: ClassVar[Integrity] = "sequence"
+    has_single_changes = False
     first_sequence: int | None = 0
 
     def __init__(self, subscription: Subscription, *, authenticate: Authenticate | None = None) -> None:

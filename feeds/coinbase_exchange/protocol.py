@@ -71,7 +71,7 @@ class CoinbaseExchangeFeed:
     limits: ClassVar[FeedLimits] = FeedLimits(
         book_products_per_connection=100, connects_per_s=8, messages_per_s=10, heartbeat_interval_s=1
     )
-    integrity: Integrity = "none"
+    integrity: ClassVar[Integrity] = "none"
     first_sequence: int | None = None
 
     def __init__(
@@ -91,6 +91,10 @@ class CoinbaseExchangeFeed:
         self._authenticate = authenticate
         self._outbox: list[bytes] = []
         self._quoted: set[str] = set()
+
+    @property
+    def has_single_changes(self) -> bool:
+        return self._book_channel == "level2"
 
     def open(self) -> list[bytes]:
         """One message, or several for more than 100 products."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from book.events import Snapshot
+from book.events import Delta, Snapshot
 from book.order_book import OrderBook
 from book.sampler import Sample, Sampler, count_instants, first_instant
 from book.trade_ledger import Range
@@ -19,16 +19,18 @@ from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import Cause, Output, Settings
 from sentinel.pipeline.lines import ProductLines
+from sentinel.pipeline.witness import BookWitness
 
 
 class LaneBook:
     """One product's book as one lane brings it.
 
     ``since_ns``: the instants from here on can be sampled from it. ``asked_ns``: when a snapshot was asked for that has
-    not come, ``attempts`` how often in vain. ``frames`` counts those that carried this product.
+    not come, ``attempts`` how often in vain. ``frames`` counts those that carried this product. ``witness`` is there
+    while nothing but other messages can speak for the book.
     """
 
-    __slots__ = ("asked_ns", "attempts", "book", "changed_ns", "frames", "is_proved", "since_ns")
+    __slots__ = ("asked_ns", "attempts", "book", "changed_ns", "frames", "is_proved", "since_ns", "witness")
 
     def __init__(self) -> None:
         self.book = OrderBook()
@@ -38,6 +40,16 @@ class LaneBook:
         self.asked_ns: int | None = None
         self.attempts = 0
         self.frames = 0
+        self.witness: BookWitness | None = None
+
+    def take(self, delta: Delta, received_ns: int) -> None:
+        """Applies a delta; one that comes before its snapshot is part of that snapshot already."""
+        self.frames += 1
+        if self.is_proved:
+            if self.witness is not None:
+                self.witness.watch(self.book, delta)
+            self.book.apply(delta.changes)
+            self.changed_ns = received_ns
 
 
 class BooksState(Struct):
@@ -90,6 +102,8 @@ class ProductBooks:
         lane.changed_ns = received_ns
         lane.asked_ns = None
         lane.attempts = 0
+        if lane.witness is not None:
+            lane.witness.forget()
         if not lane.is_proved:
             lane.is_proved = True
             lane.since_ns = received_ns

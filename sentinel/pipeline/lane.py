@@ -15,6 +15,7 @@ from book.sequence import SequenceTracker
 from feeds.protocol import Feed
 from sentinel.pipeline.books import LaneBook
 from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
+from sentinel.pipeline.witness import BookWitness
 
 ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain before the connection itself is given up."""
@@ -89,6 +90,9 @@ class Lane:
         for book in self.books.values():
             book.asked_ns = now_ns
             book.attempts = 0
+            book.witness = None
+            if feed.integrity == "none":
+                book.witness = BookWitness(is_batched=not feed.has_single_changes)
         return Send(self.plan.lane, tuple(feed.open()))
 
     def close(self) -> None:

@@ -133,10 +133,7 @@ class Pipeline:
             if type(event) is Delta:
                 book = lane.books.get(event.product)
                 if book is not None:
-                    book.frames += 1
-                    if book.is_proved:  # one that comes before its snapshot is part of that snapshot already
-                        book.book.apply(event.changes)
-                        book.changed_ns = received_ns
+                    book.take(event, received_ns)
                 is_data = True
             else:
                 is_data = self._interpret(lane, event, received_ns) or is_data
@@ -218,6 +215,7 @@ class Pipeline:
                     lane.serve("trades", event.product)
                     if not self._is_suspended:
                         product.trades.receive(event, received_ns, product.books.account(received_ns))
+                    self._hear_witness(lane, event, received_ns)
                 return True
             case Snapshot():
                 book = lane.books.get(event.product)
@@ -226,19 +224,33 @@ class Pipeline:
                     lane.serve("book", event.product)
                     self.products[event.product].books.replace(book, event, received_ns)
                 return True
-            case Tail():
-                product = self.products.get(event.product)
-                if product is not None and not self._is_suspended:
-                    product.trades.hear(event, received_ns)
+            case Tail() if event.product in self.products and not self._is_suspended:
+                self.products[event.product].trades.hear(event, received_ns)
             case Subscribed():
                 lane.acknowledge(event)
             case Refused():
                 self._refused(lane, event, received_ns)
             case Unknown():
                 lane.oddities[event.kind] += 1
-            case Beat() | Quote() | Delta():
+            case Quote():
+                self._hear_witness(lane, event, received_ns)
+            case Beat() | Delta() | Tail():
                 pass
         return False
+
+    def _hear_witness(self, lane: Lane, event: Quote | Trade, received_ns: int) -> None:
+        """Holds a book without numbers against what else is said of it; a book contradicted is given up."""
+        book = lane.books.get(event.product)
+        if book is None or book.witness is None or not book.is_proved:
+            return
+        if isinstance(event, Quote):
+            is_contradicted = book.witness.contradicts_quote(book.book, event)
+        else:
+            is_contradicted = book.witness.contradicts_trade(event)
+        if is_contradicted:
+            book.witness.forget()
+            self.products[event.product].books.lose(book, Gap("book", "witness", received_ns))
+            lane.want_snapshots([event.product], received_ns, self.commands)
 
     def _advance(self, lane: Lane, received_ns: int) -> None:
         """A frame in sequence proves the lane's books at every grid instant before it."""

@@ -39,7 +39,7 @@ def test_the_default_has_a_second_witness_on_the_book_lanes() -> None:
 
 def test_one_venue_for_both_uses_one_socket() -> None:
     (lane,) = plan(["BTC-USD"], "coinbase_exchange", {"coinbase_exchange"}, 20)
-    assert lane.subscription.channels == {"book", "trades"}
+    assert lane.subscription.channels == {"book", "trades", "quotes"}  # the ticker speaks for a book without numbers
 
 
 def test_trades_of_the_other_venue_only() -> None:

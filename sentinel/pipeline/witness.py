@@ -1,0 +1,110 @@
+"""Substitute checks for a book whose frames carry no number: does what else the connection says contradict it?
+
+Coinbase Exchange's ``level2`` and ``level2_batch`` prove nothing by themselves. The ticker states the best prices after
+each match, and on the unbatched channel every match is seen in the book just before it: in a recording of 97 matches
+both held 97 times (reference protocols, section 4.2). A book that passes is clean, never verified.
+
+What is impossible on a whole stream, such as a delete of a level never held, is counted by the book and no reason to
+act: the venue sends it all the time on its batched channels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec import Struct
+
+from book.events import Delta, Quote, Side, Trade
+from book.order_book import OrderBook
+
+RECENT_CHANGES = 16
+"""Level changes among which a match's own is looked for; 97 of 97 were at most two frames before it."""
+
+PATIENCE_UNBATCHED = 2
+"""Contradictions in a row before a book is given up. One may be a ticker that overtook its book frame."""
+
+PATIENCE_BATCHED = 10
+"""A batch of 50 ms hides what happened in it, so a ticker often states a top that our book never shows."""
+
+ROUNDING = 1e-9
+"""Of a size: sums of doubles against a difference of doubles."""
+
+
+class Drop(Struct):
+    """A level that shrank, and how much of it no match has accounted for."""
+
+    side: Side
+    price: float
+    left: float
+
+
+class BookWitness:
+    """One product's book on one connection, and what speaks for and against it. ``agreed``, ``disagreed`` and
+    ``unchecked`` count quotes and trades since the connection opened."""
+
+    __slots__ = (
+        "_before", "_doubts", "_drops", "_is_batched", "_patience", "agreed", "disagreed", "unchecked",
+    )  # fmt: skip
+
+    def __init__(self, *, is_batched: bool) -> None:
+        self.agreed = self.disagreed = self.unchecked = 0
+        self._is_batched = is_batched
+        self._patience = PATIENCE_BATCHED if is_batched else PATIENCE_UNBATCHED
+        self._doubts = 0
+        self._before: tuple[float, float] | None = None
+        self._drops: deque[Drop] = deque(maxlen=RECENT_CHANGES)
+
+    def forget(self) -> None:
+        """A new snapshot: nothing said so far concerns it."""
+        self._doubts = 0
+        self._before = None
+        self._drops.clear()
+
+    def watch(self, book: OrderBook, delta: Delta) -> None:
+        """Notes what is about to change, before ``delta`` is applied."""
+        if self._is_batched:
+            top = book.top()
+            self._before = None if top is None else (top.bid, top.ask)
+            return
+        for change in delta.changes:
+            drop = book.size_at(change.side, change.price) - change.size
+            if drop > 0:
+                self._drops.append(Drop(change.side, change.price, drop))
+
+    def contradicts_quote(self, book: OrderBook, quote: Quote) -> bool:
+        """True when the ticker has contradicted the book once too often.
+
+        Unbatched, the best prices must be equal. Batched, they must be those before or after the last batch.
+        """
+        top = book.top()
+        if top is None:
+            self.unchecked += 1
+            return False
+        stated = (quote.bid, quote.ask)
+        return self._judge(stated == (top.bid, top.ask) or stated == self._before)
+
+    def contradicts_trade(self, trade: Trade) -> bool:
+        """True when matches have contradicted the book once too often: what was traded must have left its level.
+
+        Each decrease accounts for as much as it was, once.
+        """
+        if self._is_batched or not trade.is_live:
+            self.unchecked += 1
+            return False
+        maker = Side.BID if trade.taker == "sell" else Side.ASK
+        wanted = trade.size
+        for drop in self._drops:
+            if drop.side is maker and drop.price == trade.price:
+                taken = min(wanted, drop.left)
+                drop.left -= taken
+                wanted -= taken
+        return self._judge(wanted <= trade.size * ROUNDING)
+
+    def _judge(self, is_agreed: bool) -> bool:
+        if is_agreed:
+            self.agreed += 1
+            self._doubts = 0
+            return False
+        self.disagreed += 1
+        self._doubts += 1
+        return self._doubts >= self._patience
