@@ -18,6 +18,7 @@ from feeds.coinbase_advanced.messages import decode_message
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.protocol import Subscription
 from sentinel.pipeline import LanePlan, Pipeline, Settings
+from sentinel.version import software
 
 Tops = dict[str, tuple[float, float, int, int]]
 """Product -> best bid, best ask, bid levels, ask levels."""
@@ -56,7 +57,7 @@ class Ours:
     name, what = "sentinel-ws", "decode, sequence, book, 10 Hz samples with 7 bins, lines"
 
     def __init__(self, corpus: Corpus) -> None:
-        self.version = version("sentinel-ws")
+        self.version = software()
         subscription = Subscription(frozenset({"book"}), corpus.products)
         plan = LanePlan(0, "coinbase_advanced", subscription)
         self.pipeline = Pipeline(Settings("bench"), [plan], lambda _: CoinbaseAdvancedFeed(subscription))
@@ -91,7 +92,7 @@ class BookOnly:
     name, what = "sentinel-ws, book only", "decode, sequence, book"
 
     def __init__(self, corpus: Corpus) -> None:
-        self.version = version("sentinel-ws")
+        self.version = software()
         self._whole = Ours(corpus)
 
     def run(self, corpus: Corpus) -> None:
