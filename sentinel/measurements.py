@@ -59,7 +59,27 @@ MEASUREMENTS = {
             "updates": int,
         },
     ),
-    "flow": Measurement("book", ("exchange", "symbol"), {}),
+    "flow": Measurement(
+        "book",
+        ("exchange", "symbol"),
+        {
+            "buy_volume": float,
+            "sell_volume": float,
+            "buy_count": int,
+            "sell_count": int,
+            "cvd": float,
+            "samples": int,
+            "vwap": float,
+            "ofi": float,
+            "microprice_drift_bps": float,
+            "spread_mean_bps": float,
+            "spread_min_bps": float,
+            "spread_max_bps": float,
+            # and ``imbalance_N`` for each configured bin N
+            "volatility_60s": float,
+            "volatility_300s": float,
+        },
+    ),
     "gaps": Measurement(
         "accounts",
         ("exchange", "symbol", "channel", "cause", "collector"),

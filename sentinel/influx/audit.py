@@ -28,7 +28,14 @@ from sentinel.times import NS_PER_S, format_ns
 MINUTE_NS = 60 * NS_PER_S
 HOUR_NS = 60 * MINUTE_NS
 MOST_SHOWN = 50
-FIELDS = {"trades": "trade_id", "top": "bid", "book": "levels", "coverage": "samples_due", "gaps": "start_ns"}
+FIELDS = {
+    "trades": "trade_id",
+    "top": "bid",
+    "book": "levels",
+    "flow": "cvd",
+    "coverage": "samples_due",
+    "gaps": "start_ns",
+}
 """A field that every point of a measurement has: counting it counts the points."""
 
 BATCH_POINTS = 5000

@@ -16,6 +16,7 @@ from book.order_book import OrderBook
 from book.sampler import Sample, Sampler, count_instants, first_instant
 from book.trade_ledger import Range
 from sentinel.pipeline.accounts import MINUTE_NS, Account
+from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import Cause, Output, Settings
 from sentinel.pipeline.lines import ProductLines
@@ -65,7 +66,13 @@ class ProductBooks:
     """The books, samples and minute accounts of one product."""
 
     def __init__(
-        self, symbol: str, settings: Settings, lines: ProductLines, output: Output, state: BooksState | None = None
+        self,
+        symbol: str,
+        settings: Settings,
+        lines: ProductLines,
+        output: Output,
+        flow: ProductFlow,
+        state: BooksState | None = None,
     ) -> None:
         state = state or BooksState()
         self.symbol = symbol
@@ -82,6 +89,7 @@ class ProductBooks:
         self._cadence_ns = settings.cadence_ns
         self._lines = lines
         self._output = output
+        self._flow = flow
 
     @property
     def is_proved(self) -> bool:
@@ -142,6 +150,7 @@ class ProductBooks:
         self.last_sample = sample
         self.lateness_ns = now_ns - grid_ns
         self._output.book.append(self._lines.sample(sample))
+        self._flow.see(sample)
 
     def crossed_since(self) -> int | None:
         """Since which instant the proved book has been crossed; None while it is not."""

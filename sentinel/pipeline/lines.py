@@ -5,6 +5,7 @@ The series part of a line never changes for a product, so it is escaped once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import islice
 
@@ -41,6 +42,7 @@ class ProductLines:
 
         self._trade = {taker: series("trades", side=taker) for taker in ("buy", "sell")}
         self._top = series("top")
+        self._flow = series("flow")
         self._bins = {
             side: [series("book", side=side, bps=edge_label(edge)) for edge in edges_bps] for side in ("bid", "ask")
         }
@@ -77,6 +79,11 @@ class ProductLines:
                 price = "" if vwap == "null" else f",vwap={vwap}"
                 lines.append(f"{series}levels={depth.levels}i,notional={notional},volume={volume}{price} {time}")
         return "\n".join(lines).encode()
+
+    def flow(self, second_ns: int, fields: Sequence[tuple[str, float | int]]) -> bytes:
+        """What happened in one second."""
+        written = (f"{name}={value}i" if isinstance(value, int) else f"{name}={value!r}" for name, value in fields)
+        return f"{self._flow}{','.join(written)} {second_ns}".encode()
 
     def gap(self, gap: Gap) -> bytes:
         """A gap as it stands; ``end_ns`` is absent while it is open."""

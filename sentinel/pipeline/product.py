@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import Struct
 
 from book.events import Integrity
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.books import BooksState, LaneBook, ProductBooks
+from sentinel.pipeline.flow import FlowState, ProductFlow
 from sentinel.pipeline.inputs import Command, Note, Output, Settings
 from sentinel.pipeline.lane import FrameCounts, Lane
-from sentinel.pipeline.lines import ProductLines
+from sentinel.pipeline.lines import ProductLines, edge_label
 from sentinel.pipeline.trades import ProductTrades, TradesState
 
 
@@ -21,6 +23,7 @@ class ProductState(Struct):
     exchange: str
     collector: str
     integrity: Integrity
+    flow: FlowState = msgspec.field(default_factory=FlowState)
 
 
 class Product:
@@ -32,8 +35,10 @@ class Product:
         lines = ProductLines(exchange, symbol, settings.collector, settings.edges_bps)
         self.exchange = exchange
         self.symbol = symbol
-        self.books = ProductBooks(symbol, settings, lines, output, state.books if state else None)
-        self.trades = ProductTrades(symbol, settings, lines, output, state.trades if state else None)
+        labels = [edge_label(edge) for edge in settings.edges_bps]
+        self.flow = ProductFlow(settings, labels, state.flow if state else None)
+        self.books = ProductBooks(symbol, settings, lines, output, self.flow, state.books if state else None)
+        self.trades = ProductTrades(symbol, settings, lines, output, self.flow, state.trades if state else None)
         self.integrity: Integrity = "none"
         self.trade_frames = 0
         self._lanes: list[Lane] = []
@@ -55,6 +60,8 @@ class Product:
         self.books.tick(now_ns)
         if self.trades.is_waiting:
             self.trades.tick(now_ns, self.books.account(now_ns), commands)
+        for second_ns, fields in self.flow.advance(now_ns):
+            self._output.book.append(self._lines.flow(second_ns, fields))
 
     def write_minutes(self, now_ns: int, clock_step_ms: int, *, is_final: bool) -> None:
         """Writes the row of every minute that nothing more can change, or of every minute when stopping."""
@@ -87,4 +94,6 @@ class Product:
             self._counted[index] = FrameCounts(control=now.control, duplicate=now.duplicate, lost=now.lost)
 
     def state(self) -> ProductState:
-        return ProductState(self.books.state(), self.trades.state(), self.exchange, self._collector, self.integrity)
+        return ProductState(
+            self.books.state(), self.trades.state(), self.exchange, self._collector, self.integrity, self.flow.state
+        )

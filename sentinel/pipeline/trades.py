@@ -14,6 +14,7 @@ from msgspec import Struct
 from book.events import Tail, Trade
 from book.trade_ledger import Entry, Range, TradeLedger
 from sentinel.pipeline.accounts import Account
+from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import Command, Output, Repair, RepairAnswer, Settings
 from sentinel.pipeline.lines import ProductLines, point_ns
@@ -56,7 +57,13 @@ class ProductTrades:
     """The trades of one product. ``conflicts`` counts ids that two witnesses put at different times."""
 
     def __init__(
-        self, symbol: str, settings: Settings, lines: ProductLines, output: Output, state: TradesState | None = None
+        self,
+        symbol: str,
+        settings: Settings,
+        lines: ProductLines,
+        output: Output,
+        flow: ProductFlow,
+        state: TradesState | None = None,
     ) -> None:
         state = state or TradesState()
         self.symbol = symbol
@@ -65,6 +72,7 @@ class ProductTrades:
         self._settings = settings
         self._lines = lines
         self._output = output
+        self._flow = flow
         self._newest_ns = state.newest_ns
         self._holes = list(state.holes)
         self._tails: deque[tuple[int, int]] = deque()
@@ -101,6 +109,8 @@ class ProductTrades:
     def _store(self, trade: Trade, received_ns: int | None, account: Account, *, is_repaired: bool = False) -> None:
         ledger = self.ledger
         self._output.trades.append(self._lines.trade(trade, received_ns, is_repaired=is_repaired))
+        if trade.is_live or is_repaired:
+            self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=trade.taker == "buy")
         if trade.trade_id == ledger.last:
             self._newest_ns = point_ns(trade)
         if ledger.first is not None and trade.trade_id >= ledger.first:
