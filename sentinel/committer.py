@@ -47,16 +47,24 @@ class Committer:
     refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
     """
 
-    def __init__(self, intake: Source, store: Store, memory_bytes: int, tape: Tape | None = None) -> None:
+    def __init__(
+        self,
+        intake: Source,
+        store: Store,
+        memory_bytes: int,
+        tape: Tape | None = None,
+        commit_every_s: float = COMMIT_EVERY_S,
+    ) -> None:
         self.lines_stored = 0
         self._intake = intake
         self._store = store
         self._memory_bytes = memory_bytes
         self._tape = tape
+        self._commit_every_s = commit_every_s
         self._tape_failures = 0
         self._held: dict[str, list[bytes]] = {"trades": [], "book": [], "accounts": []}
         self._is_suspended = False
-        self._backoff = Backoff(lambda: 1.0, COMMIT_EVERY_S, MOST_PAUSE_S)
+        self._backoff = Backoff(lambda: 1.0, commit_every_s, MOST_PAUSE_S)
         self._is_stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -69,11 +77,11 @@ class Committer:
         Raises:
             JournalError: if the last commit fails: what it held is lost with the process.
         """
-        pause_s = COMMIT_EVERY_S
+        pause_s = self._commit_every_s
         while not self._is_stopping.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._is_stopping.wait(), pause_s)
-            pause_s = COMMIT_EVERY_S if await self.attempt() else self._backoff.next_s()
+            pause_s = self._commit_every_s if await self.attempt() else self._backoff.next_s()
         await self.commit()
 
     async def attempt(self) -> bool:

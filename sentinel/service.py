@@ -11,7 +11,7 @@ from loguru import logger
 from feeds.catalogue import FEEDS
 from sentinel.backoff import Backoff
 from sentinel.clock import Clock
-from sentinel.committer import Committer, Store
+from sentinel.committer import COMMIT_EVERY_S, Committer, Store
 from sentinel.config import Config
 from sentinel.connection import Connection
 from sentinel.intake import Intake, Tape
@@ -64,13 +64,14 @@ class Service:
         *,
         checkpoint: bytes | None = None,
         tape: Tape | None = None,
+        commit_every_s: float = COMMIT_EVERY_S,
     ) -> None:
         plans = lane_plans(config)
         make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
         self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
         self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
         self.repairer = Repairer(rest, self.intake.repaired, draw)
-        self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape)
+        self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
         self.connections = _connections(config, plans, self.intake, draw)
         self._checkpoint = checkpoint
 
