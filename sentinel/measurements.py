@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from book.bins import DEFAULT_EDGES_BPS
 from sentinel.line_protocol import Value
 
 
@@ -75,7 +76,8 @@ MEASUREMENTS = {
             "spread_mean_bps": float,
             "spread_min_bps": float,
             "spread_max_bps": float,
-            # and ``imbalance_N`` for each configured bin N
+            # one for each configured bin; these are the default ones
+            **{f"imbalance_{edge_bps}": float for edge_bps in DEFAULT_EDGES_BPS},
             "volatility_60s": float,
             "volatility_300s": float,
         },

@@ -34,8 +34,7 @@ def test_an_example_keeps_the_contract(example: str) -> None:
 
 
 def test_there_is_an_example_of_every_measurement() -> None:
-    # flow is described in docs/metrics.md
-    assert {decode(example.encode()).measurement for example in EXAMPLES} >= set(MEASUREMENTS) - {"flow"}
+    assert {decode(example.encode()).measurement for example in EXAMPLES} >= set(MEASUREMENTS)
     assert {shape.stream for shape in MEASUREMENTS.values()} == set(STREAMS)
 
 
@@ -55,6 +54,5 @@ def test_what_is_written_keeps_the_contract() -> None:
     lines = zstandard.ZstdDecompressor().decompress(lines_file("version_1").read_bytes()).splitlines()
     points = [decode(line) for line in lines]
     for point in points:
-        if point.measurement != "flow":
-            assert_keeps(point)
+        assert_keeps(point)
     assert {point.measurement for point in points} >= {"trades", "book", "top", "gaps", "coverage"}
