@@ -47,6 +47,9 @@ BookFeed = Literal["coinbase_advanced", "coinbase_exchange_level2", "coinbase_ex
 TradeFeed = Literal["coinbase_exchange", "coinbase_advanced"]
 
 
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
 def _url(*schemes: str) -> AfterValidator:
     def check(url: str) -> str:
         parts = urlsplit(url)
@@ -67,7 +70,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-def _read_secret(section: Section, name: str) -> None:
+def _read_secret(section: BaseModel, name: str) -> None:
     """Fills ``name`` from the file that ``name_file`` points at, as container platforms mount secrets."""
     path: Path | None = getattr(section, f"{name}_file")
     if path is None:
@@ -210,6 +213,8 @@ class Config(BaseSettings):
     data_dir: Path = Path("data")
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=r"^[!-~]+$")
     http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
+    http_token: SecretStr | None = None
+    http_token_file: Path | None = None
     record: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     coinbase: Coinbase = Coinbase()
@@ -234,6 +239,14 @@ class Config(BaseSettings):
                 hint = f"; did you mean {product.upper()}?" if PRODUCT.fullmatch(product.upper()) else ""
                 raise ValueError(f"{product!r} is not a product such as BTC-USD{hint}")
         return tuple(dict.fromkeys(products))
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        _read_secret(self, "http_token")
+        host = (self.http or "127.0.0.1:0").rpartition(":")[0].strip("[]")
+        if host not in LOOPBACK and self.http_token is None:
+            raise ValueError(f"http on {host} can be reached from elsewhere: it needs http_token or http_token_file")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
