@@ -67,7 +67,7 @@ HttpUrl = Annotated[str, _url("http", "https")]
 class Section(BaseModel):
     """A table of the TOML file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 def _read_secret(section: BaseModel, name: str) -> None:
@@ -88,16 +88,27 @@ class Coinbase(Section):
     """Where the venue is, and keys for those who have them: without keys everything but ``level2`` works."""
 
     advanced_url: SocketUrl = "wss://advanced-trade-ws.coinbase.com"
+    """The WebSocket of Advanced Trade."""
     exchange_url: SocketUrl = "wss://ws-feed.exchange.coinbase.com"
+    """The WebSocket of Exchange."""
     rest_url: HttpUrl = "https://api.exchange.coinbase.com"
+    """The REST API of Exchange, for repairs and for checking product names."""
     advanced_key_name: str | None = None
+    """Name of an Advanced Trade key; none is needed."""
     advanced_private_key: SecretStr | None = None
+    """Its private key, PEM."""
     advanced_private_key_file: Path | None = None
+    """A file that holds ``advanced_private_key``."""
     exchange_key: str | None = None
+    """An Exchange key, for ``feeds.book = coinbase_exchange_level2``."""
     exchange_passphrase: SecretStr | None = None
+    """Its passphrase."""
     exchange_passphrase_file: Path | None = None
+    """A file that holds ``exchange_passphrase``."""
     exchange_secret: SecretStr | None = None
+    """Its secret."""
     exchange_secret_file: Path | None = None
+    """A file that holds ``exchange_secret``."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -114,10 +125,15 @@ class Feeds(Section):
     """Which streams are collected, and how products are spread over sockets."""
 
     book: BookFeed = "coinbase_advanced"
+    """Where books come from. Only ``coinbase_advanced`` is proved by the venue's own counter."""
     trades: frozenset[TradeFeed] = Field(default=frozenset({"coinbase_exchange", "coinbase_advanced"}), min_length=1)
+    """Where trades come from; each feed is the other's second witness."""
     connections: Literal[1, 2] = 1
+    """2 opens every connection twice, so that losing one costs nothing."""
     products_per_connection: int = Field(default=20, ge=1, le=30)
+    """The venue takes at most 30 books on one. A hole costs all books of its connection."""
     max_connection_age_s: float | None = Field(default=None, ge=60)
+    """A connection so old is replaced; never, if there is none."""
 
     @property
     def book_venue(self) -> TradeFeed:
@@ -128,16 +144,20 @@ class Book(Section):
     """How books are sampled."""
 
     cadence_ms: int = Field(default=100, ge=10, le=60_000)
+    """Between two samples."""
     edges_bps: tuple[Annotated[Decimal, Field(gt=0)], ...] = Field(
         default=tuple(Decimal(edge.numerator) / edge.denominator for edge in DEFAULT_EDGES_BPS), min_length=1
     )
+    """A bin holds every level within so many basis points of mid."""
 
 
 class Journal(Section):
     """How long lines stay on local disk. Without limits they stay for good: with no other store, this is the store."""
 
     max_age_s: float | None = Field(default=None, gt=0)
+    """Older lines are dropped once every sink has them."""
     max_bytes: int | None = Field(default=None, gt=0)
+    """The oldest lines are dropped beyond it, once every sink has them."""
     memory_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
     """Lines kept in memory while the disk refuses them; beyond it the data shows a gap with cause ``disk``."""
 
@@ -146,46 +166,64 @@ class Archive(Section):
     """Parquet files of every hour; days go as a whole when they are too old or too much."""
 
     is_enabled: bool = True
+    """Whether hours are archived as Parquet at all."""
     interval_s: float = Field(default=300, ge=1)
+    """How often it is looked for hours that are over."""
     max_age_s: float | None = Field(default=None, gt=0)
+    """Older days are removed."""
     max_bytes: int | None = Field(default=None, gt=0)
+    """The oldest days are removed beyond it."""
 
 
 class Tape(Section):
     """When a tape file is full and the next one begins."""
 
     max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
+    """A file so large is followed by the next."""
     max_age_s: float = Field(default=3600, ge=1)
+    """A file so old is followed by the next."""
 
 
 class Repair(Section):
     """Fetching missing trades. The venue allows 10 requests a second to everybody behind one address."""
 
     requests_per_s: float = Field(default=5, gt=0, le=10)
+    """Over all products together."""
     timeout_s: float = Field(default=10, gt=0)
+    """Of one request."""
 
 
 class Influx(Section):
-    """InfluxDB, if there is one.
-
-    ``token`` is an API token, or ``user:password`` for 1.x. A bucket is ``name``, or ``database/policy`` as 1.x has
-    them. With ``rotation`` monthly each month of points has a bucket of its own, ``name_2026_11``.
-    """
+    """InfluxDB, if there is one."""
 
     url: HttpUrl | None = None
+    """Of the server. The version is found out."""
     token: SecretStr | None = None
+    """An API token, or ``user:password`` for 1.x."""
     token_file: Path | None = None
+    """A file that holds ``token``; it is read again when the server refuses the token."""
     org: str | None = None
+    """The organisation, for 2.x."""
     bucket_trades: str = Field(default="sentinel_trades", min_length=1)
+    """For trades: ``name``, or ``database/policy`` for 1.x."""
     bucket_book: str = Field(default="sentinel_book", min_length=1)
+    """For everything else."""
     ca_file: Path | None = None
+    """A certificate authority to trust, PEM."""
     rotation: Literal["none", "monthly"] = "none"
+    """``monthly`` gives each month of points a bucket of its own, ``name_2026_11``."""
     retention_s: float | None = Field(default=None, ge=3600)
+    """How long a bucket that is made by us keeps points; for good, if there is none."""
     batch_points: int = Field(default=5000, ge=1, le=1_000_000)
+    """Of one request, at most."""
     interval_s: float = Field(default=1.0, gt=0)
+    """New lines are sent at least so often."""
     concurrency: int = Field(default=2, ge=1, le=32)
+    """Requests at once."""
     timeout_s: float = Field(default=10.0, gt=0)
+    """Of one request."""
     gzip: bool = False
+    """Whether requests are compressed."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -193,6 +231,31 @@ class Influx(Section):
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"ca_file: no such file: {self.ca_file}")
         return self
+
+
+class Alerts(Section):
+    """When an operator is told, and where. A condition must last to be raised, and be gone to be cleared."""
+
+    webhook_url: HttpUrl | None = None
+    """Alerts are posted here."""
+    webhook_shape: Literal["json", "slack"] = "json"
+    """What is posted: our JSON, or what Slack takes."""
+    raise_after_s: float = Field(default=5, ge=0)
+    """A condition must have lasted so long."""
+    clear_after_s: float = Field(default=10, ge=0)
+    """A condition must have been gone so long."""
+    silence_s: float = Field(default=5, gt=0)
+    """Nothing came on a connection for so long."""
+    gap_s: float = Field(default=60, gt=0)
+    """A gap has been open for so long."""
+    backlog_lines: int = Field(default=1_000_000, ge=1)
+    """So many lines wait for a sink."""
+    disk_free_bytes: int = Field(default=2_000_000_000, ge=0)
+    """Less is free where the data is."""
+    clock_step_ms: int = Field(default=500, ge=1)
+    """The wall clock stepped by so much."""
+    lateness_ms: float = Field(default=2_000, gt=0)
+    """The 99th percentile of the samples' lateness is above."""
 
 
 class Config(BaseSettings):
@@ -207,16 +270,25 @@ class Config(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     products: Annotated[tuple[str, ...], NoDecode] = ()
+    """What to collect, such as ``BTC-USD``; the command line wins."""
     data_dir: Path = Path("data")
+    """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=r"^[!-~]+$")
+    """Whose accounts these are: the ``collector`` tag of ``gaps`` and ``coverage``. By default the host's name."""
     http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
+    """``HOST:PORT`` of status, metrics and live page; not served, if there is none."""
     http_token: SecretStr | None = None
+    """The bearer token they ask for; needed on any address but loopback."""
     http_token_file: Path | None = None
+    """A file that holds ``http_token``."""
     record: bool = False
+    """Whether every frame is kept on a tape, for replay."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least level that is written."""
     coinbase: Coinbase = Coinbase()
     feeds: Feeds = Feeds()
     book: Book = Book()
@@ -225,6 +297,7 @@ class Config(BaseSettings):
     tape: Tape = Tape()
     repair: Repair = Repair()
     influx: Influx = Influx()
+    alerts: Alerts = Alerts()
 
     @validates("products", mode="before")
     @classmethod
