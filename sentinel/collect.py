@@ -17,6 +17,7 @@ from loguru import logger
 from rich.console import Console
 
 from sentinel import logs, systemd, terminal
+from sentinel.api.server import Watch
 from sentinel.archive.schedule import FOLDER
 from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
@@ -29,7 +30,8 @@ from sentinel.journal import Journal
 from sentinel.pace import Pace
 from sentinel.rest import RestClient, RestTrouble
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
-from sentinel.sinks.influx import InfluxSink
+from sentinel.sinks.influx import SINK, InfluxSink, SinkStatistics
+from sentinel.status import StatusReader
 from sentinel.tape import TapeWriter
 from sentinel.version import software
 
@@ -92,6 +94,7 @@ async def _collect(
             if journal:
                 companions.append(partial(_prune, journal, config.journal, clock))
             sinks: list[Sink] = []
+            told: dict[str, SinkStatistics] = {}
             if journal and config.archive.is_enabled:
                 sinks.append(ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns).run)
             if journal and config.influx.url is not None:
@@ -100,6 +103,14 @@ async def _collect(
                     journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random
                 )
                 sinks.append(delivery.run)
+                told[SINK] = delivery.statistics
+            watch = Watch(
+                config, service, StatusReader(service, config.data_dir, config.collector, clock.now_ns, journal, told)
+            )
+            if journal:
+                companions.append(watch.watch)
+            if config.http is not None:
+                companions.append(watch.serve)
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             await service.run(stop, companions, sinks)

@@ -278,7 +278,7 @@ class Config(BaseSettings):
     data_dir: Path = Path("data")
     """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=r"^[!-~]+$")
-    """Whose accounts these are: the ``collector`` tag of ``gaps`` and ``coverage``. By default the host's name."""
+    """Whose accounts these are: the ``collector`` tag of ``gaps`` and ``coverage``. If none is given, the host's name."""
     http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     """``HOST:PORT`` of status, metrics and live page; not served, if there is none."""
     http_token: SecretStr | None = None

@@ -63,7 +63,11 @@ class BooksState(Struct):
 
 
 class ProductBooks:
-    """The books, samples and minute accounts of one product."""
+    """The books, samples and minute accounts of one product.
+
+    ``written_count`` and ``withheld_count`` are since the start. ``lateness_counts[n]`` counts samples proved less than
+    2^n x 1,024 ns after their instant, and not less than half of that.
+    """
 
     def __init__(
         self,
@@ -82,7 +86,9 @@ class ProductBooks:
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
         self.last_sample: Sample | None = None
-        self.lateness_ns = 0
+        self.lateness_counts = [0] * 64
+        self.written_count = 0
+        self.withheld_count = 0
         self.is_suspended = False
         self._bad_since: Gap | None = None
         self._sampler = Sampler(settings.edges_bps)
@@ -139,6 +145,7 @@ class ProductBooks:
         sample = self._sampler.sample(lane.book, grid_ns, lane.changed_ns)
         if sample is None:
             account.samples_withheld += 1
+            self.withheld_count += 1
             if self._bad_since is None:
                 cause: Cause = "crossed" if lane.book.is_crossed else "empty"
                 self._bad_since = self._open(Gap("book", cause, grid_ns))
@@ -148,7 +155,8 @@ class ProductBooks:
             self._bad_since = None
         account.samples_written += 1
         self.last_sample = sample
-        self.lateness_ns = now_ns - grid_ns
+        self.written_count += 1
+        self.lateness_counts[(now_ns - grid_ns >> 10).bit_length()] += 1
         self._output.book.append(self._lines.sample(sample))
         self._flow.see(sample)
 
@@ -212,6 +220,7 @@ class ProductBooks:
             account = self.account(next_ns)
             account.samples_due += count
             account.samples_withheld += count
+            self.withheld_count += count
             next_ns = first_instant(minute_end_ns, self._cadence_ns)
         self.next_ns = next_ns
 

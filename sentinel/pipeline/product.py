@@ -35,8 +35,8 @@ class Product:
         lines = ProductLines(exchange, symbol, settings.collector, settings.edges_bps)
         self.exchange = exchange
         self.symbol = symbol
-        labels = [edge_label(edge) for edge in settings.edges_bps]
-        self.flow = ProductFlow(settings, labels, state.flow if state else None)
+        self.labels = [edge_label(edge) for edge in settings.edges_bps]
+        self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
         self.books = ProductBooks(symbol, settings, lines, output, self.flow, state.books if state else None)
         self.trades = ProductTrades(symbol, settings, lines, output, self.flow, state.trades if state else None)
         self.integrity: Integrity = "none"

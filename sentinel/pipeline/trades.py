@@ -69,6 +69,7 @@ class ProductTrades:
         self.symbol = symbol
         self.ledger = TradeLedger(state.held, state.first)
         self.conflicts = 0
+        self.stored_count = 0
         self._settings = settings
         self._lines = lines
         self._output = output
@@ -108,6 +109,7 @@ class ProductTrades:
 
     def _store(self, trade: Trade, received_ns: int | None, account: Account, *, is_repaired: bool = False) -> None:
         ledger = self.ledger
+        self.stored_count += 1
         self._output.trades.append(self._lines.trade(trade, received_ns, is_repaired=is_repaired))
         if trade.is_live or is_repaired:
             self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=trade.taker == "buy")

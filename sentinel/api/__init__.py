@@ -1,0 +1,1 @@
+"""What a running collector tells over HTTP: health, status, gaps, books, metrics, and a live page."""
