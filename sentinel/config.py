@@ -7,6 +7,7 @@ in the TOML file is ``SENTINEL_SECTION_KEY`` in the environment.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import platform
 import re
@@ -18,7 +19,16 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic import field_validator as validates
 from pydantic_settings import (
     BaseSettings,
@@ -62,6 +72,21 @@ def _url(*schemes: str) -> AfterValidator:
 
 SocketUrl = Annotated[str, _url("ws", "wss")]
 HttpUrl = Annotated[str, _url("http", "https")]
+
+
+def _items(value: object) -> object:
+    """A list in the environment is JSON, or words separated by commas or spaces."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return value.replace(",", " ").split()
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"is no list: {error}") from error
+
+
+FromWords = BeforeValidator(_items)
 
 
 class Section(BaseModel):
@@ -126,9 +151,11 @@ class Feeds(Section):
 
     book: BookFeed = "coinbase_advanced"
     """Where books come from. Only ``coinbase_advanced`` is proved by the venue's own counter."""
-    trades: frozenset[TradeFeed] = Field(default=frozenset({"coinbase_exchange", "coinbase_advanced"}), min_length=1)
+    trades: Annotated[frozenset[TradeFeed], NoDecode, FromWords] = Field(
+        default=frozenset({"coinbase_exchange", "coinbase_advanced"}), min_length=1
+    )
     """Where trades come from; each feed is the other's second witness."""
-    connections: Literal[1, 2] = 1
+    connections: int = Field(default=1, ge=1, le=2)
     """2 opens every connection twice, so that losing one costs nothing."""
     products_per_connection: int = Field(default=20, ge=1, le=30)
     """The venue takes at most 30 books on one. A hole costs all books of its connection."""
@@ -145,7 +172,7 @@ class Book(Section):
 
     cadence_ms: int = Field(default=100, ge=10, le=60_000)
     """Between two samples."""
-    edges_bps: tuple[Annotated[Decimal, Field(gt=0)], ...] = Field(
+    edges_bps: Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], NoDecode, FromWords] = Field(
         default=tuple(Decimal(edge.numerator) / edge.denominator for edge in DEFAULT_EDGES_BPS), min_length=1
     )
     """A bin holds every level within so many basis points of mid."""
@@ -273,12 +300,12 @@ class Config(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    products: Annotated[tuple[str, ...], NoDecode] = ()
+    products: Annotated[tuple[str, ...], NoDecode, FromWords] = ()
     """What to collect, such as ``BTC-USD``; the command line wins."""
     data_dir: Path = Path("data")
     """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=r"^[!-~]+$")
-    """Whose accounts these are: the ``collector`` tag of ``gaps`` and ``coverage``. If none is given, the host's name."""
+    """Whose accounts these are: the ``collector`` tag of ``gaps`` and ``coverage``. Else the host's name."""
     http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     """``HOST:PORT`` of status, metrics and live page; not served, if there is none."""
     http_token: SecretStr | None = None
@@ -298,11 +325,6 @@ class Config(BaseSettings):
     repair: Repair = Repair()
     influx: Influx = Influx()
     alerts: Alerts = Alerts()
-
-    @validates("products", mode="before")
-    @classmethod
-    def _split(cls, products: object) -> object:
-        return products.replace(",", " ").split() if isinstance(products, str) else products
 
     @validates("products")
     @classmethod

@@ -171,3 +171,12 @@ def test_a_named_file_must_be_there(read: Load) -> None:
 
 def test_several_mistakes_are_counted(read: Load) -> None:
     assert "(and 1 more)" in mistake(read, toml="nonsense = 1\nrubbish = 2\n")
+
+
+@pytest.mark.parametrize("text", ["1, 2.5 10", "[1, 2.5, 10]", '["1", 2.5, 10]'])
+def test_a_list_in_the_environment_is_json_or_words(read: Load, text: str) -> None:
+    assert read(env={"SENTINEL_BOOK_EDGES_BPS": text}).book.edges_bps == (Decimal(1), Decimal("2.5"), Decimal(10))
+
+
+def test_a_list_that_is_none_is_named(read: Load) -> None:
+    assert "book.edges_bps: is no list" in mistake(read, env={"SENTINEL_BOOK_EDGES_BPS": "[1,"})
