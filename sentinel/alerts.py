@@ -101,17 +101,20 @@ def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
 
 
 class Watchman:
-    """Remembers what is wrong since when. ``update`` is told the time and gives what changed."""
+    """Remembers what is wrong since when. ``update`` is told the time and gives what changed.
+
+    ``limits`` may be replaced at any time.
+    """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._since_ns: dict[tuple[Kind, str], int] = {}
         self._seen_ns: dict[tuple[Kind, str], int] = {}
         self.raised: dict[tuple[Kind, str], Alert] = {}
 
     def update(self, status: Status) -> list[Alert]:
         """Alerts raised or cleared by this status."""
-        now_ns, limits, changed = status.now_ns, self._limits, []
+        now_ns, limits, changed = status.now_ns, self.limits, []
         for kind, about, words in conditions(status, limits):
             key = kind, about
             since_ns = self._since_ns.setdefault(key, now_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,11 @@ def collect(products: tuple[str, ...], dry_run: bool, live: bool, duration: floa
     """Collect trades and the book of each PRODUCT, such as BTC-USD, until stopped."""
     from sentinel.collect import collect as run
 
-    config = _load(products, **given)
+    read = partial(_load, products, **given)
+    config = read()
     if not config.products:
         raise click.UsageError("no product to collect: name one, such as BTC-USD")
-    run(config, is_dry_run=dry_run, is_live=live, duration_s=duration)
+    run(config, read, is_dry_run=dry_run, is_live=live, duration_s=duration)
 
 
 @cli.command("check-config")

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
@@ -28,6 +28,7 @@ from sentinel.errors import JournalError, SentinelError, UsageError
 from sentinel.influx.server import Server
 from sentinel.journal import Journal
 from sentinel.pace import Pace
+from sentinel.reload import Reload
 from sentinel.rest import RestClient, RestTrouble
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.sinks.influx import SINK, InfluxSink, SinkStatistics
@@ -54,8 +55,10 @@ class Printer:
         sys.stdout.buffer.flush()
 
 
-def collect(config: Config, *, is_dry_run: bool, is_live: bool, duration_s: float | None) -> None:
-    """Runs the collector until it is told to stop.
+def collect(
+    config: Config, reread: Callable[[], Config], *, is_dry_run: bool, is_live: bool, duration_s: float | None
+) -> None:
+    """Runs the collector until it is told to stop. ``reread`` gives the configuration as it is at a later time.
 
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
@@ -65,11 +68,17 @@ def collect(config: Config, *, is_dry_run: bool, is_live: bool, duration_s: floa
     if is_dry_run and duration_s is None:
         duration_s = DRY_RUN_S
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_collect(config, console, is_dry_run=is_dry_run, is_live=is_live, duration_s=duration_s))
+        runner.run(_collect(config, reread, console, is_dry_run=is_dry_run, is_live=is_live, duration_s=duration_s))
 
 
 async def _collect(
-    config: Config, console: Console, *, is_dry_run: bool, is_live: bool, duration_s: float | None
+    config: Config,
+    reread: Callable[[], Config],
+    console: Console,
+    *,
+    is_dry_run: bool,
+    is_live: bool,
+    duration_s: float | None,
 ) -> None:
     clock = Clock()
     pace = Pace(config.repair.requests_per_s, REST_BURST)
@@ -107,6 +116,12 @@ async def _collect(
             watch = Watch(
                 config, service, StatusReader(service, config.data_dir, config.collector, clock.now_ns, journal, told)
             )
+
+            def apply(config: Config) -> None:
+                logs.configure(console, config.log_level)
+                watch.apply(config)
+
+            companions.append(Reload(config, reread, apply).run)
             if journal:
                 companions.append(watch.watch)
             if config.http is not None:

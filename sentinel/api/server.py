@@ -47,8 +47,12 @@ class Watch:
         self._service = service
         self._reader = reader
         self._watchman = Watchman(config.alerts)
-        address = config.alerts.webhook_url
-        self._webhook = Webhook(address, config.alerts.webhook_shape) if address else None
+        self._webhook = _webhook(config)
+
+    def apply(self, config: Config) -> None:
+        """Goes on with other thresholds and another webhook."""
+        self._watchman.limits = config.alerts
+        self._webhook = _webhook(config)
 
     def status(self) -> Status:
         """The present moment."""
@@ -121,6 +125,11 @@ class Watch:
         window = Window(now_ns - round(since_s * NS_PER_S), now_ns)
         rows = local.read(self._config.data_dir / JOURNAL_FILE, window)
         return build(rows, window, cadence_ns=self._config.book.cadence_ms * 1_000_000)
+
+
+def _webhook(config: Config) -> Webhook | None:
+    address = config.alerts.webhook_url
+    return Webhook(address, config.alerts.webhook_shape) if address else None
 
 
 class QuietServer(uvicorn.Server):
