@@ -22,6 +22,9 @@ COMMANDS = {
     "gap-report": "sentinel.gap_report.command:gap_report",
     "buckets": "sentinel.influx.command:buckets",
     "audit": "sentinel.influx.command:audit",
+    "status": "sentinel.watch:status",
+    "top": "sentinel.watch:top",
+    "alerts": "sentinel.watch:alerts",
 }
 
 

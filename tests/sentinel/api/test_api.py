@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.collector import collecting, trading
+from tests.sentinel.test_cli import sentinel
 from tests.servers.influx import free_port
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -136,3 +137,19 @@ async def test_the_page_shows_the_apis_numbers(tmp_path: Path) -> None:
             assert not errors
             await page.close()
         await browser.close()
+
+
+async def test_people_are_told_at_a_terminal(tmp_path: Path) -> None:
+    async with serving(tmp_path) as session:
+        address = f"{session._base_url.host}:{session._base_url.port}"  # type: ignore[union-attr]
+        await asyncio.sleep(1)
+        asked = await asyncio.to_thread(sentinel, "status", "--http", address, cwd=tmp_path)
+        assert asked.returncode == 0, asked.stderr
+        assert "BTC-USD" in asked.stdout
+        assert "proved" in asked.stdout
+        machine = await asyncio.to_thread(sentinel, "status", "--http", address, "--format", "json", cwd=tmp_path)
+        assert [product["symbol"] for product in json.loads(machine.stdout)["products"]] == PRODUCTS
+    journal = await asyncio.to_thread(sentinel, "status", "--data-dir", str(tmp_path / "data"), cwd=tmp_path)
+    assert "complete" in journal.stdout, journal.stderr
+    gone = await asyncio.to_thread(sentinel, "status", "--http", address, cwd=tmp_path)
+    assert (gone.returncode, "no collector answers" in gone.stderr) == (1, True)
