@@ -1,10 +1,12 @@
 """The local copy of one product's book: two SortedDicts, price -> size.
 
 Promises: after any snapshot and deltas, ``bids`` and ``asks`` hold exactly the levels with a non-zero size, the last
-size named for a price wins, and a delete of a level never held changes nothing but a counter.
+size named for a price wins, and a delete of a level never held changes nothing: Coinbase sends
+them all the time, and they are no sign of damage.
 
-Changes are collected in a plain dict per side and settled into the sorted ones when somebody reads. Between two
-samples a level near the touch changes many times, and re-sorting a key that flickers costs ten times a dict write.
+Reaching into tens of thousands of levels is what costs, and sorting most of all. So changes are collected in a plain
+dict per side and settled into the sorted one when somebody reads it: levels near the touch change and flicker many
+times until then. Who samples the book follows its changes and has no need of the sorted sides.
 """
 
 from __future__ import annotations
@@ -27,22 +29,71 @@ class Top(NamedTuple):
     ask_size: float
 
 
+UNSETTLED_MOST = 4096
+"""Changed prices on a side before they are settled without a reader: some milliseconds of work."""
+
+
+class BookSide:
+    """One side: ``levels`` sorted by price, and what changed since they were settled; size 0 deletes.
+
+    ``latest`` holds the changes since ``take_changes``, ``older`` those before them.
+    """
+
+    __slots__ = ("latest", "levels", "older")
+
+    def __init__(self, levels: dict[float, float]) -> None:
+        self.levels: SortedDict[float, float] = SortedDict(levels)
+        self.latest: dict[float, float] = {}
+        self.older: dict[float, float] = {}
+
+    def size_at(self, price: float) -> float:
+        """What rests at a price; 0 where there is nothing."""
+        size = self.latest.get(price)
+        if size is None:
+            size = self.older.get(price)
+        if size is None:
+            size = self.levels.get(price, 0.0)
+        return size
+
+    def take_changes(self) -> dict[float, float]:
+        """Price -> size of each level that changed since the last call."""
+        changes = self.latest
+        if changes:
+            self.latest = {}
+            self.older.update(changes)
+            if len(self.older) > UNSETTLED_MOST:
+                self.settle()
+        return changes
+
+    def settle(self) -> None:
+        """Brings ``levels`` up to date. Cost: O(1) for each known price, O(log n) for each one that comes or goes."""
+        levels, resize = self.levels, dict.__setitem__  # a known price keeps its place
+        for sizes in (self.older, self.latest):
+            for price, size in sizes.items():
+                if not size:
+                    levels.pop(price, None)
+                elif price in levels:
+                    resize(levels, price, size)
+                else:
+                    levels[price] = size
+        self.older, self.latest = {}, {}
+
+
 class OrderBook:
     """One product's aggregated levels.
 
-    ``revision`` counts the level changes taken in, a snapshot being one. ``orphan_deletes`` counts deletes of levels
-    never held: Coinbase sends them all the time, and they are no sign of damage.
+    ``revision`` counts the level changes taken in, a snapshot being one. ``epoch`` changes whenever ``take_changes``
+    does not tell all, and who follows the book has to begin anew.
     """
 
-    __slots__ = ("_asks", "_bids", "_new_asks", "_new_bids", "orphan_deletes", "revision")
+    __slots__ = ("_asks", "_bids", "_settle_at", "epoch", "revision")
 
     def __init__(self) -> None:
-        self._bids: SortedDict[float, float] = SortedDict()
-        self._asks: SortedDict[float, float] = SortedDict()
-        self._new_bids: dict[float, float] = {}
-        self._new_asks: dict[float, float] = {}
+        self._bids = BookSide({})
+        self._asks = BookSide({})
+        self._settle_at = UNSETTLED_MOST
         self.revision = 0
-        self.orphan_deletes = 0
+        self.epoch = 0
 
     def replace(self, levels: Sequence[Level]) -> None:
         """Forgets everything and holds these levels. Cost: O(n log n), O(n) when they come sorted."""
@@ -56,48 +107,47 @@ class OrderBook:
         if 0.0 in bids.values() or 0.0 in asks.values():
             bids = {price: size for price, size in bids.items() if size}
             asks = {price: size for price, size in asks.items() if size}
-        self._bids, self._asks = SortedDict(bids), SortedDict(asks)
-        self._new_bids.clear()
-        self._new_asks.clear()
+        self._bids, self._asks = BookSide(bids), BookSide(asks)
         self.revision += 1
+        self.epoch += 1
 
     def apply(self, changes: Sequence[Level]) -> None:
-        """Applies absolute sizes in order; size zero deletes. Cost: O(1) a change; ``settle`` does the sorting."""
+        """Applies absolute sizes in order; size zero deletes. Cost: O(1) a change."""
         bid = Side.BID
-        new_bids, new_asks = self._new_bids, self._new_asks
+        bids, asks = self._bids.latest, self._asks.latest
         for change in changes:
-            new = new_bids if change.side is bid else new_asks
-            size = change.size
-            if size:
-                new[change.price] = size
-                continue
-            price = change.price
-            if price in (self._bids if new is new_bids else self._asks):
-                if new.get(price) == 0.0:
-                    self.orphan_deletes += 1
-                new[price] = 0.0
-            elif new.pop(price, None) is None:
-                self.orphan_deletes += 1
+            if change.side is bid:
+                bids[change.price] = change.size
+            else:
+                asks[change.price] = change.size
         self.revision += len(changes)
+        if self.revision > self._settle_at:
+            self.settle()
+
+    def take_changes(self) -> tuple[dict[float, float], dict[float, float]]:
+        """Price -> size of each bid and ask that changed since the last call, for the one reader that follows."""
+        self._settle_at = self.revision + UNSETTLED_MOST
+        return self._bids.take_changes(), self._asks.take_changes()
 
     def settle(self) -> None:
-        """Merges what was collected into the sorted sides. Cost: O(k log n) for k prices, O(k) where held already."""
-        if self._new_bids:
-            _merge(self._bids, self._new_bids)
-        if self._new_asks:
-            _merge(self._asks, self._new_asks)
+        """Sorts in what has changed."""
+        if self._bids.latest or self._asks.latest:
+            self.epoch += 1
+        self._settle_at = self.revision + UNSETTLED_MOST
+        self._bids.settle()
+        self._asks.settle()
 
     @property
     def bids(self) -> SortedDict[float, float]:
         """Price -> size in rising price: the best bid is the last key."""
         self.settle()
-        return self._bids
+        return self._bids.levels
 
     @property
     def asks(self) -> SortedDict[float, float]:
         """Price -> size in rising price: the best ask is the first key."""
         self.settle()
-        return self._asks
+        return self._asks.levels
 
     def top(self) -> Top | None:
         """The best level of each side; None while a side is empty."""
@@ -110,9 +160,7 @@ class OrderBook:
 
     def size_at(self, side: Side, price: float) -> float:
         """What rests at a price; 0 where there is nothing. Cost: O(1)."""
-        new, held = (self._new_bids, self._bids) if side is Side.BID else (self._new_asks, self._asks)
-        size = new.get(price)
-        return float(held.get(price, 0.0)) if size is None else size
+        return (self._bids if side is Side.BID else self._asks).size_at(price)
 
     @property
     def is_crossed(self) -> bool:
@@ -132,13 +180,3 @@ class OrderBook:
             assert prices == sorted(set(prices)), f"{name} are not strictly rising"
             assert all(price > 0 for price in prices), f"{name} hold a price that is not positive"
             assert all(size > 0 for size in side.values()), f"{name} hold an empty level"
-        assert not {**self._new_bids, **self._new_asks}, "changes are left over after settling"
-
-
-def _merge(held: SortedDict[float, float], new: dict[float, float]) -> None:
-    for price, size in new.items():
-        if size:
-            held[price] = size
-        else:
-            del held[price]
-    new.clear()

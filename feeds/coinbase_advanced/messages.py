@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from book.events import Side
+from book.events import Delta, Meaning, Side, Snapshot
 
 LARGEST = 1e15
 """Above any price or size in any currency, below where doubles stop telling integers apart."""
@@ -21,6 +21,9 @@ Price = Annotated[float, Meta(gt=0, le=LARGEST)]
 Size = Annotated[float, Meta(ge=0, le=LARGEST)]
 TradeId = Annotated[int, Meta(gt=0, lt=2**62)]
 Sequence = Annotated[int, Meta(ge=0, lt=2**62)]
+
+
+UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates"}
 
 
 class LevelChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):
@@ -34,16 +37,22 @@ class LevelChange(Struct, frozen=True, gc=False, rename={"price": "price_level",
     size: Size
 
 
-class BookEvent(Struct, frozen=True, gc=False):
+class LevelsSnapshot(Snapshot, frozen=True, gc=False, tag_field="type", tag="snapshot", rename=UPDATES):
     """``{"type":"snapshot","product_id":"BTC-USD","updates":[...]}``
 
-    A snapshot is the whole book in one frame (5 MB for BTC-USD), sides mixed. An empty snapshot without a product
-    has been seen; it still consumes a sequence number.
+    The whole book in one frame (5 MB for BTC-USD), sides mixed. An empty one without a product has been seen; it still
+    consumes a sequence number.
     """
 
-    type: Literal["snapshot", "update"]
-    product_id: str = ""
-    updates: list[LevelChange] = []
+    product: str = ""
+    levels: list[LevelChange] = msgspec.field(default_factory=list)
+
+
+class LevelsDelta(Delta, frozen=True, gc=False, tag_field="type", tag="update", rename=UPDATES):
+    """``{"type":"update","product_id":"BTC-USD","updates":[...]}``"""
+
+    product: str
+    changes: list[LevelChange]
 
 
 class WireTrade(Struct, frozen=True, gc=False):
@@ -99,11 +108,14 @@ class TickersEvent(Struct, frozen=True, gc=False):
     tickers: list[WireTicker] = []
 
 
-class Level2(Struct, frozen=True, gc=False, tag_field="channel", tag="l2_data"):
-    """``{"channel":"l2_data","timestamp":"...","sequence_num":9,"events":[...]}`` -- subscribed to as ``level2``."""
+class Level2(Meaning, frozen=True, gc=False, tag_field="channel", tag="l2_data", rename={"sequence": "sequence_num"}):
+    """``{"channel":"l2_data","timestamp":"...","sequence_num":9,"events":[...]}`` -- subscribed to as ``level2``.
 
-    sequence_num: Sequence
-    events: list[BookEvent]
+    Nearly every frame is one of these, so it is decoded to what it means and never translated.
+    """
+
+    sequence: Sequence
+    events: list[LevelsSnapshot | LevelsDelta]
 
 
 class MarketTrades(Struct, frozen=True, gc=False, tag_field="channel", tag="market_trades"):
@@ -146,7 +158,8 @@ class Other(Struct, frozen=True, gc=False):
     message: str = ""
 
 
-Message = Level2 | MarketTrades | Heartbeats | Subscriptions | Ticker
+Translated = MarketTrades | Heartbeats | Subscriptions | Ticker
+Message = Level2 | Translated
 
 KNOWN_CHANNELS = frozenset({"l2_data", "market_trades", "heartbeats", "subscriptions", "ticker"})
 

@@ -15,13 +15,11 @@ import msgspec
 
 from book.events import (
     Beat,
-    Delta,
     Event,
     Integrity,
     Meaning,
     Quote,
     Refused,
-    Snapshot,
     Subscribed,
     Taker,
     Trade,
@@ -32,11 +30,11 @@ from feeds.coinbase_advanced.messages import (
     Heartbeats,
     Level2,
     MarketTrades,
-    Message,
     Other,
     Subscriptions,
     Ticker,
     TradesEvent,
+    Translated,
     decode_message,
     decode_other,
 )
@@ -109,14 +107,14 @@ class CoinbaseAdvancedFeed:
             message = decode_message(frame)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return self._receive_other(frame, error)
-        if type(message) is Level2:
+        if isinstance(message, Level2):
             events = message.events
-            if len(events) == 1 and events[0].type == "update":  # the hot path: 99.7 % of book frames
-                return Meaning(message.sequence_num, (Delta(events[0].product_id, events[0].updates),))
-            return Meaning(message.sequence_num, _book_events(message))
+            if len(events) == 1 and events[0].product:  # nearly every frame
+                return message
+            return Meaning(message.sequence, [event for event in events if event.product])
         return Meaning(message.sequence_num, self._interpret(message, frame))
 
-    def _interpret(self, message: Message, frame: bytes) -> list[Event]:
+    def _interpret(self, message: Translated, frame: bytes) -> list[Event]:
         match message:
             case MarketTrades():
                 try:
@@ -134,8 +132,6 @@ class CoinbaseAdvancedFeed:
                     for ticker in event.tickers
                     if event.type == "update" and ticker.best_bid is not None and ticker.best_ask is not None
                 ]
-            case Level2():
-                return _book_events(message)
 
     def _receive_other(self, frame: bytes, error: Exception) -> Meaning:
         """A frame of no known shape: an error, a channel of tomorrow, or damage to a channel we know."""
@@ -148,16 +144,6 @@ class CoinbaseAdvancedFeed:
         if other.channel in KNOWN_CHANNELS or (other.channel is None and other.type is None):
             raise Undecodable(self.venue, str(error), frame) from error
         return Meaning(other.sequence_num, (Unknown(other.channel or str(other.type)),))
-
-
-def _book_events(message: Level2) -> list[Event]:
-    return [
-        Snapshot(event.product_id, event.updates)
-        if event.type == "snapshot"
-        else Delta(event.product_id, event.updates)
-        for event in message.events
-        if event.product_id
-    ]
 
 
 def _trades(event: TradesEvent) -> list[Trade]:

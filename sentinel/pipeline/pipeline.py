@@ -130,7 +130,7 @@ class Pipeline:
         lane.good_ns = received_ns
         is_data = False
         for event in meaning.events:
-            if type(event) is Delta:
+            if isinstance(event, Delta):
                 book = lane.books.get(event.product)
                 if book is not None:
                     book.take(event, received_ns)

@@ -4,8 +4,8 @@ Coinbase Exchange's ``level2`` and ``level2_batch`` prove nothing by themselves.
 each match, and on the unbatched channel every match is seen in the book just before it: in a recording of 97 matches
 both held 97 times (reference protocols, section 4.2). A book that passes is clean, never verified.
 
-What is impossible on a whole stream, such as a delete of a level never held, is counted by the book and no reason to
-act: the venue sends it all the time on its batched channels.
+What is impossible on a whole stream, such as a delete of a level never held, is counted and no reason to act: the
+venue sends it all the time on its batched channels.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ class Drop(Struct):
 
 class BookWitness:
     """One product's book on one connection, and what speaks for and against it. ``agreed``, ``disagreed`` and
-    ``unchecked`` count quotes and trades since the connection opened."""
+    ``unchecked`` count quotes and trades since the connection opened, ``orphan_deletes`` deletes of levels never held.
+    """
 
     __slots__ = (
-        "_before", "_doubts", "_drops", "_is_batched", "_patience", "agreed", "disagreed", "unchecked",
+        "_before", "_doubts", "_drops", "_is_batched", "_patience", "agreed", "disagreed", "orphan_deletes", "unchecked",
     )  # fmt: skip
 
     def __init__(self, *, is_batched: bool) -> None:
-        self.agreed = self.disagreed = self.unchecked = 0
+        self.agreed = self.disagreed = self.unchecked = self.orphan_deletes = 0
         self._is_batched = is_batched
         self._patience = PATIENCE_BATCHED if is_batched else PATIENCE_UNBATCHED
         self._doubts = 0
@@ -65,11 +66,11 @@ class BookWitness:
         if self._is_batched:
             top = book.top()
             self._before = None if top is None else (top.bid, top.ask)
-            return
         for change in delta.changes:
-            drop = book.size_at(change.side, change.price) - change.size
-            if drop > 0:
-                self._drops.append(Drop(change.side, change.price, drop))
+            held = book.size_at(change.side, change.price)
+            self.orphan_deletes += held == change.size == 0
+            if held > change.size and not self._is_batched:
+                self._drops.append(Drop(change.side, change.price, held - change.size))
 
     def contradicts_quote(self, book: OrderBook, quote: Quote) -> bool:
         """True when the ticker has contradicted the book once too often.

@@ -8,6 +8,7 @@ from fractions import Fraction
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from book.bins import DEFAULT_EDGES_BPS, BookMeasure, Scale, decimals_of
 from book.events import PriceLevel, Side
@@ -115,3 +116,70 @@ def test_a_price_finer_than_the_best_ones_is_decided_exactly() -> None:
     measured = measure([("bid", "1189", "1"), ("bid", "1188.9", "1"), ("offer", "1191", "1")], (Fraction(10),))
     assert measured is not None
     assert measured.bids[0].levels == 2
+
+
+class FollowedBook(RuleBasedStateMachine):
+    """However a book changes between two measures, and whoever else reads it, a measure is the oracle's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book, self.oracle, self.measure = OrderBook(), OracleBook(), BookMeasure()
+
+    def change(self, levels: list[tuple[str, int, int]], act: str) -> None:
+        written = [(side, decimal_text(ticks, 2), decimal_text(units, 3)) for side, ticks, units in levels]
+        getattr(self.oracle, act)(written)
+        getattr(self.book, act)([PriceLevel(Side(side), float(price), float(size)) for side, price, size in written])
+
+    # a tick is 1 bps: levels lie on edges, and mid wanders out of what was loaded
+    @rule(levels=st.lists(st.tuples(st.integers(9_700, 10_300), st.integers(0, 5_000)), max_size=30))
+    def bids(self, levels: list[tuple[int, int]]) -> None:
+        """Asks in the way are taken."""
+        self.change([("bid", ticks, units) for ticks, units in levels], "apply")
+        best = max(self.oracle.bids, default=Decimal(0))
+        self.change([("offer", int(price * 100), 0) for price in self.oracle.asks if price <= best], "apply")
+
+    @rule(levels=st.lists(st.tuples(st.integers(9_700, 10_300), st.integers(0, 5_000)), max_size=30))
+    def asks(self, levels: list[tuple[int, int]]) -> None:
+        """Bids in the way are taken."""
+        self.change([("offer", ticks, units) for ticks, units in levels], "apply")
+        best = min(self.oracle.asks, default=Decimal(1000))
+        self.change([("bid", int(price * 100), 0) for price in self.oracle.bids if price >= best], "apply")
+
+    @rule(side=st.sampled_from(["bid", "offer"]))
+    def lose_the_touch(self, side: str) -> None:
+        levels = self.oracle.bids if side == "bid" else self.oracle.asks
+        if levels:
+            touch = max(levels) if side == "bid" else min(levels)
+            self.change([(side, int(touch * 100), 0)], "apply")
+
+    @rule(units=st.integers(1, 10**13))
+    def size_of_many_digits(self, units: int) -> None:
+        self.change([("bid", 10_000, units)], "apply")
+
+    @rule(levels=st.lists(st.tuples(st.sampled_from(["bid", "offer"]), st.integers(9_900, 10_100), st.integers(1, 99))))
+    def snapshot(self, levels: list[tuple[str, int, int]]) -> None:
+        self.change(levels, "replace")
+
+    @rule()
+    def somebody_reads(self) -> None:
+        assert len(self.book.bids) == len(self.oracle.bids)
+
+    @rule()
+    def is_measured(self) -> None:
+        measured = self.measure.measure(self.book)
+        if not self.oracle.bids or not self.oracle.asks:
+            assert measured is None
+            return
+        assert measured is not None
+        assert measured.top[::2] == tuple(map(float, self.oracle.best))
+        bid, ask = self.oracle.best
+        if bid < ask:  # the oracle's bins look both ways from mid
+            for index, edge in enumerate(DEFAULT_EDGES_BPS):
+                assert tuple(measured.bids[index]) == self.oracle.depth("bid", edge)
+                assert tuple(measured.asks[index]) == self.oracle.depth("offer", edge)
+
+    def teardown(self) -> None:
+        self.is_measured()
+
+
+TestFollowedBook = FollowedBook.TestCase

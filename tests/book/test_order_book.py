@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import hypothesis.strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+import pytest
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from book.events import PriceLevel, Side
 from book.order_book import OrderBook
@@ -30,7 +31,8 @@ class BookModel(RuleBasedStateMachine):
         super().__init__()
         self.book = OrderBook()
         self.oracle = OracleBook()
-        self.orphans = 0
+        self.epoch = self.book.epoch
+        self.followed: tuple[dict[float, float], dict[float, float]] = {}, {}
 
     @rule(levels=st.lists(LEVEL, max_size=40))
     def replace(self, levels: list[tuple[str, str, str]]) -> None:
@@ -39,10 +41,7 @@ class BookModel(RuleBasedStateMachine):
 
     @rule(changes=st.lists(CHANGE, max_size=12))
     def apply(self, changes: list[tuple[str, str, str]]) -> None:
-        for change in changes:
-            levels = self.oracle.bids if change[0] == "bid" else self.oracle.asks
-            self.orphans += Decimal(change[2]) == 0 and Decimal(change[1]) not in levels
-            self.oracle.apply([change])
+        self.oracle.apply(changes)
         self.book.apply([level(change) for change in changes])
 
     @rule()
@@ -62,12 +61,35 @@ class BookModel(RuleBasedStateMachine):
             assert top is None
             assert not self.book.is_crossed
 
-    @invariant()
-    def orphans_are_counted(self) -> None:
-        assert self.book.orphan_deletes == self.orphans
+    @rule(side=st.sampled_from(list(Side)), price=st.sampled_from(PRICES))
+    def size_at(self, side: Side, price: str) -> None:
+        levels = self.oracle.bids if side is Side.BID else self.oracle.asks
+        assert self.book.size_at(side, float(price)) == float(levels.get(Decimal(price), 0))
+
+    @rule()
+    def follow(self) -> None:
+        """Who follows the changes ends up with the book, or is told to begin anew."""
+        changes = self.book.take_changes()
+        if self.epoch != self.book.epoch:
+            self.followed = self.oracle_levels()
+            self.epoch = self.book.epoch
+        for levels, new in zip(self.followed, changes, strict=True):
+            levels |= new
+        held = tuple({price: size for price, size in levels.items() if size} for levels in self.followed)
+        assert held == self.oracle_levels()
+
+    def oracle_levels(self) -> tuple[dict[float, float], dict[float, float]]:
+        bids, asks = self.oracle.bids, self.oracle.asks
+        return {float(p): float(s) for p, s in bids.items()}, {float(p): float(s) for p, s in asks.items()}
 
     def teardown(self) -> None:
         self.read()
+
+
+@pytest.fixture(autouse=True)
+def few_unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that books settle by themselves within a test."""
+    monkeypatch.setattr("book.order_book.UNSETTLED_MOST", 20)
 
 
 TestBookModel = BookModel.TestCase

@@ -100,7 +100,9 @@ def test_update_with_two_spellings_of_zero() -> None:
 def test_several_events_in_one_frame_keep_their_order() -> None:
     both = json.loads(SNAPSHOT)
     both["events"] += json.loads(UPDATE)["events"]
-    assert [type(event) for event in events(json.dumps(both))] == [Snapshot, Delta]
+    first, second = events(json.dumps(both))
+    assert isinstance(first, Snapshot)
+    assert isinstance(second, Delta)
 
 
 def test_an_empty_snapshot_without_a_product_still_counts() -> None:
@@ -223,8 +225,8 @@ def test_the_real_capture(advanced_frames: list[bytes]) -> None:
         meaning = talking.receive(frame)
         assert meaning.sequence == number
         found.update(type(event).__name__ for event in meaning.events)
-    assert found["Snapshot"] == 2
-    assert found["Delta"] == 773
+    assert found["LevelsSnapshot"] == 2
+    assert found["LevelsDelta"] == 773
     assert found["Trade"] == 279
     assert found["Beat"] == 25
     assert found["Subscribed"] == 5

@@ -126,8 +126,7 @@ def test_only_lasting_contradiction_ends_a_batched_book() -> None:
 def test_impossible_deltas_are_no_reason_to_act() -> None:
     pipeline = unbatched()
     assert play(pipeline, [snapshot(), *[update("buy", f"{price}.00", "0.00") for price in range(20, 60)]]) == set()
-    (book,) = pipeline.lanes[0].books.values()
-    assert book.book.orphan_deletes == 40
+    assert witness_of(pipeline).orphan_deletes == 40
 
 
 def test_a_fresh_snapshot_ends_the_gap() -> None:
