@@ -44,7 +44,8 @@ class BookWitness:
     """
 
     __slots__ = (
-        "_before", "_doubts", "_drops", "_is_batched", "_patience", "agreed", "disagreed", "orphan_deletes", "unchecked",
+        "_before", "_doubts", "_drops", "_is_batched", "_patience",
+        "agreed", "disagreed", "orphan_deletes", "unchecked",
     )  # fmt: skip
 
     def __init__(self, *, is_batched: bool) -> None:
