@@ -54,6 +54,7 @@ class Server:
         self._settings = settings
         self._now_ns = now_ns
         self._client: InfluxDBClientAsync | None = None
+        self._token = ""
         self._has_v2: bool | None = None
         self.version = ""
 
@@ -68,7 +69,7 @@ class Server:
 
     def _open(self) -> None:
         settings = self._settings
-        token = _token(settings)
+        self._token = token = _token(settings)
         self._client = InfluxDBClientAsync(
             self.url,
             # 1.x knows users and passwords; the client wants some token whatever the server wants
@@ -87,10 +88,13 @@ class Server:
             await client.close()
 
     async def renew(self) -> None:
-        """Begins anew: another token may be in the file, another server behind the address."""
-        await self._close()
+        """Looks again at what may have been put right: the token in the file, the server behind the address."""
         self._has_v2 = None
-        self._open()
+        if _token(self._settings) != self._token:
+            old = self._client
+            self._open()  # first, as other requests are under way
+            if old is not None:
+                await old.close()
 
     async def write(self, bucket: str, body: bytes) -> Outcome:
         """Writes lines of nanosecond points joined by newlines; never raises for what a server may do."""
@@ -130,6 +134,8 @@ class Server:
         """1.8 has both doors, 1.6 answers 404 in plain text to the second."""
         parameters = [("org", "-"), ("bucket", self._settings.bucket_trades), ("precision", "ns")]
         answer = await self._call("POST", "/api/v2/write", parameters, {"Content-Type": "text/plain"}, b"")
+        if answer.status >= 500:
+            raise InfluxError(f"{self.url}/api/v2/write: {answer.words}")
         return answer.status != 404 or not answer.body.startswith(b"404 page not found")
 
     async def query(self, statements: str, database: str = "", policy: str = "") -> list[dict[str, Any]]:

@@ -11,12 +11,14 @@ to it was accepted or set aside, so a crash or a lost answer leads to lines bein
 * We are refused, or the bucket is missing: say so, wait, and read the token again; a person has to act.
 
 After an outage the backlog is long. Then what is new is sent in turn with what is old, so that live data is seconds
-behind, not hours, while the backlog drains.
+behind, not hours, while the backlog drains. The accounts rewrite points (a gap that closes), and the last writer wins:
+they always go in order, one request after the other, and wait for their turn behind a backlog.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,15 +29,19 @@ from msgspec import Struct
 
 from sentinel.backoff import Backoff
 from sentinel.config import Influx
+from sentinel.errors import JournalError
 from sentinel.influx.answers import Accepted, Barred, Later, Outcome, Refused, TooLarge
 from sentinel.influx.buckets import bucket_at
 from sentinel.influx.server import Server
-from sentinel.journal import Batch, DeadLetter, Journal
+from sentinel.journal import STREAMS, Batch, DeadLetter, Journal
 
 SINK = "influx"
 CHUNK_LINES = 50_000
-SPLIT_LINES = 4 * CHUNK_LINES
-"""A backlog so long is drained in turn with what is new."""
+SPLIT_BATCHES = 60
+"""A backlog so long is drained in turn with what is new: some 20 s of commits."""
+
+ACCOUNTS = "accounts"
+UNORDERED = tuple(stream for stream in STREAMS if stream != ACCOUNTS)
 
 DEAD_LETTERS_FILE = "dead_letters.lp"
 LONGEST_PAUSE_S = 30.0
@@ -53,6 +59,13 @@ class SinkStatistics(Struct):
     last_error: str | None = None
     delivered_ns: int | None = None
     """The newest time of a delivered batch."""
+
+
+class Span(Struct):
+    """Batches with ``first < id <= last``, of an outage; ``first`` rises as they are delivered."""
+
+    first: int
+    last: int
 
 
 class Refusal(Struct, frozen=True):
@@ -84,13 +97,12 @@ class InfluxSink:
         self._now_ns = now_ns
         self._draw = draw
         self._slots = asyncio.Semaphore(settings.concurrency)
-        self._old_id = 0
-        self._old_end_id: int | None = None
-        self._new_id = 0
+        self._outages: deque[Span] = deque()
+        self._newest_id = 0
 
     async def run(self, drain: asyncio.Event) -> None:
         """Delivers until ``drain`` is set and everything written by then is delivered."""
-        self._old_id = await self._journal.register_sink(SINK)
+        self._newest_id = await self._journal.register_sink(SINK)
         async with self._server:
             while True:
                 is_ending = drain.is_set()
@@ -101,44 +113,69 @@ class InfluxSink:
                         await asyncio.wait_for(self._journal.wait_appended(), self._settings.interval_s)
 
     async def _deliver_some(self) -> bool:
-        """A chunk of what is oldest and, while that is a long backlog, one of what is newest; False if all is done."""
-        if self._old_end_id is None:
-            return await self._deliver_oldest()
-        newest = await self._journal.read_after(self._new_id, limit_lines=CHUNK_LINES)
-        if newest:
-            await self._deliver(newest)
-            self._new_id = newest[-1].id
-        if not await self._deliver_oldest():
-            # the backlog is drained: from here on there is one place again
-            self._old_id, self._old_end_id = self._new_id, None
-            await self._journal.advance(SINK, self._old_id)
+        """A chunk of what is newest and, after an outage, one of what is oldest; False if all is done."""
+        last = await self._journal.last_id()
+        if last - self._newest_id >= SPLIT_BATCHES:
+            self._outages.append(Span(self._newest_id, last))
+            self._newest_id = last
+            logger.bind(sink=SINK).info("sink_interleaves")
+        if not self._outages:
+            return await self._deliver_newest(STREAMS)
+        await self._deliver_newest(UNORDERED)
+        await self._deliver_oldest(self._outages[0])
         return True
 
-    async def _deliver_oldest(self) -> bool:
-        batches = await self._journal.read_after(self._old_id, limit_lines=CHUNK_LINES)
-        if self._old_end_id is not None:
-            batches = [batch for batch in batches if batch.id <= self._old_end_id]
+    async def _deliver_newest(self, streams: Sequence[str]) -> bool:
+        batches = await self._journal.read_after(self._newest_id, limit_lines=CHUNK_LINES)
         if not batches:
             return False
-        await self._deliver(batches)
-        self._old_id = batches[-1].id
-        await self._journal.advance(SINK, self._old_id)
-        if self._old_end_id is None and (await self._journal.backlog(SINK)).line_count >= SPLIT_LINES:
-            self._old_end_id = self._new_id = await self._journal.last_id()
-            logger.bind(sink=SINK).info("sink_interleaves")
+        await self._deliver([batch for batch in batches if batch.stream in streams])
+        self._newest_id = batches[-1].id
+        if not self._outages:
+            await self._advance(self._newest_id)
         return True
+
+    async def _deliver_oldest(self, span: Span) -> None:
+        batches = await self._journal.read_after(span.first, limit_lines=CHUNK_LINES)
+        batches = [batch for batch in batches if batch.id <= span.last]
+        if batches:
+            await self._deliver(batches)
+            span.first = batches[-1].id
+            await self._advance(span.first)
+            return
+        if len(self._outages) == 1:
+            await self._deliver_accounts(span.last, self._newest_id)
+            await self._advance(self._newest_id)
+        self._outages.popleft()
+
+    async def _deliver_accounts(self, first: int, last: int) -> None:
+        """Those that waited while the backlog drained."""
+        while batches := await self._journal.read_after(first, (ACCOUNTS,), limit_lines=CHUNK_LINES):
+            await self._deliver([batch for batch in batches if batch.id <= last])
+            first = batches[-1].id
+
+    async def _advance(self, batch_id: int) -> None:
+        """A disk that refuses costs no line: the next cursor is as good, and after a restart more is sent again."""
+        try:
+            await self._journal.advance(SINK, batch_id)
+        except JournalError as error:
+            logger.bind(sink=SINK, reason=str(error)).error("sink_cursor_not_stored")
 
     async def _deliver(self, batches: Sequence[Batch]) -> None:
         """Every line of the batches, in requests of bounded size, several at once."""
-        requests = [
-            (stream, bucket, lines[first : first + self._settings.batch_points])
-            for (stream, bucket), lines in self._by_bucket(batches).items()
-            for first in range(0, len(lines), self._settings.batch_points)
-        ]
+        in_order: list[tuple[str, str, list[bytes]]] = []
+        at_once: list[tuple[str, str, list[bytes]]] = []
+        for (stream, bucket), lines in self._by_bucket(batches).items():
+            for first in range(0, len(lines), self._settings.batch_points):
+                request = stream, bucket, lines[first : first + self._settings.batch_points]
+                (in_order if stream == ACCOUNTS else at_once).append(request)
         async with asyncio.TaskGroup() as tasks:
-            for stream, bucket, lines in requests:
-                tasks.create_task(self._send(stream, bucket, lines))
-        self.statistics.delivered_ns = max(batch.last_ns for batch in batches)
+            for request in at_once:
+                tasks.create_task(self._send(*request))
+            for request in in_order:
+                await self._send(*request)
+        if batches:
+            self.statistics.delivered_ns = max(batch.last_ns for batch in batches)
 
     def _by_bucket(self, batches: Sequence[Batch]) -> dict[tuple[str, str], list[bytes]]:
         """Trades go to one bucket, everything else to the other; with rotation by the month of each point."""
@@ -175,8 +212,8 @@ class InfluxSink:
         match outcome:
             case Accepted():
                 return []
-            case Refused(words, is_about_lines) if len(lines) == 1:
-                return [Refusal(lines[0], words, is_about_lines)]
+            case Refused(words, is_about_lines, dropped) if len(lines) in (1, dropped):
+                return [Refusal(line, words, is_about_lines) for line in lines]
             case TooLarge(words) if len(lines) == 1:
                 return [Refusal(lines[0], words, is_about_lines=True)]
             case _:
@@ -219,15 +256,23 @@ class InfluxSink:
             logger.bind(sink=SINK).info("sink_recovered")
 
     async def _set_aside(self, stream: str, refusals: Sequence[Refusal]) -> None:
+        """Not before the journal has them are the lines done with."""
         now_ns = self._now_ns()
         letters = [DeadLetter(SINK, stream, refusal.line, refusal.words, now_ns) for refusal in refusals]
-        await self._journal.set_aside(letters)
-        await asyncio.to_thread(self._append_letters, letters)
+        backoff = Backoff(self._draw, 1.0, LONGEST_PAUSE_S)
+        while True:
+            try:
+                await self._journal.set_aside(letters)
+                await asyncio.to_thread(self._append_letters, letters)
+                break
+            except (JournalError, OSError) as error:
+                logger.bind(sink=SINK, reason=str(error)).error("lines_not_set_aside")
+                await asyncio.sleep(backoff.next_s())
         self.statistics.lines_set_aside += len(letters)
         logger.bind(sink=SINK, lines=len(letters), reason=letters[0].reason).error("lines_set_aside")
 
     def _append_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Beside the journal, as line protocol that can be mended and sent again."""
+        text = b"".join(f"# {letter.reason}\n".encode() + letter.line + b"\n" for letter in letters)
         with self._letters_file.open("ab") as file:
-            for letter in letters:
-                file.write(f"# {letter.reason}\n".encode() + letter.line + b"\n")
+            file.write(text)

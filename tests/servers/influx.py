@@ -115,10 +115,12 @@ class InfluxServer:
         self._process.send_signal(number)
 
     def close(self) -> None:
-        for process in (self._nginx, self._process):
-            if process is not None:
-                process.kill()
-                process.wait()
+        if self._nginx is not None:
+            self._nginx.terminate()  # killed, it would leave its workers behind
+            self._nginx.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def query(self, statements: str, database: str = "", user: str = ADMIN) -> list[dict[str, Any]]:
         """By curl: a client that has nothing to do with ours."""

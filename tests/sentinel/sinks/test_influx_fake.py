@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from sentinel.errors import JournalWriteFailed
 from sentinel.journal import Journal
 from sentinel.sinks import influx
 from tests.sentinel.sinks.test_influx_real import delivering, trades
@@ -102,12 +103,65 @@ async def test_a_request_that_is_too_large_is_halved(fake: FakeInflux, tmp_path:
     assert sink.statistics.lines_set_aside == 0
 
 
+async def test_lines_that_are_all_dropped_are_not_asked_for_one_by_one(fake: FakeInflux, tmp_path: Path) -> None:
+    fake.plays.append(answers(422, '{"message":"partial write: points beyond retention policy dropped=1000"}'))
+    async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
+        await journal.append({"trades": trades(1000)})
+    assert sink.statistics.lines_set_aside == 1000
+    assert len(fake.requests) == 1
+
+
+async def test_requests_under_way_survive_a_new_token(fake: FakeInflux, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("old")
+    all_sent = asyncio.Event()
+
+    async def refuses(server: FakeInflux, request: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        """Those with the old token, together, once each has been sent."""
+        secret.write_text("new")
+        if len(server.requests) == 8:
+            all_sent.set()
+        await all_sent.wait()
+        return web.json_response({"message": "unauthorized access"}, status=401)
+
+    fake.plays += [refuses] * 8
+    settings = {"token": None, "token_file": secret, "concurrency": 8, "batch_points": 10}
+    async with delivering(tmp_path, fake.url, **settings) as (journal, sink):
+        await journal.append({"trades": trades(80)})
+    assert len(fake.points) == 80
+    assert sink.statistics.state == "delivering"
+
+
+class Full(Journal):
+    """A journal on a disk that is full for the first two things the sink has to note."""
+
+    refusals = 2
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise JournalWriteFailed("no space left on device")
+        super()._write(statement, rows)
+
+
+async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> None:
+    lines = trades(100)
+    fake.poison = {lines[50]}
+    full = Full.open(tmp_path / "journal.sqlite3")
+    async with delivering(tmp_path, fake.url, token="t", journal=full) as (journal, sink):
+        await journal.append({"trades": lines[:10]})
+        await journal.append({"trades": lines[10:]})
+    assert len(fake.points) == 99
+    assert sink.statistics.lines_set_aside == 1
+    assert (tmp_path / influx.DEAD_LETTERS_FILE).read_bytes().endswith(lines[50] + b"\n")
+
+
 async def test_new_lines_do_not_wait_for_a_long_backlog(
     fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The order of arrival: with a backlog of 40 chunks what is new comes after the very next chunk."""
     monkeypatch.setattr(influx, "CHUNK_LINES", 100)
-    monkeypatch.setattr(influx, "SPLIT_LINES", 400)
+    monkeypatch.setattr(influx, "SPLIT_BATCHES", 20)
     journal = Journal.open(tmp_path / "journal.sqlite3")
     for chunk in range(40):
         await journal.append({"trades": trades(100, 1 + 100 * chunk)})
@@ -127,3 +181,63 @@ async def test_new_lines_do_not_wait_for_a_long_backlog(
     order = list(fake.points.values())
     assert len(order) == 4001
     assert order.index(new[0]) < 500
+
+
+async def test_after_a_second_outage_what_is_new_does_not_wait_for_either(
+    fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influx, "CHUNK_LINES", 100)
+    monkeypatch.setattr(influx, "SPLIT_BATCHES", 20)
+    journal = Journal.open(tmp_path / "journal.sqlite3")
+
+    async def written(count: int, first_id: int) -> None:
+        for chunk in range(count):
+            await journal.append({"trades": trades(100, first_id + 100 * chunk)})
+
+    def comes(count: int, first_id: int) -> Play:
+        async def play(server: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+            await written(count, first_id)
+            server.keep(lines)
+            return web.Response(status=204)
+
+        return play
+
+    await written(40, 1)
+    fake.plays += [comes(0, 0), comes(40, 1_000_001), comes(0, 0), comes(1, 2_000_001)]
+    async with delivering(tmp_path, fake.url, token="t", journal=journal):
+        pass
+    order = list(fake.points.values())
+    assert len(order) == 8100
+    assert order.index(trades(1, 2_000_001)[0]) < 1000
+
+
+async def test_a_gap_that_closes_is_not_opened_again_by_the_backlog(
+    fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same point, written by the backlog and again by what is new: the last written must win."""
+    monkeypatch.setattr(influx, "CHUNK_LINES", 100)
+    monkeypatch.setattr(influx, "SPLIT_BATCHES", 20)
+    journal = Journal.open(tmp_path / "journal.sqlite3")
+    gap = b"gaps,cause=silence,symbol=BTC-USD repaired_count=%di 7"
+    for chunk in range(40):
+        await journal.append({"trades": trades(100, 1 + 100 * chunk), "accounts": [gap % chunk]})
+
+    async def closes(server: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        await journal.append({"trades": trades(1, 1_000_000), "accounts": [gap % 99]})
+        server.keep(lines)
+        return web.Response(status=204)
+
+    fake.plays.append(closes)
+    async with delivering(tmp_path, fake.url, token="t", journal=journal):
+        pass
+    assert gap % 99 in fake.points.values()
+    assert len(fake.points) == 4002
+
+
+async def test_accounts_go_one_after_the_other(fake: FakeInflux, tmp_path: Path) -> None:
+    """A request that has to be repeated is not overtaken by the next."""
+    gap = b"gaps,cause=silence,symbol=BTC-USD repaired_count=%di 7"
+    fake.plays.append(answers(503))
+    async with delivering(tmp_path, fake.url, token="t", batch_points=1) as (journal, _):
+        await journal.append({"accounts": [gap % count for count in range(5)]})
+    assert list(fake.points.values()) == [gap % 4]
