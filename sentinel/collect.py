@@ -33,6 +33,7 @@ from sentinel.rest import RestClient, RestTrouble
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.sinks.influx import SINK, InfluxSink, SinkStatistics
 from sentinel.status import StatusReader
+from sentinel.storage import StorageWatch
 from sentinel.tape import TapeWriter
 from sentinel.version import software
 
@@ -113,9 +114,9 @@ async def _collect(
                 )
                 sinks.append(delivery.run)
                 told[SINK] = delivery.statistics
-            watch = Watch(
-                config, service, StatusReader(service, config.data_dir, config.collector, clock.now_ns, journal, told)
-            )
+            storage = StorageWatch(config.data_dir / JOURNAL_FILE)
+            reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
+            watch = Watch(config, service, reader)
 
             def apply(config: Config) -> None:
                 logs.configure(console, config.log_level)
@@ -123,7 +124,7 @@ async def _collect(
 
             companions.append(Reload(config, reread, apply).run)
             if journal:
-                companions.append(watch.watch)
+                companions += [storage.run, watch.watch]
             if config.http is not None:
                 companions.append(watch.serve)
             facts = {"products": len(config.products), "connections": len(service.connections)}

@@ -10,8 +10,13 @@ from typing import Protocol
 import msgspec
 
 from sentinel.clock import Clock
+from sentinel.durations import Durations
 from sentinel.pipeline import Cause, Command, Output, Pipeline, RepairAnswer
 from sentinel.tape import Kind
+
+TIMED_EVERY = 17
+"""One frame in so many is timed: reading the clock for each would cost more than counting what it says. Prime, so that
+it does not fall in step with a venue's rhythm."""
 
 
 class Tape(Protocol):
@@ -25,6 +30,8 @@ class Intake:
     """Stamps each input with the clock and hands it to the pipeline, in one order for pipeline and tape alike.
 
     ``carry_out`` is called for each command, in order, right after the input that caused it; it must not block.
+    ``handling`` is how long frames took from the socket into the book, ``opened_counts`` how often each lane's socket
+    was opened.
     """
 
     def __init__(
@@ -32,6 +39,9 @@ class Intake:
     ) -> None:
         self.pipeline = pipeline
         self.clock = clock
+        self.handling = Durations()
+        self.opened_counts = [0] * len(pipeline.lanes)
+        self._untimed = TIMED_EVERY
         self._carry_out = carry_out
         self._tape = tape
 
@@ -44,6 +54,7 @@ class Intake:
 
     def opened(self, lane: int) -> None:
         """A socket is open."""
+        self.opened_counts[lane] += 1
         step_ms = self.clock.anchor()
         now_ns = self.clock.now_ns()
         self._record(Kind.OPENED, lane, now_ns, str(step_ms).encode())
@@ -66,6 +77,10 @@ class Intake:
         self.pipeline.receive(lane, frame, received_ns)
         if self.pipeline.commands:
             self._serve()
+        self._untimed -= 1
+        if not self._untimed:
+            self._untimed = TIMED_EVERY
+            self.handling.add(self.clock.now_ns() - received_ns)
 
     def is_live(self, lane: int) -> bool:
         """Whether market data has come on the lane's present connection."""

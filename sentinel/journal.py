@@ -226,6 +226,28 @@ class JournalReader:
         rows = self._db.execute("SELECT sink, stream, line, reason, time_ns FROM dead_letters ORDER BY id")
         return [DeadLetter(*row) for row in rows]
 
+    def dead_letter_count(self) -> int:
+        """How many lines were set aside."""
+        return int(self._db.execute("SELECT count(*) FROM dead_letters").fetchone()[0])
+
+    def disk_bytes(self) -> int:
+        """The size of the database and its write-ahead log."""
+        return _disk_bytes(self.path)
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """What each sink has not delivered. Cost: O(its batches)."""
+        return _backlogs(self._db)
+
+    def oldest_unsent_ns(self, sink: str) -> int | None:
+        """The time of the oldest sample ``sink`` has not delivered; None if it has them all.
+
+        Trades do not count: one that was repaired today may be of last week.
+        """
+        query = """SELECT first_ns FROM batches WHERE stream = 'book'
+            AND id > (SELECT batch_id FROM cursors WHERE sink = ?) ORDER BY id LIMIT 1"""
+        row = self._db.execute(query, (sink,)).fetchone()
+        return None if row is None else int(row[0])
+
     def statistics(self) -> JournalStatistics:
         """Counts over the whole journal. Cost: O(batches)."""
         return _statistics(self._db, self.path)
@@ -502,9 +524,14 @@ def _statistics(db: sqlite3.Connection, path: Path) -> JournalStatistics:
     totals = "SELECT count(*), coalesce(sum(line_count), 0), min(first_ns), max(last_ns) FROM batches"
     batch_count, line_count, first_ns, last_ns = db.execute(totals).fetchone()
     (dead_letter_count,) = db.execute("SELECT count(*) FROM dead_letters").fetchone()
+    return JournalStatistics(
+        _disk_bytes(path), batch_count, line_count, first_ns, last_ns, dead_letter_count, _backlogs(db)
+    )
+
+
+def _disk_bytes(path: Path) -> int:
     files = (path, path.with_name(f"{path.name}-wal"))
-    disk_bytes = sum(file.stat().st_size for file in files if file.exists())
-    return JournalStatistics(disk_bytes, batch_count, line_count, first_ns, last_ns, dead_letter_count, _backlogs(db))
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def _backlogs(db: sqlite3.Connection) -> dict[str, Backlog]:

@@ -14,6 +14,7 @@ from sentinel.clock import Clock
 from sentinel.committer import COMMIT_EVERY_S, Committer, Store
 from sentinel.config import Config
 from sentinel.connection import Connection
+from sentinel.durations import Durations
 from sentinel.intake import Intake, Tape
 from sentinel.pace import Pace
 from sentinel.pipeline import Command, LanePlan, Pipeline, Reconnect, Repair, Send, Settings
@@ -48,7 +49,7 @@ def lane_plans(config: Config) -> list[LanePlan]:
 
 
 class Service:
-    """The collector. ``draw`` gives floats in [0, 1) for jitter.
+    """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
     Raises:
         UsageError: if a key in the configuration cannot be used.
@@ -73,6 +74,7 @@ class Service:
         self.repairer = Repairer(rest, self.intake.repaired, draw)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
         self.connections = _connections(config, plans, self.intake, draw)
+        self.loop_lag = Durations()
         self._checkpoint = checkpoint
 
     async def run(self, stop: asyncio.Event, companions: Sequence[Companion] = (), sinks: Sequence[Sink] = ()) -> None:
@@ -118,6 +120,7 @@ class Service:
         while True:
             next_s = max(next_s + TICK_S, loop.time())
             await asyncio.sleep(next_s - loop.time())
+            self.loop_lag.add(max(0, round((loop.time() - next_s) * NS_PER_S)))
             self.intake.tick()
 
     def _carry_out(self, command: Command) -> None:

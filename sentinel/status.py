@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from msgspec import Struct
 
-from sentinel.journal import Journal, JournalStatistics
+from sentinel.durations import NS_PER_MS, Quantiles
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
+from sentinel.recent import Recent
 from sentinel.service import Service
 from sentinel.sinks.influx import SINK, SinkStatistics
+from sentinel.storage import Storage
+from sentinel.times import NS_PER_S
 from sentinel.version import software
-
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
 
 
 class GapStatus(Struct, frozen=True):
@@ -42,7 +40,11 @@ class BinStatus(Struct, frozen=True):
 
 
 class ProductStatus(Struct, frozen=True):
-    """One product. Prices are None while there has been no sample; ``sample_age_ms`` is the age of the newest one."""
+    """One product. Prices are None while there has been no sample; ``sample_age_ms`` is the age of the newest one.
+
+    Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
+    grid instant to the frame that proved it, and how many instants were written and withheld.
+    """
 
     symbol: str
     exchange: str
@@ -53,22 +55,29 @@ class ProductStatus(Struct, frozen=True):
     spread_bps: float | None
     sample_age_ms: float | None
     last_trade_id: int | None
+    last_trade_ns: int | None
     trades_stored: int
     trades_missing: int
+    trade_conflicts: int
     samples_written: int
     samples_withheld: int
+    recent_written: int
+    recent_withheld: int
+    lateness: Quantiles
     crossed_for_s: float
     bins: list[BinStatus]
 
 
 class ConnectionStatus(Struct, frozen=True):
-    """One planned connection and its frames since the start."""
+    """One planned connection. ``frames_per_s`` is of the last minute, everything else since the start."""
 
     lane: int
     venue: str
     products: list[str]
     is_live: bool
     silent_ms: float
+    openings: int
+    frames_per_s: float
     frames_received: int
     frames_applied: int
     frames_control: int
@@ -80,27 +89,27 @@ class ConnectionStatus(Struct, frozen=True):
 
 
 class SinkStatus(Struct, frozen=True):
-    """A consumer of the journal. ``state`` is ``delivering``, ``waiting`` or ``barred``."""
+    """A consumer of the journal. ``state`` is ``delivering``, ``waiting`` or ``barred``.
+
+    ``behind_s`` is how old the oldest sample is that waits for it; ``delivered`` and ``set_aside`` since the start.
+    """
 
     name: str
     state: str
     backlog_lines: int
     backlog_bytes: int
+    behind_s: float
     lines_delivered: int
     lines_set_aside: int
     last_error: str | None
 
 
-class Lateness(Struct, frozen=True):
-    """From a grid instant to the frame that proved it, over all samples since the start."""
-
-    p50_ms: float
-    p99_ms: float
-    most_ms: float
-
-
 class Status(Struct, frozen=True):
-    """Everything at one moment."""
+    """Everything at one moment.
+
+    Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
+    is timed), ``loop_lag``, by which the collector's own clockwork was late.
+    """
 
     software: str
     collector: str
@@ -109,9 +118,12 @@ class Status(Struct, frozen=True):
     lines_stored: int
     trades_to_repair: int
     clock_step_ms: int
-    lateness: Lateness
+    lateness: Quantiles
+    handling: Quantiles
+    loop_lag: Quantiles
     journal_bytes: int
     disk_free_bytes: int
+    dead_letters: int
     products: list[ProductStatus]
     connections: list[ConnectionStatus]
     sinks: list[SinkStatus]
@@ -119,76 +131,72 @@ class Status(Struct, frozen=True):
 
 
 class StatusReader:
-    """Makes a ``Status`` on request; what the disk has to be asked for is refreshed by ``refresh``."""
+    """Makes a ``Status`` on request. ``storage`` gives what is known of the disk, ``delivery`` is by sink."""
 
     def __init__(
         self,
         service: Service,
-        data_dir: Path,
         collector: str,
         now_ns: Callable[[], int],
-        journal: Journal | None,
-        statistics: Mapping[str, SinkStatistics],
+        storage: Callable[[], Storage],
+        delivery: Mapping[str, SinkStatistics],
     ) -> None:
         self._service = service
-        self._data_dir = data_dir
         self._collector = collector
         self._now_ns = now_ns
-        self._journal = journal
-        self._statistics = statistics
+        self._storage = storage
+        self._delivery = delivery
         self._started_ns = now_ns()
-        self._stored: JournalStatistics | None = None
-        self._free_bytes = 0
-
-    async def refresh(self) -> None:
-        """Asks the journal and the disk."""
-        if self._journal is not None:
-            self._stored = await self._journal.statistics()
-            self._free_bytes = shutil.disk_usage(self._data_dir).free
+        self._recent = Recent(service, self._started_ns)
+        self._software = software()
 
     def read(self) -> Status:
         """The present moment. Cost: some microseconds a product; it never waits."""
-        now_ns = self._now_ns()
-        service = self._service
+        now_ns, service, recent, storage = self._now_ns(), self._service, self._recent, self._storage()
+        recent.look(now_ns)
         products = service.pipeline.products.values()
+        lanes = service.pipeline.lanes
         return Status(
-            software=software(),
+            software=self._software,
             collector=self._collector,
             now_ns=now_ns,
             uptime_s=(now_ns - self._started_ns) / NS_PER_S,
             lines_stored=service.committer.lines_stored,
             trades_to_repair=service.repairer.outstanding,
             clock_step_ms=service.pipeline.clock_step_ms,
-            lateness=_lateness(service.pipeline.lateness_counts()),
-            journal_bytes=self._stored.disk_bytes if self._stored else 0,
-            disk_free_bytes=self._free_bytes,
-            products=[_product(product, now_ns) for product in products],
-            connections=[_connection(lane, now_ns) for lane in service.pipeline.lanes],
-            sinks=self._sinks(),
+            lateness=recent.all_lateness,
+            handling=recent.handling,
+            loop_lag=recent.loop_lag,
+            journal_bytes=storage.journal_bytes,
+            disk_free_bytes=storage.disk_free_bytes,
+            dead_letters=storage.dead_letter_count,
+            products=[_product(product, recent, at, now_ns) for at, product in enumerate(products)],
+            connections=[
+                _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
+                for at, lane in enumerate(lanes)
+            ],
+            sinks=[_sink(name, storage, stats, now_ns) for name, stats in self._sinks(storage)],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
         )
 
-    def _sinks(self) -> list[SinkStatus]:
-        if self._stored is None:
-            return []
-        found = []
-        for name, backlog in sorted(self._stored.backlogs.items()):
-            known = self._statistics.get(name)
-            if known is None and name == SINK:
-                continue  # a sink of an earlier run
-            stats = known or SinkStatistics()
-            found.append(
-                SinkStatus(
-                    name=name,
-                    state=stats.state,
-                    backlog_lines=backlog.line_count,
-                    backlog_bytes=backlog.raw_bytes,
-                    lines_delivered=stats.lines_delivered,
-                    lines_set_aside=stats.lines_set_aside,
-                    last_error=stats.last_error,
-                )
-            )
-        return found
+    def _sinks(self, storage: Storage) -> list[tuple[str, SinkStatistics]]:
+        """Those of this run; the journal also remembers InfluxDB of an earlier one."""
+        names = sorted(name for name in storage.backlogs if name in self._delivery or name != SINK)
+        return [(name, self._delivery.get(name, SinkStatistics())) for name in names]
+
+
+def _sink(name: str, storage: Storage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
+    backlog = storage.backlogs[name]
+    return SinkStatus(
+        name=name,
+        state=stats.state,
+        backlog_lines=backlog.line_count,
+        backlog_bytes=backlog.raw_bytes,
+        behind_s=max(0, now_ns - storage.oldest_ns.get(name, now_ns)) / NS_PER_S,
+        lines_delivered=stats.lines_delivered,
+        lines_set_aside=stats.lines_set_aside,
+        last_error=stats.last_error,
+    )
 
 
 def _open_gaps(product: Product) -> list[Gap]:
@@ -208,7 +216,7 @@ def _gap(symbol: str, gap: Gap, now_ns: int) -> GapStatus:
     )
 
 
-def _product(product: Product, now_ns: int) -> ProductStatus:
+def _product(product: Product, recent: Recent, at: int, now_ns: int) -> ProductStatus:
     books, trades = product.books, product.trades
     sample = books.last_sample
     top = sample.measure.top if sample else None
@@ -230,16 +238,21 @@ def _product(product: Product, now_ns: int) -> ProductStatus:
         spread_bps=sample.measure.spread_bps if sample else None,
         sample_age_ms=(now_ns - sample.grid_ns) / NS_PER_MS if sample else None,
         last_trade_id=trades.ledger.last,
+        last_trade_ns=trades.newest_ns or None,
         trades_stored=trades.stored_count,
         trades_missing=sum(gap.missing_count - gap.repaired_count for gap in trades.open_gaps),
+        trade_conflicts=trades.conflicts,
         samples_written=books.written_count,
         samples_withheld=books.withheld_count,
+        recent_written=recent.written[at],
+        recent_withheld=recent.withheld[at],
+        lateness=recent.lateness[at],
         crossed_for_s=0.0 if crossed_ns is None else max(0, now_ns - crossed_ns) / NS_PER_S,
         bins=bins,
     )
 
 
-def _connection(lane: Lane, now_ns: int) -> ConnectionStatus:
+def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> ConnectionStatus:
     counts = lane.counts
     return ConnectionStatus(
         lane=lane.plan.lane,
@@ -247,6 +260,8 @@ def _connection(lane: Lane, now_ns: int) -> ConnectionStatus:
         products=list(lane.plan.subscription.products),
         is_live=lane.is_live,
         silent_ms=max(0, now_ns - lane.heard_ns) / NS_PER_MS if lane.heard_ns else 0.0,
+        openings=openings,
+        frames_per_s=frames_per_s,
         frames_received=counts.received,
         frames_applied=counts.applied,
         frames_control=counts.control,
@@ -256,21 +271,3 @@ def _connection(lane: Lane, now_ns: int) -> ConnectionStatus:
         frames_residue=counts.residue,
         skipped=dict(lane.oddities),
     )
-
-
-def _lateness(counts: list[int]) -> Lateness:
-    """``counts[n]`` samples were at least 2^(n-1) and less than 2^n times 1,024 ns late; the upper bound is given."""
-    total = sum(counts)
-
-    def quantile(share: float) -> float:
-        seen = 0
-        for power, count in enumerate(counts):
-            seen += count
-            if seen >= share * total:
-                return float((1 << power) * 1024 / NS_PER_MS)
-        return 0.0
-
-    most = max((power for power, count in enumerate(counts) if count), default=0)
-    if not total:
-        return Lateness(0.0, 0.0, 0.0)
-    return Lateness(quantile(0.5), quantile(0.99), (1 << most) * 1024 / NS_PER_MS)

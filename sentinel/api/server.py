@@ -66,7 +66,6 @@ class Watch:
         """Looks once a second, and tells the log and the webhook what changed; until cancelled."""
         async with asyncio.TaskGroup() as deliveries:
             while True:
-                await self._reader.refresh()
                 changed = self._watchman.update(self._reader.read())
                 for alert in changed:
                     facts = {"kind": alert.kind, "about": alert.about, "words": alert.words}

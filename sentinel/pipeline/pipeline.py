@@ -198,11 +198,6 @@ class Pipeline:
         output.trades, output.book, output.accounts, output.notes = [], [], [], []
         return taken
 
-    def lateness_counts(self) -> list[int]:
-        """Of all products together, see ``ProductBooks``."""
-        columns = zip(*(product.books.lateness_counts for product in self.products.values()), strict=True)
-        return [sum(column) for column in columns]
-
     def checkpoint(self) -> bytes:
         """The state to start again from; it belongs with the lines taken so far."""
         states = {symbol: product.state() for symbol, product in self.products.items()}

@@ -54,7 +54,11 @@ class TradesState(Struct):
 
 
 class ProductTrades:
-    """The trades of one product. ``conflicts`` counts ids that two witnesses put at different times."""
+    """The trades of one product.
+
+    ``conflicts`` counts ids that two witnesses put at different times, ``stored_count`` trades since the start;
+    ``newest_ns`` is the point of the newest one.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class ProductTrades:
         self._lines = lines
         self._output = output
         self._flow = flow
-        self._newest_ns = state.newest_ns
+        self.newest_ns = state.newest_ns
         self._holes = list(state.holes)
         self._tails: deque[tuple[int, int]] = deque()
         self._gaps = [OpenGap(gap, retry_ns=0) for gap in state.gaps]
@@ -104,7 +108,7 @@ class ProductTrades:
         point = point_ns(trade)
         if newest_before is not None and trade.trade_id > newest_before + 1:
             jumped = Range(newest_before + 1, trade.trade_id - 1)
-            self._holes.append(Hole(jumped, self._newest_ns, point, received_ns))
+            self._holes.append(Hole(jumped, self.newest_ns, point, received_ns))
         self._store(trade, received_ns if trade.is_live else None, account)
 
     def _store(self, trade: Trade, received_ns: int | None, account: Account, *, is_repaired: bool = False) -> None:
@@ -114,7 +118,7 @@ class ProductTrades:
         if trade.is_live or is_repaired:
             self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=trade.taker == "buy")
         if trade.trade_id == ledger.last:
-            self._newest_ns = point_ns(trade)
+            self.newest_ns = point_ns(trade)
         if ledger.first is not None and trade.trade_id >= ledger.first:
             account.enter_trade(trade.trade_id)
         self._times[trade.trade_id] = trade.venue_ns
@@ -152,7 +156,7 @@ class ProductTrades:
         if self.ledger.tail > newest:
             # the grace for a tail is spent already: announce at once
             noticed_ns = now_ns - self._settings.repair_grace_ns
-            self._holes.append(Hole(Range(newest + 1, last_id), self._newest_ns, now_ns, noticed_ns))
+            self._holes.append(Hole(Range(newest + 1, last_id), self.newest_ns, now_ns, noticed_ns))
 
     def _announce(self, hole: Hole, account: Account, commands: list[Command]) -> None:
         for missing in self.ledger.missing(hole.range):
@@ -219,7 +223,7 @@ class ProductTrades:
 
     def state(self) -> TradesState:
         """What ``__init__`` needs to go on from here."""
-        return TradesState(self.ledger.held(), self.ledger.first, self._newest_ns, self._holes, self.open_gaps)
+        return TradesState(self.ledger.held(), self.ledger.first, self.newest_ns, self._holes, self.open_gaps)
 
 
 def _parts(whole: Range, missing: list[Range]) -> list[Range]:

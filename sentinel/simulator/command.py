@@ -68,7 +68,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    armed = fault_file.load(faults, seed)
+    armed = fault_file.load(faults, seed, time.time_ns)
     written = Truth(truth, with_tops=truth_tops)
     try:
         source = _source(armed, written, seed, **rest)

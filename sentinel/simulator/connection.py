@@ -26,7 +26,6 @@ class Connection:
         faults: Faults,
         truth: Truth,
         now_ns: Callable[[], int],
-        elapsed_s: Callable[[], float],
     ) -> None:
         self.socket = socket
         self.feed = feed
@@ -36,7 +35,6 @@ class Connection:
         self._faults = faults
         self._truth = truth
         self._now_ns = now_ns
-        self._elapsed_s = elapsed_s
         self._silent_until_ns = 0
         self._stalled_ns = 0
         self._swallowed: tuple[int | None, int | None] = (None, None)
@@ -76,7 +74,7 @@ class Connection:
                 return
             self.finish()
             fault = self._faults.striking(
-                FRAME_KINDS, self._elapsed_s(), feed=self.feed, connection=self.number, channel=channel, product=product
+                FRAME_KINDS, feed=self.feed, connection=self.number, channel=channel, product=product
             )
             if fault is not None:
                 self._strike(fault, frame, number, channel, product, trade_ids, now_ns)

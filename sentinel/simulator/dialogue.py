@@ -47,12 +47,9 @@ class Source(Protocol):
 class Dialogue:
     """Answers the messages of every client."""
 
-    def __init__(
-        self, source: Source, faults: Faults, elapsed_s: Callable[[], float], now_ns: Callable[[], int]
-    ) -> None:
+    def __init__(self, source: Source, faults: Faults, now_ns: Callable[[], int]) -> None:
         self._source = source
         self._faults = faults
-        self._elapsed_s = elapsed_s
         self._now_ns = now_ns
 
     def answer(self, connection: Connection, message: str | bytes) -> None:
@@ -80,7 +77,7 @@ class Dialogue:
     def _is_refused(self, feed: str, product: str) -> bool:
         if product not in self._source.names():
             return True
-        return self._faults.lasting("refuse_product", self._elapsed_s(), feed=feed, product=product) is not None
+        return self._faults.lasting("refuse_product", feed=feed, product=product) is not None
 
     # Advanced Trade
 

@@ -51,7 +51,7 @@ class Exchange:
         self._truth = truth
         self._now_ns = now_ns
         self._port = port
-        self._dialogue = Dialogue(source, faults, source.elapsed_s, now_ns)
+        self._dialogue = Dialogue(source, faults, now_ns)
         self._opened = {"advanced": 0, "exchange": 0}
         self._stack = AsyncExitStack()
 
@@ -81,10 +81,11 @@ class Exchange:
 
     async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
         """A WebSocket if the path is one of a feed, REST otherwise."""
+        self._faults.begin()
         feed = FEEDS.get(request.path.partition("?")[0].rstrip("/"))
         if feed is None:
             return await self.rest.answer(request.path)
-        if self._faults.lasting("refuse_connections", self._source.elapsed_s(), feed=feed) is not None:
+        if self._faults.lasting("refuse_connections", feed=feed) is not None:
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connections now\n")
         return None
 
@@ -92,9 +93,7 @@ class Exchange:
         assert socket.request is not None
         feed = FEEDS[socket.request.path.partition("?")[0].rstrip("/")]
         self._opened[feed] += 1
-        connection = Connection(
-            socket, feed, self._opened[feed], self._faults, self._truth, self._now_ns, self._source.elapsed_s
-        )
+        connection = Connection(socket, feed, self._opened[feed], self._faults, self._truth, self._now_ns)
         self._note("opened", connection)
         try:
             async with asyncio.timeout(SUBSCRIBE_WITHIN_S):

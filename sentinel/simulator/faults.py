@@ -6,7 +6,7 @@
     channel = "l2_data"
     product = "BTC-USD"
     connection = 1         # the n-th connection of the feed, from 1
-    at_s = 5.0             # not before (seconds since the market opened)
+    at_s = 5.0             # not before (seconds since the first client came)
     every_s = 10.0         # again each so many seconds
     count = 3              # how many frames a strike takes (default 1)
     duration_s = 2.0       # how long a lasting fault lasts
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import random
 import tomllib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,7 @@ import msgspec
 from msgspec import Struct
 
 from sentinel.errors import UsageError
+from sentinel.times import NS_PER_S
 
 Kind = Literal[
     "drop",
@@ -122,17 +123,27 @@ class Armed:
 class Faults:
     """All faults of a run."""
 
-    def __init__(self, faults: list[Fault], seed: int) -> None:
+    def __init__(self, faults: list[Fault], seed: int, now_ns: Callable[[], int]) -> None:
         self._armed = [Armed(fault) for fault in faults]
         self._rng = random.Random(f"{seed}/faults")
+        self._now_ns = now_ns
+        self._began_ns: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self._armed)
 
+    def begin(self) -> None:
+        """A client came; the first one starts the clock."""
+        if self._began_ns is None:
+            self._began_ns = self._now_ns()
+
+    def elapsed_s(self) -> float:
+        """Seconds since the first client came; 0 before."""
+        return 0.0 if self._began_ns is None else (self._now_ns() - self._began_ns) / NS_PER_S
+
     def striking(
         self,
         kinds: Collection[Kind],
-        elapsed_s: float,
         *,
         feed: str,
         connection: int,
@@ -140,6 +151,7 @@ class Faults:
         product: str | None,
     ) -> Fault | None:
         """The first fault of these kinds that takes this frame, if any."""
+        elapsed_s = self.elapsed_s()
         for armed in self._armed:
             fault = armed.fault
             if (
@@ -153,10 +165,9 @@ class Faults:
                 return fault
         return None
 
-    def lasting(
-        self, kind: Kind, elapsed_s: float, *, feed: str | None = None, product: str | None = None
-    ) -> Fault | None:
+    def lasting(self, kind: Kind, *, feed: str | None = None, product: str | None = None) -> Fault | None:
         """The fault of this kind that lasts at this moment, if any."""
+        elapsed_s = self.elapsed_s()
         for armed in self._armed:
             fault = armed.fault
             is_meant = fault.kind == kind and fault.feed in (None, feed) and fault.product in (None, product)
@@ -164,8 +175,9 @@ class Faults:
                 return fault
         return None
 
-    def hides(self, elapsed_s: float, product: str) -> Fault | None:
+    def hides(self, product: str) -> Fault | None:
         """The ``hide`` fault that takes this trade, if any."""
+        elapsed_s = self.elapsed_s()
         for armed in self._armed:
             fault = armed.fault
             if fault.kind == "hide" and fault.product in (None, product) and armed.strikes(elapsed_s, self._rng):
@@ -173,16 +185,16 @@ class Faults:
         return None
 
 
-def load(path: Path | None, seed: int) -> Faults:
+def load(path: Path | None, seed: int, now_ns: Callable[[], int]) -> Faults:
     """The faults of a file; none without one.
 
     Raises:
         UsageError: if it cannot be read or says something that is not a fault.
     """
     if path is None:
-        return Faults([], seed)
+        return Faults([], seed, now_ns)
     try:
         listed = msgspec.convert(tomllib.loads(path.read_text()), _File)
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"fault file {path}: {error}") from error
-    return Faults(listed.fault, seed)
+    return Faults(listed.fault, seed, now_ns)

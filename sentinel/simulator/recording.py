@@ -183,7 +183,6 @@ class RecordingSource:
         self._faults = faults
         self._truth = truth
         self._now_ns = now_ns
-        self._opened_ns = now_ns()
         self._trades: dict[str, dict[int, dict[str, Any]]] = {}
         self._feeds: dict[str, list[Recording]] = {"advanced": [], "exchange": []}
         self._waiting: asyncio.Queue[Connection] = asyncio.Queue()  # noqa: TID251 (of connections, few)
@@ -202,10 +201,6 @@ class RecordingSource:
 
     def answers_subscriptions(self, feed: str) -> bool:
         return feed == "advanced" and bool(self._feeds[feed])
-
-    def elapsed_s(self) -> float:
-        """Seconds since the exchange opened."""
-        return (self._now_ns() - self._opened_ns) / S
 
     def welcome(self, connection: Connection, channel: str, products: list[str]) -> None:
         """Playback starts at the first subscription."""

@@ -32,7 +32,6 @@ class Market(Protocol):
     """What REST shows."""
 
     def names(self) -> Iterable[str]: ...
-    def elapsed_s(self) -> float: ...
     def rest_products(self) -> list[dict[str, object]]: ...
     def rest_trades(self, name: str, after: int | None, before: int | None, limit: int) -> list[dict[str, object]]: ...
     def rest_book(self, name: str, level: int) -> dict[str, object]: ...
@@ -54,7 +53,7 @@ class Rest:
         """The answer to ``GET target``."""
         url = urlsplit(target)
         self.requests[url.path] = self.requests.get(url.path, 0) + 1
-        fault = self._faults.lasting("rest", self._market.elapsed_s())
+        fault = self._faults.lasting("rest")
         if fault is not None:
             if fault.mode == "slow":
                 await asyncio.sleep(SLOW_S)

@@ -63,7 +63,7 @@ class SyntheticSource:
         self._faults = faults
         self._truth = truth
         self._now_ns = now_ns
-        self._opened_ns = now_ns()
+        opened_ns = now_ns()
         self.trade_rate = trade_rate
         self._rng = random.Random(f"{seed}/publishing")
         self._heartbeats = 100_000 + seed % 1000
@@ -74,12 +74,12 @@ class SyntheticSource:
         self._crossing: set[str] = set()
         self._interval_ns = round(len(products) / rate * S)
         self._due = [
-            (clear_of_grid(self._opened_ns + index * self._interval_ns // len(products)), name)
+            (clear_of_grid(opened_ns + index * self._interval_ns // len(products)), name)
             for index, name in enumerate(products)
         ]
         heapq.heapify(self._due)
         for product in products.values():
-            product.make_history(self._opened_ns // 1000)
+            product.make_history(opened_ns // 1000)
             self._published_id[product.name] = product.last_trade_id
             for fill in product.trades:
                 truth.trade(product, fill, history=True)
@@ -89,10 +89,6 @@ class SyntheticSource:
 
     def answers_subscriptions(self, feed: str) -> bool:
         return False
-
-    def elapsed_s(self) -> float:
-        """Seconds since the market opened."""
-        return (self._now_ns() - self._opened_ns) / S
 
     # Subscriptions
 
@@ -128,7 +124,6 @@ class SyntheticSource:
         levels = product.levels()
         fault = self._faults.striking(
             {"oversize_snapshot"},
-            self.elapsed_s(),
             feed=connection.feed,
             connection=connection.number,
             channel="l2_data",
@@ -187,13 +182,13 @@ class SyntheticSource:
     def _with_faults(self, product: Product, changes: list[Change]) -> list[Change]:
         if not self._faults:
             return changes
-        name, elapsed_s = product.name, self.elapsed_s()
+        name = product.name
         orphan = self._faults.striking(
-            {"orphan_delete"}, elapsed_s, feed="advanced", connection=0, channel="l2_data", product=name
+            {"orphan_delete"}, feed="advanced", connection=0, channel="l2_data", product=name
         )
         if orphan is not None:
             changes += [Change("bid", 3 + number, 0) for number in range(5)]
-        cross = self._faults.lasting("cross", elapsed_s, product=name)
+        cross = self._faults.lasting("cross", product=name)
         price = product.best[1] + 5
         if cross is not None and name not in self._crossing:
             self._crossing.add(name)
@@ -239,9 +234,8 @@ class SyntheticSource:
             return
         fills, changes = product.trade(now_ns // 1000)
         self._announce(product, changes, now_ns)
-        elapsed_s = self.elapsed_s()
         for fill in fills:
-            hide = self._faults.hides(elapsed_s, product.name) if self._faults else None
+            hide = self._faults.hides(product.name) if self._faults else None
             if hide is not None:
                 self._hide(hide, product, fill, now_ns)
             else:

@@ -73,7 +73,7 @@ async def collecting(urls: Urls, data_dir: Path, *arguments: str, **more: str) -
 @asynccontextmanager
 async def playing(path: Path, speed: float, truth: Path | None = None, *faults: Fault) -> AsyncIterator[Exchange]:
     """An exchange that plays a recording."""
-    armed, written = Faults(list(faults), 1), Truth(truth)
+    armed, written = Faults(list(faults), 1, time.time_ns), Truth(truth)
     with closing(written):
         source = recording.RecordingSource(recording.load(path), speed, armed, written, time.time_ns)
         async with Exchange(source, armed, written, time.time_ns) as exchange:
@@ -84,6 +84,18 @@ class Market(Exchange):
     """An exchange with a synthetic market, which can be told to stop trading."""
 
     source: SyntheticSource
+    faults: Faults
+
+    async def until(self, elapsed_s: float) -> None:
+        """Waits for a moment on the clock of the faults, which the first client starts."""
+        async with asyncio.timeout(LONGEST_S):
+            while (left_s := elapsed_s - self.faults.elapsed_s()) > 0:
+                await asyncio.sleep(min(left_s, 0.1))
+
+    async def quiet_end(self, seconds: float) -> None:
+        """Nothing new for a while, so that everything published can be on disk at the end."""
+        self.source.trade_rate = 0.0
+        await asyncio.sleep(seconds)
 
 
 @asynccontextmanager
@@ -99,7 +111,7 @@ async def trading(
 ) -> AsyncIterator[Market]:
     """An exchange with a synthetic market of ``products``."""
     truth.parent.mkdir(parents=True, exist_ok=True)
-    armed, written = Faults(list(faults), seed), Truth(truth)
+    armed, written = Faults(list(faults), seed, time.time_ns), Truth(truth)
     made = market.products(products, levels, seed)
     source = SyntheticSource(
         made,
@@ -111,7 +123,7 @@ async def trading(
         now_ns=time.time_ns,
     )
     exchange = Market(source, armed, written, time.time_ns, port)
-    exchange.source = source
+    exchange.source, exchange.faults = source, armed
     with closing(written):
         async with exchange:
             yield exchange

@@ -85,9 +85,8 @@ async def run(seed: int, folder: Path, faults: list[Fault] | None = None, *argum
     async with trading(PRODUCTS, truth_path, *armed, seed=seed, levels=120, rate=50, trade_rate=15) as exchange:
         products = list(exchange.source.products)
         async with collecting(exchange.urls, data, *products, *arguments) as collector:
-            await asyncio.sleep(TRADES_END_S)
-            exchange.source.trade_rate = 0.0
-            await asyncio.sleep(END_S - TRADES_END_S)
+            await exchange.until(TRADES_END_S)
+            await exchange.quiet_end(END_S - TRADES_END_S)
             status = await collector.stop()
     problems = judge(data, TruthFile(truth_path), products)
     return problems if status == 0 else [f"exit status {status}", *problems]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from sentinel.simulator.faults import Fault
@@ -21,9 +20,8 @@ async def test_either_socket_may_be_killed_again_and_again(tmp_path: Path) -> No
     ]
     async with trading(["BTC-USD"], truth_path, *kills, trade_rate=10) as exchange:
         async with collecting(exchange.urls, data, "BTC-USD", "--connections", "2") as collector:
-            await asyncio.sleep(14)
-            exchange.source.trade_rate = 0.0
-            await asyncio.sleep(1.5)
+            await exchange.until(14)
+            await exchange.quiet_end(1.5)
             assert await collector.stop() == 0
         asked = [path for path in exchange.rest.requests if path.endswith("/trades")]
     store, truth = Store(data), TruthFile(truth_path)

@@ -9,18 +9,12 @@ from typing import Literal
 import pytest
 
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import Market, collecting, trading
+from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store, fields
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 HIDDEN = Fault(kind="hide", at_s=3.0, count=20)
-
-
-async def quiet_end(exchange: Market, seconds: float) -> None:
-    """Nothing new, so that everything published can be on disk at the end."""
-    exchange.source.trade_rate = 0.0
-    await asyncio.sleep(seconds)
 
 
 @pytest.mark.parametrize("mode", ["down", "slow", "429", "empty", "garbage"])
@@ -31,8 +25,8 @@ async def test_a_hole_closes_when_rest_returns(
     trouble = Fault(kind="rest", mode=mode, at_s=2.5, duration_s=4.0, retry_after_s=1.0)
     async with trading(PRODUCTS, truth_path, HIDDEN, trouble, trade_rate=15) as exchange:
         async with collecting(exchange.urls, data, *PRODUCTS) as collector:
-            await asyncio.sleep(6)
-            await quiet_end(exchange, 7)
+            await exchange.until(6)
+            await exchange.quiet_end(7)
             assert await collector.stop() == 0
     store, truth = Store(data), TruthFile(truth_path)
     judge_trades(store, truth, PRODUCTS)
@@ -57,10 +51,11 @@ async def test_a_hole_is_remembered_by_the_next_run(tmp_path: Path) -> None:
     trouble = Fault(kind="rest", mode="down", at_s=2.0, duration_s=9.0)
     async with trading(PRODUCTS, truth_path, HIDDEN, trouble, trade_rate=15) as exchange:
         async with collecting(exchange.urls, data, *PRODUCTS) as collector:
-            await asyncio.sleep(8)
+            await exchange.until(8)
             assert await collector.stop() == 0
         assert any(Store(data).missing_trades(product) for product in PRODUCTS)
-        await quiet_end(exchange, max(0.0, 11.5 - exchange.source.elapsed_s()))
+        await exchange.quiet_end(0)
+        await exchange.until(11.5)
         async with collecting(exchange.urls, data, *PRODUCTS) as collector:
             await asyncio.sleep(5)
             assert await collector.stop() == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ async def run(folder: Path, book: str, seconds: float, *faults: Fault) -> Store:
     async with trading(["BTC-USD"], folder / "truth.jsonl", *faults, rate=20, trade_rate=10) as exchange:
         chosen = {"SENTINEL_FEEDS_BOOK": book, **KEYS}
         async with collecting(exchange.urls, folder / "data", "BTC-USD", **chosen) as collector:
-            await asyncio.sleep(seconds)
+            await exchange.until(seconds)
             assert await collector.stop() == 0
     return Store(folder / "data")
 

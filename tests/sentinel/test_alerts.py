@@ -12,26 +12,30 @@ from aiohttp import web
 from sentinel import alerts as module
 from sentinel.alerts import Alert, Kind, Watchman, Webhook, conditions
 from sentinel.config import Alerts
-from sentinel.status import ConnectionStatus, GapStatus, Lateness, ProductStatus, SinkStatus, Status
+from sentinel.durations import Quantiles
+from sentinel.status import ConnectionStatus, GapStatus, ProductStatus, SinkStatus, Status
 
 S = 1_000_000_000
 LIMITS = Alerts(raise_after_s=5, clear_after_s=10)
 
 GOOD_PRODUCT = ProductStatus(
     symbol="BTC-USD", exchange="coinbase", integrity="sequence", is_proved=True, bid=1.0, ask=2.0, spread_bps=1.0,
-    sample_age_ms=10.0, last_trade_id=7, trades_stored=5, trades_missing=0, samples_written=9, samples_withheld=0,
+    sample_age_ms=10.0, last_trade_id=7, last_trade_ns=0, trades_stored=5, trades_missing=0, trade_conflicts=0,
+    samples_written=9, samples_withheld=0, recent_written=9, recent_withheld=0, lateness=Quantiles(1.0, 5.0, 9.0),
     crossed_for_s=0.0, bins=[],
 )  # fmt: skip
 GOOD_LINE = ConnectionStatus(
-    lane=0, venue="coinbase_advanced", products=["BTC-USD"], is_live=True, silent_ms=100.0, frames_received=9,
+    lane=0, venue="coinbase_advanced", products=["BTC-USD"], is_live=True, silent_ms=100.0, openings=1,
+    frames_per_s=9.0, frames_received=9,
     frames_applied=9, frames_control=0, frames_duplicate=0, frames_undecodable=0, frames_lost=0, frames_residue=0,
     skipped={},
 )  # fmt: skip
-GOOD_SINK = SinkStatus("influx", "delivering", 0, 0, 100, 0, None)
+GOOD_SINK = SinkStatus("influx", "delivering", 0, 0, 0.0, 100, 0, None)
 GAP = GapStatus("BTC-USD", "book", "silence", 0, 100.0, 0, None, None)
 GOOD = Status(
     software="sentinel-ws", collector="here", now_ns=0, uptime_s=1.0, lines_stored=5, trades_to_repair=0,
-    clock_step_ms=0, lateness=Lateness(1.0, 5.0, 9.0), journal_bytes=1, disk_free_bytes=10**12,
+    clock_step_ms=0, lateness=Quantiles(1.0, 5.0, 9.0), handling=Quantiles(0.1, 0.2, 0.4),
+    loop_lag=Quantiles(0.1, 0.2, 0.4), journal_bytes=1, disk_free_bytes=10**12, dead_letters=0,
     products=[GOOD_PRODUCT], connections=[GOOD_LINE], sinks=[GOOD_SINK], gaps=[],
 )  # fmt: skip
 
@@ -47,7 +51,7 @@ BAD: dict[str, Status] = {
     "dead_letters": change(GOOD, sinks=[change(GOOD_SINK, lines_set_aside=1)]),
     "disk_low": change(GOOD, disk_free_bytes=10**9),
     "clock_step": change(GOOD, clock_step_ms=-900),
-    "late": change(GOOD, lateness=Lateness(1.0, 3000.0, 9000.0)),
+    "late": change(GOOD, lateness=Quantiles(1.0, 3000.0, 9000.0)),
 }
 
 

@@ -120,7 +120,8 @@ async def test_the_page_shows_the_apis_numbers(tmp_path: Path) -> None:
             errors: list[str] = []
             page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
             await page.goto(str(session._base_url))
-            await page.wait_for_function("window.latest && document.querySelectorAll('#products section').length === 2")
+            await page.get_by_text("All books are proved").wait_for()
+            await page.locator(".bar").nth(27).wait_for(state="attached")
             shown = await page.evaluate(
                 """() => ({
                     heading: document.querySelector("#head").textContent,

@@ -327,7 +327,7 @@ def test_a_wrong_fault_file_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "faults.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"faults\.toml"):
-        faults.load(path, 1)
+        faults.load(path, 1, time.time_ns)
 
 
 # The market and the recordings

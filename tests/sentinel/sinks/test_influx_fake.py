@@ -133,13 +133,13 @@ async def test_requests_under_way_survive_a_new_token(fake: FakeInflux, tmp_path
 
 
 class Full(Journal):
-    """A journal on a disk that is full for the first two things the sink has to note."""
+    """A journal on a disk that is full the first time the sink has to note something of a kind."""
 
-    refusals = 2
+    refused: frozenset[str] = frozenset()
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if self.refusals:
-            self.refusals -= 1
+        if statement not in self.refused:
+            self.refused |= {statement}
             raise JournalWriteFailed("no space left on device")
         super()._write(statement, rows)
 
@@ -151,6 +151,12 @@ async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> No
     async with delivering(tmp_path, fake.url, token="t", journal=full) as (journal, sink):
         await journal.append({"trades": lines[:10]})
         await journal.append({"trades": lines[10:]})
+        async with asyncio.timeout(30):
+            while len(full.refused) < 2:
+                await asyncio.sleep(0.01)
+            await journal.append({"trades": lines[:1]})
+            while (await full.backlog(influx.SINK)).line_count:
+                await asyncio.sleep(0.01)
     assert len(fake.points) == 99
     assert sink.statistics.lines_set_aside == 1
     assert (tmp_path / influx.DEAD_LETTERS_FILE).read_bytes().endswith(lines[50] + b"\n")
