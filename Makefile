@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check contract bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -26,6 +26,10 @@ check: $(READY) ## Lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+contract: $(READY) ## Hold our InfluxDB requests against the official OpenAPI contract (needs npm)
+	npm install --prefix .prism --silent --no-audit --no-fund @stoplight/prism-cli@5.14.2
+	$(BIN)/python -m pytest tests/contract
+
 bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 	$(BIN)/python -m bench.results
 
@@ -36,4 +40,4 @@ lock: ## Resolve the dependencies anew and pin them
 	rm -rf .venv-lock build *.egg-info
 
 clean: ## Remove everything that was made here
-	rm -rf .venv .venv-lock build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
