@@ -56,7 +56,7 @@ def _wait_for_lines(data_dir: Path, collector: subprocess.Popen[bytes], started_
     while collector.poll() is None:
         if journal.exists():
             with JournalReader(journal) as reader:
-                if reader.statistics().line_count:
+                if reader.line_count():
                     break
         time.sleep(0.1)
     return time.monotonic() - started_s

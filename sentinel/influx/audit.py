@@ -105,7 +105,7 @@ async def audit(
 
 def _delivered_until(reader: JournalReader, end_ns: int) -> int:
     """Points before this are delivered; what the sink has not got to yet is no difference."""
-    backlog = reader.statistics().backlogs.get(SINK)
+    backlog = reader.backlogs().get(SINK)
     if backlog is None or backlog.oldest_ns is None:
         return end_ns
     return backlog.oldest_ns

@@ -150,9 +150,9 @@ class JournalModel(RuleBasedStateMachine):
         with JournalReader(self.path) as reader:
             assert [(batch.id, batch.stream, batch.lines()) for batch in reader.batches()] == self.batches
             assert reader.checkpoint() == self.checkpoint
-            statistics = reader.statistics()
-        assert statistics.line_count == sum(len(lines) for _, _, lines in self.batches)
-        assert {sink: backlog.batch_count for sink, backlog in statistics.backlogs.items()} == {
+            line_count, backlogs = reader.line_count(), reader.backlogs()
+        assert line_count == sum(len(lines) for _, _, lines in self.batches)
+        assert {sink: backlog.batch_count for sink, backlog in backlogs.items()} == {
             sink: sum(number > cursor for number, _, _ in self.batches) for sink, cursor in self.cursors.items()
         }
 
@@ -255,7 +255,7 @@ async def test_dead_letters_are_kept_with_the_words_of_the_server(path: Path) ->
         await journal.set_aside(letters)
         with JournalReader(path) as reader:
             assert reader.dead_letters() == letters
-        assert (await journal.statistics()).dead_letter_count == 3
+            assert reader.dead_letter_count() == 3
 
 
 async def test_a_window_of_a_long_journal_is_found_by_index(path: Path) -> None:

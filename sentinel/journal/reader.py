@@ -1,0 +1,161 @@
+"""Reading a journal from any thread or process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import zstandard
+
+from sentinel.errors import UsageError
+from sentinel.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, backlogs_of, batch_of
+from sentinel.journal.schema import STREAMS, connect_reader
+
+ORDINARY_SPREAD_NS = 60_000_000_000
+"""A batch that covers more holds repairs of old points; those few have an index of their own."""
+
+HAS_LATE_LINES = "last_ns - first_ns > 60000000000"
+OVERLAPS = f"""id IN (
+    SELECT id FROM batches WHERE stream = :stream AND last_ns BETWEEN :since_ns AND :until_ns + {ORDINARY_SPREAD_NS}
+        AND first_ns < :until_ns
+    UNION ALL
+    SELECT id FROM batches WHERE stream = :stream AND first_ns < :until_ns AND {HAS_LATE_LINES}
+        AND last_ns > :until_ns + {ORDINARY_SPREAD_NS}
+)"""
+
+
+class JournalReader:
+    """Reads a journal, from any thread or process, while it is being written. Each reading is a consistent moment.
+
+    Raises:
+        UsageError: if there is no journal at ``path``, or it is of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise UsageError(f"no journal at {path}")
+        self.path = path
+        self._db = connect_reader(path)
+        self._zstd = zstandard.ZstdDecompressor()
+
+    def __enter__(self) -> JournalReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def batches(
+        self,
+        streams: Sequence[str] = STREAMS,
+        *,
+        after_id: int = 0,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+    ) -> Iterator[Batch]:
+        """Batches in the order of writing, that may hold points in ``since_ns <= time < until_ns``."""
+        marks = ",".join("?" * len(streams))
+        query = f"SELECT {COLUMNS} FROM batches WHERE id > ? AND stream IN ({marks})"
+        values: list[object] = [after_id, *streams]
+        if since_ns is not None:
+            query += " AND last_ns >= ?"
+            values.append(since_ns)
+        if until_ns is not None:
+            query += " AND first_ns < ?"
+            values.append(until_ns)
+        with closing(self._db.execute(f"{query} ORDER BY id", values)) as rows:
+            for row in rows:
+                yield batch_of(row, self._zstd)
+
+    def overlapping(self, stream: str, since_ns: int, until_ns: int, after_id: int = 0) -> Iterator[Batch]:
+        """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing.
+
+        Cost: O(what is found), however long the journal is.
+        """
+        values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns, "after_id": after_id}
+        query = f"SELECT {COLUMNS} FROM batches WHERE {OVERLAPS} AND id > :after_id ORDER BY id"
+        with closing(self._db.execute(query, values)) as rows:
+            for row in rows:
+                yield batch_of(row, self._zstd)
+
+    def times(self, after_id: int) -> Iterator[tuple[int, str, int, int]]:
+        """Id, stream, first and last time of each batch after ``after_id``, in the order of writing."""
+        query = "SELECT id, stream, first_ns, last_ns FROM batches WHERE id > ? ORDER BY id"
+        with closing(self._db.execute(query, (after_id,))) as rows:
+            yield from rows
+
+    def batch(self, batch_id: int) -> Batch | None:
+        """One batch; None if it has been pruned."""
+        row = self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE id = ?", (batch_id,)).fetchone()
+        return None if row is None else batch_of(row, self._zstd)
+
+    def count_lines(self, stream: str, since_ns: int, until_ns: int) -> int:
+        """How many lines the batches that ``overlapping`` would give hold."""
+        values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns}
+        (count,) = self._db.execute(f"SELECT total(line_count) FROM batches WHERE {OVERLAPS}", values).fetchone()
+        return int(count)
+
+    def span(self, stream: str) -> tuple[int, int] | None:
+        """A time at or before a stream's first point, and one after its last; None if it has none."""
+        # one value at a time: only then does SQLite look at the ends of an index and no further
+        queries = (
+            "SELECT min(last_ns) FROM batches WHERE stream = ?",
+            "SELECT max(last_ns) FROM batches WHERE stream = ?",
+            f"SELECT min(first_ns) FROM batches WHERE stream = ? AND {HAS_LATE_LINES}",
+        )
+        first_ns, last_ns, late_ns = (self._db.execute(query, (stream,)).fetchone()[0] for query in queries)
+        if first_ns is None:
+            return None
+        first_ns -= ORDINARY_SPREAD_NS
+        return first_ns if late_ns is None else min(first_ns, late_ns), last_ns + 1
+
+    def first_id_since(self, since_ns: int) -> int | None:
+        """The first batch written with a point at or after ``since_ns``; None if there is none."""
+        query = "SELECT id FROM batches WHERE stream = ? AND last_ns >= ? ORDER BY last_ns LIMIT 1"
+        found = [self._db.execute(query, (stream, since_ns)).fetchone() for stream in STREAMS]
+        return min((int(row[0]) for row in found if row is not None), default=None)
+
+    def cursor(self, sink: str) -> int | None:
+        """The batch up to which ``sink`` has delivered everything; None if there is no such sink."""
+        row = self._db.execute("SELECT batch_id FROM cursors WHERE sink = ?", (sink,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def checkpoint(self) -> bytes | None:
+        """The pipeline's state as of the last batch."""
+        row = self._db.execute("SELECT body FROM checkpoint").fetchone()
+        return None if row is None else self._zstd.decompress(row[0])
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Every line set aside, oldest first."""
+        rows = self._db.execute("SELECT sink, stream, line, reason, time_ns FROM dead_letters ORDER BY id")
+        return [DeadLetter(*row) for row in rows]
+
+    def dead_letter_count(self) -> int:
+        """How many lines were set aside."""
+        return int(self._db.execute("SELECT count(*) FROM dead_letters").fetchone()[0])
+
+    def disk_bytes(self) -> int:
+        """The size of the database and its write-ahead log."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """What each sink has not delivered. Cost: O(its batches)."""
+        return backlogs_of(self._db)
+
+    def oldest_unsent_ns(self, sink: str) -> int | None:
+        """The time of the oldest sample ``sink`` has not delivered; None if it has them all.
+
+        Trades do not count: one that was repaired today may be of last week.
+        """
+        query = """SELECT first_ns FROM batches WHERE stream = 'book'
+            AND id > (SELECT batch_id FROM cursors WHERE sink = ?) ORDER BY id LIMIT 1"""
+        row = self._db.execute(query, (sink,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def line_count(self) -> int:
+        """How many lines it holds. Cost: O(batches)."""
+        return int(self._db.execute("SELECT total(line_count) FROM batches").fetchone()[0])

@@ -1,0 +1,110 @@
+"""The database: its tables, how it is opened, and what a transaction is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sentinel.errors import JournalWriteFailed, UsageError
+
+STREAMS = ("trades", "book", "accounts")
+"""``trades``: trades. ``book``: book, top, flow. ``accounts``: gaps, coverage."""
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream TEXT NOT NULL,
+    first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL,
+    line_count INTEGER NOT NULL,
+    raw_bytes INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX batches_by_stream ON batches (stream, id);
+CREATE INDEX batches_by_time ON batches (stream, last_ns);
+CREATE INDEX batches_with_late_lines ON batches (stream, first_ns) WHERE last_ns - first_ns > 60000000000;
+CREATE TABLE cursors (sink TEXT PRIMARY KEY, batch_id INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE checkpoint (only INTEGER PRIMARY KEY CHECK (only = 0), body BLOB NOT NULL);
+CREATE TABLE dead_letters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sink TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    line BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    time_ns INTEGER NOT NULL
+);
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    db = None
+    try:
+        if not path.exists() or not path.stat().st_size:
+            _create(path)
+        db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        # a sync at each commit, one a second: the price of surviving a power cut, too
+        db.execute("PRAGMA synchronous = FULL")
+        _check_version(db, path)
+    except BaseException as error:
+        if db is not None:
+            db.close()
+        if isinstance(error, sqlite3.Error | OSError):
+            raise UsageError(f"cannot open the journal {path}: {error}") from error
+        raise
+    return db
+
+
+def _create(path: Path) -> None:
+    """Under another name first: whoever sees a journal sees a whole one."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with closing(sqlite3.connect(new, isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.executescript(f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'); COMMIT;")
+    new.replace(path)
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30, check_same_thread=False)
+    try:
+        _check_version(db, path)
+    except BaseException as error:
+        db.close()
+        if isinstance(error, sqlite3.Error):
+            raise UsageError(f"{path} is no journal: {error}") from error
+        raise
+    return db
+
+
+def _check_version(db: sqlite3.Connection, path: Path) -> None:
+    row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    if row is None or row[0] != str(SCHEMA_VERSION):
+        found = "unknown" if row is None else row[0]
+        raise UsageError(f"{path} has journal version {found}; this program reads version {SCHEMA_VERSION}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing.
+
+    Raises:
+        JournalWriteFailed: if the disk refuses.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise JournalWriteFailed(f"the journal could not be written: {error}") from error

@@ -1,0 +1,199 @@
+"""Writing a journal: one process, one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
+
+import zstandard
+
+from sentinel.errors import UsageError
+from sentinel.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of
+from sentinel.journal.schema import STREAMS, connect, transaction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SMALLEST_COMPRESSED_BYTES = 400
+"""Below it zstd saves nothing worth its time; a body says itself which it is by its first bytes."""
+
+INSERT = "INSERT INTO batches (stream, first_ns, last_ns, line_count, raw_bytes, body) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+class Journal:
+    """The writer. One process at a time; every method but ``open`` and ``close`` is for the event loop's thread.
+
+    Raises:
+        UsageError: from ``open``, if the directory cannot be written, the file is no journal, or another collector
+            has it.
+        JournalWriteFailed: from what writes, if the disk refuses; the journal stays usable.
+    """
+
+    def __init__(self, path: Path, db: sqlite3.Connection, lock: IO[bytes], zstd_level: int) -> None:
+        self.path = path
+        self._db = db
+        self._lock = lock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._compress = zstandard.ZstdCompressor(level=zstd_level).compress
+        self._zstd = zstandard.ZstdDecompressor()
+        self._appended = asyncio.Event()
+
+    @classmethod
+    def open(cls, path: Path, *, zstd_level: int = 3) -> Journal:
+        """Opens or creates the journal at ``path``, for this process alone."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.with_suffix(".lock").open("wb")
+        except OSError as error:
+            raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise UsageError(f"{path.parent} is in use by another collector; give each its own --data-dir") from None
+        try:
+            db = connect(path)
+        except BaseException:
+            lock.close()
+            raise
+        return cls(path, db, lock, zstd_level)
+
+    def close(self) -> None:
+        """Waits for what is under way, then lets go of the file."""
+        self._thread.shutdown()
+        self._db.close()
+        self._lock.close()
+
+    def read_checkpoint(self) -> bytes | None:
+        """The pipeline's state as of the last batch."""
+        row = self._db.execute("SELECT body FROM checkpoint").fetchone()
+        return None if row is None else self._zstd.decompress(row[0])
+
+    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+        """Stores lines by stream, and the state that goes with them, in one transaction.
+
+        An item may hold several lines joined by newlines, all of one time.
+        """
+        await self._do(self._append, batches, checkpoint)
+        self._appended.set()
+
+    def _append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None) -> None:
+        rows = [self._row(stream, items) for stream, items in batches.items() if items]
+        with transaction(self._db):
+            self._db.executemany(INSERT, rows)
+            if checkpoint is not None:
+                self._db.execute("REPLACE INTO checkpoint VALUES (0, ?)", (self._compress(checkpoint),))
+
+    def _row(self, stream: str, items: Sequence[bytes]) -> tuple[object, ...]:
+        times = [int(item[item.rfind(b" ") + 1 :]) for item in items]
+        body = b"\n".join(items)
+        packed = self._compress(body) if len(body) >= SMALLEST_COMPRESSED_BYTES else body
+        return stream, min(times), max(times), body.count(b"\n") + 1, len(body), packed
+
+    async def wait_appended(self) -> None:
+        """Waits for the next ``append``; a sink that has read everything waits here instead of polling."""
+        self._appended.clear()
+        await self._appended.wait()
+
+    async def register_sink(self, sink: str, *, from_start: bool = True) -> int:
+        """Makes sure that batches are kept until ``sink`` is past them; gives the id it has got to."""
+        return await self._do(self._register, sink, from_start)
+
+    def _register(self, sink: str, from_start: bool) -> int:
+        with transaction(self._db):
+            (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
+            self._db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?)", (sink, 0 if from_start else last))
+        (cursor,) = self._db.execute("SELECT batch_id FROM cursors WHERE sink = ?", (sink,)).fetchone()
+        return int(cursor)
+
+    async def read_after(
+        self, batch_id: int, streams: Sequence[str] = STREAMS, *, limit_lines: int = 50_000
+    ) -> list[Batch]:
+        """The next batches after ``batch_id``: at least one if there is any, then up to ``limit_lines``."""
+        return await self._do(self._read_after, batch_id, streams, limit_lines)
+
+    def _read_after(self, batch_id: int, streams: Sequence[str], limit_lines: int) -> list[Batch]:
+        marks = ",".join("?" * len(streams))
+        found: list[Batch] = []
+        query = f"SELECT {COLUMNS} FROM batches WHERE id > ? AND stream IN ({marks}) ORDER BY id"
+        with closing(self._db.execute(query, (batch_id, *streams))) as rows:
+            for row in rows:
+                found.append(batch_of(row, self._zstd))
+                limit_lines -= found[-1].line_count
+                if limit_lines <= 0:
+                    break
+        return found
+
+    async def has_before(self, batch_id: int, before_ns: int) -> bool:
+        """Whether a batch after ``batch_id`` has a point before ``before_ns``."""
+        query = "SELECT EXISTS (SELECT 1 FROM batches WHERE id > ? AND first_ns < ?)"
+        return bool(await self._do(lambda: self._db.execute(query, (batch_id, before_ns)).fetchone()[0]))
+
+    async def last_id(self) -> int:
+        """The id of the newest batch; 0 when there is none."""
+        (last,) = await self._do(lambda: self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone())
+        return int(last)
+
+    async def advance(self, sink: str, batch_id: int) -> None:
+        """Notes that ``sink`` has delivered everything up to ``batch_id``."""
+        await self._do(self._write, "UPDATE cursors SET batch_id = ? WHERE sink = ?", [(batch_id, sink)])
+
+    async def set_aside(self, letters: Iterable[DeadLetter]) -> None:
+        """Keeps lines that a store refused for good."""
+        rows = [(letter.sink, letter.stream, letter.line, letter.reason, letter.time_ns) for letter in letters]
+        insert = "INSERT INTO dead_letters (sink, stream, line, reason, time_ns) VALUES (?, ?, ?, ?, ?)"
+        await self._do(self._write, insert, rows)
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with transaction(self._db):
+            self._db.executemany(statement, rows)
+
+    async def prune(self, now_ns: int, max_age_s: float | None, max_bytes: int | None) -> Pruned:
+        """Removes the oldest batches that every sink is past and that are older than ``max_age_s`` or in the way of
+        keeping the file within ``max_bytes``; None sets no limit."""
+        oldest_ns = -(2**63) if max_age_s is None else now_ns - round(max_age_s * 1e9)
+        return await self._do(self._prune, oldest_ns, max_bytes)
+
+    def _prune(self, oldest_ns: int, max_bytes: int | None) -> Pruned:
+        query = "SELECT coalesce((SELECT min(batch_id) FROM cursors), (SELECT max(id) FROM batches), 0)"
+        (past,) = self._db.execute(query).fetchone()
+        # ids rise with time, so what goes is always a run at the start, and the search ends where it does
+        query = "SELECT id FROM batches WHERE last_ns >= ? ORDER BY id LIMIT 1"
+        young = self._db.execute(query, (oldest_ns,)).fetchone()
+        until = past if young is None else min(past, young[0] - 1)
+        excess = 0 if max_bytes is None else self._used_bytes() - max_bytes
+        if excess > 0:
+            query = "SELECT id, length(body) FROM batches WHERE id <= ? ORDER BY id"
+            with closing(self._db.execute(query, (past,))) as rows:
+                for batch_id, size in rows:
+                    if excess <= 0:
+                        break
+                    excess -= size
+                    until = max(until, batch_id)
+        counted = "SELECT count(*), coalesce(sum(line_count), 0) FROM batches WHERE id <= ?"
+        pruned = Pruned(*self._db.execute(counted, (until,)).fetchone())
+        if pruned.batch_count:
+            self._write("DELETE FROM batches WHERE id <= ?", [(until,)])
+            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        return pruned
+
+    def _used_bytes(self) -> int:
+        (size,), (count,), (free,) = (
+            self._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count", "freelist_count")
+        )
+        return int(size * (count - free))
+
+    async def backlog(self, sink: str) -> Backlog:
+        """What ``sink`` has not delivered yet. Cost: O(its batches)."""
+        return await self._do(lambda: backlogs_of(self._db)[sink])
+
+    async def _do(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs ``work`` on the thread that owns the connection; a cancelled caller leaves it to finish."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
