@@ -79,9 +79,6 @@ class Connection:
             if fault is not None:
                 self._strike(fault, frame, number, channel, product, trade_ids, now_ns)
                 return
-            if self._delayed:
-                self._delayed.append(frame)
-                return
         self._put(frame)
         if self._held:
             held, self._held = self._held, []
@@ -89,6 +86,13 @@ class Connection:
                 self._put(late)
 
     def _put(self, frame: str) -> None:
+        """Nothing overtakes a frame that is delayed."""
+        if self._delayed:
+            self._delayed.append(frame)
+        else:
+            self._transmit(frame)
+
+    def _transmit(self, frame: str) -> None:
         broadcast((self.socket,), frame)
         if self.unread_bytes > SLOW_BYTES:
             self.socket.transport.abort()
@@ -97,7 +101,7 @@ class Connection:
         if self._delayed and now_ns >= self._delayed_until_ns:
             delayed, self._delayed = self._delayed, []
             for frame in delayed:
-                self._put(frame)
+                self._transmit(frame)
 
     def _strike(
         self,

@@ -134,7 +134,12 @@ class SyntheticSource:
             levels += [Change("offer", far + number, 1) for number in range(fault.levels)]
         self._truth.top(connection.feed, product, now_ns)
         self._truth.write(
-            "snapshot", feed=connection.feed, connection=connection.number, product=product.name, t_ns=now_ns
+            "snapshot",
+            feed=connection.feed,
+            connection=connection.number,
+            product=product.name,
+            sequence=connection.sequence,
+            t_ns=now_ns,
         )
         if connection.feed == "advanced":
             head = wording.advanced_head("l2_data", now_ns)

@@ -6,7 +6,8 @@ One object a line, told apart by ``kind``:
   made before the market opened; ``hidden`` when a fault kept it off the feeds.
 * ``top``: feed, product, sent_ns, bid, bid_size, ask, ask_size (as on the wire), bid_levels, ask_levels: the book after
   a book frame, written just before the frame is sent.
-* ``snapshot``: feed, connection, product, t_ns: a client was sent the whole book.
+* ``snapshot``: feed, connection, product, sequence, t_ns: a client was sent the whole book, in the frame that was to be
+  ``sequence`` (a ``jump`` that strikes it makes the number higher).
 * ``fault``: fault, feed, connection, product, channel, sequence_first, sequence_last, trade_ids, start_ns, end_ns.
 * ``connection``: event (opened, subscribed, closed), feed, connection, t_ns and details.
 """

@@ -67,18 +67,22 @@ def _judge_instants(tops: dict[int, Any], book_gaps: list[dict[str, Any]]) -> It
 def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any]) -> Iterator[str]:
     """No sample between a frame that was lost and the next snapshot."""
     snapshots = sorted(
-        (fact["t_ns"], fact["connection"])
+        (fact["t_ns"], fact["connection"], fact["sequence"])
         for fact in truth.snapshots
         if fact["product"] == product and fact["feed"] == "advanced"
     )
     instants = sorted(tops)
     for fault in _numbered_faults(truth):
         number = fault["connection"]
-        if number not in {connection for _, connection in snapshots} or _was_held_back(truth, fault):
+        if number not in {connection for _, connection, _ in snapshots} or _was_held_back(truth, fault):
             continue
         # a jump may strike the snapshot's own frame, which then is the next proof
-        since_ns = fault["start_ns"] - (5 * MS if fault["fault"] == "jump" else 0)
-        after = [t_ns for t_ns, connection in snapshots if t_ns > since_ns and connection >= number]
+        proof = fault["sequence_first"] if fault["fault"] == "jump" else fault["sequence_last"] + 1
+        after = [
+            t_ns
+            for t_ns, connection, sequence in snapshots
+            if (connection == number and sequence >= proof) or (connection > number and t_ns > fault["start_ns"])
+        ]
         end_ns = min(after, default=instants[-1] + 1)
         inside = instants[bisect_right(instants, fault["start_ns"]) : bisect_left(instants, end_ns)]
         if inside and not _was_replaced(snapshots, number, fault["start_ns"]):
@@ -95,9 +99,9 @@ def _was_held_back(truth: TruthFile, fault: dict[str, Any]) -> bool:
     )
 
 
-def _was_replaced(snapshots: list[tuple[int, int]], number: int, at_ns: int) -> bool:
+def _was_replaced(snapshots: list[tuple[int, int, int]], number: int, at_ns: int) -> bool:
     """Whether a later connection had taken over from this one."""
-    return any(connection > number and t_ns < at_ns for t_ns, connection in snapshots)
+    return any(connection > number and t_ns < at_ns for t_ns, connection, _ in snapshots)
 
 
 def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any]) -> Iterator[str]:
