@@ -14,11 +14,13 @@ import random
 import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
 import zstandard
 
+from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from sentinel.simulator import market, wording
 
 CAPTURES = Path(os.environ.get("SENTINEL_CAPTURES", Path(__file__).parents[2] / "shared" / "captures"))
@@ -30,27 +32,48 @@ NUMBER = re.compile(rb'"sequence_num":\d+')
 
 
 class Corpus(NamedTuple):
-    """Frames of one connection in order: a snapshot for each product, then updates.
+    """Frames in order: a snapshot for each product, then updates.
 
-    ``received_ns`` is when each update is taken to have arrived: 10,000 a second. ``changes`` are those in the updates.
+    ``lanes`` are the products of each connection, ``snapshot_lanes`` and ``update_lanes`` say which one a frame came
+    on. ``received_ns`` is when each update is taken to have arrived: 10,000 a second. ``changes`` are those in the
+    updates.
     """
 
-    products: tuple[str, ...]
+    lanes: list[tuple[str, ...]]
     snapshots: list[bytes]
+    snapshot_lanes: list[int]
     updates: list[bytes]
+    update_lanes: list[int]
     received_ns: list[int]
     changes: int
 
+    @property
+    def products(self) -> tuple[str, ...]:
+        return tuple(chain.from_iterable(self.lanes))
 
-def _numbered(frames: list[bytes]) -> list[bytes]:
-    """The frames with the ``sequence_num`` of one connection that sent nothing else."""
-    return [NUMBER.sub(b'"sequence_num":%d' % number, frame, count=1) for number, frame in enumerate(frames)]
+
+Framed = tuple[str, bytes]
+"""A product and a frame of it."""
 
 
-def _corpus(products: Iterable[str], snapshots: list[bytes], updates: list[bytes], changes: int) -> Corpus:
-    numbered = _numbered([*snapshots, *updates])
+def _corpus(products: Iterable[str], snapshots: list[Framed], updates: list[Framed], changes: int) -> Corpus:
+    """Deals the products out to connections, and numbers the frames as if these sent nothing else."""
+    listed = list(products)
+    most = CoinbaseAdvancedFeed.limits.book_products_per_connection
+    lanes = [tuple(listed[first : first + most]) for first in range(0, len(listed), most)]
+    lane_of = {product: number for number, lane in enumerate(lanes) for product in lane}
+    counters = [count() for _ in lanes]
+
+    def number(framed: list[Framed]) -> tuple[list[bytes], list[int]]:
+        on = [lane_of[product] for product, _ in framed]
+        numbered = (
+            NUMBER.sub(b'"sequence_num":%d' % next(counters[lane]), frame, count=1)
+            for (_, frame), lane in zip(framed, on, strict=True)
+        )
+        return list(numbered), on
+
     stamps = [START_NS + index * 10**9 // FRAMES_PER_S for index in range(1, len(updates) + 1)]
-    return Corpus(tuple(products), numbered[: len(snapshots)], numbered[len(snapshots) :], stamps, changes)
+    return Corpus(lanes, *number(snapshots), *number(updates), stamps, changes)
 
 
 @cache
@@ -68,7 +91,9 @@ def recorded(repeats: int = 20) -> Corpus:
     products = [json.loads(frame)["events"][0]["product_id"] for frame in snapshots]
     back = _restoring(snapshots, updates)
     changes = changes * repeats + sum(frame.count(b'"price_level"') for frame in back) * (repeats - 1)
-    return _corpus(products, snapshots, [*([*updates, *back] * (repeats - 1)), *updates], changes)
+    repeated = [*([*updates, *back] * (repeats - 1)), *updates]
+    first, *_ = products  # two products share one connection, so that any of them says which
+    return _corpus(products, [(first, frame) for frame in snapshots], [(first, frame) for frame in repeated], changes)
 
 
 def _restoring(snapshots: list[bytes], updates: list[bytes]) -> list[bytes]:
@@ -101,13 +126,13 @@ def synthetic(products: int, frames: int = 20_000, levels: int = 2000) -> Corpus
     made = market.products(products, levels, 1)
     books = list(made.values())
     rng = random.Random("corpus")
-    snapshots = [_frame(book, "snapshot", book.levels()) for book in books]
+    snapshots = [(book.name, _frame(book, "snapshot", book.levels())) for book in books]
     updates, changes = [], 0
     for _ in range(frames):
         book = rng.choice(books)
         changed = book.change()
         changes += len(changed)
-        updates.append(_frame(book, "update", changed))
+        updates.append((book.name, _frame(book, "update", changed)))
     return _corpus(made, snapshots, updates, changes)
 
 

@@ -12,21 +12,15 @@ from statistics import median
 from typing import Any
 
 from bench.corpus import Corpus, recorded
+from bench.oracle import books
 from bench.peers.contenders import PEERS, BookOnly, Contender, Cpp, Floor, Ours, Tops
-from tests.book.oracle import OracleBook
 
 
 def truth(corpus: Corpus) -> Tops:
     """The final books by plain dicts of decimals."""
-    books: dict[str, OracleBook] = {}
-    for frame in [*corpus.snapshots, *corpus.updates]:
-        for event in json.loads(frame)["events"]:
-            book = books.setdefault(event["product_id"], OracleBook())
-            changes = [(level["side"], level["price_level"], level["new_quantity"]) for level in event["updates"]]
-            (book.replace if event["type"] == "snapshot" else book.apply)(changes)
     return {
         product: (float(book.best[0]), float(book.best[1]), len(book.bids), len(book.asks))
-        for product, book in books.items()
+        for product, book in books([*corpus.snapshots, *corpus.updates]).items()
     }
 
 
@@ -55,7 +49,7 @@ def verdict(tops: Tops, expected: Tops) -> str:
 def measure(repeats: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Every contender that is here, in turn, ``rounds`` times; medians."""
     corpus = recorded(repeats)
-    expected = truth(recorded(1)) if repeats == 1 else truth(corpus)
+    expected = truth(corpus)
     seconds: dict[str, list[float]] = {}
     facts: dict[str, dict[str, Any]] = {}
     absent: set[str] = set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.corpus import START_NS, Corpus
+from bench.oracle import held
 from feeds.coinbase_advanced.messages import decode_message
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.protocol import Subscription
@@ -58,18 +59,21 @@ class Ours:
 
     def __init__(self, corpus: Corpus) -> None:
         self.version = software()
-        subscription = Subscription(frozenset({"book"}), corpus.products)
-        plan = LanePlan(0, "coinbase_advanced", subscription)
-        self.pipeline = Pipeline(Settings("bench"), [plan], lambda _: CoinbaseAdvancedFeed(subscription))
+        plans = [
+            LanePlan(number, "coinbase_advanced", Subscription(frozenset({"book"}), products))
+            for number, products in enumerate(corpus.lanes)
+        ]
+        self.pipeline = Pipeline(Settings("bench"), plans, lambda plan: CoinbaseAdvancedFeed(plan.subscription))
         self.pipeline.start(START_NS)
-        self.pipeline.opened(0, START_NS)
-        for frame in corpus.snapshots:
-            self.pipeline.receive(0, frame, START_NS)
+        for plan in plans:
+            self.pipeline.opened(plan.lane, START_NS)
+        for lane, frame in zip(corpus.snapshot_lanes, corpus.snapshots, strict=True):
+            self.pipeline.receive(lane, frame, START_NS)
 
     def run(self, corpus: Corpus) -> None:
         receive = self.pipeline.receive
-        for frame, received_ns in zip(corpus.updates, corpus.received_ns, strict=True):
-            receive(0, frame, received_ns)
+        for lane, frame, received_ns in zip(corpus.update_lanes, corpus.updates, corpus.received_ns, strict=True):
+            receive(lane, frame, received_ns)
 
     @property
     def lines(self) -> int:
@@ -78,11 +82,10 @@ class Ours:
 
     def tops(self) -> Tops:
         found: Tops = {}
-        for symbol, product in self.pipeline.products.items():
-            (lane,) = product.books.lanes.values()
-            top = lane.book.top()
+        for symbol, book in held(self.pipeline).items():
+            top = book.top()
             assert top is not None
-            found[symbol] = top.bid, top.ask, len(lane.book.bids), len(lane.book.asks)
+            found[symbol] = top.bid, top.ask, len(book.bids), len(book.asks)
         return found
 
 
@@ -98,8 +101,8 @@ class BookOnly:
     def run(self, corpus: Corpus) -> None:
         """All frames in one instant: no grid instant passes. The books are settled at the end, as a reader would."""
         receive = self._whole.pipeline.receive
-        for frame in corpus.updates:
-            receive(0, frame, START_NS)
+        for lane, frame in zip(corpus.update_lanes, corpus.updates, strict=True):
+            receive(lane, frame, START_NS)
         self.tops()
 
     def tops(self) -> Tops:
