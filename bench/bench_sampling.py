@@ -12,8 +12,17 @@ from bench.corpus import START_NS, Corpus
 from bench.oracle import books
 from book.bins import DEFAULT_EDGES_BPS
 from book.sampler import CADENCE_NS, Sample, Sampler
+from tests.book.oracle import OracleBook
 
 INSTANTS = 300
+CHECKED_BPS = DEFAULT_EDGES_BPS[0], DEFAULT_EDGES_BPS[-1]
+"""The oracle takes its time."""
+
+
+def check(sample: Sample, expected: OracleBook) -> None:
+    """The narrowest and the widest bin of each side."""
+    for side, depths in (("bid", sample.measure.bids), ("offer", sample.measure.asks)):
+        assert [tuple(depths[0]), tuple(depths[-1])] == [expected.depth(side, edge) for edge in CHECKED_BPS]
 
 
 def test_book_at_rest(clock: Clock, recording: Corpus) -> None:
@@ -24,8 +33,7 @@ def test_book_at_rest(clock: Clock, recording: Corpus) -> None:
         return [sampler.sample(book, START_NS + number * CADENCE_NS, START_NS) for number in range(INSTANTS)]
 
     samples = clock.time(INSTANTS, "samples", run)
-    depths = [tuple(depth) for depth in samples[-1].measure.bids]
-    assert depths == [books([snapshot])[PRODUCT].depth("bid", edge) for edge in DEFAULT_EDGES_BPS]
+    check(samples[-1], books([snapshot])[PRODUCT])
 
 
 @pytest.mark.parametrize("frames_each", [1, 10])
@@ -44,6 +52,4 @@ def test_book_in_motion(clock: Clock, recording: Corpus, frames_each: int) -> No
 
     book, sampler = loaded(snapshot), Sampler()
     found = clock.time(len(changes) // frames_each, "samples", run, sampler.sample)
-    expected = books([snapshot, *updates[:INSTANTS]])[PRODUCT]
-    for side, depths in (("bid", found.measure.bids), ("ask", found.measure.asks)):
-        assert [tuple(depth) for depth in depths] == [expected.depth(side, edge) for edge in DEFAULT_EDGES_BPS]
+    check(found, books([snapshot, *updates[:INSTANTS]])[PRODUCT])
