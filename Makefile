@@ -40,4 +40,4 @@ lock: ## Resolve the dependencies anew and pin them
 	rm -rf .venv-lock build *.egg-info
 
 clean: ## Remove everything that was made here
-	rm -rf .venv .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -28,8 +28,16 @@ WARM_UP_S = 15.0
 """Sockets open eight a second, as the venue allows, and each brings its snapshots."""
 
 END_S = 20.0
-CURVE_PRODUCTS = (1, 10, 100, 400)
-CURVE_RATES = (1_000, 2_500, 5_000, 10_000)
+CURVE_WARM_UP_S = 6.0
+"""Enough to be connected; what the last minute says of lateness still has the start in it, so a curve has none."""
+
+CURVE_PRODUCTS = (1, 10, 50, 100, 200, 400)
+FRAMES_PER_PRODUCT = 25
+"""A second: 400 products make 10,000."""
+
+CURVE_RATES = (1_000, 2_500, 5_000, 10_000, 15_000, 20_000)
+FULL = 0.97
+"""The share of a core, or of the samples due, from which on it counts as all of it."""
 
 
 @dataclass
@@ -51,10 +59,9 @@ class Collector:
     waiting_bytes: list[int] = field(default_factory=list)
 
     def read(self) -> None:
-        """Takes a reading. Field 14 and 15 of ``stat`` are processor time, 24 is memory (proc(5))."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
-        cpu_s = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-        self.readings.append(Reading(time.monotonic(), cpu_s, int(fields[21]) * PAGE_BYTES))
+        """Takes a reading. Field 24 of ``stat`` is memory (proc(5))."""
+        rss_bytes = int(_stat(self.process.pid)[21]) * PAGE_BYTES
+        self.readings.append(Reading(time.monotonic(), _cpu_s(self.process.pid), rss_bytes))
         self.waiting_bytes.append(_waiting_bytes(self.process.pid))
 
     def status(self) -> dict[str, Any]:
@@ -62,6 +69,17 @@ class Collector:
         with urllib.request.urlopen(self.status_url, timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of ``stat`` from the third on (proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of a process so far: fields 14 and 15."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 def _waiting_bytes(pid: int) -> int:
@@ -111,7 +129,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run(products: int, rate: int, duration_s: float, processes: int = 1, levels: int = 1000) -> dict[str, Any]:
+def run(
+    products: int,
+    rate: int,
+    duration_s: float,
+    processes: int = 1,
+    levels: int = 1000,
+    warm_up_s: float = WARM_UP_S,
+) -> dict[str, Any]:
     """One run; figures are of the time after the warm-up."""
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
@@ -137,8 +162,9 @@ def run(products: int, rate: int, duration_s: float, processes: int = 1, levels:
             command += ["--http", f"127.0.0.1:{port}"]
             process = stack.enter_context(_process(command, cores[number % len(cores)], **environment))
             collectors.append(Collector(process, f"http://127.0.0.1:{port}/sentinel/status"))
-        time.sleep(WARM_UP_S)
+        time.sleep(warm_up_s)
         before = [collector.status() for collector in collectors]
+        others_began_s = sum(_cpu_s(process.pid) for process in (exchange, store))
         end_s = time.monotonic() + duration_s
         while time.monotonic() < end_s:
             for collector in collectors:
@@ -147,13 +173,20 @@ def run(products: int, rate: int, duration_s: float, processes: int = 1, levels:
         for collector in collectors:
             collector.read()
         after = [collector.status() for collector in collectors]
-    return {
-        "products": products,
-        "rate": rate,
-        "processes": processes,
-        "duration_s": duration_s,
-        **_figures(collectors, before, after),
-    }
+        others_cpu_s = sum(_cpu_s(process.pid) for process in (exchange, store)) - others_began_s
+    figures = _figures(collectors, before, after)
+    figures["exchange_cores"] = round(others_cpu_s / duration_s, 3)
+    asked = {"products": products, "rate": rate, "processes": processes, "duration_s": duration_s}
+    return {**asked, **figures, "limit": limit(asked | figures)}
+
+
+def limit(figures: dict[str, Any]) -> str | None:
+    """Which side had nothing left to give in a run; None if both kept up."""
+    if figures["cores"] >= FULL * figures["processes"]:
+        return "collector"
+    if figures["exchange_cores"] >= FULL:
+        return "exchange"
+    return None if figures["samples_per_s"] >= FULL * 10 * figures["products"] else "collector"
 
 
 def _figures(collectors: list[Collector], before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
@@ -164,16 +197,21 @@ def _figures(collectors: list[Collector], before: list[dict[str, Any]], after: l
     def grown(count: Any) -> float:
         return float(sum(map(count, after)) - sum(map(count, before))) / seconds
 
-    lateness = [status["lateness"] for status in after]
+    def most_ms(what: str, quantile: str) -> float:
+        return round(max(status[what][quantile] for status in after), 2)
+
     frames = grown(lambda status: sum(lane["frames_received"] for lane in status["connections"]))
     return {
         "cores": round(cpu_s / seconds, 3),
         "frames_per_s": round(frames),
         "samples_per_s": round(grown(lambda status: sum(p["samples_written"] for p in status["products"]))),
         "lines_per_s": round(grown(lambda status: status["lines_stored"])),
-        "lateness_p50_ms": round(max(found["p50_ms"] for found in lateness), 2),
-        "lateness_p99_ms": round(max(found["p99_ms"] for found in lateness), 2),
-        "lateness_max_ms": round(max(found["most_ms"] for found in lateness), 2),
+        **{
+            f"{what}_{quantile.replace('most', 'max')}": most_ms(what, quantile)
+            for what in ("lateness", "handling", "loop_lag")
+            for quantile in ("p50_ms", "p99_ms", "most_ms")
+        },
+        "behind_bytes_end": sum(c.waiting_bytes[-1] for c in collectors),
         "behind_bytes_max": max(sum(c.waiting_bytes[index] for c in collectors) for index in range(len(rss))),
         "rss_mb": [round(value / 1e6) for value in rss[:: max(1, len(rss) // 10)]],
         "rss_max_mb": round(max(rss) / 1e6),
@@ -183,9 +221,10 @@ def _figures(collectors: list[Collector], before: list[dict[str, Any]], after: l
 
 
 def curve(duration_s: float) -> list[dict[str, Any]]:
-    """Cost against products, each at its share of 10,000 frames a second, and against frames at 400 products."""
-    by_products = [run(count, 25 * count, duration_s) for count in CURVE_PRODUCTS]
-    return by_products + [run(CURVE_PRODUCTS[-1], rate, duration_s) for rate in CURVE_RATES[:-1]]
+    """Cost against products, each with its frames, and against frames at the most products, up to where it breaks."""
+    points = [(count, FRAMES_PER_PRODUCT * count) for count in CURVE_PRODUCTS]
+    points += [(CURVE_PRODUCTS[-1], rate) for rate in CURVE_RATES if (CURVE_PRODUCTS[-1], rate) not in points]
+    return [run(products, rate, duration_s, warm_up_s=CURVE_WARM_UP_S) for products, rate in points]
 
 
 def main() -> None:

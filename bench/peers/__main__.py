@@ -1,4 +1,4 @@
-"""``python -m bench.peers [--json] [--repeats N] [--rounds N]``."""
+"""``python -m bench.peers [--json] [--facts] [--repeats N] [--rounds N]``."""
 
 from __future__ import annotations
 
@@ -93,13 +93,14 @@ def ratios(facts: dict[str, dict[str, Any]]) -> dict[str, float | None]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the ratios only, as one JSON object")
+    parser.add_argument("--facts", action="store_true", help="with --json: each contender's facts, too")
     parser.add_argument("--repeats", type=int, default=20, help="of the recording's updates")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     facts = measure(options.repeats, options.rounds)
     if options.json:
-        print(json.dumps(ratios(facts)))
+        print(json.dumps({"ratios": ratios(facts), "facts": facts} if options.facts else ratios(facts)))
     else:
         for name, fact in facts.items():
             rate = f"{fact['changes_per_s'] / 1e6:6.2f} M changes/s" if "changes_per_s" in fact else "absent"
