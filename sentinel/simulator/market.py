@@ -46,6 +46,11 @@ def text(whole: int, decimals: int) -> str:
     return f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")
 
 
+def distance_bps(number: int) -> float:
+    """How far the ``number``-th level is from the touch: as BTC-USD's, 100 within 6 bps, a thousand within 100."""
+    return 0.05 * number + 0.09 * number * number / (number + 400)
+
+
 class Change(NamedTuple):
     """``size`` is the new absolute size in units; 0 deletes."""
 
@@ -94,18 +99,18 @@ class Product:
         self.trades: list[Fill] = []
         self._rng = rng
         self._next_id = rng.randrange(10**6, 10**9)
-        self._fewest = levels * 9 // 10
         self._populate(price, levels)
+        self._fewest = 9 * min(len(side.levels) for side in self.sides.values()) // 10
 
     def _populate(self, price: int, levels: int) -> None:
         rng = self._rng
         signs: dict[Side, int] = {"bid": -1, "offer": 1}
         for side, sign in signs.items():
-            book = self.sides[side].levels
-            for number in range(levels):
-                # dense near the touch, sparse far away, like the real book
-                offset = 1 + int(number * (1 + 3 * number / levels) * rng.uniform(0.6, 1.4))
-                tick = price + sign * offset
+            book, tick = self.sides[side].levels, price
+            for number in range(min(levels, price // 4)):
+                offset = round(price * distance_bps(number) * rng.uniform(0.8, 1.2) / 10_000)
+                skip = rng.choice((1, 1, 2))  # where a tick is worth many levels, some ticks stay free
+                tick = max(tick + skip, price + offset) if sign > 0 else min(tick - skip, price - offset)
                 if tick > 0:
                     book[tick] = self._size()
 
