@@ -1,0 +1,132 @@
+"""Everything that is measured for RESULTS.md: each part a process of its own, so that none is in another's way."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PEERS_VENV = ROOT / ".venv-bench"
+REQUIREMENTS = ROOT / "bench" / "requirements.txt"
+PEER_MODULES = ("cryptofeed", "ccxt", "order_book", "orjson")
+SHARED = ("msgspec", "numpy", "sortedcontainers", "zstandard")
+"""What our side of the comparison needs where the peers live, in the versions it has here."""
+
+LIBRARIES = (*SHARED, "websockets", "uvloop", "pyarrow")
+REAL_LEVELS = 23_000
+"""A side of BTC-USD."""
+
+REAL_RATE = 20
+"""Book frames a second of BTC-USD: the recording has 16."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure. ``options`` are those of each part."""
+
+    scale_s: int
+    curve_s: int
+    ratios: tuple[str, ...]
+    peers: tuple[str, ...]
+    suites: tuple[str, ...]
+
+
+FULL = Effort(60, 10, (), (), ("--benchmark-max-time=0.5",))
+QUICK = Effort(3, 1, ("--rounds", "3"), ("--repeats", "1", "--rounds", "1"), ("--benchmark-max-time=0.01",))
+
+
+@dataclass
+class Measured:
+    """What every part printed, by its name; of one that failed, its last words in ``failures``."""
+
+    machine: dict[str, str]
+    found: dict[str, Any]
+    failures: dict[str, str]
+
+    def part(self, name: str, command: list[str], python: str = sys.executable) -> None:
+        """Runs a part that prints JSON, a line for each object."""
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        done = subprocess.run([python, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        try:
+            self.found[name] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        except json.JSONDecodeError as error:
+            self.failures[name] = str(error)
+        if done.returncode:
+            self.failures[name] = _last_words(done)
+        print(self.failures.get(name, "done"), file=sys.stderr, flush=True)
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    return lines[-1].replace(f"{ROOT}{os.sep}", "") if lines else f"exit status {done.returncode}"
+
+
+def measure(effort: Effort) -> Measured:
+    """Some ten minutes with ``FULL``."""
+    measured = Measured(_machine(), {}, {})
+    with tempfile.TemporaryDirectory(prefix="sentinel-bench-") as folder:
+        written = Path(folder) / "suites.json"
+        suites = ["pytest", "bench", "-c", "setup.cfg", "-o", "python_files=bench_*.py", "-n", "0", "-q"]
+        measured.part("suites", [*suites, f"--benchmark-json={written}", *effort.suites])
+        measured.found["suites"] = json.loads(written.read_text())["benchmarks"] if written.exists() else []
+    measured.part("ratios", ["bench.ratios", "--json", *effort.ratios])
+    measured.part("peers", ["bench.peers", "--json", "--facts", *effort.peers], _peers_python())
+    scale = ["bench.scale", "--json", "--duration"]
+    measured.part("scale", [*scale, str(effort.scale_s)])
+    one = ["--products", "1", "--rate", str(REAL_RATE), "--levels", str(REAL_LEVELS)]
+    measured.part("one product", [*scale, str(max(1, effort.scale_s // 3)), *one])
+    measured.part("curve", [*scale, str(effort.curve_s), "--curve"])
+    return measured
+
+
+def _peers_python() -> str:
+    """An interpreter that has the peers: this one, or that of an environment made for them.
+
+    Where they cannot be installed this one is used, and they are shown as absent.
+    """
+    if all(find_spec(name) for name in PEER_MODULES):
+        return sys.executable
+    print("installing the peers ...", file=sys.stderr, flush=True)
+    python = str(PEERS_VENV / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", str(PEERS_VENV)], check=True)
+    wanted = ["-r", str(REQUIREMENTS), *(f"{name}=={version(name)}" for name in SHARED)]
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
+    return python if subprocess.run(install, check=False).returncode == 0 else sys.executable
+
+
+def _machine() -> dict[str, str]:
+    """Where this is: nothing that tells whose machine it is."""
+    cpu = _field("/proc/cpuinfo", "model name") or platform.machine()
+    memory_kb = int(_field("/proc/meminfo", "MemTotal").split()[0])
+    commit = _git("rev-parse", "--short", "HEAD")
+    if _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/RESULTS.md", ":!bench/RESULTS.svg"):
+        commit += ", with changes"
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "commit": commit,
+        "cpu": f"{cpu}, {len(os.sched_getaffinity(0))} cores",
+        "memory": f"{memory_kb / 2**20:.1f} GiB",
+        "system": f"Linux {platform.release()}",
+        "Python": platform.python_version(),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+    }
+
+
+def _field(path: str, name: str) -> str:
+    rows = (line.partition(":") for line in Path(path).read_text().splitlines())
+    return next((value.strip() for key, _, value in rows if key.strip() == name), "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or ("unknown" if done.returncode else "")

@@ -1,0 +1,156 @@
+"""RESULTS.md: what was measured, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bench.measured import Measured
+from bench.targets import Target, targets
+
+HEAD = """# Results
+
+Written by `make bench`; every figure is of one run on one machine. [README.md](README.md) says how to rerun it and how
+to read it. Ratios hold on other machines too, seconds do not.
+"""
+MET = {True: "yes", False: "**no**", None: "-"}
+SCALE_NAMES = {
+    "cores": "share of a core",
+    "frames_per_s": "frames/s, trades and heartbeats included",
+    "samples_per_s": "samples/s",
+    "lines_per_s": "lines/s into the journal",
+    "lateness_p50_ms": "sample lateness, median, ms",
+    "lateness_p99_ms": "sample lateness, 99th percentile, ms",
+    "lateness_max_ms": "sample lateness, most, ms",
+    "handling_p50_ms": "socket to book, median, ms",
+    "handling_p99_ms": "socket to book, 99th percentile, ms",
+    "handling_max_ms": "socket to book, most, ms",
+    "loop_lag_p99_ms": "event loop late, 99th percentile, ms",
+    "behind_bytes_max": "bytes waiting in the sockets, most",
+    "rss_mb": "memory over time, MB",
+    "unproved": "books not proved at the end",
+    "gaps_open": "gaps open at the end",
+    "exchange_cores": "share of the other core, exchange and store",
+}
+CURVE_NAMES = {
+    "products": "products",
+    "rate": "book frames/s",
+    "cores": "share of a core",
+    "samples_per_s": "samples/s",
+    "lines_per_s": "lines/s",
+    "rss_max_mb": "memory, MB",
+    "behind_bytes_end": "bytes behind at the end",
+    "exchange_cores": "the other core",
+    "limit": "limit",
+}
+
+
+def text(measured: Measured) -> str:
+    """The whole page."""
+    parts = [
+        HEAD,
+        _table(("", ""), measured.machine.items()),
+        "## Targets\n",
+        _targets(targets(measured)),
+        _failures(measured.failures),
+        "## Peers, on the same frames in one process\n",
+        _peers(measured.found.get("peers") or []),
+        "## Ratios\n",
+        _figures(measured.found.get("ratios") or []),
+        "## Scale\n\nThe real command, its journal and its InfluxDB sink; the exchange on the other core. A time is the"
+        " upper bound of a bucket twice as wide as the one before.\n",
+        _scale(measured),
+        "## Cost against products and frames\n\n![cost](RESULTS.svg)\n",
+        _curve(measured.found.get("curve") or []),
+        "## Suites\n",
+        _suites(measured.found.get("suites") or []),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _targets(found: list[Target]) -> str:
+    return _table(("what", "target", "reached", "met"), ((*target[:3], MET[target.is_met]) for target in found))
+
+
+def _failures(failures: dict[str, str]) -> str:
+    return "\n".join(f"**{name} did not run to its end: {words}**\n" for name, words in failures.items())
+
+
+def _peers(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not measured.\n"
+    rows = []
+    facts = found[0]["facts"]
+    floor = facts["decode floor"]["changes_per_s"]
+    for name, fact in facts.items():
+        rate = fact.get("changes_per_s")
+        speed = ("absent", "") if rate is None else (f"{rate / 1e6:.2f} M", f"{rate / floor:.2f}")
+        rows.append((name, fact.get("version", ""), fact["what"], *speed, fact.get("book", fact.get("absent"))))
+    return _table(("contender", "version", "does", "level changes/s", "of the floor", "final book"), rows)
+
+
+def _figures(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not measured.\n"
+    return _table(("figure", "value"), ((name.replace("_", " "), f"{value:,}") for name, value in found[0].items()))
+
+
+def _scale(measured: Measured) -> str:
+    runs = [(measured.found.get(name) or [None])[0] for name in ("scale", "one product")]
+    if None in runs:
+        return "Not measured.\n"
+    head = [
+        "",
+        *(f"{run['products']} products, {run['rate']:,} book frames/s, {run['duration_s']:g} s" for run in runs),
+    ]
+    rows = [(spelled, *(_cell(run[name]) for run in runs)) for name, spelled in SCALE_NAMES.items()]
+    return _table(head, rows)
+
+
+def _curve(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not measured.\n"
+    rows = [[_cell(run[name]) for name in CURVE_NAMES] for run in found]
+    return _table(list(CURVE_NAMES.values()), rows) + f"\n{_breaks(found)}\n"
+
+
+def _breaks(found: list[dict[str, Any]]) -> str:
+    """Where it breaks, in words."""
+    most = max((run["rate"] for run in found if run["limit"] is None), default=None)
+    if most is None:
+        return "Nothing kept up."
+    stopped = min(
+        (run for run in found if run["limit"] and run["rate"] > most), key=lambda run: run["rate"], default=None
+    )
+    if stopped is None:
+        return f"Nothing broke; the most asked for was {most:,} book frames a second."
+    return (
+        f"It keeps up with {most:,} book frames a second; at {stopped['rate']:,} the {stopped['limit']}'s core is full."
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return "-" if value is None else f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def _suites(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not measured.\n"
+    rows = []
+    for bench in sorted(found, key=lambda bench: bench["fullname"]):
+        file, _, name = bench["fullname"].removeprefix("bench/").partition("::")
+        count, unit = bench["extra_info"]["count"], bench["extra_info"]["unit"]
+        median_s = bench["stats"]["median"]
+        what = name.removeprefix("test_").replace("_", " ")
+        rows.append(
+            (file.removesuffix(".py"), what, f"{count / median_s:,.0f} {unit}/s", f"{median_s / count * 1e6:,.3g}")
+        )
+    return _table(("suite", "what", "rate, median", "µs each"), rows)
