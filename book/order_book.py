@@ -41,8 +41,8 @@ class BookSide:
 
     __slots__ = ("latest", "levels", "older")
 
-    def __init__(self, levels: dict[float, float]) -> None:
-        self.levels: SortedDict[float, float] = SortedDict(levels)
+    def __init__(self) -> None:
+        self.levels: SortedDict[float, float] = SortedDict()
         self.latest: dict[float, float] = {}
         self.older: dict[float, float] = {}
 
@@ -68,6 +68,10 @@ class BookSide:
     def settle(self) -> None:
         """Brings ``levels`` up to date. Cost: O(1) for each known price, O(log n) for each one that comes or goes."""
         levels, resize = self.levels, dict.__setitem__  # a known price keeps its place
+        if not levels:  # a snapshot: sorted at one go
+            levels.update(_without_empty(self.older | self.latest))
+            self.older, self.latest = {}, {}
+            return
         for sizes in (self.older, self.latest):
             for price, size in sizes.items():
                 if not size:
@@ -77,6 +81,10 @@ class BookSide:
                 else:
                     levels[price] = size
         self.older, self.latest = {}, {}
+
+
+def _without_empty(sizes: dict[float, float]) -> dict[float, float]:
+    return sizes if all(sizes.values()) else {price: size for price, size in sizes.items() if size}
 
 
 class OrderBook:
@@ -89,40 +97,34 @@ class OrderBook:
     __slots__ = ("_asks", "_bids", "_settle_at", "epoch", "revision")
 
     def __init__(self) -> None:
-        self._bids = BookSide({})
-        self._asks = BookSide({})
+        self._bids = BookSide()
+        self._asks = BookSide()
         self._settle_at = UNSETTLED_MOST
         self.revision = 0
         self.epoch = 0
 
     def replace(self, levels: Sequence[Level]) -> None:
-        """Forgets everything and holds these levels. Cost: O(n log n), O(n) when they come sorted."""
-        bids: dict[float, float] = {}
-        asks: dict[float, float] = {}
-        for level in levels:
-            if level.side is Side.BID:
-                bids[level.price] = level.size
-            else:
-                asks[level.price] = level.size
-        if 0.0 in bids.values() or 0.0 in asks.values():
-            bids = {price: size for price, size in bids.items() if size}
-            asks = {price: size for price, size in asks.items() if size}
-        self._bids, self._asks = BookSide(bids), BookSide(asks)
+        """Forgets everything and holds these levels. Cost: O(n); the first reader has them sorted."""
+        self._bids, self._asks = BookSide(), BookSide()
+        self._enter(levels)
         self.revision += 1
         self.epoch += 1
 
     def apply(self, changes: Sequence[Level]) -> None:
         """Applies absolute sizes in order; size zero deletes. Cost: O(1) a change."""
-        bid = Side.BID
+        self._enter(changes)
+        self.revision += len(changes)
+        if self.revision > self._settle_at:
+            self.settle()
+
+    def _enter(self, changes: Sequence[Level]) -> None:
+        bid = Side.BID  # looking up a member of an enum costs as much as entering a level
         bids, asks = self._bids.latest, self._asks.latest
         for change in changes:
             if change.side is bid:
                 bids[change.price] = change.size
             else:
                 asks[change.price] = change.size
-        self.revision += len(changes)
-        if self.revision > self._settle_at:
-            self.settle()
 
     def take_changes(self) -> tuple[dict[float, float], dict[float, float]]:
         """Price -> size of each bid and ask that changed since the last call, for the one reader that follows."""
