@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
@@ -17,7 +18,7 @@ from loguru import logger
 from rich.console import Console
 
 from sentinel import logs, systemd, terminal
-from sentinel.api.server import Watch
+from sentinel.api.watch import Watch
 from sentinel.archive.schedule import FOLDER
 from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
@@ -25,17 +26,19 @@ from sentinel.committer import Store
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
 from sentinel.errors import JournalError, SentinelError, UsageError
-from sentinel.influx.server import Server
 from sentinel.journal import Journal
 from sentinel.pace import Pace
 from sentinel.reload import Reload
 from sentinel.rest import RestClient, RestTrouble
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
-from sentinel.sinks.influx import SINK, InfluxSink, SinkStatistics
+from sentinel.sinks.statistics import SINK, SinkStatistics
 from sentinel.status import StatusReader
 from sentinel.storage import StorageWatch
 from sentinel.tape import TapeWriter
 from sentinel.version import software
+
+if TYPE_CHECKING:
+    from sentinel.sinks.influx import InfluxSink
 
 JOURNAL_FILE = "journal.sqlite3"
 TAPE_FOLDER = "tapes"
@@ -108,10 +111,7 @@ async def _collect(
             if journal and config.archive.is_enabled:
                 sinks.append(ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns).run)
             if journal and config.influx.url is not None:
-                server = Server(config.influx, clock.now_ns)
-                delivery = InfluxSink(
-                    journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random
-                )
+                delivery = _delivery(journal, config, clock)
                 sinks.append(delivery.run)
                 told[SINK] = delivery.statistics
             storage = StorageWatch(config.data_dir / JOURNAL_FILE)
@@ -126,10 +126,26 @@ async def _collect(
             if journal:
                 companions += [storage.run, watch.watch]
             if config.http is not None:
-                companions.append(watch.serve)
+                companions.append(_server(watch, config))
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             await service.run(stop, companions, sinks)
+
+
+def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
+    from sentinel.influx.server import Server  # 12 MB, for those who use it
+    from sentinel.sinks.influx import InfluxSink
+
+    server = Server(config.influx, clock.now_ns)
+    return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
+
+
+def _server(watch: Watch, config: Config) -> Companion:
+    from sentinel.api.server import serve  # 9 MB, for those who use it
+
+    assert config.http is not None
+    token = config.http_token
+    return partial(serve, watch, config.http, token.get_secret_value() if token else None)
 
 
 def _open_journal(config: Config, stack: ExitStack) -> Journal:

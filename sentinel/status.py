@@ -12,7 +12,7 @@ from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
 from sentinel.recent import Recent
 from sentinel.service import Service
-from sentinel.sinks.influx import SINK, SinkStatistics
+from sentinel.sinks.statistics import SINK, SinkStatistics
 from sentinel.storage import Storage
 from sentinel.times import NS_PER_S
 from sentinel.version import software

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from feeds.coinbase_advanced import auth as advanced_auth
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange import auth as exchange_auth
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
@@ -47,6 +46,8 @@ def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan
 def _authenticators(coinbase: Coinbase, now_s: Callable[[], float]) -> tuple[Authenticate | None, Authenticate | None]:
     advanced = exchange = None
     if coinbase.advanced_key_name is not None and coinbase.advanced_private_key is not None:
+        from feeds.coinbase_advanced import auth as advanced_auth  # 6 MB of cryptography, for those who have a key
+
         advanced = advanced_auth.authenticator(
             coinbase.advanced_key_name,
             coinbase.advanced_private_key.get_secret_value(),

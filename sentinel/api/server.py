@@ -1,134 +1,46 @@
-"""Runs the status API and the alerts beside the collector."""
+"""Serves the status API beside the collector."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from loguru import logger
-from msgspec import Struct
 
-from sentinel.alerts import Alert, Watchman, Webhook
-from sentinel.api.app import make_app
-from sentinel.config import Config
+from sentinel.api.app import Sight, make_app
 from sentinel.errors import SentinelError
-from sentinel.gap_report import local
-from sentinel.gap_report.report import Report, Window, build
-from sentinel.service import Service
-from sentinel.status import Status, StatusReader
-from sentinel.times import NS_PER_S
 from sentinel.version import software
-
-WATCH_EVERY_S = 1.0
-JOURNAL_FILE = "journal.sqlite3"
 
 
 class HttpUnavailable(SentinelError):
     """The address cannot be listened on."""
 
 
-class Depth(Struct, frozen=True):
-    """A book now: (price, size), best first; empty while it is not proved."""
+async def serve(sight: Sight, address: str, token: str | None) -> None:
+    """Serves on ``address``, ``host:port``, until cancelled.
 
-    symbol: str
-    is_proved: bool
-    changed_ns: int | None
-    bids: list[tuple[float, float]]
-    asks: list[tuple[float, float]]
-
-
-class Watch:
-    """The companion that watches over the collector, and the server that tells of it."""
-
-    def __init__(self, config: Config, service: Service, reader: StatusReader) -> None:
-        self._config = config
-        self._service = service
-        self._reader = reader
-        self._watchman = Watchman(config.alerts)
-        self._webhook = _webhook(config)
-
-    def apply(self, config: Config) -> None:
-        """Goes on with other thresholds and another webhook."""
-        self._watchman.limits = config.alerts
-        self._webhook = _webhook(config)
-
-    def status(self) -> Status:
-        """The present moment."""
-        return self._reader.read()
-
-    def alerts(self) -> list[Alert]:
-        """Those that are raised now."""
-        return list(self._watchman.raised.values())
-
-    async def watch(self) -> None:
-        """Looks once a second, and tells the log and the webhook what changed; until cancelled."""
-        async with asyncio.TaskGroup() as deliveries:
-            while True:
-                changed = self._watchman.update(self._reader.read())
-                for alert in changed:
-                    facts = {"kind": alert.kind, "about": alert.about, "words": alert.words}
-                    if alert.cleared_ns is None:
-                        logger.bind(**facts).error("alert_raised")
-                    else:
-                        logger.bind(**facts).info("alert_cleared")
-                if changed and self._webhook is not None:
-                    deliveries.create_task(self._webhook.send(changed))
-                await asyncio.sleep(WATCH_EVERY_S)
-
-    async def serve(self) -> None:
-        """Serves until cancelled.
-
-        Raises:
-            HttpUnavailable: if the address is taken.
-        """
-        assert self._config.http is not None
-        host, _, port = self._config.http.rpartition(":")
-        secret = self._config.http_token
-        token = secret.get_secret_value() if secret else None
-        app = make_app(self, software(), token)
-        options = uvicorn.Config(
-            app, host.strip("[]"), int(port), log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none"
-        )
-        server = QuietServer(options)
-        try:
-            await server.serve()
-        except SystemExit:
-            raise HttpUnavailable(f"cannot listen on {self._config.http}") from None
-        finally:
-            if server.started:
-                server.force_exit = True
-                await server.shutdown()
-
-    def depth(self, symbol: str, levels: int) -> Depth | None:
-        """The best levels of a product; None if it is not collected."""
-        product = self._service.pipeline.products.get(symbol)
-        if product is None:
-            return None
-        lane = next((lane for lane in product.books.lanes.values() if lane.is_proved), None)
-        if lane is None:
-            return Depth(symbol, is_proved=False, changed_ns=None, bids=[], asks=[])
-        bids, asks = lane.book.bids, lane.book.asks
-        return Depth(
-            symbol,
-            is_proved=True,
-            changed_ns=lane.changed_ns,
-            bids=[(price, bids[price]) for price in reversed(bids.keys()[-levels:])],
-            asks=[(price, asks[price]) for price in asks.keys()[:levels]],
-        )
-
-    def report(self, since_s: float) -> Report:
-        """The gap report of the last so many seconds."""
-        now_ns = self._service.intake.clock.now_ns()
-        window = Window(now_ns - round(since_s * NS_PER_S), now_ns)
-        rows = local.read(self._config.data_dir / JOURNAL_FILE, window)
-        return build(rows, window, cadence_ns=self._config.book.cadence_ms * 1_000_000)
-
-
-def _webhook(config: Config) -> Webhook | None:
-    address = config.alerts.webhook_url
-    return Webhook(address, config.alerts.webhook_shape) if address else None
+    Raises:
+        HttpUnavailable: if the address is taken.
+    """
+    host, _, port = address.rpartition(":")
+    options = uvicorn.Config(
+        make_app(sight, software(), token),
+        host.strip("[]"),
+        int(port),
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        ws="none",
+    )
+    server = QuietServer(options)
+    try:
+        await server.serve()
+    except SystemExit:
+        raise HttpUnavailable(f"cannot listen on {address}") from None
+    finally:
+        if server.started:
+            server.force_exit = True
+            await server.shutdown()
 
 
 class QuietServer(uvicorn.Server):

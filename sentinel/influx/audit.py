@@ -22,7 +22,7 @@ from sentinel.influx.server import InfluxError, Server
 from sentinel.journal import JournalReader
 from sentinel.line_protocol import Point, decode, encode
 from sentinel.measurements import MEASUREMENTS
-from sentinel.sinks.influx import SINK
+from sentinel.sinks.statistics import SINK
 from sentinel.times import NS_PER_S, format_ns
 
 MINUTE_NS = 60 * NS_PER_S

@@ -22,7 +22,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 from loguru import logger
 from msgspec import Struct
@@ -34,8 +33,8 @@ from sentinel.influx.answers import Accepted, Barred, Later, Outcome, Refused, T
 from sentinel.influx.buckets import bucket_at
 from sentinel.influx.server import Server
 from sentinel.journal import STREAMS, Batch, DeadLetter, Journal
+from sentinel.sinks.statistics import SINK, SinkStatistics, State
 
-SINK = "influx"
 CHUNK_LINES = 50_000
 SPLIT_BATCHES = 60
 """A backlog so long is drained in turn with what is new: some 20 s of commits."""
@@ -45,20 +44,6 @@ UNORDERED = tuple(stream for stream in STREAMS if stream != ACCOUNTS)
 
 DEAD_LETTERS_FILE = "dead_letters.lp"
 LONGEST_PAUSE_S = 30.0
-
-State = Literal["delivering", "waiting", "barred"]
-
-
-class SinkStatistics(Struct):
-    """What the sink has done since it started, and how it is."""
-
-    state: State = "delivering"
-    lines_delivered: int = 0
-    lines_set_aside: int = 0
-    requests: int = 0
-    last_error: str | None = None
-    delivered_ns: int | None = None
-    """The newest time of a delivered batch."""
 
 
 class Span(Struct):

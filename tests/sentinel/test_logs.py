@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sentinel import logs
 from sentinel.committer import LEVELS
-from sentinel.sinks.influx import State
+from sentinel.sinks.statistics import State
 
 ROOT = Path(__file__).parents[2]
 METHODS = {"debug", "info", "warning", "error", "critical"}

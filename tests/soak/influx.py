@@ -19,7 +19,8 @@ import click
 from sentinel.config import Influx
 from sentinel.influx.server import Server
 from sentinel.journal import Journal
-from sentinel.sinks.influx import SINK, InfluxSink
+from sentinel.sinks.influx import InfluxSink
+from sentinel.sinks.statistics import SINK
 from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.store import Store
 from tests.servers.influx import WRITER, InfluxServer, influx_server

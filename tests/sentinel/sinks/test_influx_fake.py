@@ -14,6 +14,7 @@ from aiohttp import web
 from sentinel.errors import JournalWriteFailed
 from sentinel.journal import Journal
 from sentinel.sinks import influx
+from sentinel.sinks.statistics import SINK
 from tests.sentinel.sinks.test_influx_real import delivering, trades
 from tests.servers.fake_influx import (
     FakeInflux,
@@ -155,7 +156,7 @@ async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> No
             while len(full.refused) < 2:
                 await asyncio.sleep(0.01)
             await journal.append({"trades": lines[:1]})
-            while (await full.backlog(influx.SINK)).line_count:
+            while (await full.backlog(SINK)).line_count:
                 await asyncio.sleep(0.01)
     assert len(fake.points) == 99
     assert sink.statistics.lines_set_aside == 1

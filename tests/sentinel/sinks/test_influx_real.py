@@ -15,7 +15,8 @@ import pytest
 from sentinel.config import Influx
 from sentinel.influx.server import Server
 from sentinel.journal import Journal
-from sentinel.sinks.influx import DEAD_LETTERS_FILE, SINK, InfluxSink
+from sentinel.sinks.influx import DEAD_LETTERS_FILE, InfluxSink
+from sentinel.sinks.statistics import SINK
 from tests.servers.influx import ADMIN, WRITER, InfluxServer, influx_server
 
 NOW_NS = 1_750_000_000_000_000_000
