@@ -142,8 +142,9 @@ def _connections(
 ) -> list[Connection]:
     """One for each lane. All connections to one venue share its allowances, which count per address."""
     venues = {lane.venue for lane in plans}
-    connects = {venue: _second_by_second(FEEDS[venue].limits.connects_per_s) for venue in venues}
-    messages = {venue: _second_by_second(FEEDS[venue].limits.messages_per_s) for venue in venues}
+    connects = {venue: _second_by_second(config.feeds.share * FEEDS[venue].limits.connects_per_s) for venue in venues}
+    messages = {venue: _second_by_second(config.feeds.share * FEEDS[venue].limits.messages_per_s) for venue in venues}
+    large = asyncio.Lock()
     age_s = config.feeds.max_connection_age_s
     return [
         Connection(
@@ -153,6 +154,7 @@ def _connections(
             connects[lane.venue],
             messages[lane.venue],
             Backoff(draw),
+            large,
             # a random part of the age keeps the two of a redundant pair from being replaced together
             max_age_s=None if age_s is None else lambda: age_s * (0.5 + draw() / 2),
         )
@@ -162,4 +164,4 @@ def _connections(
 
 def _second_by_second(per_s: float) -> Pace:
     """At most a second's allowance at once: how much more a venue would forgive is not documented for all."""
-    return Pace(per_s, int(per_s))
+    return Pace(per_s, max(1, int(per_s)))

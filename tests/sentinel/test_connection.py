@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 
 import pytest
@@ -13,7 +14,7 @@ from websockets.http11 import Request, Response
 
 from feeds.protocol import Subscription
 from sentinel.backoff import Backoff
-from sentinel.connection import Connection
+from sentinel.connection import LARGE_FRAME_BYTES, TURN_FRAMES, Connection
 from sentinel.pace import Pace
 from sentinel.pipeline import Cause, LanePlan
 
@@ -97,6 +98,7 @@ async def connected(
     waits: Waits | None = None,
     messages: Pace | None = None,
     max_age_s: Callable[[], float] | None = None,
+    large: asyncio.Lock | None = None,
 ) -> AsyncIterator[Connection]:
     waits = waits or Waits()
     connection = Connection(
@@ -106,6 +108,7 @@ async def connected(
         Pace(1000, 1000),
         messages or Pace(1000, 1000),
         Backoff(lambda: 1.0, 1.0, 8.0),
+        large or asyncio.Lock(),
         max_age_s=max_age_s,
         sleep=waits.sleep,
     )
@@ -310,6 +313,73 @@ async def test_a_whole_book_in_one_compressed_frame() -> None:
     async with venue(talk) as url, connected(url, intake):
         await intake.wait("frame")
     assert intake.all("frame") == [book.encode()]
+
+
+class Turns:
+    """Counts the turns of the event loop, and the frames of each."""
+
+    def __init__(self, intake: Record) -> None:
+        self.number = 0
+        self.frames: Counter[int] = Counter()
+        self._note = intake.receive
+        intake.receive = self._receive  # type: ignore[method-assign]
+        self._count()
+
+    def _count(self) -> None:
+        self.number += 1
+        self._next = asyncio.get_running_loop().call_soon(self._count)
+
+    def _receive(self, lane: int, frame: bytes) -> None:
+        self.frames[self.number] += 1
+        self._note(lane, frame)
+
+    def end(self) -> None:
+        self._next.cancel()
+
+
+async def test_a_backlog_of_one_socket_lets_others_have_their_turn() -> None:
+    count = 10 * TURN_FRAMES
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        for number in range(count):
+            await socket.send(str(number))
+        await until_gone(socket)
+
+    intake = Record()
+    turns = Turns(intake)
+    async with venue(talk) as url, connected(url, intake):
+        await intake.wait("frame", count)
+        turns.end()
+    assert intake.all("frame") == [str(number).encode() for number in range(count)]
+    assert max(turns.frames.values()) == TURN_FRAMES
+
+
+@pytest.mark.parametrize("sockets", [1, 2])
+async def test_one_large_frame_in_a_turn_whichever_socket_it_came_on(sockets: int) -> None:
+    sent = asyncio.Semaphore(0)
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        for number in range(4):
+            await socket.send(f"{number}" * LARGE_FRAME_BYTES)
+        sent.release()
+        await until_gone(socket)
+
+    intake, large = Record(), asyncio.Lock()
+    turns = Turns(intake)
+    async with venue(talk) as url, AsyncExitStack() as stack:
+        await large.acquire()
+        for _ in range(sockets):
+            await stack.enter_async_context(connected(url, intake, large=large))
+        for _ in range(sockets):
+            await sent.acquire()
+        read = turns.number + 100  # all frames are waiting by now
+        while turns.number < read:
+            await asyncio.sleep(0)
+        large.release()
+        await intake.wait("frame", 4 * sockets)
+        turns.end()
+    assert Counter(intake.all("frame")) == {str(number).encode() * LARGE_FRAME_BYTES: sockets for number in range(4)}
+    assert max(turns.frames.values()) == 1
 
 
 async def test_a_connection_is_replaced_at_its_age() -> None:
