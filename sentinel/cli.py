@@ -77,8 +77,12 @@ config_option = click.option(
 @click.option("--record", is_flag=True, default=None, help="Keep every frame on a tape, for replay.")
 @click.option("--http", metavar="HOST:PORT", help="Serve status and metrics here.")
 @click.option("--connections", type=click.Choice(["1", "2"]), help="2 opens every connection twice.  [default: 1]")
+@click.option("--processes", type=click.IntRange(1, 64), help="Spread products over so many.  [default: 1]")
+@click.option("--is-shard", is_flag=True, hidden=True, help="One of --processes.")
 @config_option
-def collect(products: tuple[str, ...], dry_run: bool, live: bool, duration: float | None, **given: Any) -> None:
+def collect(
+    products: tuple[str, ...], dry_run: bool, live: bool, is_shard: bool, duration: float | None, **given: Any
+) -> None:
     """Collect trades and the book of each PRODUCT, such as BTC-USD, until stopped."""
     from sentinel.collect import collect as run
 
@@ -86,7 +90,29 @@ def collect(products: tuple[str, ...], dry_run: bool, live: bool, duration: floa
     config = read()
     if not config.products:
         raise click.UsageError("no product to collect: name one, such as BTC-USD")
-    run(config, read, is_dry_run=dry_run, is_live=live, duration_s=duration)
+    if not is_shard and not dry_run and (config.processes > 1 or _has_shards(config.data_dir)):
+        _supervise(config, is_live=live, duration_s=duration, given=given)
+        return
+    run(config, read, is_dry_run=dry_run, is_live=live, is_shard=is_shard, duration_s=duration)
+
+
+def _has_shards(data_dir: Path) -> bool:
+    """The state of products that were collected by several processes must not be passed over."""
+    from sentinel.shards import shard_folders
+
+    return bool(shard_folders(data_dir))
+
+
+def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: dict[str, Any]) -> None:
+    from sentinel.processes import supervise
+
+    if is_live:
+        raise click.UsageError("--live shows one process; of several there is a line, or their pages with --http")
+    arguments = ["--record"] if given["record"] else []
+    for name in ("influx_url", "connections", "config_file"):
+        if given[name] is not None:
+            arguments += [f"--{name.removesuffix('_file').replace('_', '-')}", str(given[name])]
+    supervise(config, arguments, duration_s=duration_s)
 
 
 @cli.command("check-config")
@@ -102,7 +128,7 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, **given: Any) 
     from sentinel.config import load
 
     flags: dict[str, Any] = {
-        name: given[name] for name in ("data_dir", "record", "http") if given.get(name) is not None
+        name: given[name] for name in ("data_dir", "record", "http", "processes") if given.get(name) is not None
     }
     if products:
         flags["products"] = products

@@ -60,19 +60,39 @@ class Printer:
 
 
 def collect(
-    config: Config, reread: Callable[[], Config], *, is_dry_run: bool, is_live: bool, duration_s: float | None
+    config: Config,
+    reread: Callable[[], Config],
+    *,
+    is_dry_run: bool,
+    is_live: bool,
+    is_shard: bool,
+    duration_s: float | None,
 ) -> None:
     """Runs the collector until it is told to stop. ``reread`` gives the configuration as it is at a later time.
+
+    A shard tells its figures on stdout and stops at the end of its stdin, which is the end of its supervisor.
 
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
     """
     console = Console(stderr=True)
     logs.configure(console, config.log_level)
+    if is_shard:
+        logger.configure(extra={"shard": config.data_dir.name})
     if is_dry_run and duration_s is None:
         duration_s = DRY_RUN_S
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_collect(config, reread, console, is_dry_run=is_dry_run, is_live=is_live, duration_s=duration_s))
+        runner.run(
+            _collect(
+                config,
+                reread,
+                console,
+                is_dry_run=is_dry_run,
+                is_live=is_live,
+                is_shard=is_shard,
+                duration_s=duration_s,
+            )
+        )
 
 
 async def _collect(
@@ -82,10 +102,11 @@ async def _collect(
     *,
     is_dry_run: bool,
     is_live: bool,
+    is_shard: bool,
     duration_s: float | None,
 ) -> None:
     clock = Clock()
-    pace = Pace(config.repair.requests_per_s, REST_BURST)
+    pace = Pace(config.feeds.share * config.repair.requests_per_s, max(1, int(config.feeds.share * REST_BURST)))
     with ExitStack() as stack:
         journal = None if is_dry_run else _open_journal(config, stack)
         async with (
@@ -101,7 +122,9 @@ async def _collect(
             except msgspec.MsgspecError as error:
                 raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
             companions: list[Companion] = [partial(systemd.accompany, stop)]
-            if console.is_terminal:
+            if is_shard:
+                companions += [partial(terminal.tell, service), partial(_stop_with_stdin, stop)]
+            elif console.is_terminal:
                 render = terminal.live_table if is_live else terminal.status_line
                 companions.append(partial(terminal.show, service, console, render))
             if journal:
@@ -205,6 +228,18 @@ async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
             timer.cancel()
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+async def _stop_with_stdin(stop: asyncio.Event) -> None:
+    """Nothing ever comes on the stdin of a shard but its end."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        await reader.read()
+        stop.set()
+    finally:
+        transport.close()
 
 
 async def _prune(journal: Journal, limits: JournalLimits, clock: Clock) -> None:

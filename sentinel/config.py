@@ -161,6 +161,8 @@ class Feeds(Section):
     """The venue takes at most 30 books on one. A hole costs all books of its connection."""
     max_connection_age_s: float | None = Field(default=None, ge=60)
     """A connection so old is replaced; never, if there is none."""
+    share: float = Field(default=1, gt=0, le=1)
+    """Of what the venue allows one address, in requests and connections: 0.5 for each of two collectors behind it."""
 
     @property
     def book_venue(self) -> TradeFeed:
@@ -314,6 +316,8 @@ class Config(BaseSettings):
     """A file that holds ``http_token``."""
     record: bool = False
     """Whether every frame is kept on a tape, for replay."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Over how many processes products are spread."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least level that is written."""
     coinbase: Coinbase = Coinbase()

@@ -14,14 +14,13 @@ from typing import Any
 import click
 import msgspec
 
-from sentinel.collect import JOURNAL_FILE
 from sentinel.config import load
 from sentinel.errors import UsageError
 from sentinel.files import replacing
 from sentinel.history import windows
-from sentinel.journal import JournalReader
 from sentinel.line_protocol import Point, decode
 from sentinel.measurements import MEASUREMENTS
+from sentinel.shards import Journals
 from sentinel.times import parse_instant_ns
 
 Windows = Iterable[Sequence[bytes]]
@@ -101,12 +100,12 @@ def export(
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
     until_ns = None if until is None else parse_instant_ns(until, now_ns)
     config = load({} if data_dir is None else {"data_dir": data_dir}, None)
-    with JournalReader(config.data_dir / JOURNAL_FILE) as reader:
+    with Journals(config.data_dir) as reader:
         found = windows(reader, measurement, symbols, since_ns, until_ns)
         first = next(found, None)
         if first is None:
             of = f" of {', '.join(symbols)}" if symbols else ""
-            raise UsageError(f"no {measurement}{of} in {reader.path} in that time")
+            raise UsageError(f"no {measurement}{of} in {config.data_dir} in that time")
         _write(measurement, chain([first], found), form, output)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from typing import Protocol
 
-from sentinel.journal import JournalReader
+from sentinel.journal import Batch
 from sentinel.line_protocol import prefix
 from sentinel.measurements import MEASUREMENTS
 
@@ -17,8 +18,16 @@ WINDOW_NS = 60_000_000_000
 """How much is held in memory at a time: a minute, which is 9,000 lines of a product's book at 10 Hz."""
 
 
+class Reader(Protocol):
+    """A journal, or several read as one."""
+
+    def span(self, stream: str) -> tuple[int, int] | None: ...
+
+    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]: ...
+
+
 def windows(
-    reader: JournalReader,
+    reader: Reader,
     measurement: str,
     symbols: Collection[str] = (),
     since_ns: int | None = None,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable
 
+import msgspec
+from msgspec import Struct
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -34,21 +38,64 @@ def _long_repair(service: Service) -> list[RenderableType]:
     return [Text(f"repairing {total:,} trades"), ProgressBar(total=total, completed=done, width=60)]
 
 
-def status_line(service: Service) -> Text:
-    """``3/3 books proved · 1,204 trades · 2 gaps open · …``"""
+class Figures(Struct, frozen=True):
+    """What the status line says. Those of several collectors add up."""
+
+    products: int = 0
+    proved: int = 0
+    connections: int = 0
+    live_connections: int = 0
+    frames: int = 0
+    lines_stored: int = 0
+    open_gaps: int = 0
+    trades_to_repair: int = 0
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(*(map(sum, zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))))
+
+
+def figures(service: Service) -> Figures:
+    """The present moment."""
     products = service.pipeline.products.values()
     lanes = service.pipeline.lanes
-    proved = sum(product.books.is_proved for product in products)
-    open_gaps = sum(len(product.books.gaps) + len(product.trades.open_gaps) for product in products)
+    return Figures(
+        products=len(products),
+        proved=sum(product.books.is_proved for product in products),
+        connections=len(lanes),
+        live_connections=sum(lane.is_live for lane in lanes),
+        frames=sum(lane.counts.received for lane in lanes),
+        lines_stored=service.committer.lines_stored,
+        open_gaps=sum(len(product.books.gaps) + len(product.trades.open_gaps) for product in products),
+        trades_to_repair=service.repairer.outstanding,
+    )
+
+
+async def tell(service: Service) -> None:
+    """The figures as a JSON line on stdout, for the supervisor of a shard, until cancelled or nobody listens."""
+    while True:
+        try:
+            os.write(sys.stdout.fileno(), msgspec.json.encode(figures(service)) + b"\n")
+        except BrokenPipeError:
+            return
+        await asyncio.sleep(REFRESH_S)
+
+
+def status_line(service: Service) -> Text:
+    """``3/3 books proved · 1,204 frames · 2 gaps open · …``"""
+    return as_line(figures(service))
+
+
+def as_line(now: Figures) -> Text:
+    """The figures in words."""
     parts = [
-        (f"{proved}/{len(products)} books proved", "green" if proved == len(products) else "yellow"),
-        (f"{sum(lane.is_live for lane in lanes)}/{len(lanes)} connections live", ""),
-        (f"{sum(lane.counts.received for lane in lanes):,} frames", ""),
-        (f"{service.committer.lines_stored:,} lines stored", ""),
-        (f"{open_gaps} gaps open", "yellow" if open_gaps else "green"),
+        (f"{now.proved}/{now.products} books proved", "green" if now.proved == now.products else "yellow"),
+        (f"{now.live_connections}/{now.connections} connections live", ""),
+        (f"{now.frames:,} frames", ""),
+        (f"{now.lines_stored:,} lines stored", ""),
+        (f"{now.open_gaps} gaps open", "yellow" if now.open_gaps else "green"),
     ]
-    if service.repairer.outstanding:
-        parts.append((f"{service.repairer.outstanding:,} trades to repair", "yellow"))
+    if now.trades_to_repair:
+        parts.append((f"{now.trades_to_repair:,} trades to repair", "yellow"))
     line = Text(" · ").join(Text(text, style) for text, style in parts)
     line.no_wrap = True
     return line

@@ -20,6 +20,7 @@ from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
+from sentinel.shards import journals
 from sentinel.status import Status
 
 NOT_READY = 1
@@ -148,7 +149,7 @@ async def _ask(config: Config) -> Status:
 def _from_journal(config: Config, form: str) -> None:
     now_ns = time.time_ns()
     window = Window(now_ns - RECENT_NS, now_ns)
-    report = build(local.read(config.data_dir / "journal.sqlite3", window), window)
+    report = build(local.read_all(journals(config.data_dir), window), window)
     if not report.products:
         raise UsageError(f"nothing was collected in {config.data_dir} in the last five minutes")
     click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=sys.stdout.isatty()), nl=False)

@@ -27,6 +27,7 @@ from sentinel.data.holes import Hole, Row, sample_holes, trade_holes
 from sentinel.data.source import Source
 from sentinel.errors import SentinelError, UsageError
 from sentinel.measurements import MEASUREMENTS
+from sentinel.shards import folder_of
 from sentinel.times import NS_PER_S, format_ns, parse_instant_ns
 
 __all__ = ["BookAt", "Hole", "Loaded", "NoBook", "book", "coverage", "gaps", "load"]
@@ -84,7 +85,7 @@ def load(
     """
     if measurement not in MEASUREMENTS:
         raise UsageError(f"no measurement {measurement!r}; there are {', '.join(MEASUREMENTS)}")
-    source = Source(Path(data_dir))
+    source = _source(data_dir, symbol)
     asked = _interval(start, end)
     table = source.rows(Series(measurement, exchange, symbol), *asked, columns)
     if MEASUREMENTS[measurement].stream == "accounts":
@@ -111,7 +112,7 @@ def gaps(
     exchange: str = EXCHANGE,
 ) -> pa.Table:
     """The gaps as they were recorded, of every collector, that touch the interval; repaired ones, too."""
-    return _gaps(Source(Path(data_dir)), symbol, exchange, *_interval(start, end))
+    return _gaps(_source(data_dir, symbol), symbol, exchange, *_interval(start, end))
 
 
 def coverage(
@@ -125,7 +126,7 @@ def coverage(
     """The accounts of each minute that touches the interval, by collector."""
     start_ns, end_ns = _interval(start, end)
     series = Series("coverage", exchange, symbol)
-    return Source(Path(data_dir)).rows(series, start_ns - start_ns % MINUTE_NS, end_ns)
+    return _source(data_dir, symbol).rows(series, start_ns - start_ns % MINUTE_NS, end_ns)
 
 
 def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str = EXCHANGE) -> BookAt:
@@ -144,8 +145,12 @@ def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DI
         raise NoBook(f"no book of {symbol} within the minute before {format_ns(at_ns)}")
     last = top.table.slice(top.table.num_rows - 1)
     time_ns = int(last["time"].cast(pa.int64())[0].as_py())
-    bins = Source(Path(data_dir)).rows(Series("book", exchange, symbol), time_ns, time_ns + 1)
+    bins = _source(data_dir, symbol).rows(Series("book", exchange, symbol), time_ns, time_ns + 1)
     return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
+
+
+def _source(data_dir: str | os.PathLike[str], symbol: str) -> Source:
+    return Source(folder_of(Path(data_dir), symbol))
 
 
 def _gaps(source: Source, symbol: str, exchange: str, start_ns: int, end_ns: int) -> pa.Table:

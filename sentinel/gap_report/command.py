@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from sentinel.collect import JOURNAL_FILE
 from sentinel.config import Config, load
 from sentinel.errors import UsageError
 from sentinel.files import replacing
 from sentinel.gap_report import html, local, remote, text
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
 from sentinel.gap_report.rows import Rows
+from sentinel.shards import journals
 from sentinel.times import parse_instant_ns
 
 UNDER = 3
@@ -64,7 +64,7 @@ def gap_report(
     report = build(rows, window, symbols=symbols, collector=collector, cadence_ns=cadence_ns)
     if not report.products:
         of = f" of {', '.join(symbols)}" if symbols else ""
-        raise UsageError(f"no accounts{of} in {config.influx.url or config.data_dir / JOURNAL_FILE} in that time")
+        raise UsageError(f"no accounts{of} in {config.influx.url or config.data_dir} in that time")
     _write(_rendered(report, rows, form, output), output)
     if fail_under is not None and lowest_percent(report) < fail_under:
         sys.exit(UNDER)
@@ -73,7 +73,7 @@ def gap_report(
 def _rows(config: Config, window: Window, *, is_remote: bool) -> Rows:
     if is_remote:
         return remote.read(config.influx, window)
-    return local.read(config.data_dir / JOURNAL_FILE, window)
+    return local.read_all(journals(config.data_dir), window)
 
 
 def _rendered(report: Report, rows: Rows, form: str, output: Path | None) -> str:

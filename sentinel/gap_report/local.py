@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,16 @@ from sentinel.pipeline.pipeline import Checkpoint
 from sentinel.pipeline.product import ProductState
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage),.*$", re.MULTILINE)
+
+
+def read_all(paths: Sequence[Path], window: Window) -> Rows:
+    """The rows of several journals, of different products.
+
+    Raises:
+        UsageError: if one is not there.
+    """
+    parts = [read(path, window) for path in paths]
+    return Rows([row for part in parts for row in part.coverage], [gap for part in parts for gap in part.gaps])
 
 
 def read(path: Path, window: Window) -> Rows:

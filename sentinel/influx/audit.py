@@ -80,7 +80,7 @@ class Audit(Struct):
 
 
 async def audit(
-    server: Server, settings: Influx, journal: Path, start_ns: int, end_ns: int, *, is_repairing: bool
+    server: Server, settings: Influx, journals: Sequence[Path], start_ns: int, end_ns: int, *, is_repairing: bool
 ) -> Audit:
     """Compares ``start_ns <= t < end_ns``, an hour at a time.
 
@@ -91,15 +91,16 @@ async def audit(
         InfluxError: if the server does not answer.
     """
     found = Audit()
-    with JournalReader(journal) as reader:
-        until_ns = min(end_ns, _delivered_until(reader, end_ns))
-        for measurement in FIELDS:
-            for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, until_ns, HOUR_NS):
-                window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
-                lines = [line for part in windows(reader, measurement, (), *window) for line in part]
-                if lines:
-                    theirs = await _theirs(server, settings, measurement, *window)
-                    await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
+    for journal in journals:
+        with JournalReader(journal) as reader:
+            until_ns = min(end_ns, _delivered_until(reader, end_ns))
+            for measurement in FIELDS:
+                for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, until_ns, HOUR_NS):
+                    window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
+                    lines = [line for part in windows(reader, measurement, (), *window) for line in part]
+                    if lines:
+                        theirs = await _theirs(server, settings, measurement, *window)
+                        await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
     return found
 
 

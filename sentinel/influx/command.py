@@ -13,11 +13,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sentinel.collect import JOURNAL_FILE
 from sentinel.config import Config, load
 from sentinel.influx import audit as auditing
 from sentinel.influx.buckets import MONTH_FORMAT, bucket_at, ensure, listed, months
 from sentinel.influx.server import Server
+from sentinel.shards import journals
 from sentinel.times import NS_PER_S, parse_instant_ns
 
 T = TypeVar("T")
@@ -84,8 +84,8 @@ def audit(data_dir: Path | None, influx_url: str | None, since: str, until: str,
     config = _config(influx_url, data_dir)
     now_ns = time.time_ns()
     window = parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns)
-    path = config.data_dir / JOURNAL_FILE
-    found = _ask(config, lambda server: auditing.audit(server, config.influx, path, *window, is_repairing=repair))
+    paths = journals(config.data_dir)
+    found = _ask(config, lambda server: auditing.audit(server, config.influx, paths, *window, is_repairing=repair))
     console = Console()
     table = Table("measurement", "symbol", "minute (UTC)", "journal", "InfluxDB", "points sent again")
     for difference in found.differences[: auditing.MOST_SHOWN]:

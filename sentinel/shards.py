@@ -1,0 +1,110 @@
+"""A data directory whose products are spread over processes: ``DATA_DIR/shard=00``, ``shard=01``, …, each with a
+journal, an archive and tapes of its own.
+
+A product stays where its state is: its ledger, its open gaps and the lines that sinks still wait for are in that
+journal. So a new product goes to the emptiest shard, and nothing else ever moves. A journal in the directory itself,
+left by a time with one process, is a shard like the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from sentinel.archive.schedule import FOLDER
+from sentinel.collect import JOURNAL_FILE
+from sentinel.errors import SentinelError
+from sentinel.journal import Batch, JournalReader
+from sentinel.pipeline.pipeline import Checkpoint
+
+SHARD = "shard="
+
+
+def shard_folders(data_dir: Path) -> list[Path]:
+    """The folders of its shards, in order; none if it was only ever collected by one process."""
+    return sorted(folder for folder in data_dir.glob(f"{SHARD}*") if folder.is_dir())
+
+
+def data_folders(data_dir: Path) -> list[Path]:
+    """Everywhere in a data directory where there is a journal or an archive; itself, if there is none."""
+    candidates = [data_dir, *shard_folders(data_dir)]
+    found = [folder for folder in candidates if (folder / JOURNAL_FILE).exists() or (folder / FOLDER).is_dir()]
+    return found or [data_dir]
+
+
+def journals(data_dir: Path) -> list[Path]:
+    """The journals of a data directory; where it would be, if there is none."""
+    found = [folder / JOURNAL_FILE for folder in data_folders(data_dir)]
+    return [journal for journal in found if journal.exists()] or [data_dir / JOURNAL_FILE]
+
+
+def folder_of(data_dir: Path, symbol: str) -> Path:
+    """Where a product's data are."""
+    folders = data_folders(data_dir)
+    if len(folders) == 1:
+        return folders[0]
+    with_state = (folder for folder in folders if symbol in products_of(folder))
+    archived = (folder for folder in folders if any((folder / FOLDER).glob(f"*/exchange=*/symbol={symbol}")))
+    return next(chain(with_state, archived), folders[0])
+
+
+def products_of(folder: Path) -> set[str]:
+    """The products whose state is in the journal of ``folder``."""
+    if not (folder / JOURNAL_FILE).exists():
+        return set()
+    with JournalReader(folder / JOURNAL_FILE) as reader:
+        checkpoint = reader.checkpoint()
+    try:
+        return set() if checkpoint is None else set(msgspec.msgpack.decode(checkpoint, type=Checkpoint).products)
+    except msgspec.MsgspecError as error:
+        raise SentinelError(f"{folder / JOURNAL_FILE} was left by another version of sentinel-ws: {error}") from error
+
+
+def deal(products: Sequence[str], data_dir: Path, processes: int) -> dict[Path, list[str]]:
+    """Which folder collects which products: where a product's state is, else where the fewest are.
+
+    There are more folders than ``processes`` if so many hold products already. Folders without products are left out.
+    """
+    folders = [folder for folder in data_folders(data_dir) if (folder / JOURNAL_FILE).exists()]
+    new = (data_dir / f"{SHARD}{number:02d}" for number in range(len(folders) + processes))
+    while len(folders) < processes:
+        folders.append(next(folder for folder in new if folder not in folders))
+    homes = {symbol: folder for folder in folders for symbol in products_of(folder)}
+    dealt: dict[Path, list[str]] = {folder: [] for folder in folders}
+    for symbol in sorted(products, key=lambda symbol: (symbol not in homes, symbol)):
+        folder = homes.get(symbol) or min(folders, key=lambda folder: len(dealt[folder]))
+        dealt[folder].append(symbol)
+    return {folder: symbols for folder, symbols in dealt.items() if symbols}
+
+
+class Journals:
+    """The journals of a data directory, read as one.
+
+    Raises:
+        UsageError: if there is none, or one is of another version.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        with ExitStack() as stack:
+            self._readers = [stack.enter_context(JournalReader(path)) for path in journals(data_dir)]
+            self._opened = stack.pop_all()
+
+    def __enter__(self) -> Journals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def span(self, stream: str) -> tuple[int, int] | None:
+        """A time at or before a stream's first point, and one after its last; None if it has none."""
+        spans = [span for reader in self._readers if (span := reader.span(stream)) is not None]
+        return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None
+
+    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]:
+        """Batches that may hold points in ``since_ns <= time < until_ns``, journal by journal."""
+        for reader in self._readers:
+            yield from reader.overlapping(stream, since_ns, until_ns)
