@@ -92,6 +92,12 @@ class Market(Exchange):
             while (left_s := elapsed_s - self.faults.elapsed_s()) > 0:
                 await asyncio.sleep(min(left_s, 0.1))
 
+    async def subscribed(self, connections: int) -> None:
+        """Waits until so many connections have asked for something."""
+        async with asyncio.timeout(LONGEST_S):
+            while len(self.source.connections) < connections:
+                await asyncio.sleep(0.05)
+
     async def quiet_end(self, seconds: float) -> None:
         """Nothing new for a while, so that everything published can be on disk at the end."""
         self.source.trade_rate = 0.0

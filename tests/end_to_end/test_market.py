@@ -18,9 +18,8 @@ async def test_twenty_products_are_stored_as_they_were(tmp_path: Path) -> None:
     async with trading(20, truth_path, rate=200, seed=5) as exchange:
         products = list(exchange.source.products)
         async with collecting(exchange.urls, data, *products, "--record") as collector:
-            await asyncio.sleep(12)
-            exchange.source.trade_rate = 0.0
-            await asyncio.sleep(SETTLE_S)
+            await exchange.until(12)
+            await exchange.quiet_end(SETTLE_S)
             assert await collector.stop() == 0
     store, truth = Store(data), TruthFile(truth_path)
     assert judge_trades(store, truth, products) > 500
@@ -50,13 +49,13 @@ async def test_a_killed_collector_goes_on_where_it_was(tmp_path: Path) -> None:
     async with trading(3, truth_path, seed=9) as exchange:
         products = list(exchange.source.products)
         async with collecting(exchange.urls, data, *products) as collector:
-            await asyncio.sleep(5)
+            await exchange.until(5)
             await collector.kill()
         before = Store(data)
         async with collecting(exchange.urls, data, *products) as collector:
-            await asyncio.sleep(5)
-            exchange.source.trade_rate = 0.0
-            await asyncio.sleep(SETTLE_S)
+            await exchange.subscribed(4)
+            await asyncio.sleep(4)
+            await exchange.quiet_end(SETTLE_S)
             assert await collector.stop() == 0
     store, truth = Store(data), TruthFile(truth_path)
     for product in products:

@@ -57,6 +57,7 @@ async def test_a_hole_is_remembered_by_the_next_run(tmp_path: Path) -> None:
         await exchange.quiet_end(0)
         await exchange.until(11.5)
         async with collecting(exchange.urls, data, *PRODUCTS) as collector:
+            await exchange.subscribed(3)
             await asyncio.sleep(5)
             assert await collector.stop() == 0
     store = Store(data)

@@ -31,10 +31,9 @@ async def test_it_tells_the_truth_while_the_collector_runs_and_after(tmp_path: P
     ]
     async with trading(["BTC-USD", "ETH-USD"], truth_path, *faults, trade_rate=20) as exchange:
         async with collecting(exchange.urls, data, "BTC-USD", "ETH-USD") as collector:
-            await asyncio.sleep(9)
+            await exchange.until(9)
             running = await asyncio.to_thread(report, "--data-dir", str(data), "--format", "json")
-            exchange.source.trade_rate = 0.0
-            await asyncio.sleep(2)
+            await exchange.quiet_end(2)
             assert await collector.stop() == 0
     assert running.exit_code == 0, running.output
     under_way = {product["symbol"]: product for product in json.loads(running.output)["products"]}
