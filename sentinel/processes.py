@@ -150,14 +150,14 @@ def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | N
     environment["SENTINEL_FEEDS_SHARE"] = repr(config.feeds.share / len(dealt))
     shards = []
     for number, (folder, products) in enumerate(dealt.items()):
-        own = [*products, "--is-shard", "--processes", "1", *arguments, *_http(config, number)]
+        own = [*products, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
         shards.append(Shard(folder, own, environment))
     logger.bind(products=len(config.products), processes=len(shards)).info("supervising")
     asyncio.run(_supervise(shards, console, duration_s))
     logger.info("all_stopped")
 
 
-def _http(config: Config, number: int) -> list[str]:
+def http_arguments(config: Config, number: int) -> list[str]:
     """Each shard serves on a port of its own, counted from the first one's; 0 is any port."""
     if config.http is None:
         return []

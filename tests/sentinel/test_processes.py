@@ -13,8 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import sentinel.data
+from sentinel.config import load
+from sentinel.processes import Shard, http_arguments, together
 from sentinel.shards import folder_of, shard_folders
+from sentinel.terminal import Figures
 from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
@@ -124,6 +129,21 @@ async def test_no_shard_outlives_its_supervisor(tmp_path: Path) -> None:
             assert len(events(collector, "stopped")) == 2
 
 
+async def test_a_second_signal_does_not_wait_for_a_shard_that_hangs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with trading(2, tmp_path / "truth.jsonl") as exchange:
+        products = list(exchange.source.products)
+        async with collecting(exchange.urls, data, *products, "--processes", "2") as collector:
+            await until(lambda: has_trades(data, products))
+            hanging = events(collector, STARTED)[0]["pid"]
+            os.kill(hanging, signal.SIGSTOP)
+            first = asyncio.create_task(collector.stop())
+            await until(lambda: bool(events(collector, "stopping")))
+            assert await collector.stop() == 128 + signal.SIGTERM
+            await first
+            await until(lambda: not is_alive(hanging))
+
+
 async def test_a_wrong_product_is_a_mistake_and_no_crash(tmp_path: Path) -> None:
     async with trading(2, tmp_path / "truth.jsonl") as exchange:
         products = [*exchange.source.products, "NO-SUCH"]
@@ -131,3 +151,18 @@ async def test_a_wrong_product_is_a_mistake_and_no_crash(tmp_path: Path) -> None
             assert await collector.ended() == 2
     assert re.search(r"^sentinel-ws: Coinbase has no product NO-SUCH$", collector.errors, re.MULTILINE)
     assert "Traceback" not in collector.errors
+
+
+def test_one_line_is_of_all_shards(tmp_path: Path) -> None:
+    shards = [Shard(tmp_path / name, [], {}) for name in ("shard=00", "shard=01", "shard=02")]
+    shards[0].figures = Figures(products=2, proved=2, connections=1, live_connections=1, frames=1000, lines_stored=7)
+    shards[1].figures = Figures(products=2, proved=1, connections=1, frames=234, open_gaps=1)
+    assert together(shards).plain == (
+        "0/3 processes · 3/4 books proved · 1/2 connections live · 1,234 frames · 7 lines stored · 1 gaps open"
+    )
+
+
+@pytest.mark.parametrize(("http", "ports"), [("127.0.0.1:8080", [8080, 8081]), ("127.0.0.1:0", [0, 0])])
+def test_each_shard_serves_on_a_port_of_its_own(http: str, ports: list[int]) -> None:
+    config = load({"http": http}, None, {})
+    assert [http_arguments(config, number) for number in (0, 1)] == [["--http", f"127.0.0.1:{port}"] for port in ports]
