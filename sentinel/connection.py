@@ -15,6 +15,7 @@ from loguru import logger
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from book.events import Meaning
 from sentinel.backoff import Backoff
 from sentinel.pace import Pace
 from sentinel.pipeline import Cause, LanePlan
@@ -29,7 +30,7 @@ A full queue also keeps the closing handshake from being read (websockets issue 
 """
 
 LARGE_FRAME_BYTES = 256 * 1024
-"""A frame as large takes milliseconds to inflate and again to apply (5.1 MB: 10 and 20): others come in between."""
+"""A frame as large takes milliseconds to inflate, to read and to apply (5.1 MB: 10, 14 and 7): a turn for each."""
 
 TURN_FRAMES = 16
 """Frames of one socket read ahead and applied before the other sockets and the clock get their turn: half a
@@ -43,7 +44,8 @@ class Lane(Protocol):
     """What is told of each connection: the intake."""
 
     def opened(self, lane: int) -> None: ...
-    def receive(self, lane: int, frame: bytes) -> None: ...
+    def read(self, lane: int, frame: bytes) -> Meaning | None: ...
+    def receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None: ...
     def closed(self, lane: int, cause: Cause) -> None: ...
     def is_live(self, lane: int) -> bool: ...
 
@@ -160,7 +162,9 @@ class Connection:
                 if len(frame) >= LARGE_FRAME_BYTES:
                     async with self._large:
                         await asyncio.sleep(0)
-                        receive(lane, frame)
+                        meaning = intake.read(lane, frame)
+                        await asyncio.sleep(0)
+                        receive(lane, frame, meaning)
                 else:
                     receive(lane, frame)
                     left -= 1

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from book.events import Meaning
 from sentinel.clock import Clock
 from sentinel.durations import Durations
 from sentinel.pipeline import Cause, Command, Output, Pipeline, RepairAnswer
@@ -69,12 +70,16 @@ class Intake:
         self.pipeline.closed(lane, cause, now_ns)
         self._serve()
 
-    def receive(self, lane: int, frame: bytes) -> None:
+    def read(self, lane: int, frame: bytes) -> Meaning | None:
+        """Half of the work of a large frame, ahead of ``receive``, which takes the result."""
+        return self.pipeline.read(lane, frame)
+
+    def receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None:
         """A frame has just left its socket: now is when it was received."""
         received_ns = self.clock.now_ns()
         if self._tape is not None:
             self._tape.write(Kind.FRAME, lane, received_ns, frame)
-        self.pipeline.receive(lane, frame, received_ns)
+        self.pipeline.receive(lane, frame, received_ns, meaning)
         if self.pipeline.commands:
             self._serve()
         self._untimed -= 1

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from book.events import Meaning
 from feeds.protocol import Subscription
 from sentinel.backoff import Backoff
 from sentinel.connection import LARGE_FRAME_BYTES, TURN_FRAMES, Connection
@@ -37,7 +38,12 @@ class Record:
         assert self.connection is not None
         self.connection.send(self.greeting)
 
-    def receive(self, lane: int, frame: bytes) -> None:
+    def read(self, lane: int, frame: bytes) -> Meaning | None:
+        self._note("read", frame)
+        return Meaning(len(frame), ())
+
+    def receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None:
+        assert meaning is None or meaning.sequence == len(frame)
         self._note("frame", frame)
 
     def closed(self, lane: int, cause: Cause) -> None:
@@ -321,17 +327,22 @@ class Turns:
     def __init__(self, intake: Record) -> None:
         self.number = 0
         self.frames: Counter[int] = Counter()
-        self._note = intake.receive
-        intake.receive = self._receive  # type: ignore[method-assign]
+        """What was read ahead or received in each turn."""
+        self._read_ahead, self._note = intake.read, intake.receive
+        intake.read, intake.receive = self._read, self._receive  # type: ignore[method-assign]
         self._count()
 
     def _count(self) -> None:
         self.number += 1
         self._next = asyncio.get_running_loop().call_soon(self._count)
 
-    def _receive(self, lane: int, frame: bytes) -> None:
+    def _read(self, lane: int, frame: bytes) -> Meaning | None:
         self.frames[self.number] += 1
-        self._note(lane, frame)
+        return self._read_ahead(lane, frame)
+
+    def _receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None:
+        self.frames[self.number] += 1
+        self._note(lane, frame, meaning)
 
     def end(self) -> None:
         self._next.cancel()
@@ -379,6 +390,7 @@ async def test_one_large_frame_in_a_turn_whichever_socket_it_came_on(sockets: in
         await intake.wait("frame", 4 * sockets)
         turns.end()
     assert Counter(intake.all("frame")) == {str(number).encode() * LARGE_FRAME_BYTES: sockets for number in range(4)}
+    assert len(intake.all("read")) == 4 * sockets
     assert max(turns.frames.values()) == 1
 
 
