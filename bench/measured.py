@@ -68,7 +68,7 @@ class Measured:
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    return lines[-1].replace(f"{ROOT}{os.sep}", "") if lines else f"exit status {done.returncode}"
+    return lines[-1].replace(str(ROOT.parent), "..") if lines else f"exit status {done.returncode}"
 
 
 def measure(effort: Effort) -> Measured:

@@ -14,7 +14,7 @@ REPEATABLE = {"svg.hashsalt": "sentinel-ws"}
 
 
 def draw(curve: list[dict[str, Any]], path: Path) -> None:
-    """Two panels; runs in which a side had nothing left to give are hollow."""
+    """Two panels; runs that did not get or do all of their load are hollow."""
     most = max(run["products"] for run in curve)
     ratio = min(run["rate"] / run["products"] for run in curve if run["products"] < most)
     by_products = [run for run in curve if run["rate"] == ratio * run["products"]]
@@ -34,7 +34,7 @@ def _panel(axes: Axes, runs: list[dict[str, Any]], along: str, label: str) -> No
         face = "white" if run["limit"] else "tab:blue"
         axes.plot(run[along], run["cores"], marker="o", color="tab:blue", markerfacecolor=face)
         if run["limit"]:
-            axes.annotate(f"{run['limit']} full", (run[along], run["cores"]), (0, -14), textcoords="offset points")
+            axes.annotate(f"limit: {run['limit']}", (run[along], run["cores"]), (0, -14), textcoords="offset points")
     axes.axhline(1, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xlabel=label, xlim=(0, None), ylim=(0, 1.1))
     axes.grid(alpha=0.3)

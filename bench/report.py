@@ -16,6 +16,7 @@ to read it. Ratios hold on other machines too, seconds do not.
 MET = {True: "yes", False: "**no**", None: "-"}
 SCALE_NAMES = {
     "cores": "share of a core",
+    "load_share": "level changes, of those asked for",
     "frames_per_s": "frames/s, trades and heartbeats included",
     "samples_per_s": "samples/s",
     "lines_per_s": "lines/s into the journal",
@@ -35,6 +36,7 @@ SCALE_NAMES = {
 CURVE_NAMES = {
     "products": "products",
     "rate": "book frames/s",
+    "load_share": "of the load",
     "cores": "share of a core",
     "samples_per_s": "samples/s",
     "lines_per_s": "lines/s",
@@ -122,17 +124,19 @@ def _curve(found: list[dict[str, Any]]) -> str:
 
 def _breaks(found: list[dict[str, Any]]) -> str:
     """Where it breaks, in words."""
-    most = max((run["rate"] for run in found if run["limit"] is None), default=None)
-    if most is None:
-        return "Nothing kept up."
+    most = max((run["rate"] for run in found if run["limit"] is None), default=0)
     stopped = min(
         (run for run in found if run["limit"] and run["rate"] > most), key=lambda run: run["rate"], default=None
     )
     if stopped is None:
         return f"Nothing broke; the most asked for was {most:,} book frames a second."
-    return (
-        f"It keeps up with {most:,} book frames a second; at {stopped['rate']:,} the {stopped['limit']}'s core is full."
-    )
+    why = {
+        "collector": "the collector's core was full",
+        "exchange": "the exchange's core was full before the collector's",
+        "machine": "neither core was full, but something else was running on them",
+    }
+    reason = why[stopped["limit"]]
+    return f"The most that was kept up with is {most:,} book frames a second; at {stopped['rate']:,} {reason}."
 
 
 def _cell(value: Any) -> str:

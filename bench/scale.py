@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -22,12 +23,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.corpus import CHANGES_PER_FRAME
+from sentinel.collect import JOURNAL_FILE
+from sentinel.journal import JournalReader
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 WARM_UP_S = 15.0
 """Sockets open eight a second, as the venue allows, and each brings its snapshots."""
 
 END_S = 20.0
+COMMIT_NS = 2_000_000_000
+"""What is older is in the journal: a commit a second."""
+
 CURVE_WARM_UP_S = 6.0
 """Enough to be connected; what the last minute says of lateness still has the start in it, so a curve has none."""
 
@@ -37,7 +45,7 @@ FRAMES_PER_PRODUCT = 25
 
 CURVE_RATES = (1_000, 2_500, 5_000, 10_000, 15_000, 20_000)
 FULL = 0.97
-"""The share of a core, or of the samples due, from which on it counts as all of it."""
+"""The share of a core, of the samples due or of the load asked for, from which on it counts as all of it."""
 
 
 @dataclass
@@ -174,19 +182,42 @@ def run(
             collector.read()
         after = [collector.status() for collector in collectors]
         others_cpu_s = sum(_cpu_s(process.pid) for process in (exchange, store)) - others_began_s
-    figures = _figures(collectors, before, after)
+        figures = _figures(collectors, before, after)
+        changes_per_s = sum(
+            _changes(folder / str(number) / JOURNAL_FILE, then["now_ns"] - COMMIT_NS, now["now_ns"] - COMMIT_NS)
+            / ((now["now_ns"] - then["now_ns"]) / 1e9)
+            for number, (then, now) in enumerate(zip(before, after, strict=True))
+        )
+    figures["load_share"] = round(changes_per_s / (rate * CHANGES_PER_FRAME), 3)
     figures["exchange_cores"] = round(others_cpu_s / duration_s, 3)
     asked = {"products": products, "rate": rate, "processes": processes, "duration_s": duration_s}
     return {**asked, **figures, "limit": limit(asked | figures)}
 
 
 def limit(figures: dict[str, Any]) -> str | None:
-    """Which side had nothing left to give in a run; None if both kept up."""
+    """What kept a run from all that was asked of it; None if nothing did.
+
+    ``machine``: neither side had used up its core, so that something else was running there.
+    """
+    if min(figures["load_share"], figures["samples_per_s"] / (10 * figures["products"])) >= FULL:
+        return None
     if figures["cores"] >= FULL * figures["processes"]:
         return "collector"
-    if figures["exchange_cores"] >= FULL:
-        return "exchange"
-    return None if figures["samples_per_s"] >= FULL * 10 * figures["products"] else "collector"
+    return "exchange" if figures["exchange_cores"] >= FULL else "machine"
+
+
+UPDATES = re.compile(rb"^top,.*updates=(\d+)i (\d+)$", re.MULTILINE)
+
+
+def _changes(journal: Path, since_ns: int, until_ns: int) -> int:
+    """Level changes between two instants, by the samples: what the exchange sent and the collector took in."""
+    with JournalReader(journal) as reader:
+        return sum(
+            int(updates)
+            for batch in reader.overlapping("book", since_ns, until_ns)
+            for updates, time_ns in UPDATES.findall(batch.body)
+            if since_ns <= int(time_ns) < until_ns
+        )
 
 
 def _figures(collectors: list[Collector], before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""RESULTS.md says what was measured, and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import plot
+from bench.measured import Measured
+from bench.report import text
+from bench.scale import limit
+from bench.targets import targets
+
+
+def run(**changed: Any) -> dict[str, Any]:
+    """A run of the scale bench that did all that was asked of it."""
+    names = ("handling_p50_ms", "handling_p99_ms", "handling_max_ms", "loop_lag_p99_ms", "lateness_p50_ms")
+    zeros = dict.fromkeys((*names, "lateness_max_ms", "unproved", "gaps_open"), 0)
+    usual = {
+        **zeros,
+        "products": 400,
+        "rate": 10_000,
+        "processes": 1,
+        "duration_s": 60,
+        "cores": 0.7,
+        "exchange_cores": 0.9,
+        "load_share": 1.0,
+        "frames_per_s": 11_000,
+        "samples_per_s": 4000,
+        "lines_per_s": 60_000,
+        "limit": None,
+        "lateness_p99_ms": 16.78,
+        "rss_mb": [200, 210, 205, 211],
+        "rss_max_mb": 211,
+        "behind_bytes_end": 0,
+        "behind_bytes_max": 10,
+    }
+    return usual | changed
+
+
+def measured(**found: Any) -> Measured:
+    return Measured({"commit": "abc"}, found, {})
+
+
+def verdicts(found: Measured) -> dict[str, bool | None]:
+    return {target.what: target.is_met for target in targets(found)}
+
+
+def test_a_figure_is_met_only_on_the_right_side_of_its_target() -> None:
+    ratios = {"floor_ratio": 0.5, "vs_cryptofeed": 5.99, "vs_ccxt": None, "vs_order_book_c": 1.2, "vs_cpp": 0.33}
+    met = verdicts(measured(peers=[{"ratios": ratios}], ratios=[{"sample_per_frame_decode": 101}], scale=[run()]))
+    assert met["whole pure pipeline / decode floor"] is True
+    assert met["whole pure pipeline / cryptofeed, its book only"] is False
+    assert met["whole pure pipeline / ccxt.pro, its book only"] is None
+    assert [met[what] for what in met if what.startswith("one sample")] == [False]
+    assert [met[what] for what in met if what.startswith("400 products")] == [True] * 4
+
+
+def test_memory_that_grows_is_not_flat() -> None:
+    met = verdicts(measured(scale=[run(rss_mb=[200, 201, 230, 260])]))
+    assert met["400 products, 10,000 frames/s, journal and sink: memory at its most, second half / first half"] is False
+
+
+def test_a_run_without_its_load_meets_nothing() -> None:
+    found = measured(scale=[run(cores=0.3, load_share=0.35, limit="machine")])
+    judged = [target for target in targets(found) if target.what.startswith("400 products")]
+    assert [target.is_met for target in judged] == [None] * 4
+    assert "0.3, but at 35% of the load" in judged[0].reached
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, None),
+        ({"cores": 1.0}, None),
+        ({"cores": 0.99, "load_share": 0.8}, "collector"),
+        ({"exchange_cores": 0.99, "load_share": 0.8}, "exchange"),
+        ({"samples_per_s": 2000}, "machine"),
+    ],
+)
+def test_what_kept_a_run_from_its_load(changed: dict[str, Any], expected: str | None) -> None:
+    assert limit(run(**changed)) == expected
+
+
+def test_parts_that_failed_are_named_and_the_rest_is_shown() -> None:
+    found = measured(scale=[run()], **{"one product": [run(products=1, rate=20)]})
+    found.failures["peers"] = "no recording"
+    page = text(found)
+    assert "**peers did not run to its end: no recording**" in page
+    assert "| share of a core | 0.7 | 0.7 |" in page
+    assert "| whole pure pipeline / decode floor | ≥ 0.5 | not measured | - |" in page
+
+
+def test_the_same_figures_give_the_same_picture(tmp_path: Path) -> None:
+    curve = [run(products=1, rate=25, cores=0.02), run(), run(rate=20_000, cores=1.0, limit="collector")]
+    for name in ("first", "second"):
+        plot.draw(curve, tmp_path / name)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    assert "collector" in text(measured(curve=curve))
