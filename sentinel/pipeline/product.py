@@ -39,7 +39,7 @@ class Product:
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
         self.books = ProductBooks(symbol, settings, lines, output, self.flow, state.books if state else None)
         self.trades = ProductTrades(symbol, settings, lines, output, self.flow, state.trades if state else None)
-        self.integrity: Integrity = "none"
+        self.integrity: Integrity = state.integrity if state else "none"
         self.trade_frames = 0
         self._lanes: list[Lane] = []
         self._counted: list[FrameCounts] = []

@@ -269,6 +269,20 @@ def test_the_time_between_two_runs_is_one_stopped_gap() -> None:
     assert told.instants() == [START + k * GRID for k in (1, 2, 3, 4, 5, 905, 906)]
 
 
+def test_a_minute_keeps_its_proof_when_the_next_run_ends_before_it_connects() -> None:
+    pipe, wire, told = pipeline(), Connection(), Told()
+    pipe.opened(0, START)
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 10 * MS)
+    pipe.receive(0, wire.beat(), START + 510 * MS)
+    told.take(pipe)
+    again = pipeline(checkpoint=pipe.checkpoint())
+    again.start(START + 90 * S)
+    again.stop(START + 91 * S)
+    told.take(again)
+    assert [dict(row.fields)["integrity"] for row in told.coverage.values()] == ["sequence"] * len(told.coverage)
+    assert told.total("samples_written") == 5
+
+
 def test_while_the_disk_refuses_nothing_is_written_and_that_is_a_gap() -> None:
     pipe, wire, told = pipeline(), Connection(), Told()
     pipe.opened(0, START)
