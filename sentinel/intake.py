@@ -75,7 +75,7 @@ class Intake:
         return self.pipeline.read(lane, frame)
 
     def receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None:
-        """A frame has just left its socket: now is when it was received."""
+        """A frame has just left its socket, or has been read since: now is when it was received."""
         received_ns = self.clock.now_ns()
         if self._tape is not None:
             self._tape.write(Kind.FRAME, lane, received_ns, frame)
