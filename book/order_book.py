@@ -29,6 +29,9 @@ class Top(NamedTuple):
     ask_size: float
 
 
+BID = Side.BID
+"""Looking up a member of an enum costs as much as entering a level."""
+
 UNSETTLED_MOST = 4096
 """Changed prices on a side before they are settled without a reader: some milliseconds of work."""
 
@@ -118,10 +121,9 @@ class OrderBook:
             self.settle()
 
     def _enter(self, changes: Sequence[Level]) -> None:
-        bid = Side.BID  # looking up a member of an enum costs as much as entering a level
         bids, asks = self._bids.latest, self._asks.latest
         for change in changes:
-            if change.side is bid:
+            if change.side is BID:
                 bids[change.price] = change.size
             else:
                 asks[change.price] = change.size
@@ -162,7 +164,7 @@ class OrderBook:
 
     def size_at(self, side: Side, price: float) -> float:
         """What rests at a price; 0 where there is nothing. Cost: O(1)."""
-        return (self._bids if side is Side.BID else self._asks).size_at(price)
+        return (self._bids if side is BID else self._asks).size_at(price)
 
     @property
     def is_crossed(self) -> bool:

@@ -6,8 +6,7 @@ The feed and the counter live as long as one connection; the books are replaced 
 from __future__ import annotations
 
 from collections import Counter
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 from book.events import Subscribed
 from book.sampler import first_instant
@@ -21,7 +20,8 @@ ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain before the connection itself is given up."""
 
 
-class FrameCounts(Struct):
+@dataclass(slots=True)
+class FrameCounts:
     """Where every frame of a lane went: ``received = applied + control + duplicate + undecodable``.
 
     ``lost`` frames never came. ``applied`` frames carried market data.
