@@ -265,6 +265,13 @@ class Pipeline:
     def _advance(self, lane: Lane, received_ns: int) -> None:
         """A frame in sequence proves the lane's books at every grid instant before it."""
         lane.next_grid_ns = first_instant(received_ns, self.settings.cadence_ns)
+        if received_ns - lane.good_ns >= self.settings.silence_ns:
+            # we stood still ourselves: what waited in the socket meanwhile says nothing of when it came
+            proved = [symbol for symbol, book in lane.books.items() if book.is_proved]
+            for symbol in proved:
+                self.products[symbol].books.lose(lane.books[symbol], Gap("book", "silence", lane.good_ns))
+            lane.want_snapshots(proved, received_ns, self.commands)
+            return
         for symbol, book in lane.books.items():
             books = self.products[symbol].books
             books.advance(book, received_ns)

@@ -142,6 +142,25 @@ def test_silence_is_noticed_and_ends_with_the_next_connection() -> None:
     assert told.total("samples_due") == told.total("samples_written") + told.total("samples_withheld") == 40
 
 
+def test_a_frozen_process_proves_nothing_of_the_time_it_stood_still() -> None:
+    """The frames that waited in the socket are read before the first tick: in sequence, but hours old perhaps."""
+    pipe, wire, told = pipeline(), Connection(), Told()
+    pipe.opened(0, START)
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 10 * MS)
+    pipe.receive(0, wire.beat(), START + 1000 * MS)
+    sent(pipe)
+    pipe.receive(0, wire.beat(), START + 6050 * MS)
+    assert [message["type"] for message in sent(pipe)] == ["unsubscribe", "subscribe"]
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 6150 * MS)
+    pipe.receive(0, wire.beat(), START + 6250 * MS)
+    pipe.stop(START + 6260 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["cause"], gap["start_ns"], gap["end_ns"]) == ("silence", START + 1000 * MS, START + 6150 * MS)
+    assert told.instants() == [START + k * GRID for k in (*range(1, 10), 62)]
+    assert told.total("samples_due") == told.total("samples_written") + told.total("samples_withheld") == 62
+
+
 def test_a_venue_that_cannot_be_reached_is_one_gap_however_often_it_is_tried() -> None:
     pipe, wire, told = pipeline(), Connection(), Told()
     for attempt in range(5):
