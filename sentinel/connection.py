@@ -1,7 +1,8 @@
 """The only opener of exchange sockets: keeps one lane connected for as long as it runs.
 
-There is no queue between socket and pipeline: a frame is decoded and applied as soon as it is read. A reader that
-falls behind stops reading, and TCP tells the venue so.
+A frame is stamped when it comes out of its socket, and decoded and applied in the order of coming. At a grid instant
+of hundreds of products it may have to wait for its turn, and the books of that instant must not wait with it. A reader
+that falls behind stops reading, and TCP tells the venue so.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from loguru import logger
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import DATA_OPCODES, Frame
+from websockets.protocol import Event
 
 from book.events import Meaning
 from sentinel.backoff import Backoff
@@ -45,9 +49,31 @@ class Lane(Protocol):
 
     def opened(self, lane: int) -> None: ...
     def read(self, lane: int, frame: bytes) -> Meaning | None: ...
-    def receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None: ...
+    def receive(self, lane: int, frame: bytes, came_ns: int, meaning: Meaning | None = None) -> None: ...
     def closed(self, lane: int, cause: Cause) -> None: ...
     def is_live(self, lane: int) -> bool: ...
+
+
+class StampedSocket(ClientConnection):
+    """Notes when each message came: ``came_ns`` are the instants of those not taken yet.
+
+    The loop reads every socket that has something before anybody applies it.
+    """
+
+    def __init__(self, *arguments: Any, now_ns: Callable[[], int], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.came_ns: deque[int] = deque()
+        self._now_ns = now_ns
+
+    def process_event(self, event: Event) -> None:
+        super().process_event(event)
+        if isinstance(event, Frame) and event.fin and event.opcode in DATA_OPCODES:
+            self.came_ns.append(self._now_ns())
+
+    async def next(self) -> tuple[bytes, int]:
+        """The next message, and when it came."""
+        message = await self.recv(decode=False)
+        return message, self.came_ns.popleft()
 
 
 class Connection:
@@ -67,6 +93,7 @@ class Connection:
         messages: Pace,
         backoff: Backoff,
         large: asyncio.Lock,
+        now_ns: Callable[[], int],
         *,
         max_age_s: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -78,6 +105,7 @@ class Connection:
         self._messages = messages
         self._backoff = backoff
         self._large = large
+        self._make_socket = partial(StampedSocket, now_ns=now_ns)
         self._max_age_s = max_age_s
         self._sleep = sleep
         self._socket: ClientConnection | None = None
@@ -119,6 +147,7 @@ class Connection:
         try:
             socket = await connect(
                 self._url,
+                create_connection=self._make_socket,  # type: ignore[arg-type]  # called like the class it stands for
                 compression="deflate",
                 max_size=MAX_FRAME_BYTES,
                 max_queue=MAX_QUEUE_FRAMES,
@@ -130,6 +159,7 @@ class Connection:
             )
         except (OSError, WebSocketException, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"
+        assert isinstance(socket, StampedSocket)
         self._socket = socket
         try:
             return await self._converse(socket)
@@ -139,7 +169,7 @@ class Connection:
             self._has_mail.clear()
             await socket.close()
 
-    async def _converse(self, socket: ClientConnection) -> str:
+    async def _converse(self, socket: StampedSocket) -> str:
         """Reads and writes until either fails."""
         logger.bind(lane=self.plan.lane, venue=self.plan.venue).info("connection_opened")
         self._intake.opened(self.plan.lane)
@@ -152,21 +182,21 @@ class Connection:
                 companion.cancel()
         return reason
 
-    async def _read(self, socket: ClientConnection) -> str:
+    async def _read(self, socket: StampedSocket) -> str:
         lane, intake, receive = self.plan.lane, self._intake, self._intake.receive
         is_proved = False
         left = TURN_FRAMES
         try:
             while True:
-                frame = await socket.recv(decode=False)
+                frame, came_ns = await socket.next()
                 if len(frame) >= LARGE_FRAME_BYTES:
                     async with self._large:
                         await asyncio.sleep(0)
                         meaning = intake.read(lane, frame)
                         await asyncio.sleep(0)
-                        receive(lane, frame, meaning)
+                        receive(lane, frame, came_ns, meaning)
                 else:
-                    receive(lane, frame)
+                    receive(lane, frame, came_ns)
                     left -= 1
                     if not left:
                         left = TURN_FRAMES

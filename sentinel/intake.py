@@ -42,13 +42,14 @@ class Intake:
         self.clock = clock
         self.handling = Durations()
         self.opened_counts = [0] * len(pipeline.lanes)
+        self._last_ns = 0
         self._untimed = TIMED_EVERY
         self._carry_out = carry_out
         self._tape = tape
 
     def start(self, checkpoint: bytes | None) -> None:
         """The collector is up, with the state of the last one."""
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.START, 0, now_ns, checkpoint or b"")
         self.pipeline.start(now_ns)
         self._serve()
@@ -57,7 +58,7 @@ class Intake:
         """A socket is open."""
         self.opened_counts[lane] += 1
         step_ms = self.clock.anchor()
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.OPENED, lane, now_ns, str(step_ms).encode())
         self.pipeline.clock_step_ms = step_ms
         self.pipeline.opened(lane, now_ns)
@@ -65,7 +66,7 @@ class Intake:
 
     def closed(self, lane: int, cause: Cause) -> None:
         """A socket has ended, or could not be opened."""
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.CLOSED, lane, now_ns, cause.encode())
         self.pipeline.closed(lane, cause, now_ns)
         self._serve()
@@ -74,9 +75,9 @@ class Intake:
         """Half of the work of a large frame, ahead of ``receive``, which takes the result."""
         return self.pipeline.read(lane, frame)
 
-    def receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None:
-        """A frame has just left its socket, or has been read since: now is when it was received."""
-        received_ns = self.clock.now_ns()
+    def receive(self, lane: int, frame: bytes, came_ns: int, meaning: Meaning | None = None) -> None:
+        """A frame came out of its socket at ``came_ns``; but time never goes back from one input to the next."""
+        received_ns = self._last_ns = max(came_ns, self._last_ns)
         if self._tape is not None:
             self._tape.write(Kind.FRAME, lane, received_ns, frame)
         self.pipeline.receive(lane, frame, received_ns, meaning)
@@ -93,33 +94,33 @@ class Intake:
 
     def tick(self) -> None:
         """Time has passed."""
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.TICK, 0, now_ns, b"")
         self.pipeline.tick(now_ns)
         self._serve()
 
     def repaired(self, answer: RepairAnswer) -> None:
         """REST has answered."""
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.REPAIR, 0, now_ns, msgspec.msgpack.encode(answer))
         self.pipeline.repaired(answer, now_ns)
         self._serve()
 
     def suspend(self) -> None:
         """Nothing can be written for now."""
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.SUSPEND, 0, now_ns, b"")
         self.pipeline.suspend(now_ns)
 
     def resume(self) -> None:
         """Writing is possible again."""
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.RESUME, 0, now_ns, b"")
         self.pipeline.resume(now_ns)
 
     def stop(self) -> None:
         """Nothing more will come."""
-        now_ns = self.clock.now_ns()
+        now_ns = self._now_ns()
         self._record(Kind.STOP, 0, now_ns, b"")
         self.pipeline.stop(now_ns)
 
@@ -134,6 +135,10 @@ class Intake:
     def checkpoint(self) -> bytes:
         """The state that belongs with the lines taken so far."""
         return self.pipeline.checkpoint()
+
+    def _now_ns(self) -> int:
+        self._last_ns = self.clock.now_ns()
+        return self._last_ns
 
     def _record(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
         if self._tape is not None:

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from loguru import logger
 
+from book.sampler import first_instant
 from feeds.catalogue import FEEDS
 from sentinel.backoff import Backoff
 from sentinel.clock import Clock
@@ -22,7 +23,7 @@ from sentinel.planner import plan
 from sentinel.repair import Repairer, TradeSource
 from sentinel.venues import feed_maker, url_of
 
-TICK_S = 0.1
+TICK_NS = 100_000_000
 FLUSH_S = 7.0
 """What sinks get to deliver the last lines; with a second to close the sockets the end comes within 10 s."""
 
@@ -73,9 +74,10 @@ class Service:
         self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
         self.repairer = Repairer(rest, self.intake.repaired, draw)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
-        self.connections = _connections(config, plans, self.intake, draw)
+        self.connections = _connections(config, plans, self.intake, clock, draw)
         self.loop_lag = Durations()
         self._checkpoint = checkpoint
+        self._clock = clock
 
     async def run(self, stop: asyncio.Event, companions: Sequence[Companion] = (), sinks: Sequence[Sink] = ()) -> None:
         """Collects until ``stop`` is set, then ends in order: sockets, last samples, last commit, sinks.
@@ -114,13 +116,15 @@ class Service:
                 task.cancel()
 
     async def _tick(self) -> None:
-        """Ten ticks a second, without catching up on those a busy moment has cost."""
-        loop = asyncio.get_running_loop()
-        next_s = loop.time()
+        """Ten ticks a second, without catching up on those a busy moment has cost.
+
+        They lie halfway between grid instants: a frame that has to wait there is not to be stamped after a tick.
+        """
+        now_ns, due_ns = self._clock.now_ns, 0
         while True:
-            next_s = max(next_s + TICK_S, loop.time())
-            await asyncio.sleep(next_s - loop.time())
-            self.loop_lag.add(max(0, round((loop.time() - next_s) * NS_PER_S)))
+            due_ns = first_instant(max(now_ns(), due_ns) + 1 - TICK_NS // 2, TICK_NS) + TICK_NS // 2
+            await asyncio.sleep((due_ns - now_ns()) / NS_PER_S)
+            self.loop_lag.add(max(0, now_ns() - due_ns))
             self.intake.tick()
 
     def _carry_out(self, command: Command) -> None:
@@ -138,7 +142,7 @@ async def _run(work: Awaitable[None]) -> None:
 
 
 def _connections(
-    config: Config, plans: Sequence[LanePlan], intake: Intake, draw: Callable[[], float]
+    config: Config, plans: Sequence[LanePlan], intake: Intake, clock: Clock, draw: Callable[[], float]
 ) -> list[Connection]:
     """One for each lane. All connections to one venue share its allowances, which count per address."""
     venues = {lane.venue for lane in plans}
@@ -155,6 +159,7 @@ def _connections(
             messages[lane.venue],
             Backoff(draw),
             large,
+            clock.now_ns,
             # a random part of the age keeps the two of a redundant pair from being replaced together
             max_age_s=None if age_s is None else lambda: age_s * (0.5 + draw() / 2),
         )

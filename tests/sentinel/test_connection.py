@@ -28,6 +28,7 @@ class Record:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, bytes | str | None]] = []
+        self.came_ns: list[int] = []
         self.live = False
         self.greeting: tuple[bytes, ...] = ()
         self.connection: Connection | None = None
@@ -42,8 +43,9 @@ class Record:
         self._note("read", frame)
         return Meaning(len(frame), ())
 
-    def receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None:
+    def receive(self, lane: int, frame: bytes, came_ns: int, meaning: Meaning | None = None) -> None:
         assert meaning is None or meaning.sequence == len(frame)
+        self.came_ns.append(came_ns)
         self._note("frame", frame)
 
     def closed(self, lane: int, cause: Cause) -> None:
@@ -105,6 +107,7 @@ async def connected(
     messages: Pace | None = None,
     max_age_s: Callable[[], float] | None = None,
     large: asyncio.Lock | None = None,
+    now_ns: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Connection]:
     waits = waits or Waits()
     connection = Connection(
@@ -115,6 +118,7 @@ async def connected(
         messages or Pace(1000, 1000),
         Backoff(lambda: 1.0, 1.0, 8.0),
         large or asyncio.Lock(),
+        now_ns,
         max_age_s=max_age_s,
         sleep=waits.sleep,
     )
@@ -144,6 +148,25 @@ async def test_frames_are_bytes_in_order_whatever_their_kind() -> None:
         await intake.wait("frame", 3)
     assert intake.told[0] == ("opened", None)
     assert intake.all("frame") == [b"{}", b'{"binary": true}', "\N{EURO SIGN}".encode()]
+
+
+async def test_a_frame_is_stamped_when_it_comes_and_not_when_its_turn_has_come() -> None:
+    """All come in one piece, and the clock moves on with each that is applied."""
+    intake = Record()
+    texts = ["one", "two", "three"]
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        socket.protocol.send_text(b"ahead")
+        for text in texts:
+            socket.protocol.send_text(text[:1].encode(), fin=False)
+            socket.protocol.send_continuation(text[1:].encode(), fin=True)
+        socket.transport.write(b"".join(socket.protocol.data_to_send()))
+        await until_gone(socket)
+
+    async with venue(talk) as url, connected(url, intake, now_ns=lambda: len(intake.told)):
+        await intake.wait("frame", 4)
+    assert intake.all("frame") == [b"ahead", b"one", b"two", b"three"]
+    assert len(set(intake.came_ns)) == 1
 
 
 async def test_ending_on_purpose_is_not_a_loss() -> None:
@@ -340,9 +363,9 @@ class Turns:
         self.frames[self.number] += 1
         return self._read_ahead(lane, frame)
 
-    def _receive(self, lane: int, frame: bytes, meaning: Meaning | None = None) -> None:
+    def _receive(self, lane: int, frame: bytes, came_ns: int, meaning: Meaning | None = None) -> None:
         self.frames[self.number] += 1
-        self._note(lane, frame, meaning)
+        self._note(lane, frame, came_ns, meaning)
 
     def end(self) -> None:
         self._next.cancel()
