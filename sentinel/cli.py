@@ -16,6 +16,8 @@ from sentinel.times import parse_duration_s
 COMMANDS = {
     "simulate": "sentinel.simulator.command:simulate",
     "archive": "sentinel.archive.command:archive",
+    "certify": "sentinel.certificates.command:certify",
+    "verify": "sentinel.certificates.command:verify_command",
     "export": "sentinel.export:export",
     "replay": "sentinel.replay:replay",
     "tape-from": "sentinel.capture:command",

@@ -35,14 +35,13 @@ from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_sett
 from sentinel.sinks.statistics import SINK, SinkStatistics
 from sentinel.status import StatusReader
 from sentinel.storage import StorageWatch
-from sentinel.tape import TapeWriter
+from sentinel.tape import TAPE_FOLDER, TapeWriter
 from sentinel.version import software
 
 if TYPE_CHECKING:
     from sentinel.sinks.influx import InfluxSink
 
 JOURNAL_FILE = "journal.sqlite3"
-TAPE_FOLDER = "tapes"
 DRY_RUN_S = 30.0
 PRODUCT_CHECK_S = 5.0
 REST_BURST = 5

@@ -173,7 +173,8 @@ def replay(
     edges = None if edges_bps is None else _edges(edges_bps)
     changes = Changes(edges, None if cadence_ms is None else cadence_ms * NS_PER_MS)
     last: Pipeline | None = None
-    with _progress(tape_files(tape)) as (files, passed):
+    files = tape_files(tape)
+    with progress(files, "replay") as passed:
         steps = play(files, changes, passed)
         if speed is not None:
             steps = _paced(steps, speed)
@@ -220,15 +221,15 @@ def _paced(steps: Iterable[Step], speed: float) -> Iterator[Step]:
 
 
 @contextmanager
-def _progress(files: list[Path]) -> Iterator[tuple[list[Path], Callable[[Path, int], object]]]:
-    """A progress bar over the bytes of ``files``, on stderr and only on a terminal."""
+def progress(files: Sequence[Path], title: str) -> Iterator[Callable[[Path, int], object]]:
+    """A progress bar over the bytes of ``files``, on stderr and only on a terminal; gives what ``play`` tells."""
     before: dict[Path, int] = {}
     total = 0
     for file in files:
         before[file] = total
         total += file.stat().st_size
     console = Console(stderr=True)
-    columns = (TextColumn("replay"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("replay", total=total)
-        yield files, lambda file, offset: progress.update(task, completed=before[file] + offset)
+    columns = (TextColumn(title), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda file, offset: bar.update(task, completed=before[file] + offset)

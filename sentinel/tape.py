@@ -30,6 +30,9 @@ import zstandard
 
 from sentinel.errors import TapeCorrupt, UsageError
 
+TAPE_FOLDER = "tapes"
+"""Of a data directory."""
+
 MAGIC = b"SWTAPE1\n"
 SUFFIX = ".swtape"
 CRC_SEED = 0x5EED
@@ -179,6 +182,22 @@ def read_tape(path: Path, passed: Callable[[int], object] = lambda offset: None)
         for offset, body in blocks:
             passed(offset)
             yield from _records(body, path, offset)
+
+
+def complete_bytes(path: Path) -> int:
+    """How far a file reaches in whole blocks; what may follow is being written, or torn."""
+    size = path.stat().st_size
+    end = len(MAGIC)
+    with path.open("rb") as file:
+        while True:
+            file.seek(end)
+            head = file.read(BLOCK.size)
+            if len(head) < BLOCK.size:
+                return min(end, size)
+            length, check, _ = BLOCK.unpack(head)
+            if not length or check != _check(length) or end + BLOCK.size + length > size:
+                return end
+            end += BLOCK.size + length
 
 
 def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import track
 
 from sentinel.archive.archiver import all_hours, alone, write_hours
-from sentinel.archive.schedule import FOLDER, end_of_archive_ns
+from sentinel.archive.schedule import FOLDER, HOUR_NS, end_of_archive_ns
+from sentinel.certificates.issuer import Folders, hours_of, issue
 from sentinel.collect import JOURNAL_FILE
 from sentinel.config import load
 from sentinel.journal import JournalReader
@@ -35,4 +36,6 @@ def archive(since: str | None, until: str | None, data_dir: Path | None) -> None
         hours = all_hours(reader, since_ns, until_ns)
         shown = track(hours, "archive", console=console, transient=True, disable=not console.is_terminal)
         written = write_hours(reader, folder / FOLDER, shown, until_ns)
+        end_ns = min(until_ns, end_of_archive_ns(now_ns))
+        issue(Folders.of(folder), [hour for hour in hours_of(written) if hour.hour_ns + HOUR_NS <= end_ns])
     click.echo(f"{len(written)} files written in {folder / FOLDER}")

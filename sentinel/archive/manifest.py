@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sentinel.archive.layout import MANIFEST
 from sentinel.errors import SentinelError
@@ -31,11 +32,21 @@ class FileEntry(Struct):
 
 
 class Manifest(Struct):
-    """The content of ``_manifest.json``; ``files`` by name."""
+    """The content of ``_manifest.json``; ``files`` by name, ``sha256`` of all the rest."""
 
     software: str
     rows: int = 0
     files: dict[str, FileEntry] = {}
+    sha256: str = ""
+
+    def sealed(self) -> Manifest:
+        """With the SHA-256 of everything else in it."""
+        bare = msgspec.json.encode(replace(self, sha256=""))
+        return replace(self, sha256=hashlib.sha256(bare).hexdigest())
+
+    def content(self) -> bytes:
+        """The bytes of its file: there is one way to write it, so that any other byte shows."""
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
 
 
 def read(day: Path) -> Manifest:
@@ -46,9 +57,13 @@ def read(day: Path) -> Manifest:
     """
     path = day / MANIFEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError) as error:
+        content = path.read_bytes()
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SentinelError(f"no manifest to be read in {day}: {error}") from error
+    if content != manifest.content() or manifest != manifest.sealed():
+        raise SentinelError(f"{path} has been changed")
+    return manifest
 
 
 def update(files: Collection[Path]) -> None:
@@ -62,7 +77,7 @@ def update(files: Collection[Path]) -> None:
         entries = {name: entry for name, entry in sorted(entries.items()) if (day / name).exists()}
         manifest = Manifest(software(), sum(entry.rows for entry in entries.values()), entries)
         with replacing(day / MANIFEST) as temporary:
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+            temporary.write_bytes(manifest.sealed().content())
 
 
 def _entry(file: Path) -> FileEntry:

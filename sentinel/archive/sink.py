@@ -70,11 +70,13 @@ class ArchiveSink:
             if worker.returncode is None:
                 _kill(worker)
                 await worker.wait()
+        reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
         if worker.returncode:
             if not drain.is_set():
-                reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
                 logger.bind(reason=reason).error("archive_failed")
             return None
+        if reason:
+            logger.bind(reason=reason).error("hours_not_certified")
         return int(said)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from sentinel.archive.archiver import alone, due_hours, prune, write_hours
 from sentinel.archive.schedule import UNLIMITED, end_of_archive_ns
+from sentinel.certificates.certificate import Damaged
+from sentinel.certificates.issuer import Folders, hours_of, issue
 from sentinel.errors import SentinelError
 from sentinel.journal import JournalReader
 
@@ -24,7 +26,11 @@ def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, ma
     before_ns = end_of_archive_ns(int(now_ns))
     with alone(archive), JournalReader(Path(journal)) as reader:
         due = due_hours(reader, int(after_id), before_ns)
-        write_hours(reader, archive, due.hours, before_ns)
+        files = write_hours(reader, archive, due.hours, before_ns)
+        try:
+            issue(Folders.of(archive.parent), hours_of(files))
+        except Damaged as error:  # an archive without certificates is better than no archive
+            sys.stderr.write(f"{error}\n")
         prune(
             archive,
             int(now_ns),

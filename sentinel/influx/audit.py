@@ -99,7 +99,7 @@ async def audit(
                     window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
                     lines = [line for part in windows(reader, measurement, (), *window) for line in part]
                     if lines:
-                        theirs = await _theirs(server, settings, measurement, *window)
+                        theirs = await tallies(server, settings, measurement, *window)
                         await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
     return found
 
@@ -166,7 +166,7 @@ def _bucket(settings: Influx, measurement: str) -> str:
     return settings.bucket_trades if MEASUREMENTS[measurement].stream == "trades" else settings.bucket_book
 
 
-async def _theirs(server: Server, settings: Influx, measurement: str, start_ns: int, end_ns: int) -> dict[Key, Tally]:
+async def tallies(server: Server, settings: Influx, measurement: str, start_ns: int, end_ns: int) -> dict[Key, Tally]:
     """The server's tallies of a window, over all buckets that may hold some of it."""
     field = FIELDS[measurement]
     statement = (

@@ -1,0 +1,245 @@
+"""What a certificate says, and how it is written so that no byte of it can change unnoticed.
+
+``certificates/exchange=coinbase/symbol=BTC-USD/date=2026-11-23/hour=10.json``
+
+The certificates of a product are a chain: each carries the SHA-256 of the one before it and of its own content, and
+``head.json`` names the last one. An hour whose files change later (a repair that took days) gets another certificate,
+``hour=10.2.json``, at the end of the chain; the first one stays as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sentinel.archive.layout import Series, hour_of
+from sentinel.errors import SentinelError
+from sentinel.files import replacing
+
+FOLDER = "certificates"
+HEAD = "head.json"
+NOBODY = "0" * 64
+"""What the first of a chain names as the one before it."""
+
+
+class Damaged(SentinelError):
+    """A certificate or a head that is not as it was written."""
+
+
+class Market(Struct, frozen=True, order=True):
+    """A product of an exchange: what has a chain of its own."""
+
+    exchange: str
+    symbol: str
+
+    def folder(self, root: Path) -> Path:
+        return root / f"exchange={self.exchange}" / f"symbol={self.symbol}"
+
+    def file(self, measurement: str, hour_ns: int) -> str:
+        """The path of a Parquet file below the archive's root."""
+        return str(Series(measurement, self.exchange, self.symbol).file(Path(), hour_ns))
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The one whose folder this is."""
+        return cls(folder.parent.name.partition("=")[2], folder.name.partition("=")[2])
+
+    def __str__(self) -> str:
+        return f"{self.exchange} {self.symbol}"
+
+
+class FileSeal(Struct, frozen=True):
+    """A Parquet file."""
+
+    rows: int
+    sha256: str
+
+
+class TapeSeal(Struct, frozen=True):
+    """The first ``bytes`` of a tape file: it may have grown since."""
+
+    bytes: int
+    sha256: str
+
+
+class Trades(Struct, frozen=True):
+    """``missing`` are the ids between first and last that are not there, as first and last of each range."""
+
+    count: int
+    first_id: int
+    last_id: int
+    repaired: int
+    missing: list[tuple[int, int]]
+
+
+class Hole(Struct, frozen=True):
+    """A gap that begins in this hour; the sequence numbers or trade ids that did not come, where there are any."""
+
+    channel: str
+    cause: str
+    start_ns: int
+    end_ns: int | None
+    start_seq: int | None
+    end_seq: int | None
+    missing_count: int
+    repaired_count: int
+
+
+class Frames(Struct, frozen=True):
+    """The numbers of the frames that one connection brought in this hour, as the tape has them."""
+
+    lane: int
+    first_sequence: int
+    last_sequence: int
+    count: int
+
+
+class Edge(Struct, frozen=True):
+    """The sampled book at the first or last instant of the hour that has one: the SHA-256 of its rows."""
+
+    time: str
+    sha256: str
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What the files of an hour say, in short. ``accounts`` are the hour's sums, for each collector.
+
+    ``clock_step_ms`` is the largest step of the wall clock, whichever way. ``connections`` and ``tapes`` are empty
+    without a tape.
+    """
+
+    files: dict[str, FileSeal] = {}
+    trades: Trades | None = None
+    accounts: dict[str, dict[str, int]] = {}
+    integrity: list[str] = []
+    clock_step_ms: int = 0
+    holes: list[Hole] = []
+    book_edges: list[Edge] = []
+    connections: list[Frames] = []
+    tapes: dict[str, TapeSeal] = {}
+
+
+class Certificate(Struct, frozen=True, kw_only=True):
+    """One link. ``number`` counts a product's certificates, ``revision`` those of one hour, both from 1."""
+
+    exchange: str
+    symbol: str
+    hour: str
+    number: int
+    revision: int
+    previous_sha256: str
+    software: str
+    evidence: Evidence
+    sha256: str = ""
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
+    def sealed(self) -> Certificate:
+        """With the SHA-256 of everything else in it."""
+        bare = msgspec.json.encode(replace(self, sha256=""))
+        return replace(self, sha256=hashlib.sha256(bare).hexdigest())
+
+    def content(self) -> bytes:
+        """The bytes of its file: there is one way to write it, so that any other byte shows."""
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
+
+class Head(Struct, frozen=True):
+    """The end of a chain: what is to be kept elsewhere by whoever must not believe this machine."""
+
+    number: int
+    sha256: str
+
+    def content(self) -> bytes:
+        return msgspec.json.encode(self) + b"\n"
+
+
+def certificate_file(root: Path, market: Market, hour_ns: int, revision: int) -> Path:
+    """Where a certificate is, below ``root``."""
+    parquet = Path(market.file("any", hour_ns))
+    name = parquet.stem if revision == 1 else f"{parquet.stem}.{revision}"
+    return market.folder(root) / parquet.parent.name / f"{name}.json"
+
+
+def read(file: Path) -> Certificate:
+    """A certificate.
+
+    Raises:
+        Damaged: if a byte of it is not as it was written, or it is in another's place.
+    """
+    try:
+        content = file.read_bytes()
+        found = msgspec.json.decode(content, type=Certificate)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Damaged(f"{file} is no certificate: {error}") from error
+    if content != found.content() or found != found.sealed():
+        raise Damaged(f"{file} has been changed")
+    if found.market != Market.of(file.parent.parent) or file != _place(file, found):
+        raise Damaged(f"{file} is the certificate of {found.market} {found.hour}, revision {found.revision}")
+    return found
+
+
+def _place(file: Path, found: Certificate) -> Path:
+    """Where the certificate in ``file`` says it belongs."""
+    date, _, hour = found.hour.partition("T")
+    name = f"hour={hour[:2]}" if found.revision == 1 else f"hour={hour[:2]}.{found.revision}"
+    return file.parent.parent / f"date={date}" / f"{name}.json"
+
+
+def hour_ns_of(file: Path) -> int:
+    """The hour a certificate's file is of."""
+    return hour_of(file.with_name(file.name.split(".")[0]))
+
+
+def read_head(folder: Path) -> Head | None:
+    """The end of the chain in a market's folder; None if there is no chain.
+
+    Raises:
+        Damaged: if a byte of it is not as it was written.
+    """
+    file = folder / HEAD
+    if not file.exists():
+        return None
+    try:
+        content = file.read_bytes()
+        head = msgspec.json.decode(content, type=Head)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Damaged(f"{file} is no head of a chain: {error}") from error
+    if content != head.content():
+        raise Damaged(f"{file} has been changed")
+    return head
+
+
+def write(root: Path, hour_ns: int, certificate: Certificate) -> Path:
+    """Puts a sealed certificate on disk; the head comes after it."""
+    file = certificate_file(root, certificate.market, hour_ns, certificate.revision)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_bytes(certificate.content())
+    return file
+
+
+def write_head(root: Path, certificate: Certificate) -> Head:
+    """Makes a certificate the end of its chain."""
+    head = Head(certificate.number, certificate.sha256)
+    with replacing(certificate.market.folder(root) / HEAD) as temporary:
+        temporary.write_bytes(head.content())
+    return head
+
+
+def files_of(root: Path, market: Market) -> list[Path]:
+    """A market's certificates, by hour and revision."""
+    found = market.folder(root).glob("date=*/hour=*.json")
+    return sorted(found, key=lambda file: (hour_ns_of(file), len(file.name), file.name))
+
+
+def markets(root: Path) -> list[Market]:
+    """Every market that has a folder."""
+    return sorted(Market.of(folder) for folder in root.glob("exchange=*/symbol=*"))

@@ -1,0 +1,146 @@
+"""``sentinel-ws certify`` and ``sentinel-ws verify``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from sentinel.archive.archiver import alone
+from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
+from sentinel.certificates import certificate as papers
+from sentinel.certificates.issuer import Folders, all_hours, issue
+from sentinel.certificates.verify import Check, read_chains, verify, within
+from sentinel.config import Config, load
+from sentinel.errors import UsageError
+from sentinel.shards import data_folders
+from sentinel.tape import SUFFIX
+from sentinel.times import parse_instant_ns
+
+FAILED = 1
+MOST_SHOWN = 20
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the archive is.  [default: data]")
+def certify(data_dir: Path | None) -> None:
+    """Seal each hour of the archive that is over and has no certificate, or has changed since.
+
+    A collector does so by itself as it writes an hour; this is for archives from elsewhere, or a lost hour.
+    """
+    config = _config(data_dir, None)
+    console = Console(stderr=True)
+    written = 0
+    for folder in data_folders(config.data_dir):
+        folders = Folders.of(folder)
+        if not folders.archive.is_dir():
+            raise UsageError(f"no archive in {folder}; sentinel-ws archive makes one")
+        with alone(folders.archive):
+            end_ns = end_of_archive_ns(time.time_ns())
+            hours = sorted(hour for hour in all_hours(folders) if hour.hour_ns + HOUR_NS <= end_ns)
+            with console.status(f"certifying {len(hours)} hours"):
+                written += len(issue(folders, hours))
+    click.echo(f"{written} certificates written")
+
+
+@click.command("verify")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where archive and certificates are.  [default: data]"
+)
+@click.option("--influx-url", help="Compare with what this InfluxDB holds, too.")
+@click.option("--from", "since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
+@click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
+@click.option("--no-replay", is_flag=True, help="Do not derive the archive again from the tapes.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def verify_command(
+    data_dir: Path | None, influx_url: str | None, since: str | None, until: str | None, no_replay: bool, form: str
+) -> None:
+    """Check that everything certified is still there and as it was, and say what holds.
+
+    Exits with 1 if anything does not.
+    """
+    now_ns = time.time_ns()
+    since_ns = 0 if since is None else parse_instant_ns(since, now_ns) // HOUR_NS * HOUR_NS
+    until_ns = 2**63 - 1 if until is None else parse_instant_ns(until, now_ns)
+    config = _config(data_dir, influx_url)
+    checks: dict[str, Check] = {}
+    heads: dict[str, papers.Head] = {}
+    for folder in data_folders(config.data_dir):
+        folders = Folders.of(folder)
+        chains = read_chains(folders.certificates)
+        latest = within(chains.latest, since_ns, until_ns)
+        if not latest and not chains.check.problems:
+            raise UsageError(f"nothing certified in {folder} in that time; see sentinel-ws certify")
+        found = [chains.check, *verify(folders, chains.latest, latest)]
+        if not no_replay:
+            found.append(_rederive(folders, latest))
+        if influx_url is not None:
+            found.append(asyncio.run(_compare_influx(config, latest)))
+        heads |= chains.heads
+        for check in found:
+            _add(checks, check)
+    holds = not any(check.problems for check in checks.values())
+    if form == "json":
+        told = {"holds": holds, "checks": list(checks.values()), "heads": heads}
+        click.echo(msgspec.json.format(msgspec.json.encode(told)))
+    else:
+        _show(checks, heads, holds=holds)
+    if not holds:
+        sys.exit(FAILED)
+
+
+def _config(data_dir: Path | None, influx_url: str | None) -> Config:
+    flags: dict[str, object] = {} if data_dir is None else {"data_dir": data_dir}
+    if influx_url is not None:
+        flags["influx"] = {"url": influx_url}
+    return load(flags, None)
+
+
+def _rederive(folders: Folders, latest: list[papers.Certificate]) -> Check:
+    from sentinel.certificates.rederive import check_tapes_against_archive  # with the pipeline and its feeds
+    from sentinel.replay import progress
+
+    files = sorted(folders.tapes.glob(f"*{SUFFIX}"))
+    with progress(files, "tapes") as passed:
+        return check_tapes_against_archive(folders, latest, passed)
+
+
+async def _compare_influx(config: Config, latest: list[papers.Certificate]) -> Check:
+    from sentinel.certificates.influx import check_influx  # with InfluxDB's client
+    from sentinel.influx.server import Server
+
+    async with Server(config.influx, time.time_ns) as server:
+        return await check_influx(server, config.influx, latest)
+
+
+def _add(checks: dict[str, Check], check: Check) -> None:
+    """One line for each kind, over all shards."""
+    known = checks.setdefault(check.name, Check(check.name))
+    known.compared += check.compared
+    known.problems = known.problems + check.problems
+    known.note = known.note or check.note
+
+
+def _show(checks: dict[str, Check], heads: dict[str, papers.Head], *, holds: bool) -> None:
+    console = Console()
+    table = Table("", "compared", "holds", "")
+    for check in checks.values():
+        verdict = (
+            f"[red]no: {len(check.problems)}[/]" if check.problems else ("[green]yes[/]" if check.compared else "-")
+        )
+        table.add_row(check.name, f"{check.compared:,}", verdict, check.note)
+    console.print(table)
+    problems = [problem for check in checks.values() for problem in check.problems]
+    for problem in problems[:MOST_SHOWN]:
+        console.print(problem, style="red", soft_wrap=True, highlight=False)
+    if len(problems) > MOST_SHOWN:
+        console.print(f"and {len(problems) - MOST_SHOWN} more; --format json has them all")
+    for market, head in heads.items():
+        console.print(f"{market}: {head.number} certificates, the last one is {head.sha256}", soft_wrap=True)
+    console.print("everything certified holds" if holds else "NOT everything certified holds", style="bold")

@@ -1,0 +1,91 @@
+"""What the files of one hour of one market say, in short: made when a certificate is issued, and again to verify it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Hole, Market, Trades
+from sentinel.certificates.hashing import sha256_of
+from sentinel.certificates.tapes import TapeRecord
+from sentinel.measurements import COUNTS, MEASUREMENTS
+from sentinel.times import format_ns
+
+SUMMED = tuple(name for name in COUNTS if not name.endswith("_trade_id") and name != "clock_step_ms")
+
+
+def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | None = None) -> Evidence:
+    """Reads the hour's Parquet files; ``tape`` adds what is on the tape.
+
+    Raises:
+        OSError, pyarrow.ArrowException: if a file cannot be read.
+    """
+    paths = {name: market.file(name, hour_ns) for name in MEASUREMENTS}
+    paths = {name: path for name, path in paths.items() if (archive / path).exists()}
+    found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items()}
+    accounts = found["coverage"].to_pylist() if "coverage" in found else []
+    steps = [row["clock_step_ms"] or 0 for row in accounts]
+    return Evidence(
+        files={path: FileSeal(found[name].num_rows, sha256_of(archive / path)) for name, path in paths.items()},
+        trades=_trades(found["trades"]) if "trades" in found else None,
+        accounts=_sums(accounts),
+        integrity=sorted({row["integrity"] for row in accounts if row["integrity"] is not None}),
+        clock_step_ms=max(steps, key=abs, default=0),
+        holes=_holes(found["gaps"].to_pylist()) if "gaps" in found else [],
+        book_edges=_edges(found["top"], found.get("book")) if "top" in found else [],
+        connections=[] if tape is None else tape.connections(market, hour_ns),
+        tapes={} if tape is None else tape.seals(hour_ns),
+    )
+
+
+def _trades(table: pa.Table) -> Trades:
+    ids = np.unique(table["trade_id"].to_numpy())
+    before = np.flatnonzero(np.diff(ids) > 1)
+    missing = [(int(ids[at]) + 1, int(ids[at + 1]) - 1) for at in before]
+    repaired = pc.sum(table["repaired"].cast(pa.int64())).as_py() or 0
+    return Trades(table.num_rows, int(ids[0]), int(ids[-1]), repaired, missing)
+
+
+def _sums(accounts: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: {"minutes": 0} | dict.fromkeys(SUMMED, 0))
+    for row in accounts:
+        of_collector = sums[row["collector"]]
+        of_collector["minutes"] += 1
+        for name in SUMMED:
+            of_collector[name] += row[name] or 0
+    return dict(sorted(sums.items()))
+
+
+def _holes(gaps: list[dict[str, Any]]) -> list[Hole]:
+    names = [name for name in Hole.__struct_fields__ if name not in ("missing_count", "repaired_count")]
+    return [
+        Hole(
+            **{name: gap[name] for name in names},
+            missing_count=gap["missing_count"] or 0,
+            repaired_count=gap["repaired_count"] or 0,
+        )
+        for gap in gaps
+    ]
+
+
+def _edges(top: pa.Table, book: pa.Table | None) -> list[Edge]:
+    times = top["time"].cast(pa.int64())
+    found = []
+    for time_ns in sorted({times[0].as_py(), times[-1].as_py()}):
+        rows = [_at(table, time_ns) for table in (top, book) if table is not None]
+        found.append(Edge(format_ns(time_ns), hashlib.sha256(msgspec.json.encode(rows)).hexdigest()))
+    return found
+
+
+def _at(table: pa.Table, time_ns: int) -> list[dict[str, Any]]:
+    is_then = pc.equal(table["time"].cast(pa.int64()), time_ns)
+    rows: list[dict[str, Any]] = table.filter(is_then).drop_columns(["time"]).to_pylist()
+    return rows

@@ -1,0 +1,51 @@
+"""Whether InfluxDB holds what was certified: points and trade ids of each hour."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.certificates.certificate import Certificate
+from sentinel.certificates.verify import Check, hour_ns
+from sentinel.config import Influx
+from sentinel.influx.audit import FIELDS, Tally, tallies
+from sentinel.influx.server import Server
+
+
+async def check_influx(server: Server, settings: Influx, latest: Sequence[Certificate]) -> Check:
+    """More than was certified is no difference: another collector may have written it.
+
+    Raises:
+        UsageError: if the server refuses who is asking.
+        InfluxError: if it does not answer.
+    """
+    check = Check("points in InfluxDB")
+    by_hour: dict[int, list[Certificate]] = defaultdict(list)
+    for link in latest:
+        by_hour[hour_ns(link)].append(link)
+    for start_ns, links in sorted(by_hour.items()):
+        for measurement in FIELDS:
+            minutes = await tallies(server, settings, measurement, start_ns, start_ns + HOUR_NS)
+            for link in links:
+                seal = link.evidence.files.get(link.market.file(measurement, start_ns))
+                if seal is None:
+                    continue
+                check.compared += seal.rows
+                theirs = [tally for (_, symbol, _), tally in minutes.items() if symbol == link.symbol]
+                held = sum(tally.points for tally in theirs)
+                if held < seal.rows:
+                    check.problems.append(
+                        f"{link.market} {link.hour}: {held:,} of {seal.rows:,} points of {measurement} are there"
+                    )
+                elif measurement == "trades" and not _has_ids(link, theirs):
+                    check.problems.append(f"{link.market} {link.hour}: the first or the last trade is not there")
+    return check
+
+
+def _has_ids(link: Certificate, theirs: Sequence[Tally]) -> bool:
+    trades = link.evidence.trades
+    if trades is None:
+        return True
+    first_id, last_id = min(tally.first_id for tally in theirs), max(tally.last_id for tally in theirs)
+    return first_id <= trades.first_id and last_id >= trades.last_id

@@ -1,0 +1,107 @@
+"""Issuing certificates: for hours that have none, and again for hours whose files are not those of their last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from sentinel.archive import schedule as archive
+from sentinel.archive.layout import hour_of
+from sentinel.certificates import certificate as papers
+from sentinel.certificates.certificate import NOBODY, Certificate, Head, Market
+from sentinel.certificates.evidence import evidence_of
+from sentinel.certificates.tapes import TapeRecord
+from sentinel.tape import TAPE_FOLDER
+from sentinel.times import format_ns
+from sentinel.version import software
+
+
+class MarketHour(NamedTuple):
+    """What a certificate is of."""
+
+    hour_ns: int
+    market: Market
+
+
+class Folders(NamedTuple):
+    """Where things are in the data directory of one collector."""
+
+    archive: Path
+    tapes: Path
+    certificates: Path
+
+    @classmethod
+    def of(cls, data_dir: Path) -> Folders:
+        return cls(data_dir / archive.FOLDER, data_dir / TAPE_FOLDER, data_dir / papers.FOLDER)
+
+
+def hours_of(files: Iterable[Path]) -> set[MarketHour]:
+    """The hours that Parquet files of the archive belong to."""
+    return {MarketHour(hour_of(file), Market.of(file.parent.parent)) for file in files}
+
+
+def all_hours(folders: Folders) -> set[MarketHour]:
+    """Every hour the archive has anything of."""
+    return hours_of(folders.archive.glob("*/exchange=*/symbol=*/date=*/hour=*.parquet"))
+
+
+def issue(
+    folders: Folders, hours: Collection[MarketHour], done: Callable[[MarketHour], object] = lambda hour: None
+) -> list[Path]:
+    """Issues what is due of ``hours``, oldest first; those certified as they are get nothing new.
+
+    Returns:
+        The files written.
+
+    Raises:
+        Damaged: if a chain cannot be continued because its end is not as it was written.
+    """
+    tape = TapeRecord(folders.tapes, {hour.hour_ns for hour in hours}) if folders.tapes.is_dir() else None
+    chains: dict[Market, Chain] = {}
+    written = []
+    for hour in sorted(hours):
+        if hour.market not in chains:
+            chains[hour.market] = Chain(folders.certificates, hour.market)
+        chain = chains[hour.market]
+        last = chain.last_of(hour.hour_ns)
+        evidence = evidence_of(folders.archive, hour.market, hour.hour_ns, tape)
+        if last is None or last.evidence.files != evidence.files:
+            revision = 1 if last is None else last.revision + 1
+            written.append(chain.add(hour.hour_ns, revision, evidence))
+        done(hour)
+    return written
+
+
+class Chain:
+    """The certificates of one market, to be continued."""
+
+    def __init__(self, root: Path, market: Market) -> None:
+        self._root = root
+        self._market = market
+        self._head = papers.read_head(market.folder(root)) or Head(0, NOBODY)
+
+    def last_of(self, hour_ns: int) -> Certificate | None:
+        """The last certificate of an hour."""
+        first = papers.certificate_file(self._root, self._market, hour_ns, 1)
+        revisions = [papers.read(file) for file in first.parent.glob(f"{first.stem}*.json")]
+        last = max(revisions, key=lambda found: found.revision, default=None)
+        if last is not None and last.number == self._head.number + 1:  # a crash came between it and the head
+            self._head = papers.write_head(self._root, last)
+        return last
+
+    def add(self, hour_ns: int, revision: int, evidence: papers.Evidence) -> Path:
+        """Writes the next one."""
+        link = Certificate(
+            exchange=self._market.exchange,
+            symbol=self._market.symbol,
+            hour=format_ns(hour_ns),
+            number=self._head.number + 1,
+            revision=revision,
+            previous_sha256=self._head.sha256,
+            software=software(),
+            evidence=evidence,
+        ).sealed()
+        file = papers.write(self._root, hour_ns, link)
+        self._head = papers.write_head(self._root, link)
+        return file

@@ -1,0 +1,99 @@
+"""What the tapes of a data directory say of the hours: which files, how far, and the frames' own numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.certificates.certificate import Frames, Market, TapeSeal
+from sentinel.certificates.hashing import sha256_of
+from sentinel.errors import TapeCorrupt, UsageError
+from sentinel.tape import SUFFIX, Kind, complete_bytes, read_header, read_tape
+
+NUMBER = re.compile(rb'"sequence_num":(\d+)')
+NUMBER_WITHIN = 400
+"""A frame says its number before its events, and those are long."""
+
+
+class TapeRecord:
+    """The tape files in ``folder``, read for ``hours`` only: their starts, in ns."""
+
+    def __init__(self, folder: Path, hours: Collection[int]) -> None:
+        self._hours = set(hours)
+        self._spans = _spans(folder)
+        self._seals: dict[Path, TapeSeal] = {}
+        self._counted: dict[int, list[_Counted]] = {hour_ns: [] for hour_ns in self._hours}
+        for file, first_ns, end_ns in self._spans:
+            if any(first_ns < hour_ns + HOUR_NS and end_ns > hour_ns for hour_ns in self._hours):
+                with suppress(TapeCorrupt, UsageError):  # to say so is for ``verify``, which plays it
+                    self._read(file)
+
+    def seals(self, hour_ns: int) -> dict[str, TapeSeal]:
+        """The files that overlap an hour, by name."""
+        found = {}
+        for file, first_ns, end_ns in self._spans:
+            if first_ns < hour_ns + HOUR_NS and end_ns > hour_ns:
+                if file not in self._seals:
+                    whole = complete_bytes(file)
+                    self._seals[file] = TapeSeal(whole, sha256_of(file, whole))
+                found[file.name] = self._seals[file]
+        return found
+
+    def connections(self, market: Market, hour_ns: int) -> list[Frames]:
+        """The numbered connections that carried a market in an hour, in order of their first frame."""
+        return [
+            Frames(counted.lane, counted.first, counted.last, counted.count)
+            for counted in self._counted[hour_ns]
+            if market.symbol in counted.symbols
+        ]
+
+    def _read(self, file: Path) -> None:
+        symbols = {plan["lane"]: _symbols(plan) for plan in read_header(file)["lanes"]}
+        running: dict[int, _Counted] = {}
+        for kind, lane, received_ns, payload in read_tape(file):
+            hour_ns = received_ns - received_ns % HOUR_NS
+            if kind is Kind.START:
+                running.clear()
+            elif kind is Kind.OPENED:
+                running.pop(lane, None)
+            if kind is not Kind.FRAME or hour_ns not in self._hours:
+                continue
+            found = NUMBER.search(payload, 0, NUMBER_WITHIN)
+            if found is None:
+                continue
+            number, counted = int(found[1]), running.get(lane)
+            if counted is None or counted.hour_ns != hour_ns:
+                counted = running[lane] = _Counted(hour_ns, lane, symbols[lane], number, number)
+                self._counted[hour_ns].append(counted)
+            counted.last = max(counted.last, number)
+            counted.count += 1
+
+
+@dataclass(slots=True)
+class _Counted:
+    """One connection in one hour, being read."""
+
+    hour_ns: int
+    lane: int
+    symbols: Collection[str]
+    first: int
+    last: int
+    count: int = 0
+
+
+def _symbols(plan: dict[str, Any]) -> frozenset[str]:
+    return frozenset(plan["subscription"]["products"])
+
+
+def _spans(folder: Path) -> list[tuple[Path, int, int]]:
+    """Each file, its first instant, and the next one's: the last has no end yet."""
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    starts = [int(file.stem.partition("-")[2]) for file in files]
+    ends = [end for _, end in pairwise([*starts, 2**63])]
+    return list(zip(files, starts, ends, strict=True))

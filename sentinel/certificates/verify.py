@@ -1,0 +1,197 @@
+"""Holding what is there against what was certified: the chain, the files, their content, the manifests, the tapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sentinel.archive import manifest
+from sentinel.archive.layout import MANIFEST, hour_of
+from sentinel.certificates import certificate as papers
+from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, Market
+from sentinel.certificates.evidence import evidence_of
+from sentinel.certificates.hashing import sha256_of
+from sentinel.certificates.issuer import Folders
+from sentinel.tape import SUFFIX
+from sentinel.times import parse_instant_ns
+
+NAME = re.compile(r"hour=([01]\d|2[0-3])(\.[1-9]\d*)?\.json")
+PARQUET = re.compile(r"hour=([01]\d|2[0-3])\.parquet")
+
+
+class Check(Struct):
+    """One kind of thing that was held against another. ``note`` says what could not be compared."""
+
+    name: str
+    compared: int = 0
+    problems: list[str] = []
+    note: str = ""
+
+
+class Chains(Struct):
+    """What the chains of a data directory say: the last certificate of each hour, and the end of each chain."""
+
+    latest: list[Certificate]
+    heads: dict[str, Head]
+    check: Check
+
+
+def hour_ns(certificate: Certificate) -> int:
+    """The start of the hour a certificate is of."""
+    return parse_instant_ns(certificate.hour, 0)
+
+
+def read_chains(root: Path) -> Chains:
+    """Reads every certificate there is, and checks that each chain is whole."""
+    check = Check("chain of certificates")
+    latest: list[Certificate] = []
+    heads: dict[str, Head] = {}
+    for market in papers.markets(root):
+        links = list(_links(root, market, check))
+        check.compared += len(links)
+        links.sort(key=lambda link: link.number)
+        _follow(links, market, check)
+        try:
+            head = papers.read_head(market.folder(root))
+        except Damaged as error:
+            check.problems.append(str(error))
+            head = None
+        else:
+            end = Head(links[-1].number, links[-1].sha256) if links else None
+            if head != end:
+                check.problems.append(f"{market}: {papers.HEAD} does not name the last certificate")
+        if head is not None:
+            heads[str(market)] = head
+        by_hour = {}
+        for link in sorted(links, key=lambda link: link.revision):
+            by_hour[link.hour] = link
+        latest += sorted(by_hour.values(), key=lambda link: link.hour)
+    return Chains(latest, heads, check)
+
+
+def _links(root: Path, market: Market, check: Check) -> Iterator[Certificate]:
+    for file in sorted(market.folder(root).glob("date=*/*")):
+        if NAME.fullmatch(file.name) is None:
+            check.problems.append(f"{file} is no certificate")
+            continue
+        try:
+            yield papers.read(file)
+        except Damaged as error:
+            check.problems.append(str(error))
+
+
+def _follow(links: Sequence[Certificate], market: Market, check: Check) -> None:
+    expected, previous = 1, NOBODY
+    for link in links:
+        if link.number != expected:
+            check.problems.append(f"{market}: certificate {expected} is missing, before that of {link.hour}")
+        elif link.previous_sha256 != previous:
+            check.problems.append(f"{market}: the certificate of {link.hour} does not follow the one before it")
+        expected, previous = link.number + 1, link.sha256
+
+
+def check_files(archive: Path, latest: Sequence[Certificate]) -> tuple[Check, list[Certificate]]:
+    """Each Parquet file as it was certified; and the certificates of which that can be said."""
+    check = Check("Parquet files")
+    intact = []
+    for link in latest:
+        found = [_file_problem(archive / path, seal.sha256) for path, seal in link.evidence.files.items()]
+        check.compared += len(found)
+        check.problems += [problem for problem in found if problem]
+        if not any(found):
+            intact.append(link)
+    return check, intact
+
+
+def _file_problem(file: Path, sha256: str, most_bytes: int | None = None) -> str:
+    if not file.exists():
+        return f"{file} is missing"
+    return "" if sha256_of(file, most_bytes) == sha256 else f"{file} has been changed"
+
+
+def check_for_strangers(archive: Path, latest: Sequence[Certificate]) -> Check:
+    """No file in the archive that nobody certified. ``latest`` must be of all hours."""
+    check = Check("files without a certificate")
+    named = {path for link in latest for path in link.evidence.files}
+    newest: dict[Market, int] = {}
+    for link in latest:
+        newest[link.market] = max(newest.get(link.market, 0), hour_ns(link))
+    waiting = 0
+    for file in sorted(archive.glob("*/exchange=*/symbol=*/date=*/*")):
+        check.compared += 1
+        if file.name == MANIFEST or str(file.relative_to(archive)) in named:
+            continue
+        is_hour = PARQUET.fullmatch(file.name) is not None
+        if is_hour and hour_of(file) > newest.get(Market.of(file.parent.parent), 0):
+            waiting += 1
+        else:
+            check.problems.append(f"{file} is in no certificate")
+    if waiting:
+        check.note = f"{waiting} files of later hours are not certified yet"
+    return check
+
+
+def check_contents(archive: Path, intact: Sequence[Certificate]) -> Check:
+    """The counts, ids, accounts, gaps and edges of each hour, read from its files once more."""
+    check = Check("what the files say")
+    for link in intact:
+        check.compared += 1
+        said = link.evidence
+        found = evidence_of(archive, link.market, hour_ns(link))
+        found = replace(found, connections=said.connections, tapes=said.tapes)
+        names = [name for name in said.__struct_fields__ if getattr(said, name) != getattr(found, name)]
+        if names:
+            check.problems.append(f"{link.market} {link.hour}: {', '.join(names)} are not as certified")
+    return check
+
+
+def check_manifests(archive: Path, latest: Sequence[Certificate]) -> Check:
+    """The manifest of each day that has a certified file."""
+    check = Check("manifests of the archive")
+    days = {(archive / path).parent for link in latest for path in link.evidence.files}
+    for day in sorted(day for day in days if day.exists()):
+        check.compared += 1
+        check.problems += manifest.problems(day)
+    return check
+
+
+def check_tapes(tapes: Path, latest: Sequence[Certificate]) -> Check:
+    """The tape files, as far as they had got when they were certified."""
+    check = Check("tapes")
+    longest: dict[str, int] = {}
+    seals = {(name, seal) for link in latest for name, seal in link.evidence.tapes.items()}
+    for name, seal in sorted(seals, key=lambda sealed: (sealed[0], sealed[1].bytes)):
+        check.compared += 1
+        longest[name] = seal.bytes
+        problem = _file_problem(tapes / name, seal.sha256, seal.bytes)
+        if problem:
+            check.problems.append(problem)
+    check.problems = list(dict.fromkeys(check.problems))
+    beyond = sum(max(0, file.stat().st_size - longest.get(file.name, 0)) for file in tapes.glob(f"*{SUFFIX}"))
+    if beyond:
+        check.note = f"{beyond:,} bytes were recorded later and are not certified yet"
+    return check
+
+
+def within(latest: Sequence[Certificate], since_ns: int, until_ns: int) -> list[Certificate]:
+    """The certificates of hours that begin in ``since_ns <= t < until_ns``."""
+    return [link for link in latest if since_ns <= hour_ns(link) < until_ns]
+
+
+def verify(folders: Folders, every: Sequence[Certificate], latest: Sequence[Certificate]) -> list[Check]:
+    """Every check that needs nothing but the data directory, except the chain's own.
+
+    ``every`` is of all hours, ``latest`` of those to be looked into.
+    """
+    files, intact = check_files(folders.archive, latest)
+    return [
+        files,
+        check_for_strangers(folders.archive, every),
+        check_contents(folders.archive, intact),
+        check_manifests(folders.archive, latest),
+        check_tapes(folders.tapes, latest),
+    ]

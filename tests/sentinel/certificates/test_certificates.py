@@ -1,0 +1,299 @@
+"""Whatever happens to what was certified, ``verify`` finds it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from msgspec.structs import replace
+
+from sentinel.archive import manifest
+from sentinel.archive.archiver import all_hours as journal_hours
+from sentinel.archive.archiver import write_hours
+from sentinel.archive.worker import main as archive_worker
+from sentinel.certificates import certificate as papers
+from sentinel.certificates.certificate import Damaged, Market
+from sentinel.certificates.command import certify, verify_command
+from sentinel.certificates.issuer import Folders, all_hours, issue
+from sentinel.certificates.verify import read_chains, verify
+from sentinel.errors import UsageError
+from sentinel.journal import JournalReader
+from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, SYMBOLS, commits, trade, write
+
+LATER_NS = MIDNIGHT_NS + DAY_NS
+BTC = Market("coinbase", "BTC-USD")
+
+
+def archived(data_dir: Path) -> list[Path]:
+    with JournalReader(data_dir / "journal.sqlite3") as reader:
+        return write_hours(reader, data_dir / "archive", journal_hours(reader, None, LATER_NS), LATER_NS)
+
+
+def issued(data_dir: Path) -> list[Path]:
+    folders = Folders.of(data_dir)
+    return issue(folders, all_hours(folders))
+
+
+def problems(data_dir: Path) -> list[str]:
+    folders = Folders.of(data_dir)
+    chains = read_chains(folders.certificates)
+    checks = [chains.check, *verify(folders, chains.latest, chains.latest)]
+    return [problem for check in checks for problem in check.problems]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data_dir = tmp_path_factory.mktemp("whole")
+    asyncio.run(write(data_dir, commits(3, 3)))
+    archived(data_dir)
+    issued(data_dir)
+    return data_dir
+
+
+@pytest.fixture
+def data_dir(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "data"))
+
+
+def test_each_hour_has_one_and_what_holds_is_said_to_hold(data_dir: Path) -> None:
+    hours = {(path.parent.name, path.stem) for path in (data_dir / "archive").rglob("hour=*.parquet")}
+    chains = read_chains(data_dir / "certificates")
+    assert len(chains.latest) == len(hours) * len(SYMBOLS)
+    assert [link.number for link in chains.latest if link.symbol == "BTC-USD"] == list(range(1, len(hours) + 1))
+    assert problems(data_dir) == []
+    assert issued(data_dir) == []
+
+
+def test_what_it_says_of_an_hour(data_dir: Path) -> None:
+    link = read_chains(data_dir / "certificates").latest[1]
+    said = link.evidence
+    table = pq.read_table(data_dir / "archive" / BTC.file("trades", papers.hour_ns_of(certificate(data_dir, 1))))
+    ids = table["trade_id"].to_pylist()
+    assert said.trades is not None
+    assert (said.trades.count, said.trades.first_id, said.trades.last_id) == (len(ids), min(ids), max(ids))
+    missing = {number for first, last in said.trades.missing for number in range(first, last + 1)}
+    assert missing == set(range(min(ids), max(ids))) - set(ids)
+    assert said.trades.repaired == sum(value or 0 for value in table["repaired"].to_pylist())
+    assert said.accounts["here"]["minutes"] == 6
+    assert said.accounts["here"]["samples_due"] == 6 * 600
+    assert said.integrity == ["sequence"]
+    assert {hole.cause for hole in said.holes} == {"silence"}
+    assert len(said.book_edges) == 2
+    assert said.tapes == {}
+
+
+def certificate(data_dir: Path, number: int) -> Path:
+    return papers.files_of(data_dir / "certificates", BTC)[number]
+
+
+def test_any_byte_of_a_certificate_or_a_head(data_dir: Path) -> None:
+    for file in (certificate(data_dir, 1), data_dir / "certificates/exchange=coinbase/symbol=BTC-USD/head.json"):
+        content = file.read_bytes()
+        for at in range(len(content)):
+            for other in {content[at] ^ 1, content[at] ^ 0x20, 0x20} - {content[at]}:
+                file.write_bytes(content[:at] + bytes([other]) + content[at + 1 :])
+                with pytest.raises(Damaged):
+                    papers.read(file) if file.name != papers.HEAD else head_follows(data_dir)
+        file.write_bytes(content)
+    assert problems(data_dir) == []
+
+
+def head_follows(data_dir: Path) -> None:
+    """The head alone may be another valid one; the chain shows that it is the wrong one."""
+    papers.read_head(data_dir / "certificates/exchange=coinbase/symbol=BTC-USD")
+    if problems(data_dir):
+        raise Damaged("found by the chain")
+
+
+def test_any_byte_of_the_archive(data_dir: Path) -> None:
+    rng = random.Random(5)
+    for file in sorted(path for path in (data_dir / "archive").rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        if not content:  # the lock
+            continue
+        for at in {0, len(content) - 1, *rng.sample(range(len(content)), 4)}:
+            file.write_bytes(content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :])
+            assert found_in(file, data_dir), f"byte {at} of {file}"
+        file.write_bytes(content)
+    assert problems(data_dir) == []
+
+
+def found_in(file: Path, data_dir: Path) -> bool:
+    """Looks at the day of the file only, as everything else is as it was."""
+    folders = Folders.of(data_dir)
+    if file.name == "_manifest.json":
+        return bool(manifest.problems(file.parent))
+    latest = [link for link in read_chains(folders.certificates).latest if named(file, folders) in link.evidence.files]
+    return bool(latest) and any(
+        str(file) in problem for check in verify(folders, latest, latest) for problem in check.problems
+    )
+
+
+def run(command: click.Command, data_dir: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(command, ["--data-dir", str(data_dir), *arguments])
+
+
+def swap(one: Path, other: Path) -> None:
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def parquet(data_dir: Path, hour: int, measurement: str = "top") -> Path:
+    return data_dir / "archive" / BTC.file(measurement, MIDNIGHT_NS + hour * HOUR_NS)
+
+
+def remove_a_file(data_dir: Path) -> None:
+    parquet(data_dir, 1).unlink()
+
+
+def swap_two_files(data_dir: Path) -> None:
+    swap(parquet(data_dir, 1), parquet(data_dir, 2))
+
+
+def add_a_file(data_dir: Path) -> None:
+    shutil.copy(parquet(data_dir, 1), parquet(data_dir, 1).with_name("hour=01.2.parquet"))
+
+
+def take_an_hour_out_of_the_manifest(data_dir: Path) -> None:
+    file = parquet(data_dir, 1)
+    content = file.read_bytes()
+    file.unlink()
+    manifest.update([parquet(data_dir, 2)])
+    file.write_bytes(content)
+
+
+def remove_a_row_as_the_archive_would(data_dir: Path) -> None:
+    file = parquet(data_dir, 1, "trades")
+    pq.write_table(pq.read_table(file, partitioning=None).slice(1), file)
+    manifest.update([file])
+
+
+def remove_a_certificate(data_dir: Path) -> None:
+    certificate(data_dir, 1).unlink()
+
+
+def remove_the_last_certificate(data_dir: Path) -> None:
+    certificate(data_dir, -1).unlink()
+
+
+def remove_the_head(data_dir: Path) -> None:
+    (certificate(data_dir, 0).parent.parent / "head.json").unlink()
+
+
+def swap_two_certificates(data_dir: Path) -> None:
+    swap(certificate(data_dir, 0), certificate(data_dir, 1))
+
+
+def give_another_product_a_certificate(data_dir: Path) -> None:
+    file = certificate(data_dir, 0)
+    shutil.copy(file, str(file).replace("BTC-USD", "ETH-USD"))
+
+
+def seal_the_last_one_anew(data_dir: Path) -> None:
+    file = certificate(data_dir, -1)
+    file.write_bytes(replace(papers.read(file), software="sentinel-ws 9.9").sealed().content())
+
+
+def seal_one_in_the_middle_anew(data_dir: Path) -> None:
+    file = certificate(data_dir, 1)
+    file.write_bytes(replace(papers.read(file), software="sentinel-ws 9.9").sealed().content())
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        remove_a_file,
+        swap_two_files,
+        add_a_file,
+        take_an_hour_out_of_the_manifest,
+        remove_a_row_as_the_archive_would,
+        remove_a_certificate,
+        remove_the_last_certificate,
+        remove_the_head,
+        swap_two_certificates,
+        give_another_product_a_certificate,
+        seal_the_last_one_anew,
+        seal_one_in_the_middle_anew,
+    ],
+)
+def test_tampering(tamper: Callable[[Path], object], data_dir: Path) -> None:
+    tamper(data_dir)
+    assert problems(data_dir)
+    done = run(verify_command, data_dir)
+    assert done.exit_code == 1
+    assert "NOT everything certified holds" in done.output
+
+
+def test_a_late_repair_gets_a_revision_at_the_end_of_the_chain(data_dir: Path) -> None:
+    first = certificate(data_dir, 1).read_bytes()
+    late = trade(9_999, MIDNIGHT_NS + HOUR_NS + 5, repaired=True)
+    asyncio.run(write(data_dir, [{"trades": [late], "book": [], "accounts": []}]))
+    archived(data_dir)
+    (file,) = issued(data_dir)
+    assert file == certificate(data_dir, 1).with_name("hour=01.2.json")
+    assert certificate(data_dir, 1).read_bytes() == first
+    again = papers.read(file)
+    assert (again.revision, again.number) == (2, len(papers.files_of(data_dir / "certificates", BTC)))
+    assert again.evidence.trades is not None
+    assert again.evidence.trades.last_id == 9_999
+    assert problems(data_dir) == []
+
+
+def test_a_crash_before_the_head_costs_nothing(data_dir: Path) -> None:
+    folder = certificate(data_dir, 0).parent.parent
+    last = papers.read(certificate(data_dir, -2))
+    papers.write_head(data_dir / "certificates", last)
+    assert problems(data_dir), "the head is behind"
+    assert issued(data_dir) == []
+    assert papers.read_head(folder) == papers.Head(last.number + 1, papers.read(certificate(data_dir, -1)).sha256)
+    assert problems(data_dir) == []
+
+
+def test_the_archive_goes_on_when_a_chain_cannot(
+    data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.nice", lambda niceness: None)
+    head = data_dir / "certificates/exchange=coinbase/symbol=BTC-USD/head.json"
+    head.write_bytes(b"nonsense")
+    shutil.rmtree(data_dir / "archive")
+    archive_worker(str(data_dir / "journal.sqlite3"), str(data_dir / "archive"), "0", str(LATER_NS), "-", "-")
+    told = capsys.readouterr()
+    assert int(told.out) > 0
+    assert "head.json is no head of a chain" in told.err
+    assert parquet(data_dir, 1).exists()
+
+
+def test_the_commands(data_dir: Path) -> None:
+    shutil.rmtree(data_dir / "certificates")
+    nothing = CliRunner().invoke(verify_command, ["--data-dir", str(data_dir)], standalone_mode=False)
+    assert isinstance(nothing.exception, UsageError)
+    assert "nothing certified" in str(nothing.exception)
+    done = run(certify, data_dir)
+    assert done.exit_code == 0, done.output
+    assert f"{len(read_chains(data_dir / 'certificates').latest)} certificates written" in done.stdout
+    told = run(verify_command, data_dir, "--format", "json")
+    assert told.exit_code == 0, told.output
+    answer = json.loads(told.stdout)
+    assert answer["holds"]
+    assert {check["name"]: check["problems"] for check in answer["checks"]} == {
+        "chain of certificates": [],
+        "Parquet files": [],
+        "files without a certificate": [],
+        "what the files say": [],
+        "manifests of the archive": [],
+        "tapes": [],
+        "archive made again from the tapes": [],
+    }
+    assert answer["heads"]["coinbase BTC-USD"]["number"] == len(papers.files_of(data_dir / "certificates", BTC))
+    table = run(verify_command, data_dir, "--from", "2026-11-23T01:00:00Z", "--until", "2026-11-23T02:00:00Z")
+    assert table.exit_code == 0, table.output
+    assert "everything certified holds" in table.output

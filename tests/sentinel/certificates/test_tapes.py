@@ -1,0 +1,132 @@
+"""A recorded run with faults, certified: the tape is sealed too, and gives the archive once more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from sentinel.archive import manifest
+from sentinel.archive.archiver import all_hours as journal_hours
+from sentinel.archive.archiver import write_hours
+from sentinel.certificates.command import verify_command
+from sentinel.certificates.issuer import Folders, all_hours, issue
+from sentinel.certificates.verify import read_chains
+from sentinel.journal import JournalReader
+from sentinel.simulator.faults import Fault
+from sentinel.tape import complete_bytes, tape_files
+from tests.end_to_end.collector import trading
+from tests.sentinel.recorded import record
+
+PRODUCTS = ["BTC-USD", "ETH-USD"]
+FAULTS = [
+    Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
+    Fault(kind="hide", at_s=1.2, count=3),
+    Fault(kind="abort", at_s=1.6, feed="advanced"),
+    Fault(kind="corrupt", at_s=4.5, feed="advanced"),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs, archived and certified as if the hour were over."""
+    folder = tmp_path_factory.mktemp("recorded")
+
+    async def run() -> None:
+        async with trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, levels=80, rate=50, trade_rate=20) as exchange:
+            await record(exchange, folder / "data", PRODUCTS, 3.0)
+            await record(exchange, folder / "data", PRODUCTS, 2.0)
+
+    asyncio.run(run())
+    archive_and_certify(folder / "data")
+    return folder / "data"
+
+
+def archive_and_certify(data_dir: Path) -> None:
+    folders, until_ns = Folders.of(data_dir), time.time_ns()
+    with JournalReader(data_dir / "journal.sqlite3") as reader:
+        write_hours(reader, folders.archive, journal_hours(reader, None, until_ns), until_ns)
+    issue(folders, all_hours(folders))
+
+
+@pytest.fixture
+def data_dir(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "data"))
+
+
+def verified(data_dir: Path, *arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(verify_command, ["--data-dir", str(data_dir), "--format", "json", *arguments])
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert done.exit_code == (0 if told["holds"] else 1)
+    return told
+
+
+def test_it_holds_and_the_tape_gives_the_archive_again(data_dir: Path) -> None:
+    told = verified(data_dir)
+    assert told["holds"], told
+    compared = {check["name"]: check["compared"] for check in told["checks"]}
+    assert compared["tapes"] >= 1
+    samples = sum(pq.read_metadata(file).num_rows for file in (data_dir / "archive" / "top").rglob("hour=*.parquet"))
+    assert compared["archive made again from the tapes"] > samples > 50
+
+
+def test_the_sequence_numbers_of_each_connection(data_dir: Path) -> None:
+    for link in read_chains(data_dir / "certificates").latest:
+        connections = link.evidence.connections
+        assert len(connections) >= 3, "one of each run, and one after the abort"
+        assert all(frames.first_sequence == 0 for frames in connections[:3])
+        lost = sum(frames.last_sequence - frames.first_sequence + 1 - frames.count for frames in connections)
+        dropped = [hole for hole in link.evidence.holes if hole.cause == "sequence"]
+        assert lost >= sum(hole.missing_count for hole in dropped) > 0
+        assert link.evidence.tapes.keys() <= {file.name for file in tape_files(data_dir / "tapes")}
+
+
+def test_any_byte_of_a_tape(data_dir: Path) -> None:
+    rng = random.Random(7)
+    for file in tape_files(data_dir / "tapes"):
+        content = file.read_bytes()
+        for at in {0, 9, len(content) - 1, *rng.sample(range(len(content)), 60)}:
+            file.write_bytes(content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :])
+            told = verified(data_dir, "--no-replay")
+            assert f"{file} has been changed" in str(told["checks"]), f"byte {at}"
+        file.write_bytes(content)
+
+
+def test_a_tape_cut_short_removed_or_grown(data_dir: Path) -> None:
+    file = tape_files(data_dir / "tapes")[-1]
+    content = file.read_bytes()
+    assert complete_bytes(file) == len(content)
+    file.write_bytes(content + b"what comes later")
+    told = verified(data_dir)
+    assert told["holds"]
+    assert any("16 bytes were recorded later" in check["note"] for check in told["checks"])
+    file.write_bytes(content[:-1])
+    assert not verified(data_dir)["holds"]
+    file.unlink()
+    assert not verified(data_dir)["holds"]
+
+
+@pytest.mark.parametrize("measurement", ["trades", "top", "book"])
+def test_an_archive_changed_by_one_who_can_certify_does_not_agree_with_the_tape(
+    data_dir: Path, measurement: str
+) -> None:
+    file = next((data_dir / "archive" / measurement).rglob("hour=*.parquet"))
+    table = pq.read_table(file, partitioning=None)
+    middle = table.num_rows // 2
+    pq.write_table(table.slice(0, middle), file)
+    manifest.update([file])
+    folders = Folders.of(data_dir)
+    issue(folders, all_hours(folders))
+    told = verified(data_dir)
+    wrong = {check["name"]: check["problems"] for check in told["checks"] if check["problems"]}
+    assert list(wrong) == ["archive made again from the tapes"]
+    assert all(measurement in problem for problem in wrong["archive made again from the tapes"])
+    assert verified(data_dir, "--no-replay")["holds"]
