@@ -36,6 +36,7 @@ from sentinel.sinks.statistics import SINK, SinkStatistics
 from sentinel.status import StatusReader
 from sentinel.storage import StorageWatch
 from sentinel.tape import TAPE_FOLDER, TapeWriter
+from sentinel.tape import prune as prune_tapes
 from sentinel.version import software
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ async def _collect(
                 companions.append(partial(terminal.show, service, console, render))
             if journal:
                 companions.append(partial(_prune, journal, config.journal, clock))
+            if tape:
+                companions.append(partial(_prune_tapes, config, clock))
             sinks: list[Sink] = []
             told: dict[str, SinkStatistics] = {}
             if journal and config.archive.is_enabled:
@@ -257,3 +260,18 @@ async def _prune(journal: Journal, limits: JournalLimits, clock: Clock) -> None:
             logger.bind(reason=str(error)).error("journal_not_pruned")
         else:
             logger.bind(batches=pruned.batch_count, lines=pruned.line_count).debug("journal_pruned")
+
+
+async def _prune_tapes(config: Config, clock: Clock) -> None:
+    """Once a minute, removes the tape files that retention no longer keeps."""
+    folder, limits = config.data_dir / TAPE_FOLDER, config.tape
+    if limits.keep_s is None and limits.keep_bytes is None:
+        return
+    while True:
+        await asyncio.sleep(PRUNE_EVERY_S)
+        try:
+            gone = await asyncio.to_thread(prune_tapes, folder, clock.now_ns(), limits.keep_s, limits.keep_bytes)
+        except OSError as error:
+            logger.bind(reason=str(error)).error("tapes_not_pruned")
+        else:
+            logger.bind(files=gone).debug("tapes_pruned")

@@ -205,12 +205,16 @@ class Archive(Section):
 
 
 class Tape(Section):
-    """When a tape file is full and the next one begins."""
+    """When a tape file is full and the next one begins, and how long files stay."""
 
     max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
     """A file so large is followed by the next."""
     max_age_s: float = Field(default=3600, ge=1)
     """A file so old is followed by the next."""
+    keep_s: float | None = Field(default=None, gt=0)
+    """Files that end longer ago are removed."""
+    keep_bytes: int | None = Field(default=None, gt=0)
+    """The oldest files are removed beyond it."""
 
 
 class Repair(Section):

@@ -22,6 +22,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -35,6 +36,9 @@ TAPE_FOLDER = "tapes"
 
 MAGIC = b"SWTAPE1\n"
 SUFFIX = ".swtape"
+PRUNED = "pruned.txt"
+"""Beside the files: the names of those that retention removed, one a line."""
+
 CRC_SEED = 0x5EED
 LENGTH = struct.Struct("<I")
 BLOCK = struct.Struct("<III")
@@ -154,6 +158,44 @@ def tape_files(path: Path) -> list[Path]:
     if not files or not files[0].is_file():
         raise UsageError(f"no tape at {path}")
     return files
+
+
+def prune(directory: Path, now_ns: int, keep_s: float | None, keep_bytes: int | None) -> int:
+    """Removes the oldest files that end longer ago than ``keep_s`` or are in the way of ``keep_bytes``.
+
+    None sets no limit. The last file stays: it may be being written. What goes is noted in ``PRUNED``.
+
+    Returns:
+        How many files are gone.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    files = sorted(directory.glob(f"*{SUFFIX}"))
+    excess = 0 if keep_bytes is None else sum(file.stat().st_size for file in files) - keep_bytes
+    oldest_ns = None if keep_s is None else now_ns - round(keep_s * 1e9)
+    gone = 0
+    for file, following in pairwise(files):
+        is_old = oldest_ns is not None and created_ns(following) <= oldest_ns
+        if not is_old and excess <= 0:
+            break
+        excess -= file.stat().st_size
+        with (directory / PRUNED).open("a") as notes:
+            notes.write(f"{file.name}\n")
+        file.unlink()
+        gone += 1
+    return gone
+
+
+def pruned(directory: Path) -> set[str]:
+    """The names of the files that were removed on purpose."""
+    notes = directory / PRUNED
+    return set(notes.read_text().splitlines()) if notes.exists() else set()
+
+
+def created_ns(file: Path) -> int:
+    """When a tape file was begun, by its name."""
+    return int(file.stem.partition("-")[2])
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from sentinel.errors import UsageError
 from sentinel.journal import ORDINARY_SPREAD_NS, JournalReader
 from sentinel.measurements import MEASUREMENTS
 
+PRUNED = "pruned.txt"
+"""In the archive's root: the folders of days that retention removed, one a line."""
+
 TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
 
 
@@ -110,6 +113,8 @@ def alone(root: Path) -> Iterator[None]:
 def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | None) -> int:
     """Removes the oldest days that are older than ``max_age_s`` or in the way of ``max_bytes``; None sets no limit.
 
+    What goes is noted in ``PRUNED``, so that it can be told from what was lost.
+
     Returns:
         How many days' folders are gone.
     """
@@ -122,10 +127,18 @@ def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | Non
         is_old = oldest_ns is not None and _end_ns(day) <= oldest_ns
         if not is_old and excess <= 0:
             continue
+        with (root / PRUNED).open("a") as notes:
+            notes.write(f"{day.relative_to(root)}\n")
         shutil.rmtree(day)
         excess -= size
         gone += 1
     return gone
+
+
+def pruned(root: Path) -> set[str]:
+    """The days that were removed on purpose, as paths below ``root``."""
+    notes = root / PRUNED
+    return set(notes.read_text().splitlines()) if notes.exists() else set()
 
 
 def _end_ns(day: Path) -> int:

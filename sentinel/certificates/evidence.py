@@ -31,7 +31,7 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     paths = {name: market.file(name, hour_ns) for name in MEASUREMENTS}
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
     found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items()}
-    accounts = found["coverage"].to_pylist() if "coverage" in found else []
+    accounts = _rows(found["coverage"]) if "coverage" in found else []
     steps = [row["clock_step_ms"] or 0 for row in accounts]
     return Evidence(
         files={path: FileSeal(found[name].num_rows, sha256_of(archive / path)) for name, path in paths.items()},
@@ -39,11 +39,17 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
         accounts=_sums(accounts),
         integrity=sorted({row["integrity"] for row in accounts if row["integrity"] is not None}),
         clock_step_ms=max(steps, key=abs, default=0),
-        holes=_holes(found["gaps"].to_pylist()) if "gaps" in found else [],
+        holes=_holes(_rows(found["gaps"])) if "gaps" in found else [],
         book_edges=_edges(found["top"], found.get("book")) if "top" in found else [],
         connections=[] if tape is None else tape.connections(market, hour_ns),
         tapes={} if tape is None else tape.seals(hour_ns),
     )
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Without their time, which no Python type holds to the nanosecond."""
+    rows: list[dict[str, Any]] = table.drop_columns(["time"]).to_pylist()
+    return rows
 
 
 def _trades(table: pa.Table) -> Trades:
@@ -87,5 +93,4 @@ def _edges(top: pa.Table, book: pa.Table | None) -> list[Edge]:
 
 def _at(table: pa.Table, time_ns: int) -> list[dict[str, Any]]:
     is_then = pc.equal(table["time"].cast(pa.int64()), time_ns)
-    rows: list[dict[str, Any]] = table.filter(is_then).drop_columns(["time"]).to_pylist()
-    return rows
+    return _rows(table.filter(is_then))

@@ -1,8 +1,8 @@
 """The archive made once more from the tapes, and compared row by row.
 
 What a run derived is compared from its start until it stopped in order, or until a little before its last record: what
-a killed collector had on tape it may not have stored. A run that was not recorded is no witness, and what it repaired
-of a recorded one is left out.
+a killed collector had on tape it may not have stored. Runs that follow on each other without one that was not recorded
+count as one. What a run that was not recorded wrote or repaired is left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sentinel.times import NS_PER_S
 UNSTORED_NS = 10 * NS_PER_S
 """What a killed collector may not have stored of what it taped: the tape is synced first, and a disk may be slow."""
 
-WAIT_NS = {"coverage": MINUTE_NS, "flow": 3 * NS_PER_S, "trades": 10 * NS_PER_S}
+WAIT_NS = {"coverage": MINUTE_NS, "flow": 3 * NS_PER_S, "trades": 3 * NS_PER_S}
 """How long after its time a row may still come, so that another run may have written it. Samples come at once."""
 
 LINES_A_BATCH = 50_000
@@ -75,14 +75,16 @@ async def _replay(tapes: Path, journal_file: Path, passed: Callable[[Path, int],
     """Puts everything on the tapes into a journal."""
     runs: list[Run] = []
     lines: dict[str, list[bytes]] = {"trades": [], "book": [], "accounts": []}
-    last_ns, is_stopped = 0, True
+    last_ns, is_stopped, before = 0, True, b""
     journal = Journal.open(journal_file)
     try:
         for record, pipeline in play(tape_files(tapes), AS_RECORDED, passed):
-            if record.kind is Kind.START:
+            if record.kind is Kind.START and (record.payload or b"-") != before:
                 _end(runs, last_ns, is_stopped=is_stopped)
                 runs.append(Run(record.received_ns, 0))
             last_ns, is_stopped = record.received_ns, record.kind is Kind.STOP
+            if is_stopped:
+                before = pipeline.checkpoint()  # what the next run begins with, if nobody comes between
             output = pipeline.take()
             for stream, gathered in lines.items():
                 gathered += getattr(output, stream)

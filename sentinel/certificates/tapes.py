@@ -14,7 +14,7 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Frames, Market, TapeSeal
 from sentinel.certificates.hashing import sha256_of
 from sentinel.errors import TapeCorrupt, UsageError
-from sentinel.tape import SUFFIX, Kind, complete_bytes, read_header, read_tape
+from sentinel.tape import SUFFIX, Kind, complete_bytes, created_ns, read_header, read_tape
 
 NUMBER = re.compile(rb'"sequence_num":(\d+)')
 NUMBER_WITHIN = 400
@@ -94,6 +94,6 @@ def _symbols(plan: dict[str, Any]) -> frozenset[str]:
 def _spans(folder: Path) -> list[tuple[Path, int, int]]:
     """Each file, its first instant, and the next one's: the last has no end yet."""
     files = sorted(folder.glob(f"*{SUFFIX}"))
-    starts = [int(file.stem.partition("-")[2]) for file in files]
+    starts = [created_ns(file) for file in files]
     ends = [end for _, end in pairwise([*starts, 2**63])]
     return list(zip(files, starts, ends, strict=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from sentinel.archive import manifest
+from sentinel.archive.archiver import pruned
 from sentinel.archive.layout import MANIFEST, hour_of
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, Market
@@ -17,6 +18,7 @@ from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.issuer import Folders
 from sentinel.tape import SUFFIX
+from sentinel.tape import pruned as pruned_tapes
 from sentinel.times import parse_instant_ns
 
 NAME = re.compile(r"hour=([01]\d|2[0-3])(\.[1-9]\d*)?\.json")
@@ -98,13 +100,23 @@ def check_files(archive: Path, latest: Sequence[Certificate]) -> tuple[Check, li
     """Each Parquet file as it was certified; and the certificates of which that can be said."""
     check = Check("Parquet files")
     intact = []
+    gone = pruned(archive)
+    gone_count = 0
     for link in latest:
-        found = [_file_problem(archive / path, seal.sha256) for path, seal in link.evidence.files.items()]
+        kept = {path: seal for path, seal in link.evidence.files.items() if not _is_gone(archive, path, gone)}
+        gone_count += len(link.evidence.files) - len(kept)
+        found = [_file_problem(archive / path, seal.sha256) for path, seal in kept.items()]
         check.compared += len(found)
         check.problems += [problem for problem in found if problem]
-        if not any(found):
+        if len(kept) == len(link.evidence.files) and not any(found):
             intact.append(link)
+    if gone_count:
+        check.note = f"{gone_count} files were pruned"
     return check, intact
+
+
+def _is_gone(archive: Path, path: str, gone: Collection[str]) -> bool:
+    return str(Path(path).parent) in gone and not (archive / path).exists()
 
 
 def _file_problem(file: Path, sha256: str, most_bytes: int | None = None) -> str:
@@ -163,7 +175,8 @@ def check_tapes(tapes: Path, latest: Sequence[Certificate]) -> Check:
     """The tape files, as far as they had got when they were certified."""
     check = Check("tapes")
     longest: dict[str, int] = {}
-    seals = {(name, seal) for link in latest for name, seal in link.evidence.tapes.items()}
+    gone = {name for name in pruned_tapes(tapes) if not (tapes / name).exists()}
+    seals = {(name, seal) for link in latest for name, seal in link.evidence.tapes.items() if name not in gone}
     for name, seal in sorted(seals, key=lambda sealed: (sealed[0], sealed[1].bytes)):
         check.compared += 1
         longest[name] = seal.bytes
@@ -172,8 +185,10 @@ def check_tapes(tapes: Path, latest: Sequence[Certificate]) -> Check:
             check.problems.append(problem)
     check.problems = list(dict.fromkeys(check.problems))
     beyond = sum(max(0, file.stat().st_size - longest.get(file.name, 0)) for file in tapes.glob(f"*{SUFFIX}"))
+    notes = [f"{len(gone)} files were pruned"] if gone else []
     if beyond:
-        check.note = f"{beyond:,} bytes were recorded later and are not certified yet"
+        notes.append(f"{beyond:,} bytes were recorded later and are not certified yet")
+    check.note = "; ".join(notes)
     return check
 
 

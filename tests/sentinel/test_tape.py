@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentinel.errors import TapeCorrupt, UsageError
-from sentinel.tape import BLOCK, MAGIC, Kind, Record, TapeWriter, read_header, read_tape, tape_files
+from sentinel.tape import BLOCK, MAGIC, Kind, Record, TapeWriter, prune, pruned, read_header, read_tape, tape_files
 
 HEADER: dict[str, Any] = {"created_ns": 1, "book": "coinbase_advanced"}
 
@@ -54,6 +54,21 @@ def test_files_follow_each_other_by_size_and_age(tmp_path: Path) -> None:
     for path in (tmp_path / "size", tmp_path / "age"):
         assert read(path) == [record for block in blocks for record in block]
     assert all(read_header(file)["book"] == "coinbase_advanced" for file in by_age)
+
+
+def test_the_oldest_files_go_first_and_the_last_one_stays(tmp_path: Path) -> None:
+    blocks = [frames(5, first) for first in range(1_000_000_000, 1_000_000_050, 5)]
+    files = write(tmp_path, *blocks, max_bytes=1)
+    sizes = [file.stat().st_size for file in files]
+    now_ns = 1_000_000_000 + 2_000_000_000
+    assert prune(tmp_path, now_ns, None, None) == 0
+    assert prune(tmp_path, now_ns, 2.0, None) == 0, "the second file begins 5 ns later"
+    assert prune(tmp_path, now_ns + 10, 2.0, None) == 1
+    assert prune(tmp_path, now_ns, None, sum(sizes[4:])) == 3
+    assert tape_files(tmp_path) == files[4:]
+    assert prune(tmp_path, now_ns, 1e-9, 1) == 5
+    assert tape_files(tmp_path) == files[-1:], "it may be being written"
+    assert pruned(tmp_path) == {file.name for file in files[:-1]}
 
 
 def test_a_tape_cut_anywhere_gives_whole_blocks(tmp_path: Path) -> None:

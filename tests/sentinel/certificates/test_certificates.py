@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from sentinel.archive import manifest
 from sentinel.archive.archiver import all_hours as journal_hours
-from sentinel.archive.archiver import write_hours
+from sentinel.archive.archiver import prune, write_hours
 from sentinel.archive.worker import main as archive_worker
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import Damaged, Market
@@ -131,10 +131,10 @@ def found_in(file: Path, data_dir: Path) -> bool:
     folders = Folders.of(data_dir)
     if file.name == "_manifest.json":
         return bool(manifest.problems(file.parent))
-    latest = [link for link in read_chains(folders.certificates).latest if named(file, folders) in link.evidence.files]
-    return bool(latest) and any(
-        str(file) in problem for check in verify(folders, latest, latest) for problem in check.problems
-    )
+    path = str(file.relative_to(folders.archive))
+    latest = [link for link in read_chains(folders.certificates).latest if path in link.evidence.files]
+    checks = verify(folders, latest, latest)
+    return bool(latest) and any(str(file) in problem for check in checks for problem in check.problems)
 
 
 def run(command: click.Command, data_dir: Path, *arguments: str) -> Result:
@@ -256,6 +256,16 @@ def test_a_crash_before_the_head_costs_nothing(data_dir: Path) -> None:
     assert issued(data_dir) == []
     assert papers.read_head(folder) == papers.Head(last.number + 1, papers.read(certificate(data_dir, -1)).sha256)
     assert problems(data_dir) == []
+
+
+def test_what_was_pruned_is_not_missing(data_dir: Path) -> None:
+    assert prune(data_dir / "archive", LATER_NS + 10 * DAY_NS, 1.0, None)
+    assert not list((data_dir / "archive").rglob("*.parquet"))
+    told = run(verify_command, data_dir, "--format", "json")
+    assert told.exit_code == 0, told.output
+    files = next(check for check in json.loads(told.stdout)["checks"] if check["name"] == "Parquet files")
+    assert (files["compared"], files["problems"]) == (0, [])
+    assert "were pruned" in files["note"]
 
 
 def test_the_archive_goes_on_when_a_chain_cannot(

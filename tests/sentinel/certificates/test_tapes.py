@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ FAULTS = [
     Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
     Fault(kind="hide", at_s=1.2, count=3),
     Fault(kind="abort", at_s=1.6, feed="advanced"),
-    Fault(kind="corrupt", at_s=4.5, feed="advanced"),
+    Fault(kind="corrupt", at_s=6.0, feed="advanced"),
 ]
 
 
@@ -42,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def run() -> None:
         async with trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, levels=80, rate=50, trade_rate=20) as exchange:
-            await record(exchange, folder / "data", PRODUCTS, 3.0)
+            await record(exchange, folder / "data", PRODUCTS, 5.0)
             await record(exchange, folder / "data", PRODUCTS, 2.0)
 
     asyncio.run(run())
@@ -79,14 +80,14 @@ def test_it_holds_and_the_tape_gives_the_archive_again(data_dir: Path) -> None:
 
 
 def test_the_sequence_numbers_of_each_connection(data_dir: Path) -> None:
-    for link in read_chains(data_dir / "certificates").latest:
-        connections = link.evidence.connections
-        assert len(connections) >= 3, "one of each run, and one after the abort"
-        assert all(frames.first_sequence == 0 for frames in connections[:3])
-        lost = sum(frames.last_sequence - frames.first_sequence + 1 - frames.count for frames in connections)
-        dropped = [hole for hole in link.evidence.holes if hole.cause == "sequence"]
-        assert lost >= sum(hole.missing_count for hole in dropped) > 0
-        assert link.evidence.tapes.keys() <= {file.name for file in tape_files(data_dir / "tapes")}
+    latest = read_chains(data_dir / "certificates").latest
+    connections = {frames for link in latest for frames in link.evidence.connections}
+    assert max(Counter(frames.lane for frames in connections).values()) == 3, "one of each run, one after the abort"
+    assert {frames.first_sequence for frames in connections} == {0}, "the whole hour is on tape"
+    lost = sum(frames.last_sequence - frames.first_sequence + 1 - frames.count for frames in connections)
+    assert 1 <= lost <= 2, "one was dropped, and one may have come without a number that can be read"
+    assert any(hole.cause == "sequence" for link in latest for hole in link.evidence.holes)
+    assert all(link.evidence.tapes.keys() <= {file.name for file in tape_files(data_dir / "tapes")} for link in latest)
 
 
 def test_any_byte_of_a_tape(data_dir: Path) -> None:
@@ -104,10 +105,10 @@ def test_a_tape_cut_short_removed_or_grown(data_dir: Path) -> None:
     file = tape_files(data_dir / "tapes")[-1]
     content = file.read_bytes()
     assert complete_bytes(file) == len(content)
-    file.write_bytes(content + b"what comes later")
+    file.write_bytes(content + b"torn")
     told = verified(data_dir)
     assert told["holds"]
-    assert any("16 bytes were recorded later" in check["note"] for check in told["checks"])
+    assert any("4 bytes were recorded later" in check["note"] for check in told["checks"])
     file.write_bytes(content[:-1])
     assert not verified(data_dir)["holds"]
     file.unlink()
@@ -120,8 +121,7 @@ def test_an_archive_changed_by_one_who_can_certify_does_not_agree_with_the_tape(
 ) -> None:
     file = next((data_dir / "archive" / measurement).rglob("hour=*.parquet"))
     table = pq.read_table(file, partitioning=None)
-    middle = table.num_rows // 2
-    pq.write_table(table.slice(0, middle), file)
+    pq.write_table(table.slice(0, table.num_rows // 4), file)
     manifest.update([file])
     folders = Folders.of(data_dir)
     issue(folders, all_hours(folders))
