@@ -19,6 +19,7 @@ COMMANDS = {
     "certify": "sentinel.certificates.command:certify",
     "verify": "sentinel.certificates.command:verify_command",
     "export": "sentinel.export:export",
+    "plot": "sentinel.plots.command:plot",
     "replay": "sentinel.replay:replay",
     "tape-from": "sentinel.capture:command",
     "gap-report": "sentinel.gap_report.command:gap_report",

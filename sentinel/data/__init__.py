@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from sentinel.archive.layout import Series
-from sentinel.data.holes import Hole, Row, sample_holes, trade_holes
+from sentinel.data.holes import Hole, Row, first_minutes, sample_holes, trade_holes
 from sentinel.data.source import Source
 from sentinel.errors import SentinelError, UsageError
 from sentinel.measurements import MEASUREMENTS
@@ -97,7 +97,8 @@ def load(
     if now_ns - newest_ns < FRESH_NS:
         asked = asked[0], min(asked[1], newest_ns)
     if measurement != "trades":
-        return Loaded(table, sample_holes(covered, lost, asked, newest_ns))
+        begun = _begun(source, symbol, exchange, covered, lost)
+        return Loaded(table, sample_holes(covered, lost, asked, newest_ns, begun))
     named = columns is None or "trade_id" in columns
     ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
     return Loaded(table, trade_holes(covered, lost, asked, newest_ns, ids["trade_id"].to_pylist()))
@@ -168,6 +169,18 @@ def _coverage(source: Source, symbol: str, exchange: str, start_ns: int, end_ns:
     series = Series("coverage", exchange, symbol)
     written = source.rows(series, start_ns - start_ns % MINUTE_NS, end_ns, ["collector"])
     return _rows(written) + [row for row in under_way if start_ns - MINUTE_NS < row["time"] < end_ns]
+
+
+def _begun(source: Source, symbol: str, exchange: str, covered: list[Row], lost: list[Row]) -> dict[int, int]:
+    """Where a collector began within a minute: with its first sample, or with the gap it began in."""
+    begun = {}
+    for minute_ns in first_minutes(covered):
+        samples = source.rows(Series("top", exchange, symbol), minute_ns, minute_ns + MINUTE_NS, ["time"])
+        times = samples["time"].cast(pa.int64()).slice(0, 1).to_pylist()
+        times += [gap["start_ns"] for gap in lost if minute_ns <= gap["start_ns"] < minute_ns + MINUTE_NS]
+        times += [minute_ns for gap in lost if gap["start_ns"] < minute_ns < (gap["end_ns"] or minute_ns + 1)]
+        begun[minute_ns] = min(times, default=minute_ns)
+    return begun
 
 
 def _rows(table: pa.Table) -> list[Row]:

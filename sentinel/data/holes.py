@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -33,10 +34,23 @@ class Hole(Struct, frozen=True):
         return f"{format_ns(self.start_ns)} to {format_ns(self.end_ns)}: {self.cause}{ids}"
 
 
-def sample_holes(coverage: Sequence[Row], gaps: Sequence[Row], asked: Interval, newest_ns: int) -> list[Hole]:
+def first_minutes(coverage: Iterable[Row]) -> set[int]:
+    """The minutes in which a collector may have begun: it has no account of the one before."""
+    minutes = {(row["collector"], row["time"]) for row in coverage}
+    return {start_ns for collector, start_ns in minutes if (collector, start_ns - MINUTE_NS) not in minutes}
+
+
+def sample_holes(
+    coverage: Sequence[Row],
+    gaps: Sequence[Row],
+    asked: Interval,
+    newest_ns: int,
+    begun: Mapping[int, int] = MappingProxyType({}),
+) -> list[Hole]:
     """When no collector wrote samples. With several, what one of them has is there.
 
-    ``newest_ns`` is how far the last minute has got.
+    ``newest_ns`` is how far the last minute has got; ``begun`` is when there was anything to account for in a minute
+    that a collector began in.
     """
     book_gaps = [gap for gap in gaps if gap["channel"] == "book"]
     minutes: dict[str, list[int]] = defaultdict(list)
@@ -45,7 +59,7 @@ def sample_holes(coverage: Sequence[Row], gaps: Sequence[Row], asked: Interval, 
     missing: list[Interval] = [asked]
     for collector, starts in minutes.items():
         mine = [_interval(gap, asked) for gap in book_gaps if gap["collector"] == collector]
-        covered = [(start_ns, min(start_ns + MINUTE_NS, newest_ns)) for start_ns in starts]
+        covered = [(begun.get(start_ns, start_ns), min(start_ns + MINUTE_NS, newest_ns)) for start_ns in starts]
         uncovered = subtract([asked], covered)
         missing = intersect(missing, merge([*mine, *uncovered]))
     return [Hole(*interval, _cause(interval, book_gaps, asked)) for interval in missing]

@@ -13,6 +13,7 @@ from sentinel.data.holes import (
     NOT_COLLECTED,
     Hole,
     Interval,
+    first_minutes,
     intersect,
     merge,
     sample_holes,
@@ -50,6 +51,13 @@ def minutes(*numbers: int, collector: str = "a") -> list[dict[str, Any]]:
 
 
 M = MINUTE_NS
+
+
+def test_what_lies_before_the_beginning_is_not_collected() -> None:
+    two = [*minutes(1, 2), *minutes(2, 5, collector="b")]
+    assert first_minutes(two) == {M, 2 * M, 5 * M}
+    begun = {M: M + 19, 5 * M: 5 * M + 7}
+    assert sample_holes(minutes(1, 2), [], (0, 3 * M), 3 * M, begun) == [Hole(0, M + 19, NOT_COLLECTED)]
 
 
 def test_a_gap_is_a_hole_with_its_cause() -> None:

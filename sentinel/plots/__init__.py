@@ -1,0 +1,1 @@
+"""Pictures of what was collected, with what is missing shaded in them."""
