@@ -161,6 +161,8 @@ class Feeds(Section):
     """The venue takes at most 30 books on one. A hole costs all books of its connection."""
     max_connection_age_s: float | None = Field(default=None, ge=60)
     """A connection so old is replaced; never, if there is none."""
+    comparison_interval_s: float = Field(default=60, ge=0)
+    """How often a book without numbers is compared with REST's, each product; 0: never."""
     share: float = Field(default=1, gt=0, le=1)
     """Of what the venue allows one address, in requests and connections: 0.5 for each of two collectors behind it."""
 

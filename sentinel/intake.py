@@ -12,7 +12,7 @@ import msgspec
 from book.events import Meaning
 from sentinel.clock import Clock
 from sentinel.durations import Durations
-from sentinel.pipeline import Cause, Command, Output, Pipeline, RepairAnswer
+from sentinel.pipeline import BookAnswer, Cause, Command, Output, Pipeline, RepairAnswer
 from sentinel.tape import Kind
 
 TIMED_EVERY = 17
@@ -104,6 +104,13 @@ class Intake:
         now_ns = self._now_ns()
         self._record(Kind.REPAIR, 0, now_ns, msgspec.msgpack.encode(answer))
         self.pipeline.repaired(answer, now_ns)
+        self._serve()
+
+    def compared(self, answer: BookAnswer) -> None:
+        """REST has said what a book is."""
+        now_ns = self._now_ns()
+        self._record(Kind.BOOK, 0, now_ns, msgspec.msgpack.encode(answer))
+        self.pipeline.compared(answer, now_ns)
         self._serve()
 
     def suspend(self) -> None:

@@ -24,7 +24,7 @@ from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Feed
 from sentinel.errors import SentinelError, UsageError
-from sentinel.pipeline import Cause, LanePlan, Output, Pipeline, RepairAnswer, Settings
+from sentinel.pipeline import BookAnswer, Cause, LanePlan, Output, Pipeline, RepairAnswer, Settings
 from sentinel.tape import Kind, Record, read_header, read_tape, tape_files
 from sentinel.times import NS_PER_S, parse_instant_ns
 
@@ -131,6 +131,8 @@ def _feed(pipeline: Pipeline, record: Record) -> None:
             pipeline.closed(lane, msgspec.convert(payload.decode(), Cause), received_ns)
         case Kind.REPAIR:
             pipeline.repaired(msgspec.msgpack.decode(payload, type=RepairAnswer), received_ns)
+        case Kind.BOOK:
+            pipeline.compared(msgspec.msgpack.decode(payload, type=BookAnswer), received_ns)
         case Kind.SUSPEND:
             pipeline.suspend(received_ns)
         case Kind.RESUME:

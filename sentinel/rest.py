@@ -1,4 +1,4 @@
-"""The venue's REST API, as far as it is needed: trades by id, and which products there are.
+"""The venue's REST API, as far as it is needed: trades by id, whole books, and which products there are.
 
 Source: reference protocols, section 3.1. Public endpoints, no key.
 """
@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from book.events import Taker, Trade
-from feeds.coinbase_exchange.messages import Price, TradeId, TradeSize
+from feeds.coinbase_exchange.messages import AskLevel, BidLevel, Price, TradeId, TradeSize
 from feeds.timestamps import parse_ns
 from sentinel.errors import SentinelError
 from sentinel.pace import Pace
+from sentinel.pipeline import BookAnswer
 
 PAGE_TRADES = 1000
 LARGEST_RETRY_AFTER_S = 300.0
@@ -43,7 +44,18 @@ class WireProduct(Struct, frozen=True, gc=False):
     id: str
 
 
+class WireBook(Struct, frozen=True, gc=False):
+    """``{"sequence":13051505638,"bids":[["6247.58","6.3578146",2],...],"asks":[...],"auction_mode":false,
+    "auction":null,"time":"2023-03-02T21:04:05.123456Z"}``: the third of a level is how many orders it has."""
+
+    bids: list[BidLevel]
+    asks: list[AskLevel]
+    time: str
+    auction_mode: bool = False
+
+
 decode_trades = msgspec.json.Decoder(list[WireTrade], strict=False).decode
+decode_book = msgspec.json.Decoder(WireBook, strict=False).decode
 decode_products = msgspec.json.Decoder(list[WireProduct]).decode
 
 
@@ -88,6 +100,22 @@ class RestClient:
             raise RestTrouble(f"ids out of order: {path}")
         return trades
 
+    async def book(self, product: str) -> BookAnswer:
+        """The whole book, when nobody else has something to ask.
+
+        Raises:
+            RestTrouble: if there is no valid answer, or one that nothing can be compared with.
+        """
+        path = f"/products/{product}/book?level=2"
+        await self._pace.take_spare()
+        status, body = await self._send(path)
+        if status != 200:
+            raise RestTrouble(f"status {status} for {path}")
+        try:
+            return _book(product, decode_book(body))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise RestTrouble(f"not a book to compare with: {path}: {error}") from error
+
     async def unknown(self, products: tuple[str, ...]) -> list[str]:
         """Those of ``products`` that the venue says do not exist. Only its 404 counts: no answer is not a no.
 
@@ -106,6 +134,9 @@ class RestClient:
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         await self._pace.take()
+        return await self._send(path)
+
+    async def _send(self, path: str) -> tuple[int, bytes]:
         try:
             async with self._session.get(self._base_url + path) as response:
                 if response.status == 429:
@@ -121,6 +152,14 @@ def _trade(product: str, wire: WireTrade) -> Trade:
         raise ValueError(f"trade {wire.trade_id} without a time")
     taker: Taker = "sell" if wire.side == "buy" else "buy"
     return Trade(product, wire.trade_id, wire.price, wire.size, taker, venue_ns // 1000 * 1000, is_live=False)
+
+
+def _book(product: str, wire: WireBook) -> BookAnswer:
+    venue_ns = parse_ns(wire.time)
+    bids, asks = ({level.price: level.size for level in side if level.size} for side in (wire.bids, wire.asks))
+    if venue_ns is None or wire.auction_mode or not bids or not asks:
+        raise ValueError("it is without a time or a side, or of an auction")
+    return BookAnswer(product, venue_ns, bids, asks)
 
 
 def _retry_after_s(header: str | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from fractions import Fraction
+from typing import Protocol
 
 from loguru import logger
 
@@ -13,6 +14,7 @@ from feeds.catalogue import FEEDS
 from sentinel.backoff import Backoff
 from sentinel.clock import Clock
 from sentinel.committer import COMMIT_EVERY_S, Committer, Store
+from sentinel.comparison import BookSource, Comparer
 from sentinel.config import Config
 from sentinel.connection import Connection
 from sentinel.durations import Durations
@@ -35,6 +37,10 @@ Companion = Callable[[], Awaitable[None]]
 
 Sink = Callable[[asyncio.Event], Awaitable[None]]
 """Follows the journal; once the event is set it has ``FLUSH_S`` to deliver what is left, and returns."""
+
+
+class Rest(TradeSource, BookSource, Protocol):
+    """What is needed of a ``RestClient``."""
 
 
 def pipeline_settings(config: Config) -> Settings:
@@ -60,7 +66,7 @@ class Service:
         self,
         config: Config,
         clock: Clock,
-        rest: TradeSource,
+        rest: Rest,
         store: Store,
         draw: Callable[[], float],
         *,
@@ -73,6 +79,7 @@ class Service:
         self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
         self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
         self.repairer = Repairer(rest, self.intake.repaired, draw)
+        self.comparer = Comparer(rest, _unnumbered(plans), config.feeds.comparison_interval_s, self.intake.compared)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
         self.connections = _connections(config, plans, self.intake, clock, draw)
         self.loop_lag = Durations()
@@ -106,11 +113,12 @@ class Service:
         logger.info("stopped")
 
     async def _collect(self, stop: asyncio.Event) -> None:
-        """Sockets, clock and repairs, until ``stop`` is set."""
+        """Sockets, clock, repairs and comparisons, until ``stop`` is set."""
         async with asyncio.TaskGroup() as tasks:
             live = [tasks.create_task(connection.run()) for connection in self.connections]
             live.append(tasks.create_task(self._tick()))
             live.append(tasks.create_task(self.repairer.run()))
+            live.append(tasks.create_task(self.comparer.run()))
             await stop.wait()
             for task in live:
                 task.cancel()
@@ -135,6 +143,13 @@ class Service:
                 self.connections[lane].reconnect(cause)
             case Repair():
                 self.repairer.request(command)
+
+
+def _unnumbered(plans: Sequence[LanePlan]) -> list[str]:
+    """Products whose book has nothing in its own frames that proves it."""
+    lanes = [lane for lane in plans if "book" in lane.subscription.channels]
+    unproved = [lane.subscription for lane in lanes if FEEDS[lane.venue].integrity == "none"]
+    return sorted({product for subscription in unproved for product in subscription.products})
 
 
 async def _run(work: Awaitable[None]) -> None:

@@ -62,6 +62,8 @@ class Kind(enum.IntEnum):
     SUSPEND = 7
     RESUME = 8
     STOP = 9
+    BOOK = 10
+    """[a BookAnswer in msgpack]"""
 
 
 class Record(NamedTuple):

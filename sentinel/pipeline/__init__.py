@@ -1,6 +1,7 @@
 """Frames in, lines out. Pure: no clock, no I/O, no logging, no randomness."""
 
 from sentinel.pipeline.inputs import (
+    BookAnswer,
     Cause,
     Command,
     LanePlan,
@@ -15,6 +16,7 @@ from sentinel.pipeline.inputs import (
 from sentinel.pipeline.pipeline import Pipeline
 
 __all__ = [
+    "BookAnswer",
     "Cause",
     "Command",
     "LanePlan",

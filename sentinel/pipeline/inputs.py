@@ -101,6 +101,16 @@ class RepairAnswer(Struct, frozen=True):
     is_complete: bool
 
 
+class BookAnswer(Struct, frozen=True):
+    """A whole book as REST gave it, price -> size; neither side is empty. ``venue_ns`` is the venue's time of the last
+    update in it."""
+
+    symbol: str
+    venue_ns: int
+    bids: dict[float, float]
+    asks: dict[float, float]
+
+
 class Note(Struct, frozen=True):
     """Something an operator may want to know, for the log: a stable event name and its facts."""
 

@@ -19,8 +19,10 @@ from feeds.catalogue import FEEDS
 from feeds.errors import FeedError
 from feeds.protocol import Feed
 from sentinel.pipeline.books import sequence_gap
+from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import (
+    BookAnswer,
     Cause,
     Command,
     LanePlan,
@@ -70,6 +72,7 @@ class Pipeline:
         self._output = Output()
         self._accounts_ns = 0
         self._is_suspended = False
+        self._in_doubt: dict[tuple[int, str], int] = {}
         known = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
@@ -166,11 +169,24 @@ class Pipeline:
         if product is not None and not self._is_suspended:
             product.trades.repaired(answer, now_ns, product.books.account(now_ns))
 
+    def compared(self, answer: BookAnswer, now_ns: int) -> None:
+        """REST has said what a whole book is: a substitute for the numbers that some lanes' frames do not have."""
+        for lane in self.lanes:
+            book = lane.books.get(answer.symbol)
+            if book is None or book.witness is None or not book.is_proved:
+                continue
+            if (lane.plan.lane, answer.symbol) in self._in_doubt:  # the last answer is not judged yet
+                continue
+            if book.witness.comparison.hear(book.book, answer, now_ns):
+                self._in_doubt[lane.plan.lane, answer.symbol] = now_ns + LAG_NS
+
     def tick(self, now_ns: int) -> None:
         """Time passes, ten times a second or so: deadlines, silence, finished minutes."""
         for lane in self.lanes:
             if lane.feed is not None:
                 self._tick_lane(lane, now_ns)
+        if self._in_doubt:
+            self._judge_doubts(now_ns)
         if not self._is_suspended:
             for product in self.products.values():
                 product.tick(now_ns, self.commands)
@@ -258,9 +274,28 @@ class Pipeline:
         else:
             is_contradicted = book.witness.contradicts_trade(event)
         if is_contradicted:
+            self._contradicted(lane, event.product, received_ns)
+
+    def _judge_doubts(self, now_ns: int) -> None:
+        """Gives up the books that REST contradicted for good."""
+        for (number, symbol), due_ns in list(self._in_doubt.items()):
+            lane = self.lanes[number]
+            if now_ns < due_ns or (lane.feed is not None and lane.heard_ns < due_ns):  # frames may wait in the socket
+                continue
+            del self._in_doubt[number, symbol]
+            book = lane.books[symbol]
+            wrong = book.witness.comparison.judge() if book.witness is not None and book.is_proved else []
+            if wrong:
+                facts: dict[str, str | int | None] = {"symbol": symbol, "levels": len(wrong), "price": str(wrong[0][1])}
+                self._output.notes.append(Note("contradicted_by_rest", facts))
+                self._contradicted(lane, symbol, now_ns)
+
+    def _contradicted(self, lane: Lane, symbol: str, now_ns: int) -> None:
+        book = lane.books[symbol]
+        if book.witness is not None:
             book.witness.forget()
-            self.products[event.product].books.lose(book, Gap("book", "witness", received_ns))
-            lane.want_snapshots([event.product], received_ns, self.commands)
+        self.products[symbol].books.lose(book, Gap("book", "witness", now_ns))
+        lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _advance(self, lane: Lane, received_ns: int) -> None:
         """A frame in sequence proves the lane's books at every grid instant before it."""

@@ -2,7 +2,8 @@
 
 Coinbase Exchange's ``level2`` and ``level2_batch`` prove nothing by themselves. The ticker states the best prices after
 each match, and on the unbatched channel every match is seen in the book just before it: in a recording of 97 matches
-both held 97 times (reference protocols, section 4.2). A book that passes is clean, never verified.
+both held 97 times (reference protocols, section 4.2). What neither reaches, such as a level far from the touch, is
+compared with REST's book now and then. A book that passes is clean, never verified.
 
 What is impossible on a whole stream, such as a delete of a level never held, is counted and no reason to act: the
 venue sends it all the time on its batched channels.
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from book.events import Delta, Quote, Side, Trade
 from book.order_book import OrderBook
+from sentinel.pipeline.comparison import BookComparison
 
 RECENT_CHANGES = 16
 """Level changes among which a match's own is looked for; 97 of 97 were at most two frames before it."""
@@ -45,11 +47,12 @@ class BookWitness:
 
     __slots__ = (
         "_before", "_doubts", "_drops", "_is_batched", "_patience",
-        "agreed", "disagreed", "orphan_deletes", "unchecked",
+        "agreed", "comparison", "disagreed", "orphan_deletes", "unchecked",
     )  # fmt: skip
 
     def __init__(self, *, is_batched: bool) -> None:
         self.agreed = self.disagreed = self.unchecked = self.orphan_deletes = 0
+        self.comparison = BookComparison()
         self._is_batched = is_batched
         self._patience = PATIENCE_BATCHED if is_batched else PATIENCE_UNBATCHED
         self._doubts = 0
@@ -61,9 +64,11 @@ class BookWitness:
         self._doubts = 0
         self._before = None
         self._drops.clear()
+        self.comparison.forget()
 
     def watch(self, book: OrderBook, delta: Delta) -> None:
         """Notes what is about to change, before ``delta`` is applied."""
+        self.comparison.touch(delta)
         if self._is_batched:
             top = book.top()
             self._before = None if top is None else (top.bid, top.ask)
