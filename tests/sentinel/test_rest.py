@@ -12,6 +12,7 @@ from aiohttp import web
 
 from book.events import Trade
 from sentinel.pace import Pace
+from sentinel.pipeline import BookAnswer
 from sentinel.rest import RestClient, RestTrouble
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -76,6 +77,50 @@ async def test_trades() -> None:
     ]
 
 
+BOOK = {
+    "sequence": 13051505638,
+    "bids": [["6247.58", "6.3578146", 2], ["6247.00", "0", 0], ["6200", "1", 1]],
+    "asks": [["6251.52", "2", 1]],
+    "auction_mode": False,
+    "auction": None,
+    "time": "2023-03-02T21:04:05.123456Z",
+}
+
+
+async def test_a_book() -> None:
+    asked = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        return web.json_response(BOOK)
+
+    async with venue(handler) as client:
+        book = await client.book("BTC-USD")
+    assert asked == ["/products/BTC-USD/book?level=2"]
+    assert book == BookAnswer("BTC-USD", 1_677_791_045_123_456_000, {6247.58: 6.3578146, 6200.0: 1.0}, {6251.52: 2.0})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"message": "hello"},
+        {**BOOK, "bids": []},
+        {**BOOK, "asks": [["6251.52", "0", 0]]},
+        {**BOOK, "asks": [["6251.52", "nan", 1]]},
+        {**BOOK, "asks": [["-1", "1", 1]]},
+        {**BOOK, "asks": [["6251.52"]]},
+        {**BOOK, "auction_mode": True},
+        {**BOOK, "time": "0001-01-01T00:00:00Z"},
+        {key: value for key, value in BOOK.items() if key != "time"},
+    ],
+)
+async def test_a_book_that_nothing_can_be_compared_with_is_trouble(body: Any) -> None:
+    async with venue(answering(body)) as client:
+        with pytest.raises(RestTrouble, match="not a book"):
+            await client.book("BTC-USD")
+
+
 async def test_no_more_than_a_page_is_asked_for() -> None:
     limits = []
 
@@ -121,6 +166,8 @@ async def test_an_answer_that_is_not_json_is_trouble() -> None:
             await client.trades("BTC-USD", 10, 10)
         with pytest.raises(RestTrouble, match="not a list of products"):
             await client.unknown(("BTC-USD",))
+        with pytest.raises(RestTrouble, match="not a book"):
+            await client.book("BTC-USD")
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
@@ -128,6 +175,8 @@ async def test_a_status_is_trouble(status: int) -> None:
     async with venue(answering({"message": "no"}, status)) as client:
         with pytest.raises(RestTrouble, match=f"status {status}"):
             await client.trades("BTC-USD", 10, 10)
+        with pytest.raises(RestTrouble, match=f"status {status}"):
+            await client.book("BTC-USD")
 
 
 async def test_an_answer_that_breaks_off_is_trouble() -> None:

@@ -177,6 +177,16 @@ def test_what_the_stream_says_after_the_second_answer_still_counts() -> None:
     assert pass_time(stream, 4, 20) == []
 
 
+def test_what_the_stream_says_between_the_answers_makes_the_second_one_the_first() -> None:
+    """The first was older than our stream, the second is older than the change that came in between."""
+    stream, answer = lacking()
+    stream.pipeline.compared(answer, START_NS + S)
+    stream.beat(START_NS + S)
+    stream.change("buy", 95.0, 1.0, START_NS + S + S // 2)
+    stream.pipeline.compared(answer, START_NS + 2 * S)
+    assert pass_time(stream, 2, 20) == []
+
+
 def test_nothing_is_judged_before_a_frame_shows_that_the_socket_was_read() -> None:
     """The process stood still: what it waited for may lie there."""
     stream, answer = lacking()
