@@ -142,5 +142,5 @@ def _show(checks: dict[str, Check], heads: dict[str, papers.Head], *, holds: boo
     if len(problems) > MOST_SHOWN:
         console.print(f"and {len(problems) - MOST_SHOWN} more; --format json has them all")
     for market, head in heads.items():
-        console.print(f"{market}: {head.number} certificates, the last one is {head.sha256}", soft_wrap=True)
+        console.print(f"{market}: chain of {head.number}, its head is {head.sha256}", soft_wrap=True)
     console.print("everything certified holds" if holds else "NOT everything certified holds", style="bold")

@@ -77,7 +77,7 @@ def flow(symbol: str, loaded: Loaded, interval: Interval) -> Figure:
         sums, _ = np.histogram(times, bins=instants, weights=np.nan_to_num(sizes))
         volume.bar(middle, sign * sums, width=step_s / 86_400, color=color, label=label)
     volume.set_ylabel(f"volume each {step_s:g} s,\nbase currency")
-    volume.legend(loc="upper left", frameon=False, ncols=2)
+    volume.legend(loc="upper left", fontsize="small", ncols=2)
     volume.axhline(0, color=GREY, linewidth=0.8)
     times, cvd = _series(loaded.table, "cvd")
     _line(delta, times, cvd, loaded.holes)
@@ -110,10 +110,10 @@ def coverage(symbol: str, accounts: pa.Table, holes: Sequence[Hole], interval: I
     samples.legend(loc="lower left", ncols=3, fontsize="small")
     trades.bar(minutes, _filled(accounts, "trades"), width=width, color=BLUE, label="trades")
     missing = _filled(accounts, "missing")
-    if missing.any():
-        trades.bar(minutes, missing, width=width, color=RED, label="missing")
-    trades.set_ylabel("trades a minute")
-    trades.legend(loc="upper left", frameon=False, ncols=2)
+    if missing.any():  # mostly one or two among hundreds: a bar could not be seen
+        trades.plot(minutes[missing > 0], missing[missing > 0], "v", color=RED, label="missing at first")
+    trades.set(ylabel="trades a minute", ylim=(0, 1.35 * trades.get_ylim()[1]))
+    trades.legend(loc="upper left", fontsize="small", ncols=2)
     away = [hole for hole in holes if hole.cause == NOT_COLLECTED]
     for axes in (samples, trades):
         _shade(axes, away, interval)

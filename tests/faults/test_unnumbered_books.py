@@ -1,14 +1,22 @@
-"""Books without numbers, live: nothing is alarmed about while all is well, and a lost change is found."""
+"""Books without numbers, live: nothing is alarmed about while all is well, and a lost change is found.
+
+REST is asked every second, so that everything here is compared many times.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from book.events import Side
+from sentinel.journal import JournalReader
+from sentinel.replay import play
 from sentinel.simulator import dialogue
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
+from sentinel.tape import tape_files
+from tests.end_to_end.collector import Market, collecting, trading
 from tests.end_to_end.store import Store, fields
 
 KEYS = {
@@ -17,10 +25,12 @@ KEYS = {
     "SENTINEL_COINBASE_EXCHANGE_SECRET": dialogue.SECRET,
 }
 
+OFTEN = {"SENTINEL_FEEDS_COMPARISON_INTERVAL_S": "1"}
+
 
 async def run(folder: Path, book: str, seconds: float, *faults: Fault) -> Store:
     async with trading(["BTC-USD"], folder / "truth.jsonl", *faults, rate=20, trade_rate=10) as exchange:
-        chosen = {"SENTINEL_FEEDS_BOOK": book, **KEYS}
+        chosen = {"SENTINEL_FEEDS_BOOK": book, **OFTEN, **KEYS}
         async with collecting(exchange.urls, folder / "data", "BTC-USD", **chosen) as collector:
             await exchange.until(seconds)
             assert await collector.stop() == 0
@@ -41,3 +51,54 @@ async def test_lost_changes_are_found_and_the_book_is_fetched_anew(tmp_path: Pat
     gaps = [(dict(gap.tags)["channel"], dict(gap.tags)["cause"], "end_ns" in fields(gap)) for gap in store.of("gaps")]
     assert ("book", "witness", True) in gaps
     assert {cause for _, cause, _ in gaps} == {"witness"}
+
+
+@pytest.mark.parametrize("book", ["coinbase_exchange_level2", "coinbase_exchange_level2_batch"])
+async def test_a_hidden_loss_far_from_the_touch_is_found(book: str, tmp_path: Path) -> None:
+    """No ticker and no match ever speaks of that level; and the tape tells it again byte for byte."""
+    chosen = {"SENTINEL_FEEDS_BOOK": book, "SENTINEL_RECORD": "true", **OFTEN, **KEYS}
+    data = tmp_path / "data"
+    async with trading(["BTC-USD"], tmp_path / "truth.jsonl", rate=20, trade_rate=10) as exchange:
+        async with collecting(exchange.urls, data, "BTC-USD", **chosen) as collector:
+            await exchange.until(3)
+            price, size = lose_a_change(exchange)
+            await logged(data, "gap_closed")
+            await exchange.until(exchange.faults.elapsed_s() + 2)
+            assert await collector.stop() == 0
+    gaps = [(dict(gap.tags)["cause"], "end_ns" in fields(gap)) for gap in Store(data).of("gaps")]
+    assert gaps == [("witness", True)]
+    replayed: list[bytes] = []
+    for step in play(tape_files(data / "tapes")):
+        output = step.pipeline.take()
+        replayed += [*output.book, *output.trades, *output.accounts]
+    assert sorted(b"\n".join(replayed).split(b"\n")) == sorted(lines(data))
+    assert step.pipeline.products["BTC-USD"].books.lanes[0].book.size_at(Side.BID, price) == size
+
+
+def lose_a_change(exchange: Market) -> tuple[float, float]:
+    """Changes the lowest bid but one without telling anybody; returns its price and its new size."""
+    product = exchange.source.products["BTC-USD"]
+    levels = product.sides["bid"].levels
+    price = levels.keys()[1]
+    levels[price] += 1
+    return float(product.price_text(price)), float(product.size_text(levels[price]))
+
+
+async def logged(data: Path, event: str) -> None:
+    """Waits until the collector has said so."""
+    async with asyncio.timeout(60):
+        while event not in (data / "stderr.txt").read_text():
+            await asyncio.sleep(0.1)
+
+
+def lines(data: Path) -> list[bytes]:
+    with JournalReader(data / "journal.sqlite3") as reader:
+        return [line for batch in reader.batches() for line in batch.lines()]
+
+
+async def test_a_rest_in_trouble_is_only_told(tmp_path: Path) -> None:
+    modes = ("down", "429", "garbage", "empty", "slow")
+    troubles = [Fault(kind="rest", mode=mode, at_s=2.0 * n, duration_s=2.0) for n, mode in enumerate(modes)]
+    store = await run(tmp_path, "coinbase_exchange_level2_batch", 11, *troubles)
+    assert not store.of("gaps")
+    assert (tmp_path / "data" / "stderr.txt").read_text().count("book_not_compared") == 1
