@@ -58,7 +58,7 @@ async def test_a_hidden_loss_far_from_the_touch_is_found(book: str, tmp_path: Pa
     """No ticker and no match ever speaks of that level; and the tape tells it again byte for byte."""
     chosen = {"SENTINEL_FEEDS_BOOK": book, "SENTINEL_RECORD": "true", **OFTEN, **KEYS}
     data = tmp_path / "data"
-    async with trading(["BTC-USD"], tmp_path / "truth.jsonl", rate=20, trade_rate=10) as exchange:
+    async with trading(["BTC-USD"], tmp_path / "truth.jsonl", levels=2000, rate=20, trade_rate=10) as exchange:
         async with collecting(exchange.urls, data, "BTC-USD", **chosen) as collector:
             await exchange.until(3)
             price, size = lose_a_change(exchange)
