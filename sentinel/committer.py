@@ -21,7 +21,13 @@ MOST_PAUSE_S = 10.0
 TAPE_FAILURES = 60
 """In a row, some minutes of them; what a tape gathers until then stays in memory."""
 
-LEVELS = {"gap_open": "WARNING", "refused": "WARNING", "undecodable": "WARNING", "accounts_open": "ERROR"}
+LEVELS = {
+    "accounts_open": "ERROR",
+    "contradicted_by_rest": "WARNING",
+    "gap_open": "WARNING",
+    "refused": "WARNING",
+    "undecodable": "WARNING",
+}
 
 
 class Source(Protocol):
