@@ -150,7 +150,7 @@ def _has_all(theirs: Tally, ours: Tally) -> bool:
 
 
 async def _send(server: Server, settings: Influx, measurement: str, points: Sequence[Point]) -> int:
-    name = _bucket(settings, measurement)
+    name = bucket_of(settings, measurement)
     by_bucket: dict[str, list[bytes]] = defaultdict(list)
     for point in points:
         by_bucket[bucket_at(name, settings.rotation, point.time_ns)].append(encode(point))
@@ -162,7 +162,8 @@ async def _send(server: Server, settings: Influx, measurement: str, points: Sequ
     return len(points)
 
 
-def _bucket(settings: Influx, measurement: str) -> str:
+def bucket_of(settings: Influx, measurement: str) -> str:
+    """The configured name of the bucket a measurement goes to; rotation adds the month."""
     return settings.bucket_trades if MEASUREMENTS[measurement].stream == "trades" else settings.bucket_book
 
 
@@ -174,7 +175,7 @@ async def tallies(server: Server, settings: Influx, measurement: str, start_ns: 
         f" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY symbol, time(1m)"
     )
     found: dict[Key, Tally] = {}
-    for bucket in buckets_between(_bucket(settings, measurement), settings.rotation, start_ns, end_ns):
+    for bucket in buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns):
         database, _, policy = bucket.partition("/")
         (result,) = await server.query(statement, database, policy)
         for series in result.get("series", []):
