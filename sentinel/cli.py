@@ -119,11 +119,20 @@ def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: d
 
 
 @cli.command("check-config")
+@click.option("--online", is_flag=True, help="Also try the disk, the venue and InfluxDB.")
 @config_option
-def check_config(config_file: Path | None) -> None:
-    """Read the whole configuration and say what is wrong with it, without using it."""
+def check_config(config_file: Path | None, online: bool) -> None:
+    """Read the whole configuration and say what is wrong with it, without using it.
+
+    Exits with 1 if something does not work online.
+    """
     config = _load((), config_file=config_file)
     click.echo(f"good: {len(config.products)} products, data in {config.data_dir}")
+    if online:
+        from sentinel.online import try_out
+
+        if not try_out(config, lambda found: click.echo(str(found))):
+            sys.exit(1)
 
 
 def _load(products: tuple[str, ...], *, config_file: Path | None, **given: Any) -> Any:

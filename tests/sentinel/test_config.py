@@ -11,6 +11,7 @@ import pytest
 
 from sentinel.config import Config, known_names, load
 from sentinel.errors import UsageError
+from sentinel.settings import Setting, settings
 
 Load = Callable[..., Config]
 
@@ -180,3 +181,18 @@ def test_a_list_in_the_environment_is_json_or_words(read: Load, text: str) -> No
 
 def test_a_list_that_is_none_is_named(read: Load) -> None:
     assert "book.edges_bps: is no list" in mistake(read, env={"SENTINEL_BOOK_EDGES_BPS": "[1,"})
+
+
+FREE = {"data_dir", "http_token", "influx.bucket_book", "influx.bucket_trades", "influx.org", "influx.token"}
+"""What takes any text: a folder, a name or a secret."""
+
+
+@pytest.mark.parametrize("setting", list(settings()), ids=lambda setting: setting.key)
+def test_a_wrong_value_of_any_setting_is_one_line_that_names_it(read: Load, setting: Setting) -> None:
+    env = {setting.environment_name: "no such thing"}
+    if setting.key in FREE:
+        read(env=env)
+        return
+    said = mistake(read, env=env)
+    assert all(word in said for word in setting.key.split("."))
+    assert len(said) < 250
