@@ -14,7 +14,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from sentinel.alerts import Alert
 from sentinel.api.metrics import Metrics
@@ -91,14 +91,15 @@ def _facts(sight: Sight) -> APIRouter:
 
     @router.get("/sentinel/book/{product}", responses=_shown(404, {"detail": "no such product"}))
     async def book(
-        product: Annotated[str, Path(max_length=64)], levels: Annotated[int, Query(ge=1, le=5000)] = 50
+        product: Annotated[str, Path(max_length=64, examples=["BTC-USD"])],
+        levels: Annotated[int, Query(ge=1, le=5000)] = 50,
     ) -> Response:
         found = sight.depth(product, levels)
         if found is None:
             raise HTTPException(404, "no such product")
         return _json(found)
 
-    @router.get("/metrics", summary="For Prometheus")
+    @router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

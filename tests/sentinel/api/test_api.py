@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,3 +155,16 @@ async def test_people_are_told_at_a_terminal(tmp_path: Path) -> None:
     assert "complete" in journal.stdout, journal.stderr
     gone = await asyncio.to_thread(sentinel, "status", "--http", address, cwd=tmp_path)
     assert (gone.returncode, "no collector answers" in gone.stderr) == (1, True)
+
+
+async def test_it_keeps_what_its_schema_promises(tmp_path: Path) -> None:
+    """Schemathesis asks whatever the schema allows and what it forbids, and holds the answers against it."""
+    async with serving(tmp_path) as session:
+        command = [Path(sys.executable).with_name("schemathesis"), "run", f"{session._base_url}/openapi.json"]
+        limits = ["--max-examples", "15", "--seed", "7", "--generation-database", "none"]
+        process = await asyncio.create_subprocess_exec(
+            *command, *limits, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path
+        )
+        said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()[-3000:]
+    assert b"7 selected" in said
