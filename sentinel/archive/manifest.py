@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 from msgspec import Struct
-from msgspec.structs import replace
 
+from sentinel import sealing
 from sentinel.archive.layout import MANIFEST
 from sentinel.errors import SentinelError
 from sentinel.files import replacing
+from sentinel.sealing import is_whole
 from sentinel.times import format_ns
 from sentinel.version import software
 
@@ -39,15 +40,6 @@ class Manifest(Struct):
     files: dict[str, FileEntry] = {}
     sha256: str = ""
 
-    def sealed(self) -> Manifest:
-        """With the SHA-256 of everything else in it."""
-        bare = msgspec.json.encode(replace(self, sha256=""))
-        return replace(self, sha256=hashlib.sha256(bare).hexdigest())
-
-    def content(self) -> bytes:
-        """The bytes of its file: there is one way to write it, so that any other byte shows."""
-        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
-
 
 def read(day: Path) -> Manifest:
     """The manifest of a day's folder.
@@ -61,7 +53,7 @@ def read(day: Path) -> Manifest:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SentinelError(f"no manifest to be read in {day}: {error}") from error
-    if content != manifest.content() or manifest != manifest.sealed():
+    if not is_whole(manifest, content):
         raise SentinelError(f"{path} has been changed")
     return manifest
 
@@ -77,7 +69,7 @@ def update(files: Collection[Path]) -> None:
         entries = {name: entry for name, entry in sorted(entries.items()) if (day / name).exists()}
         manifest = Manifest(software(), sum(entry.rows for entry in entries.values()), entries)
         with replacing(day / MANIFEST) as temporary:
-            temporary.write_bytes(manifest.sealed().content())
+            temporary.write_bytes(sealing.content(sealing.sealed(manifest)))
 
 
 def _entry(file: Path) -> FileEntry:

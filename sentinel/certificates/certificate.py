@@ -9,17 +9,17 @@ The certificates of a product are a chain: each carries the SHA-256 of the one b
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Self
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
+from sentinel import sealing
 from sentinel.archive.layout import Series, hour_of
 from sentinel.errors import SentinelError
 from sentinel.files import replacing
+from sentinel.sealing import is_whole
 
 FOLDER = "certificates"
 HEAD = "head.json"
@@ -141,15 +141,6 @@ class Certificate(Struct, frozen=True, kw_only=True):
     def market(self) -> Market:
         return Market(self.exchange, self.symbol)
 
-    def sealed(self) -> Certificate:
-        """With the SHA-256 of everything else in it."""
-        bare = msgspec.json.encode(replace(self, sha256=""))
-        return replace(self, sha256=hashlib.sha256(bare).hexdigest())
-
-    def content(self) -> bytes:
-        """The bytes of its file: there is one way to write it, so that any other byte shows."""
-        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
-
 
 class Head(Struct, frozen=True):
     """The end of a chain: what is to be kept elsewhere by whoever must not believe this machine."""
@@ -179,7 +170,7 @@ def read(file: Path) -> Certificate:
         found = msgspec.json.decode(content, type=Certificate)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(f"{file} is no certificate: {error}") from error
-    if content != found.content() or found != found.sealed():
+    if not is_whole(found, content):
         raise Damaged(f"{file} has been changed")
     if found.market != Market.of(file.parent.parent) or file != _place(file, found):
         raise Damaged(f"{file} is the certificate of {found.market} {found.hour}, revision {found.revision}")
@@ -222,7 +213,7 @@ def write(root: Path, hour_ns: int, certificate: Certificate) -> Path:
     file = certificate_file(root, certificate.market, hour_ns, certificate.revision)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        temporary.write_bytes(certificate.content())
+        temporary.write_bytes(sealing.content(certificate))
     return file
 
 

@@ -12,6 +12,7 @@ from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import NOBODY, Certificate, Head, Market
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.tapes import TapeRecord
+from sentinel.sealing import sealed
 from sentinel.tape import TAPE_FOLDER
 from sentinel.times import format_ns
 from sentinel.version import software
@@ -92,7 +93,7 @@ class Chain:
 
     def add(self, hour_ns: int, revision: int, evidence: papers.Evidence) -> Path:
         """Writes the next one."""
-        link = Certificate(
+        bare = Certificate(
             exchange=self._market.exchange,
             symbol=self._market.symbol,
             hour=format_ns(hour_ns),
@@ -101,7 +102,8 @@ class Chain:
             previous_sha256=self._head.sha256,
             software=software(),
             evidence=evidence,
-        ).sealed()
+        )
+        link = sealed(bare)
         file = papers.write(self._root, hour_ns, link)
         self._head = papers.write_head(self._root, link)
         return file

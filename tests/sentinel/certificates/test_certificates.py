@@ -26,6 +26,8 @@ from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import read_chains, verify
 from sentinel.errors import UsageError
 from sentinel.journal import JournalReader
+from sentinel.sealing import content as content_of
+from sentinel.sealing import sealed
 from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, SYMBOLS, commits, trade, write
 
 LATER_NS = MIDNIGHT_NS + DAY_NS
@@ -200,12 +202,12 @@ def give_another_product_a_certificate(data_dir: Path) -> None:
 
 def seal_the_last_one_anew(data_dir: Path) -> None:
     file = certificate(data_dir, -1)
-    file.write_bytes(replace(papers.read(file), software="sentinel-ws 9.9").sealed().content())
+    file.write_bytes(content_of(sealed(replace(papers.read(file), software="sentinel-ws 9.9"))))
 
 
 def seal_one_in_the_middle_anew(data_dir: Path) -> None:
     file = certificate(data_dir, 1)
-    file.write_bytes(replace(papers.read(file), software="sentinel-ws 9.9").sealed().content())
+    file.write_bytes(content_of(sealed(replace(papers.read(file), software="sentinel-ws 9.9"))))
 
 
 @pytest.mark.parametrize(
