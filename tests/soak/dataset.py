@@ -27,6 +27,7 @@ from sentinel.certificates.command import verify_command
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.journal import JournalReader
 from sentinel.replay import play
+from sentinel.simulator.faults import Fault
 from sentinel.tape import tape_files
 from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import TruthFile
@@ -38,14 +39,27 @@ PRODUCTS = 5
 FAULT_EVERY_S = 5.0
 PEACE_S = 20.0
 DAY_S = 86_400
+MINUTE_NS = 60 * 10**9
+
+
+def _faults(seconds: float, seed: int) -> list[Fault]:
+    """What goes wrong, evenly spread, on whichever connection is there: the first ones do not last the run.
+
+    No ``cross``: the scenarios' has a feed, which no crossed book of the exchange matches, so it would never strike.
+    """
+    rng = random.Random(f"dataset {seed}")
+    found: list[Fault] = []
+    while len(found) < int((seconds - 2 * PEACE_S) / FAULT_EVERY_S):
+        fault = replace(_fault(rng), at_s=round(rng.uniform(3.0, seconds - PEACE_S), 2), connection=None)
+        if fault.kind != "cross":
+            found.append(fault)
+    return found
 
 
 async def collect(folder: Path, seconds: float, seed: int) -> list[str]:
     """The run itself; returns its products."""
-    rng = random.Random(f"dataset {seed}")
-    count = int((seconds - 2 * PEACE_S) / FAULT_EVERY_S)
-    faults = [replace(_fault(rng), at_s=round(rng.uniform(3.0, seconds - PEACE_S), 2)) for _ in range(count)]
-    click.echo(f"faults: {dict(Counter(fault.kind for fault in faults))}")
+    faults = _faults(seconds, seed)
+    click.echo(f"faults planned: {dict(Counter(fault.kind for fault in faults))}")
     async with trading(PRODUCTS, folder / "truth.jsonl", *faults, seed=seed, rate=50, trade_rate=15) as exchange:
         products = list(exchange.source.products)
         async with collecting(exchange.urls, folder / "data", *products, "--record") as collector:
@@ -60,7 +74,14 @@ async def collect(folder: Path, seconds: float, seed: int) -> list[str]:
 def check(folder: Path, products: list[str], seconds: float) -> bool:
     """Says what holds; True if everything does."""
     data = folder / "data"
-    problems = judge(data, TruthFile(folder / "truth.jsonl"), products)
+    truth = TruthFile(folder / "truth.jsonl")
+    began_ns = min(fact["t_ns"] for fact in truth.connections)
+    minutes = Counter((fault["start_ns"] - began_ns) // MINUTE_NS for fault in truth.faults)
+    click.echo(
+        f"frames and trades struck, as far as the truth tells: {dict(Counter(f['fault'] for f in truth.faults))}"
+    )
+    click.echo(f"in each minute: {[minutes[minute] for minute in range(max(minutes, default=-1) + 1)]}")
+    problems = judge(data, truth, products)
     click.echo(f"against the truth: {problems or 'nothing is wrong'}")
     live = journalled(data)
     began_s = time.monotonic()
@@ -77,7 +98,7 @@ def check(folder: Path, products: list[str], seconds: float) -> bool:
     for product in products:
         told = {name: sentinel.data.load(name, product, "1d", data_dir=data) for name in ("trades", "top", "book")}
         click.echo(f"{product}: {', '.join(f'{name} {loaded.table.num_rows:,} rows' for name, loaded in told.items())}")
-    scale = DAY_S / seconds / len(products) / 2**20
+    scale = DAY_S / seconds / len(products) / 10**6
     for name in ("journal.sqlite3", "tapes", "archive"):
         size = sum(file.stat().st_size for file in [data / name, *(data / name).rglob("*")] if file.is_file())
         click.echo(f"{name}: {size * scale:.0f} MB a product and day")
