@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from sentinel import sealing
-from sentinel.archive.layout import Series, hour_of
+from sentinel.archive.layout import Series
 from sentinel.errors import SentinelError
 from sentinel.files import replacing
 from sentinel.sealing import is_whole
@@ -184,11 +184,6 @@ def _place(file: Path, found: Certificate) -> Path:
     return file.parent.parent / f"date={date}" / f"{name}.json"
 
 
-def hour_ns_of(file: Path) -> int:
-    """The hour a certificate's file is of."""
-    return hour_of(file.with_name(file.name.split(".")[0]))
-
-
 def read_head(folder: Path) -> Head | None:
     """The end of the chain in a market's folder; None if there is no chain.
 
@@ -223,12 +218,6 @@ def write_head(root: Path, certificate: Certificate) -> Head:
     with replacing(certificate.market.folder(root) / HEAD) as temporary:
         temporary.write_bytes(head.content())
     return head
-
-
-def files_of(root: Path, market: Market) -> list[Path]:
-    """A market's certificates, by hour and revision."""
-    found = market.folder(root).glob("date=*/hour=*.json")
-    return sorted(found, key=lambda file: (hour_ns_of(file), len(file.name), file.name))
 
 
 def markets(root: Path) -> list[Market]:

@@ -71,12 +71,13 @@ def verify_command(
     config = _config(data_dir, influx_url)
     checks: dict[str, Check] = {}
     heads: dict[str, papers.Head] = {}
-    for folder in data_folders(config.data_dir):
-        folders = Folders.of(folder)
-        chains = read_chains(folders.certificates)
+    every = [
+        (folders := Folders.of(folder), read_chains(folders.certificates)) for folder in data_folders(config.data_dir)
+    ]
+    if not any(within(chains.latest, since_ns, until_ns) or chains.check.problems for _, chains in every):
+        raise UsageError(f"nothing certified in {config.data_dir} in that time; see sentinel-ws certify")
+    for folders, chains in every:
         latest = within(chains.latest, since_ns, until_ns)
-        if not latest and not chains.check.problems:
-            raise UsageError(f"nothing certified in {folder} in that time; see sentinel-ws certify")
         found = [chains.check, *verify(folders, chains.latest, latest)]
         if not no_replay:
             found.append(_rederive(folders, latest))

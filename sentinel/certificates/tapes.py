@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,15 @@ from sentinel.certificates.certificate import Frames, Market, TapeSeal
 from sentinel.certificates.hashing import sha256_of
 from sentinel.errors import TapeCorrupt, UsageError
 from sentinel.tape import SUFFIX, Kind, complete_bytes, created_ns, read_header, read_tape
+from sentinel.times import NS_PER_S
 
 NUMBER = re.compile(rb'"sequence_num":(\d+)')
 NUMBER_WITHIN = 400
 """A frame says its number before its events, and those are long."""
+
+
+GATHERED_NS = 2 * NS_PER_S
+"""A file is named by the time it is made, and its first block was gathered before, within a second or so."""
 
 
 class TapeRecord:
@@ -92,8 +96,8 @@ def _symbols(plan: dict[str, Any]) -> frozenset[str]:
 
 
 def _spans(folder: Path) -> list[tuple[Path, int, int]]:
-    """Each file, its first instant, and the next one's: the last has no end yet."""
+    """Each file, when it may begin, and when the next one may: the last has no end yet."""
     files = sorted(folder.glob(f"*{SUFFIX}"))
-    starts = [created_ns(file) for file in files]
-    ends = [end for _, end in pairwise([*starts, 2**63])]
+    starts = [created_ns(file) - GATHERED_NS for file in files]
+    ends = [end + GATHERED_NS for end in [*starts[1:], 2**63]]
     return list(zip(files, starts, ends, strict=True))

@@ -10,6 +10,7 @@ from book.order_book import Top
 from book.sampler import Sample
 from book.trade_ledger import Range
 from sentinel.line_protocol import decode
+from sentinel.measurements import MEASUREMENTS
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lines import ProductLines
@@ -35,7 +36,8 @@ def columns() -> dict[str, set[str]]:
         lines.gap(GAP),
         lines.coverage(0, EVERYTHING, "sequence"),
     ]
-    found: dict[str, set[str]] = {}
+    flow = MEASUREMENTS["flow"]
+    found: dict[str, set[str]] = {"flow": {*flow.tags, *flow.fields}}
     for point in map(decode, written):
         found.setdefault(point.measurement, set()).update(dict(point.tags), dict(point.fields))
     return found

@@ -77,7 +77,7 @@ def test_each_hour_has_one_and_what_holds_is_said_to_hold(data_dir: Path) -> Non
 def test_what_it_says_of_an_hour(data_dir: Path) -> None:
     link = read_chains(data_dir / "certificates").latest[1]
     said = link.evidence
-    table = pq.read_table(data_dir / "archive" / BTC.file("trades", papers.hour_ns_of(certificate(data_dir, 1))))
+    table = pq.read_table(parquet(data_dir, 1, "trades"), partitioning=None)
     ids = table["trade_id"].to_pylist()
     assert said.trades is not None
     assert (said.trades.count, said.trades.first_id, said.trades.last_id) == (len(ids), min(ids), max(ids))
@@ -93,7 +93,13 @@ def test_what_it_says_of_an_hour(data_dir: Path) -> None:
 
 
 def certificate(data_dir: Path, number: int) -> Path:
-    return papers.files_of(data_dir / "certificates", BTC)[number]
+    return certificates(data_dir)[number]
+
+
+def certificates(data_dir: Path) -> list[Path]:
+    """Those of one product, by hour and revision."""
+    found = BTC.folder(data_dir / "certificates").glob("date=*/hour=*.json")
+    return sorted(found, key=lambda file: (file.parent.name, file.name.split(".")[0], len(file.name)))
 
 
 def test_any_byte_of_a_certificate_or_a_head(data_dir: Path) -> None:
@@ -244,7 +250,7 @@ def test_a_late_repair_gets_a_revision_at_the_end_of_the_chain(data_dir: Path) -
     assert file == certificate(data_dir, 1).with_name("hour=01.2.json")
     assert certificate(data_dir, 1).read_bytes() == first
     again = papers.read(file)
-    assert (again.revision, again.number) == (2, len(papers.files_of(data_dir / "certificates", BTC)))
+    assert (again.revision, again.number) == (2, len(certificates(data_dir)))
     assert again.evidence.trades is not None
     assert again.evidence.trades.last_id == 9_999
     assert problems(data_dir) == []
@@ -305,7 +311,7 @@ def test_the_commands(data_dir: Path) -> None:
         "tapes": [],
         "archive made again from the tapes": [],
     }
-    assert answer["heads"]["coinbase BTC-USD"]["number"] == len(papers.files_of(data_dir / "certificates", BTC))
+    assert answer["heads"]["coinbase BTC-USD"]["number"] == len(certificates(data_dir))
     table = run(verify_command, data_dir, "--from", "2026-11-23T01:00:00Z", "--until", "2026-11-23T02:00:00Z")
     assert table.exit_code == 0, table.output
     assert "everything certified holds" in table.output
