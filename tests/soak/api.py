@@ -2,8 +2,8 @@
 
     python -m tests.soak.api --products 50 --seconds 60
 
-The same run twice: left alone, and with every endpoint asked as fast as it answers, by several clients at once, while two
-pages follow the stream. Prints how late samples and ticks were in either.
+The same run twice: left alone, and with every endpoint asked as fast as it answers, by several clients at once, while
+two pages follow the stream. Prints how late samples and ticks were in either.
 """
 
 from __future__ import annotations
