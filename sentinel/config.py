@@ -214,7 +214,7 @@ class Tape(Section):
     max_age_s: float = Field(default=3600, ge=1)
     """A file so old is followed by the next."""
     keep_s: float | None = Field(default=None, gt=0)
-    """Files that end longer ago are removed."""
+    """Files that end longer ago are removed. What is left of a run cannot be replayed without its first file."""
     keep_bytes: int | None = Field(default=None, gt=0)
     """The oldest files are removed beyond it."""
 

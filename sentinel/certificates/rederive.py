@@ -22,11 +22,11 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate
 from sentinel.certificates.issuer import Folders
 from sentinel.certificates.verify import Check, hour_ns
-from sentinel.errors import SentinelError
+from sentinel.errors import SentinelError, UsageError
 from sentinel.journal import Journal, JournalReader
 from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.replay import AS_RECORDED, play
-from sentinel.tape import SUFFIX, Kind, tape_files
+from sentinel.tape import SUFFIX, Kind, pruned, tape_files
 from sentinel.times import NS_PER_S
 
 UNSTORED_NS = 10 * NS_PER_S
@@ -56,6 +56,12 @@ def check_tapes_against_archive(
     with tempfile.TemporaryDirectory(prefix=".verify-", dir=folders.archive.parent) as scratch:
         try:
             runs = asyncio.run(_replay(folders.tapes, Path(scratch) / "journal.sqlite3", passed))
+        except UsageError as error:
+            if pruned(folders.tapes):
+                check.note = "the beginning of the run was pruned: what is left of it cannot be played"
+            else:
+                check.problems.append(str(error))
+            return check
         except SentinelError as error:
             check.problems.append(str(error))
             return check

@@ -23,7 +23,7 @@ from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import read_chains
 from sentinel.journal import JournalReader
 from sentinel.simulator.faults import Fault
-from sentinel.tape import complete_bytes, tape_files
+from sentinel.tape import Kind, TapeWriter, complete_bytes, tape_files
 from tests.end_to_end.collector import trading
 from tests.sentinel.recorded import record
 
@@ -113,6 +113,20 @@ def test_a_tape_cut_short_removed_or_grown(data_dir: Path) -> None:
     assert not verified(data_dir)["holds"]
     file.unlink()
     assert not verified(data_dir)["holds"]
+
+
+def test_what_is_left_of_a_pruned_run_is_no_fault(data_dir: Path) -> None:
+    """The files that are left go on with a run whose beginning is gone."""
+    files = tape_files(data_dir / "tapes")
+    (data_dir / "tapes" / "pruned.txt").write_text("".join(f"{file.name}\n" for file in files))
+    for file in files:
+        file.unlink()
+    tape = TapeWriter(data_dir / "tapes", {"created_ns": 2**62, "settings": {}, "lanes": [], "book": "none"})
+    tape.write(Kind.TICK, 0, 2**62, b"")
+    tape.close()
+    told = verified(data_dir)
+    assert told["holds"], told
+    assert "cannot be played" in str(told["checks"])
 
 
 @pytest.mark.parametrize("measurement", ["trades", "top", "book"])
