@@ -71,7 +71,7 @@ class SyntheticSource:
         self._hidden: dict[str, set[int]] = {name: set() for name in products}
         self._rest_hidden: dict[str, set[int]] = {name: set() for name in products}
         self._published_id: dict[str, int] = {}
-        self._crossing: set[str] = set()
+        self._crossing: dict[str, tuple[int, int]] = {}
         self._interval_ns = round(len(products) / rate * S)
         self._due = [
             (clear_of_grid(opened_ns + index * self._interval_ns // len(products)), name)
@@ -196,14 +196,14 @@ class SyntheticSource:
         cross = self._faults.lasting("cross", product=name)
         price = product.best[1] + 5
         if cross is not None and name not in self._crossing:
-            self._crossing.add(name)
-            self._crossed_at = price
+            self._crossing[name] = price, self._now_ns()
             changes.append(Change("bid", price, 1))
-            self._truth.write("fault", fault="cross", product=name, start_ns=self._now_ns(), price=price)
         elif cross is None and name in self._crossing:
-            self._crossing.discard(name)
-            changes.append(Change("bid", self._crossed_at, 0))
-            self._truth.write("fault", fault="uncross", product=name, end_ns=self._now_ns())
+            price, start_ns = self._crossing.pop(name)
+            changes.append(Change("bid", price, 0))
+            self._truth.write(
+                "fault", fault="cross", product=name, start_ns=start_ns, end_ns=self._now_ns(), price=price
+            )
         return changes
 
     def _announce(self, product: Product, changes: list[Change], now_ns: int) -> None:

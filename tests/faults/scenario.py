@@ -75,6 +75,10 @@ def _fault(rng: random.Random) -> Fault:
     facts["code"] = rng.choice((1000, 1001, 1011, 1012, 1013))
     facts["delay_s"] = rng.uniform(0.1, 1.5)
     facts["connection"] = rng.choice((None, 1, 2)) if kind != "cross" else None
+    if kind == "orphan_delete":  # the market's own, so on every connection
+        facts["connection"] = None
+    if kind == "cross":  # and on either feed
+        facts["feed"] = None
     return Fault(**facts)
 
 

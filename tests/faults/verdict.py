@@ -110,7 +110,7 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any]) -> Itera
     held_up = [
         (fault["start_ns"], fault["end_ns"] + LAG_NS)
         for fault in truth.faults
-        if fault["fault"] in ("delay", "cross", "uncross") and fault.get("feed") in (None, "advanced")
+        if fault["fault"] in ("delay", "cross") and fault.get("feed") in (None, "advanced")
     ]
     for instant, stored in tops.items():
         if any(start_ns <= instant <= end_ns for start_ns, end_ns in held_up):
