@@ -200,7 +200,8 @@ class SyntheticSource:
             changes.append(Change("bid", price, 1))
         elif cross is None and name in self._crossing:
             price, start_ns = self._crossing.pop(name)
-            changes.append(Change("bid", price, 0))
+            # the market may have come to have a level of its own there
+            changes.append(Change("bid", price, product.sides["bid"].levels.get(price, 0)))
             self._truth.write(
                 "fault", fault="cross", product=name, start_ns=start_ns, end_ns=self._now_ns(), price=price
             )
