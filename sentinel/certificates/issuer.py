@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from sentinel.archive import schedule as archive
 from sentinel.archive.layout import hour_of
 from sentinel.certificates import certificate as papers
-from sentinel.certificates.certificate import NOBODY, Certificate, Head, Market
+from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, Market
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.tapes import TapeRecord
 from sentinel.sealing import sealed
@@ -47,30 +47,34 @@ def all_hours(folders: Folders) -> set[MarketHour]:
     return hours_of(folders.archive.glob("*/exchange=*/symbol=*/date=*/hour=*.parquet"))
 
 
-def issue(
-    folders: Folders, hours: Collection[MarketHour], done: Callable[[MarketHour], object] = lambda hour: None
-) -> list[Path]:
-    """Issues what is due of ``hours``, oldest first; those certified as they are get nothing new.
+def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
+    """Issues what is due of ``hours``, a market's oldest first; those certified as they are get nothing new.
 
     Returns:
         The files written.
 
     Raises:
-        Damaged: if a chain cannot be continued because its end is not as it was written.
+        Damaged: if a chain cannot be continued because its end is not as it was written; the others are, before.
     """
     tape = TapeRecord(folders.tapes, {hour.hour_ns for hour in hours}) if folders.tapes.is_dir() else None
-    chains: dict[Market, Chain] = {}
-    written = []
+    by_market: dict[Market, list[MarketHour]] = {}
     for hour in sorted(hours):
-        if hour.market not in chains:
-            chains[hour.market] = Chain(folders.certificates, hour.market)
-        chain = chains[hour.market]
-        last = chain.last_of(hour.hour_ns)
-        evidence = evidence_of(folders.archive, hour.market, hour.hour_ns, tape)
-        if last is None or last.evidence.files != evidence.files:
-            revision = 1 if last is None else last.revision + 1
-            written.append(chain.add(hour.hour_ns, revision, evidence))
-        done(hour)
+        by_market.setdefault(hour.market, []).append(hour)
+    written: list[Path] = []
+    damage: list[Damaged] = []
+    for market, of_market in by_market.items():
+        try:
+            chain = Chain(folders.certificates, market)
+            for hour in of_market:
+                last = chain.last_of(hour.hour_ns)
+                evidence = evidence_of(folders.archive, market, hour.hour_ns, tape)
+                if last is None or last.evidence.files != evidence.files:
+                    revision = 1 if last is None else last.revision + 1
+                    written.append(chain.add(hour.hour_ns, revision, evidence))
+        except Damaged as error:  # the other markets have chains of their own
+            damage.append(error)
+    if damage:
+        raise damage[0]
     return written
 
 

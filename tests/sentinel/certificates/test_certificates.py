@@ -281,13 +281,16 @@ def test_the_archive_goes_on_when_a_chain_cannot(
 ) -> None:
     monkeypatch.setattr("os.nice", lambda niceness: None)
     head = data_dir / "certificates/exchange=coinbase/symbol=BTC-USD/head.json"
-    head.write_bytes(b"nonsense")
+    shutil.rmtree(data_dir / "certificates")
     shutil.rmtree(data_dir / "archive")
+    head.parent.mkdir(parents=True)
+    head.write_bytes(b"nonsense")
     archive_worker(str(data_dir / "journal.sqlite3"), str(data_dir / "archive"), "0", str(LATER_NS), "-", "-")
     told = capsys.readouterr()
     assert int(told.out) > 0
     assert "head.json is no head of a chain" in told.err
     assert parquet(data_dir, 1).exists()
+    assert (data_dir / "certificates/exchange=coinbase/symbol=ETH-USD/head.json").exists(), "others have their own"
 
 
 def test_the_commands(data_dir: Path) -> None:
