@@ -3,7 +3,7 @@
 FROM python:3.13.7-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/sentinel
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY pyproject.toml setup.py requirements.lock README.md LICENSE ./
 COPY book book
 COPY feeds feeds
 COPY sentinel sentinel

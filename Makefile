@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check contract bench lock clean
+.PHONY: help demo test test-pure fuzz-native check contract bench lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml setup.py book/speedups.c
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -19,6 +19,22 @@ demo: $(READY) ## Collect from the local exchange for 20 s, then show what is st
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal
+
+test-pure: $(READY) ## Run all tests without the C extension
+	SENTINEL_PURE=1 $(BIN)/python -m pytest -n 4 --dist worksteal
+
+SANITIZED := build/sanitized/speedups.abi3.so
+FUZZ_S ?= 60
+
+$(SANITIZED): book/speedups.c $(READY)
+	mkdir -p $(@D)
+	$(CC) -shared -fPIC -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
+		-I$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['include'])") $< -o $@ -lm
+
+fuzz-native: $(SANITIZED) ## Fuzz the C extension under address and undefined-behaviour sanitizers (FUZZ_S seconds)
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		$(BIN)/python -m tests.fuzz.native --seconds $(FUZZ_S) --module $(SANITIZED)
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .
@@ -40,4 +56,4 @@ lock: ## Resolve the dependencies anew and pin them
 	rm -rf .venv-lock build *.egg-info
 
 clean: ## Remove everything that was made here
-	rm -rf .venv .venv-bench .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf book/*.so .venv .venv-bench .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

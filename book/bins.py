@@ -2,41 +2,31 @@
 
 A bin ``N`` holds every level with |price - mid| <= mid * N / 10 000, cumulative, where mid = (best bid + best ask) / 2.
 A price exactly on the edge is inside. Doubles cannot decide that (half of the prices that lie on an edge fall on the
-wrong side), nor sum without drift; so prices become whole ticks and sizes whole units of 10^-k, the comparison and
-the sums are done in integers, and each result is rounded once, at the end. The integers are numpy's for speed and
-Python's own where 64 bits are not enough.
-
-The levels around mid are kept as arrays from one sample to the next, and only what changed is entered: a book changes
-in tens of levels between two samples, and holds a thousand and more in its bins.
-
-A double stands for the shortest decimal that reads back to it, which is the decimal the venue wrote when that has at
-most 15 significant digits.
+wrong side), nor sum without drift; so it is done in integers (``levels.py``, or ``speedups.c``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from fractions import Fraction
-from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, cast
 
-import numpy as np
-import numpy.typing as npt
+from msgspec import Struct
 
+from book.levels import Levels
+from book.native import Figures, NativeLevels, speedups
 from book.order_book import OrderBook, Top
-
-Doubles = npt.NDArray[np.float64]
-Wholes = npt.NDArray[Any]
-"""Whole numbers: 64-bit integers, or Python's own where these do not suffice."""
 
 DEFAULT_EDGES_BPS = tuple(Fraction(n) for n in (1, 2, 5, 10, 25, 50, 100))
 
-LARGEST_SUM = 9.0e18
-"""Sums below it fit a signed 64-bit integer, whatever the rounding of the estimate."""
-
 BAND = 1.25
-"""How far the arrays reach, in widths of the widest bin: mid may wander by a quarter before they are made anew."""
+"""How far the levels reach, in widths of the widest bin: mid may wander by a quarter before they are taken anew."""
+
+OF_TOP = 7
+"""Figures before those of the bins."""
+
+OF_BIN = 4
 
 
 class Depth(NamedTuple):
@@ -48,99 +38,86 @@ class Depth(NamedTuple):
     levels: int
 
 
-NOTHING = Depth(0.0, 0.0, None, 0)
+class Measure(Struct, frozen=True, gc=False):
+    """What the top and the bins of a book are at one instant; ``figures`` are in the order in which lines name them."""
 
+    figures: Figures
 
-class Measure(NamedTuple):
-    """What the top and the bins of a book are at one instant."""
+    @property
+    def top(self) -> Top:
+        ask, ask_size, bid, bid_size = cast(tuple[float, float, float, float], self.figures[:4])
+        return Top(bid, bid_size, ask, ask_size)
 
-    top: Top
-    mid: float
-    spread_bps: float
-    microprice: float
-    bids: tuple[Depth, ...]
-    asks: tuple[Depth, ...]
+    @property
+    def is_crossed(self) -> bool:
+        """True when the best bid is at or above the best ask."""
+        ask, _, bid, _ = cast(tuple[float, float, float, float], self.figures[:4])
+        return bid >= ask
 
+    @property
+    def microprice(self) -> float:
+        return cast(float, self.figures[4])
 
-def decimals_of(value: float) -> int:
-    """Digits behind the point of the shortest decimal that reads back to ``value``; 0 for whole numbers."""
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    assert isinstance(exponent, int), "only finite numbers have digits"
-    return max(0, -exponent)
+    @property
+    def mid(self) -> float:
+        return cast(float, self.figures[5])
 
+    @property
+    def spread_bps(self) -> float:
+        return cast(float, self.figures[6])
 
-class Scale:
-    """A power of ten that makes a product's decimals whole. It only ever grows, and finds its digits by itself."""
+    @property
+    def bids(self) -> tuple[Depth, ...]:
+        """The bins of the bids, the narrowest first."""
+        return self._depths(OF_TOP, (OF_TOP + len(self.figures)) // 2)
 
-    __slots__ = ("factor",)
+    @property
+    def asks(self) -> tuple[Depth, ...]:
+        return self._depths((OF_TOP + len(self.figures)) // 2, len(self.figures))
 
-    EXACT = 2**53
-    """Below it a double tells neighbouring integers apart, so that rounding a product finds the right one."""
-
-    def __init__(self) -> None:
-        self.factor = 1
-
-    def whole(self, values: Sequence[float]) -> list[int]:
-        """Each value times ``factor`` as an exact integer, the factor being raised until every value fits."""
-        factor = self.factor
-        integers = [round(value * factor) for value in values]
-        if all(n < self.EXACT and n / factor == value for n, value in zip(integers, values, strict=True)):
-            return integers
-        self.factor = max(self.factor, 10 ** max(map(decimals_of, values)))
-        return [int(Decimal(repr(value)) * self.factor) for value in values]
-
-    def whole_array(self, values: Doubles) -> Wholes:
-        """The same for many values at once, in a new array."""
-        factor, largest = self.factor, 0.0
-        while largest < self.EXACT:
-            scaled = np.rint(values * factor)
-            # ``reduce`` is what ``all`` and ``max`` do after some microseconds of Python
-            largest = np.maximum.reduce(scaled)
-            if largest < self.EXACT and np.logical_and.reduce(scaled / factor == values):
-                self.factor = factor
-                return scaled.astype(np.int64)
-            factor *= 10
-        return np.array(self.whole(values.tolist()), object)
+    def _depths(self, first: int, end: int) -> tuple[Depth, ...]:
+        found = []
+        for at in range(first, end, OF_BIN):
+            levels, notional, volume, vwap = cast(
+                tuple[int, float, float, float | None], self.figures[at : at + OF_BIN]
+            )
+            found.append(Depth(volume, notional, vwap, levels))
+        return tuple(found)
 
 
 class BookMeasure:
     """Measures one product's book, following it from call to call.
 
-    ``_keys`` are the prices around mid, those of bids negative, in rising order: first the bids and then the asks,
-    either from the touch outwards. ``_ticks`` are the same as whole ticks, ``_units`` the sizes as whole units; a level
-    that was deleted stays for a while with size 0.
-
     Raises:
         ValueError: unless the edges are positive and rising.
     """
 
-    __slots__ = ("_book", "_edges", "_epoch", "_keys", "_prices", "_reach", "_sizes", "_ticks", "_units")
+    __slots__ = ("_book", "_edges", "_epoch", "_levels")
 
     def __init__(self, edges_bps: Sequence[Fraction] = DEFAULT_EDGES_BPS) -> None:
         if not edges_bps or any(high <= low for low, high in pairwise((Fraction(0), *edges_bps))):
             raise ValueError("bin edges must be positive and rising")
         self._edges = [(edge.numerator, 10_000 * edge.denominator) for edge in edges_bps]
-        self._prices = Scale()
-        self._sizes = Scale()
+        self._levels: NativeLevels = Levels(self._edges) if speedups is None else speedups.Levels(self._edges)
         self._book: OrderBook | None = None
         self._epoch = 0
-        self._reach = (0.0, 0.0)
-        self._keys: Doubles = np.empty(0)
-        self._ticks: Wholes = np.empty(0, np.int64)
-        self._units: Wholes = np.empty(0, np.int64)
 
     def measure(self, book: OrderBook) -> Measure | None:
         """The book as it stands; None while a side is empty.
 
-        Cost: O(changes since the last call) in Python, O(levels inside the widest bin) in C.
+        Cost: O(changes since the last call), O(levels inside the widest bin).
         """
         is_followed = book is self._book and book.epoch == self._epoch
         bids, asks = book.take_changes()
         self._book, self._epoch = book, book.epoch
-        measured = self._measured() if is_followed and self._enter(bids, asks) else None
-        if measured is None and self._load(book):
-            measured = self._measured()
-        return measured
+        figures = self._levels.measure() if is_followed and self._levels.enter(bids, asks) else None
+        if figures is None and self._load(book):
+            figures = self._levels.measure()
+        if figures is False:  # too many digits for 128 bits: from now on with as many as it takes
+            self._levels = Levels(self._edges)
+            self._load(book)
+            figures = self._levels.measure()
+        return None if figures is None else Measure(figures)
 
     def _load(self, book: OrderBook) -> bool:
         """Takes the levels around mid from the book; False while a side is empty."""
@@ -150,111 +127,12 @@ class BookMeasure:
             return False
         mid, width = (top.bid + top.ask) / 2, BAND * self._edges[-1][0] / self._edges[-1][1]
         bids, asks = book.bids, book.asks
-        low, high = self._reach = min(top.bid, mid * (1 - width)), max(top.ask, mid * (1 + width))
+        low, high = min(top.bid, mid * (1 - width)), max(top.ask, mid * (1 + width))
         bid_prices = bids.keys()[bids.bisect_left(low) :][::-1]
         ask_prices = asks.keys()[: asks.bisect_right(high)]
+        prices = bid_prices + ask_prices
         sizes = [*map(bids.__getitem__, bid_prices), *map(asks.__getitem__, ask_prices)]
-        self._keys = np.array(bid_prices + ask_prices)
-        self._ticks = self._prices.whole_array(self._keys)
-        self._units = self._sizes.whole_array(np.array(sizes))
-        for array in (self._keys, self._ticks):
-            array[: len(bid_prices)] *= -1
+        if not self._levels.load(len(bid_prices), prices, sizes, low, high):
+            self._levels = Levels(self._edges)
+            self._levels.load(len(bid_prices), prices, sizes, low, high)
         return True
-
-    def _enter(self, bids: dict[float, float], asks: dict[float, float]) -> bool:
-        """Enters what changed; False when that needs more digits than anything before it."""
-        count = len(bids) + len(asks)
-        if not count:
-            return True
-        factor = self._sizes.factor
-        units = self._sizes.whole_array(np.fromiter(chain(bids.values(), asks.values()), np.float64, count))
-        if self._sizes.factor != factor or units.dtype != self._units.dtype:
-            return False
-        keys = np.fromiter(chain(bids, asks), np.float64, count)
-        keys[: len(bids)] *= -1
-        at = self._keys.searchsorted(keys)
-        is_held = self._keys.take(at, mode="clip") == keys
-        if np.logical_and.reduce(is_held):
-            self._units[at] = units
-            return True
-        self._units[at[is_held]] = units[is_held]
-        low, high = self._reach
-        is_new = ~is_held & (units > 0) & ((keys <= -low) | (keys > 0)) & (keys <= high)
-        return not np.logical_or.reduce(is_new) or self._insert(keys[is_new], units[is_new])
-
-    def _insert(self, keys: Doubles, units: Wholes) -> bool:
-        """Adds levels. Deleted ones are dropped on the way when they have become many."""
-        factor = self._prices.factor
-        ticks = self._prices.whole_array(np.abs(keys))
-        if self._prices.factor != factor or ticks.dtype != self._ticks.dtype:
-            return False
-        ticks[keys < 0] *= -1
-        keys = np.concatenate((self._keys, keys))
-        ticks = np.concatenate((self._ticks, ticks))
-        units = np.concatenate((self._units, units))
-        order = keys.argsort(kind="stable")
-        if 2 * np.count_nonzero(units) < len(units):
-            order = order[units[order] > 0]
-        self._keys, self._ticks, self._units = keys[order], ticks[order], units[order]
-        return True
-
-    def _measured(self) -> Measure | None:
-        """What the arrays say; None when they do not reach far enough."""
-        ticks, units = self._ticks, self._units
-        sums = self._sums()
-        levels = sums[0]
-        touch = int(ticks.searchsorted(0))
-        bids = int(levels[touch])
-        if not 0 < bids < levels[-1]:
-            return None
-        bid_at, ask_at = int(levels.searchsorted(1)) - 1, int(levels.searchsorted(bids + 1)) - 1
-        bid, ask, bid_size, ask_size = -int(ticks[bid_at]), int(ticks[ask_at]), int(units[bid_at]), int(units[ask_at])
-        per_price, per_size = self._prices.factor, self._sizes.factor
-        twice_mid = bid + ask
-        # |price - mid| <= mid * n / d  <=>  twice_mid * (d - n) / 2d <= price <= twice_mid * (d + n) / 2d, in ticks
-        lows = [-twice_mid * (d - n) // (2 * d) for n, d in self._edges]
-        highs = [twice_mid * (d + n) // (2 * d) for n, d in self._edges]
-        low, high = self._reach
-        if -lows[-1] < low * per_price or highs[-1] > high * per_price:
-            return None
-        bounds = ticks.searchsorted([*lows, *highs], "right")
-        depths = self._depths(sums[:, bounds].tolist(), sums[:, touch].tolist())
-        return Measure(
-            Top(bid / per_price, bid_size / per_size, ask / per_price, ask_size / per_size),
-            twice_mid / (2 * per_price),
-            (ask - bid) * 20_000 / twice_mid,
-            (bid * ask_size + ask * bid_size) / ((bid_size + ask_size) * per_price),
-            depths[: len(lows)],
-            depths[len(lows) :],
-        )
-
-    def _sums(self) -> Wholes:
-        """How many levels, units and ticks x units lie before each position: three rows."""
-        ticks, units = self._ticks, self._units
-        furthest = max(-float(ticks[0]), float(ticks[-1]))
-        if float(np.add.reduce(units, dtype=np.float64)) * furthest > LARGEST_SUM:
-            # more digits than 64 bits hold: rare, slow and exact
-            ticks, units = ticks.astype(object), units.astype(object)
-        sums = np.zeros((3, len(ticks) + 1), units.dtype)
-        sums[0, 1:] = units > 0
-        sums[1, 1:] = units
-        sums[2, 1:] = ticks * units
-        return np.add.accumulate(sums, axis=1, out=sums)
-
-    def _depths(self, sums: list[list[int]], at_touch: list[int]) -> tuple[Depth, ...]:
-        """The sums from the touch to each edge: bids first, whose ticks count backwards, then asks."""
-        per_price, per_size = self._prices.factor, self._sizes.factor
-        per_notional = per_price * per_size
-        bins = len(self._edges)
-        depths = []
-        for index, (levels, volume, notional) in enumerate(zip(*sums, strict=True)):
-            if index < bins:
-                notional = -notional
-            else:
-                levels, volume, notional = levels - at_touch[0], volume - at_touch[1], notional - at_touch[2]
-            depths.append(
-                Depth(volume / per_size, notional / per_notional, notional / (volume * per_price), levels)
-                if levels
-                else NOTHING
-            )
-        return tuple(depths)

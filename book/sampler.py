@@ -60,6 +60,6 @@ class Sampler:
             self._measured = self._measure.measure(book)
             self._revision = book.revision
         measured = self._measured
-        if measured is None or measured.top.bid >= measured.top.ask:
+        if measured is None or measured.is_crossed:
             return None
         return Sample(grid_ns, measured, grid_ns - changed_ns, updates)

@@ -41,6 +41,7 @@ from pydantic_settings import (
 )
 
 from book.bins import DEFAULT_EDGES_BPS
+from book.native import PURE
 from sentinel.errors import UsageError
 
 CONFIG_FILE = Path("sentinel.toml")
@@ -49,8 +50,8 @@ ENVIRONMENT_PREFIX = "SENTINEL_"
 ECOSYSTEM_NAMES = {"INFLUXDB_V2_URL": "url", "INFLUXDB_V2_TOKEN": "token", "INFLUXDB_V2_ORG": "org"}
 """Names that InfluxDB's own clients read; ours win over them."""
 
-NOT_SETTINGS = {"SENTINEL_CAPTURES"}
-"""Environment names of ours that are not for the collector: where the tests find recordings."""
+NOT_SETTINGS = {"SENTINEL_CAPTURES", PURE}
+"""Environment names of ours that are not settings: where the tests find recordings, and which code runs."""
 
 PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 BookFeed = Literal["coinbase_advanced", "coinbase_exchange_level2", "coinbase_exchange_level2_batch"]

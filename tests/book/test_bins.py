@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from book.bins import DEFAULT_EDGES_BPS, BookMeasure, Scale, decimals_of
+from book.bins import DEFAULT_EDGES_BPS, BookMeasure
 from book.events import PriceLevel, Side
+from book.levels import Scale, decimals_of
 from book.order_book import OrderBook
 from tests.book.oracle import OracleBook
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from book.bins import Depth, Measure
+from book.bins import Measure
 from book.events import Trade
-from book.order_book import Top
 from book.sampler import Sample
 from book.trade_ledger import Range
 from sentinel.line_protocol import decode
@@ -16,10 +15,9 @@ from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lines import ProductLines
 
 EVERYTHING = Account(**dict.fromkeys(Account.__struct_fields__, 1))
-DEPTH = (Depth(volume=1.0, notional=100.0, vwap=100.0, levels=1),)
 SAMPLE = Sample(
     grid_ns=0,
-    measure=Measure(Top(99.0, 1.0, 101.0, 1.0), mid=100.0, spread_bps=200.0, microprice=100.0, bids=DEPTH, asks=DEPTH),
+    measure=Measure((101.0, 1.0, 99.0, 1.0, 100.0, 100.0, 200.0, *(1, 100.0, 1.0, 100.0) * 2)),
     age_ns=0,
     updates=1,
 )
