@@ -11,17 +11,12 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-PEERS_VENV = ROOT / ".venv-bench"
-REQUIREMENTS = ROOT / "bench" / "requirements.txt"
-PEER_MODULES = ("cryptofeed", "ccxt", "order_book", "orjson")
-SHARED = ("msgspec", "numpy", "sortedcontainers", "zstandard")
-"""What our side of the comparison needs where the peers live, in the versions it has here."""
+from bench.peers.environment import SHARED
 
+ROOT = Path(__file__).parents[1]
 LIBRARIES = (*SHARED, "websockets", "uvloop", "pyarrow")
 REAL_LEVELS = 23_000
 """A side of BTC-USD."""
@@ -80,28 +75,13 @@ def measure(effort: Effort) -> Measured:
         measured.part("suites", [*suites, f"--benchmark-json={written}", *effort.suites])
         measured.found["suites"] = json.loads(written.read_text())["benchmarks"] if written.exists() else []
     measured.part("ratios", ["bench.ratios", "--json", *effort.ratios])
-    measured.part("peers", ["bench.peers", "--json", "--facts", *effort.peers], _peers_python())
+    measured.part("peers", ["bench.peers", "--json", "--facts", *effort.peers])
     scale = ["bench.scale", "--json", "--duration"]
     measured.part("scale", [*scale, str(effort.scale_s)])
     one = ["--products", "1", "--rate", str(REAL_RATE), "--levels", str(REAL_LEVELS)]
     measured.part("one product", [*scale, str(max(1, effort.scale_s // 3)), *one])
     measured.part("curve", [*scale, str(effort.curve_s), "--curve"])
     return measured
-
-
-def _peers_python() -> str:
-    """An interpreter that has the peers: this one, or that of an environment made for them.
-
-    Where they cannot be installed this one is used, and they are shown as absent.
-    """
-    if all(find_spec(name) for name in PEER_MODULES):
-        return sys.executable
-    print("installing the peers ...", file=sys.stderr, flush=True)
-    python = str(PEERS_VENV / "bin" / "python")
-    subprocess.run([sys.executable, "-m", "venv", str(PEERS_VENV)], check=True)
-    wanted = ["-r", str(REQUIREMENTS), *(f"{name}=={version(name)}" for name in SHARED)]
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
-    return python if subprocess.run(install, check=False).returncode == 0 else sys.executable
 
 
 def _machine() -> dict[str, str]:

@@ -6,6 +6,7 @@ import argparse
 import gc
 import json
 import os
+import subprocess
 import sys
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from bench.corpus import Corpus, recorded
 from bench.oracle import books
 from bench.peers.contenders import PEERS, BookOnly, Contender, Cpp, Floor, Ours, Tops
+from bench.peers.environment import NoInterpreter, has_peers, python_with_peers
 
 
 def truth(corpus: Corpus) -> Tops:
@@ -95,7 +97,15 @@ def main() -> int:
     parser.add_argument("--facts", action="store_true", help="with --json: each contender's facts, too")
     parser.add_argument("--repeats", type=int, default=20, help="of the recording's updates")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--here", action="store_true", help="with this interpreter, whichever peers it has")
     options = parser.parse_args()
+    if not options.here and not has_peers():
+        try:
+            return subprocess.run(
+                [python_with_peers(), "-m", "bench.peers", *sys.argv[1:], "--here"], check=False
+            ).returncode
+        except NoInterpreter as missing:
+            print(f"{missing}; they are shown as absent", file=sys.stderr)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     facts = measure(options.repeats, options.rounds)
     if options.json:
