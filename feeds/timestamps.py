@@ -30,7 +30,7 @@ def parse_ns(text: str) -> int | None:
         ValueError: if the text is not an RFC 3339 instant.
     """
     fraction = text[20:-1]
-    if text[-1:] == "Z" and text[10:11] == "T" and text[17:19] != "60" and (not fraction or _is_fraction(text)):
+    if text[-1:] == "Z" and text[10:11] == "T" and text[17:19] != "60" and (len(text) == 20 or _is_fraction(text)):
         since = datetime.fromisoformat(text[:19]) - EPOCH  # as nearly all are written
     else:
         since, fraction = _parse_other(text)

@@ -83,10 +83,10 @@ class ConnectionStatus(Struct, frozen=True):
     frames_control: int
     frames_duplicate: int
     frames_undecodable: int
-    frames_unasked: int
     frames_lost: int
     frames_residue: int
     skipped: dict[str, int]
+    frames_unasked: int = 0
 
 
 class SinkStatus(Struct, frozen=True):
