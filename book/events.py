@@ -121,7 +121,33 @@ class Unknown(Struct, frozen=True, gc=False):
     kind: str
 
 
-Event = Snapshot | Delta | Trade | Tail | Beat | Quote | Subscribed | Refused | Unknown
+BookEvent = Literal["snapshot", "delta"]
+
+
+class Unusable(Struct, frozen=True, gc=False):
+    """A record that cannot be used. It costs itself only: it is counted, kept by its first bytes, and named.
+
+    ``product`` and ``trade_id`` are None where they cannot be read (or do not apply). ``channel`` is our name where we
+    have one. ``book_event`` is set when the record may have changed a book: that of ``product``, or any of the
+    connection; then the book is not known any more.
+    """
+
+    product: str | None
+    channel: str
+    reason: str
+    excerpt: bytes
+    trade_id: int | None = None
+    book_event: BookEvent | None = None
+
+
+class Alias(Struct, frozen=True, gc=False):
+    """What was asked for as ``product`` is sent under another name; the events bear the name that was asked for."""
+
+    product: str
+    sent_as: str
+
+
+Event = Snapshot | Delta | Trade | Tail | Beat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
 
 
 class Meaning(Struct, frozen=True, gc=False):

@@ -12,11 +12,25 @@ class FeedError(Exception):
 class Undecodable(FeedError):
     """The frame is not JSON, is truncated, or has wrong types or numbers (``nan``, infinite, negative).
 
-    ``excerpt`` is the first 200 bytes of the frame: enough to see what it was, little enough to log.
+    ``excerpt`` is the first 200 bytes of the frame: enough to see what it was, little enough to log. They may show
+    what the frame was of: ``sequence`` is its number, ``may_be_book`` is False when it was certainly no book event, and
+    ``product`` is the only product whose book it can have been about; None if that cannot be said.
     """
 
-    def __init__(self, venue: str, reason: str, frame: bytes) -> None:
+    def __init__(
+        self,
+        venue: str,
+        reason: str,
+        frame: bytes,
+        *,
+        sequence: int | None = None,
+        may_be_book: bool = True,
+        product: str | None = None,
+    ) -> None:
         self.excerpt = frame[:EXCERPT_BYTES]
+        self.sequence = sequence
+        self.may_be_book = may_be_book
+        self.product = product
         super().__init__(f"{venue}: undecodable frame of {len(frame)} bytes: {reason}: {self.excerpt!r}")
 
 

@@ -29,6 +29,7 @@ from sentinel.config import Journal as JournalLimits
 from sentinel.errors import JournalError, SentinelError, UsageError
 from sentinel.journal import Journal
 from sentinel.pace import Pace
+from sentinel.proxies import proxy_trouble
 from sentinel.reload import Reload
 from sentinel.rest import RestClient, RestTrouble
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
@@ -37,6 +38,7 @@ from sentinel.status import StatusReader
 from sentinel.storage import StorageWatch
 from sentinel.tape import TAPE_FOLDER, TapeWriter
 from sentinel.tape import prune as prune_tapes
+from sentinel.venues import url_of
 from sentinel.version import software
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ async def _collect(
             RestClient(config.coinbase.rest_url, pace, config.repair.timeout_s) as rest,
             _stopping(duration_s) as stop,
         ):
+            _check_proxies(config)
             await _check_products(config, rest)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
             store: Store = journal or Printer()
@@ -195,6 +198,13 @@ def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
         yield tape
     finally:
         tape.close()
+
+
+def _check_proxies(config: Config) -> None:
+    """A proxy that cannot be used is said once, and tried again like everything that keeps us from the venue."""
+    urls = {url_of(config.coinbase, lane.venue) for lane in lane_plans(config)} | {config.coinbase.rest_url}
+    for reason in sorted({proxy_trouble(url) or "" for url in urls} - {""}):
+        logger.bind(reason=reason).error("proxy_unusable")
 
 
 async def _check_products(config: Config, rest: RestClient) -> None:

@@ -27,6 +27,7 @@ LEVELS = {
     "gap_open": "WARNING",
     "refused": "WARNING",
     "undecodable": "WARNING",
+    "unusable": "WARNING",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from loguru import logger
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.protocol import Event
 
@@ -23,6 +23,8 @@ from book.events import Meaning
 from sentinel.backoff import Backoff
 from sentinel.pace import Pace
 from sentinel.pipeline import Cause, LanePlan
+from sentinel.proxies import proxy_trouble
+from sentinel.retry_after import retry_after_s
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Ten times the largest snapshot seen (5.1 MB, 46,000 levels); websockets' own default of 1 MiB cannot read it."""
@@ -42,6 +44,7 @@ millisecond. ``recv`` gives no turn as long as there are frames."""
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
+NS_PER_S = 1_000_000_000
 
 
 class Lane(Protocol):
@@ -105,6 +108,7 @@ class Connection:
         self._messages = messages
         self._backoff = backoff
         self._large = large
+        self._now_ns = now_ns
         self._make_socket = partial(StampedSocket, now_ns=now_ns)
         self._max_age_s = max_age_s
         self._sleep = sleep
@@ -157,8 +161,11 @@ class Connection:
                 # end a good connection (the venue's own sample turns pings off too)
                 ping_interval=None,
             )
-        except (OSError, WebSocketException, TimeoutError) as error:
-            return f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001
+            # whatever a server, a proxy or the system does (no descriptor left, a Location that is no address) is a
+            # connection that could not be opened, and has a reason
+            self._heed(error)
+            return proxy_trouble(self._url) or f"{type(error).__name__}: {error}"
         assert isinstance(socket, StampedSocket)
         self._socket = socket
         try:
@@ -168,6 +175,14 @@ class Connection:
             self._outbox.clear()
             self._has_mail.clear()
             await socket.close()
+
+    def _heed(self, error: Exception) -> None:
+        """Holds up all connections to this host for as long as the server asks."""
+        if isinstance(error, InvalidStatus | InvalidProxyStatus):
+            headers = error.response.headers.get_all("Retry-After")
+            wait_s = retry_after_s(headers[0], self._now_ns() / NS_PER_S) if headers else None
+            if wait_s is not None:
+                self._connects.pause(wait_s)
 
     async def _converse(self, socket: StampedSocket) -> str:
         """Reads and writes until either fails."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from loguru import logger
 from msgspec import Struct
 
-from book.events import Trade
+from book.events import Trade, Unusable
 from sentinel.backoff import Backoff
 from sentinel.pipeline import Repair, RepairAnswer
 from sentinel.rest import PAGE_TRADES, RestTrouble
@@ -34,7 +34,7 @@ MOST_PAUSE_S = 60.0
 class TradeSource(Protocol):
     """What is needed of a ``RestClient``."""
 
-    async def trades(self, product: str, after: int, limit: int) -> list[Trade]: ...
+    async def trades(self, product: str, after: int, limit: int) -> Sequence[Trade | Unusable]: ...
 
 
 class Job(Struct):
@@ -110,32 +110,40 @@ class Repairer:
         del self._jobs[symbol]
 
     async def _advance(self, job: Job) -> None:
-        """Asks for the newest ids of a job that are still to be had, as the venue's cursors go."""
+        """Asks for the newest ids of a job that are still to be had, as the venue's cursors go.
+
+        A record that cannot be used is passed like any other, and named.
+        """
         repair = job.repair
         page = await self._page(repair.symbol, repair.first, job.last)
-        oldest = page[-1].trade_id if page else repair.first
-        wanted = tuple(trade for trade in page if trade.trade_id >= repair.first)
-        if oldest > repair.first:
-            answer = RepairAnswer(repair.symbol, oldest, job.last, wanted, is_complete=False)
-        else:
-            answer = RepairAnswer(repair.symbol, repair.first, repair.last, wanted, is_complete=True)
-        job.last = max(oldest, repair.first) - 1
+        oldest = max(_oldest(page, repair.first, job.last), repair.first)
+        is_complete = oldest == repair.first
+        asked = [record for record in page if record.trade_id is None or record.trade_id >= repair.first]
+        answer = RepairAnswer(
+            repair.symbol,
+            oldest,
+            repair.last if is_complete else job.last,
+            tuple(record for record in asked if isinstance(record, Trade)),
+            is_complete,
+            tuple(record for record in asked if isinstance(record, Unusable)),
+        )
+        job.last = oldest - 1
         self._answer(answer)
         if job.total > LONG_RANGE:
             logger.bind(symbol=repair.symbol, done=job.done, total=job.total).info("repair_progress")
 
-    async def _page(self, symbol: str, first: int, last: int) -> list[Trade]:
+    async def _page(self, symbol: str, first: int, last: int) -> Sequence[Trade | Unusable]:
         """The trades at and below ``last``. Looks again while the newest is not there, or none is."""
-        page: list[Trade] = []
+        page: Sequence[Trade | Unusable] = ()
         for look in range(LOOKS):
             if look:
                 await self._sleep(LOOK_AGAIN_S)
             page = await self._ask(symbol, last + 1, min(PAGE_TRADES, last - first + 1))
-            if page and page[0].trade_id == last:
+            if page and page[0].trade_id in (last, None):
                 break
         return page
 
-    async def _ask(self, symbol: str, after: int, limit: int) -> list[Trade]:
+    async def _ask(self, symbol: str, after: int, limit: int) -> Sequence[Trade | Unusable]:
         """One page, however long REST is in trouble."""
         backoff = Backoff(self._draw, FIRST_PAUSE_S, MOST_PAUSE_S)
         while True:
@@ -145,3 +153,14 @@ class Repairer:
                 wait_s = backoff.next_s()
                 logger.bind(symbol=symbol, reason=str(trouble), wait_s=round(wait_s, 3)).warning("repair_waits")
                 await self._sleep(wait_s)
+
+
+def _oldest(page: Sequence[Trade | Unusable], first: int, last: int) -> int:
+    """The lowest id that a page of those at and below ``last`` settles.
+
+    Of a record whose id cannot be read it is only known that it has one: a full page of such settles as many.
+    """
+    ids = [record.trade_id for record in page if record.trade_id is not None]
+    if ids:
+        return min(ids)
+    return last + 1 - len(page) if len(page) >= PAGE_TRADES else first

@@ -86,6 +86,7 @@ class ConnectionStatus(Struct, frozen=True):
     frames_lost: int
     frames_residue: int
     skipped: dict[str, int]
+    frames_unasked: int = 0
 
 
 class SinkStatus(Struct, frozen=True):
@@ -268,6 +269,7 @@ def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> 
         frames_duplicate=counts.duplicate,
         frames_undecodable=counts.undecodable,
         frames_lost=counts.lost,
+        frames_unasked=counts.unasked,
         frames_residue=counts.residue,
-        skipped=dict(lane.oddities),
+        skipped=dict(lane.oddities.counts),
     )

@@ -1,27 +1,20 @@
 """What Advanced Trade says: one struct for each shape on the wire.
 
 Source: reference protocols section 2, re-checked on the capture of 2026-08-09. Fields we do not use are not declared;
-unknown fields are skipped by the decoder. Numbers arrive as strings and are decoded to floats with bounds on both
-sides, because the lax mode of msgspec would accept ``"nan"`` and ``"inf"`` otherwise.
+unknown fields are skipped by the decoder. Numbers arrive as strings and are decoded to floats, within the bounds of
+``numbers``.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Raw, Struct
 
 from book.events import Delta, Meaning, Side, Snapshot
-
-LARGEST = 1e15
-"""Above any price or size in any currency, below where doubles stop telling integers apart."""
-
-Price = Annotated[float, Meta(gt=0, le=LARGEST)]
-Size = Annotated[float, Meta(ge=0, le=LARGEST)]
-TradeId = Annotated[int, Meta(gt=0, lt=2**62)]
-Sequence = Annotated[int, Meta(ge=0, lt=2**62)]
-
+from feeds.numbers import FrameNumber, Price, Size, TradeId, TradeSize
+from feeds.salvage import NO_RECORDS, NOTHING
 
 UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates"}
 
@@ -63,7 +56,7 @@ class WireTrade(Struct, frozen=True, gc=False):
     product_id: str
     trade_id: TradeId
     price: Price
-    size: Size
+    size: TradeSize
     time: str
     side: Literal["BUY", "SELL"]
 
@@ -114,54 +107,100 @@ class Level2(Meaning, frozen=True, gc=False, tag_field="channel", tag="l2_data",
     Nearly every frame is one of these, so it is decoded to what it means and never translated.
     """
 
-    sequence: Sequence
+    sequence: FrameNumber
     events: list[LevelsSnapshot | LevelsDelta]
 
 
 class MarketTrades(Struct, frozen=True, gc=False, tag_field="channel", tag="market_trades"):
     """``{"channel":"market_trades","timestamp":"...","sequence_num":2,"events":[...]}``: batches of 250 ms."""
 
-    sequence_num: Sequence
+    sequence_num: FrameNumber
     events: list[TradesEvent]
 
 
 class Heartbeats(Struct, frozen=True, gc=False, tag_field="channel", tag="heartbeats"):
     """``{"channel":"heartbeats","timestamp":"...","sequence_num":3,"events":[...]}``: one a second."""
 
-    sequence_num: Sequence
+    sequence_num: FrameNumber
     events: list[HeartbeatEvent]
 
 
 class Subscriptions(Struct, frozen=True, gc=False, tag_field="channel", tag="subscriptions"):
     """``{"channel":"subscriptions","timestamp":"...","sequence_num":1,"events":[...]}``: often not the first frame."""
 
-    sequence_num: Sequence
+    sequence_num: FrameNumber
     events: list[SubscriptionsEvent]
 
 
 class Ticker(Struct, frozen=True, gc=False, tag_field="channel", tag="ticker"):
     """``{"channel":"ticker","timestamp":"...","sequence_num":0,"events":[...]}``"""
 
-    sequence_num: Sequence
+    sequence_num: FrameNumber
     events: list[TickersEvent]
-
-
-class Other(Struct, frozen=True, gc=False):
-    """Any frame we have no struct for: another channel, or an error, which has a ``type`` and no number.
-
-    ``{"type":"error","message":"too many L2 streams requested in a single session"}``
-    """
-
-    channel: str | None = None
-    sequence_num: Sequence | None = None
-    type: str | None = None
-    message: str = ""
 
 
 Translated = MarketTrades | Heartbeats | Subscriptions | Ticker
 Message = Level2 | Translated
 
-KNOWN_CHANNELS = frozenset({"l2_data", "market_trades", "heartbeats", "subscriptions", "ticker"})
+
+class Envelope(Struct, frozen=True, gc=False):
+    """Any frame, its parts unread: one that the strict decoder refuses, of another channel, or an error, which has a
+    ``type`` and no number: ``{"type":"error","message":"too many L2 streams requested in a single session"}``
+    """
+
+    channel: Raw = NOTHING
+    sequence_num: Raw = NOTHING
+    type: Raw = NOTHING
+    message: Raw = NOTHING
+    events: Raw = NOTHING
+
+
+class BookParts(Struct, frozen=True, gc=False):
+    """One event of ``l2_data``, its parts unread."""
+
+    type: Raw = NOTHING
+    updates: list[Raw] = []
+
+
+class LooseChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):
+    """A ``LevelChange`` with any numbers."""
+
+    side: Side
+    price: float
+    size: float
+
+
+class TradesParts(Struct, frozen=True, gc=False):
+    """One event of ``market_trades``, its trades unread."""
+
+    type: Literal["snapshot", "update"]
+    trades: Raw = NO_RECORDS
+
+
+class TickersParts(Struct, frozen=True, gc=False):
+    """One event of ``ticker``, its tickers unread."""
+
+    type: Literal["snapshot", "update"]
+    tickers: Raw = NO_RECORDS
+
+
+class SubscriptionsParts(Struct, frozen=True, gc=False):
+    """One event of ``subscriptions``, its lists unread."""
+
+    subscriptions: dict[str, Raw]
+
 
 decode_message = msgspec.json.Decoder(Message, strict=False).decode
-decode_other = msgspec.json.Decoder(Other, strict=False).decode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_number = msgspec.json.Decoder(FrameNumber, strict=False).decode
+decode_book_event = msgspec.json.Decoder(LevelsSnapshot | LevelsDelta, strict=False).decode
+decode_book_parts = msgspec.json.Decoder(BookParts).decode
+decode_change = msgspec.json.Decoder(LevelChange, strict=False).decode
+decode_loose_change = msgspec.json.Decoder(LooseChange, strict=False).decode
+decode_trades_parts = msgspec.json.Decoder(TradesParts).decode
+decode_trade = msgspec.json.Decoder(WireTrade, strict=False).decode
+decode_heartbeat = msgspec.json.Decoder(HeartbeatEvent, strict=False).decode
+decode_subscriptions_parts = msgspec.json.Decoder(SubscriptionsParts).decode
+decode_products = msgspec.json.Decoder(list[str]).decode
+decode_tickers_parts = msgspec.json.Decoder(TickersParts).decode
+decode_ticker = msgspec.json.Decoder(WireTicker, strict=False).decode

@@ -8,6 +8,7 @@ what it knows), and ids are left to the ledger.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -24,26 +25,36 @@ from book.events import (
     Taker,
     Trade,
     Unknown,
+    Unusable,
 )
+from feeds.aliases import Aliases, coinbase_name
 from feeds.coinbase_advanced.messages import (
-    KNOWN_CHANNELS,
     Heartbeats,
     Level2,
     MarketTrades,
-    Other,
+    Message,
     Subscriptions,
     Ticker,
     TradesEvent,
     Translated,
+    WireTrade,
+    decode_envelope,
     decode_message,
-    decode_other,
+    decode_number,
 )
+from feeds.coinbase_advanced.salvage import CHANNELS_WITHOUT_BOOKS, SALVAGE
 from feeds.errors import Undecodable, Unplannable
 from feeds.protocol import Authenticate, FeedLimits, Subscription
+from feeds.salvage import NOTHING, REASON_CHARS, REFUSALS, decode_text, maybe, name_of, unusable
 from feeds.timestamps import parse_ns
 
 CHANNELS = {"book": "level2", "trades": "market_trades", "quotes": "ticker"}
 OUR_NAMES = {theirs: ours for ours, theirs in CHANNELS.items()}
+
+HEAD = re.compile(
+    rb'\{\s*"channel"\s*:\s*"(\w+)"\s*,(?:\s*"\w+"\s*:\s*"[^"\\]*"\s*,)*\s*"sequence_num"\s*:\s*(\d{1,18})\s*,'
+)
+"""How every frame seen begins: enough to know a torn one by."""
 
 
 class CoinbaseAdvancedFeed:
@@ -71,6 +82,7 @@ class CoinbaseAdvancedFeed:
             raise Unplannable(f"{self.venue} serves {limit} books per connection, not {len(subscription.products)}")
         self._subscription = subscription
         self._authenticate = authenticate
+        self._aliases = Aliases(subscription.products, coinbase_name)
 
     def open(self) -> list[bytes]:
         """Trades before the book, so that the history they begin with is in the ledger when samples start."""
@@ -98,66 +110,95 @@ class CoinbaseAdvancedFeed:
         return msgspec.json.encode(request)
 
     def receive(self, frame: bytes) -> Meaning:
-        """What the frame means.
+        """What the frame means. Whatever it holds, its number is given if it can be read.
 
         Raises:
             FeedError: for any bytes that are not a valid frame, and nothing else.
         """
         try:
             message = decode_message(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except REFUSALS as error:
             return self._receive_other(frame, error)
         if isinstance(message, Level2):
             events = message.events
-            if len(events) == 1 and events[0].product:  # nearly every frame
+            if len(events) == 1 and events[0].product and not self._aliases:  # nearly every frame
                 return message
-            return Meaning(message.sequence, [event for event in events if event.product])
-        return Meaning(message.sequence_num, self._interpret(message, frame))
+        return self._mean(message, [])
 
-    def _interpret(self, message: Translated, frame: bytes) -> list[Event]:
-        match message:
-            case MarketTrades():
-                try:
-                    return [trade for event in message.events for trade in _trades(event)]
-                except ValueError as error:
-                    raise Undecodable(self.venue, str(error), frame) from error
-            case Heartbeats():
-                return [Beat(event.heartbeat_counter) for event in message.events]
-            case Subscriptions():
-                return [_subscribed(event.subscriptions) for event in message.events]
-            case Ticker():
-                return [
-                    Quote(ticker.product_id, ticker.best_bid, ticker.best_ask, None)
-                    for event in message.events
-                    for ticker in event.tickers
-                    if event.type == "update" and ticker.best_bid is not None and ticker.best_ask is not None
-                ]
+    def _mean(self, message: Message, flaws: list[Unusable]) -> Meaning:
+        if isinstance(message, Level2):
+            events: list[Event] = [event for event in message.events if event.product]
+            sequence = message.sequence
+        else:
+            events = _interpret(message)
+            sequence = message.sequence_num
+        return Meaning(sequence, self._aliases.translate([*events, *flaws]))
 
     def _receive_other(self, frame: bytes, error: Exception) -> Meaning:
-        """A frame of no known shape: an error, a channel of tomorrow, or damage to a channel we know."""
+        """A frame of no known shape: an error, a channel of tomorrow, or one of ours with something odd in it."""
         try:
-            other: Other = decode_other(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as undecodable:
-            raise Undecodable(self.venue, str(undecodable), frame) from undecodable
-        if other.type == "error":
-            return Meaning(other.sequence_num, (Refused(None, other.message),))
-        if other.channel in KNOWN_CHANNELS or (other.channel is None and other.type is None):
-            raise Undecodable(self.venue, str(error), frame) from error
-        return Meaning(other.sequence_num, (Unknown(other.channel or str(other.type)),))
+            envelope = decode_envelope(frame)
+        except REFUSALS as undecodable:
+            raise self._torn(frame, undecodable) from undecodable
+        sequence = maybe(decode_number, envelope.sequence_num)
+        channel, kind = name_of(envelope.channel), name_of(envelope.type)
+        if kind == "error":
+            return Meaning(sequence, (Refused(None, _words(envelope.message)),))
+        if sequence is None and (channel in SALVAGE or kind is None or envelope.sequence_num != NOTHING):
+            raise Undecodable(self.venue, str(error), frame, may_be_book=channel not in CHANNELS_WITHOUT_BOOKS)
+        if channel in SALVAGE:
+            assert sequence is not None
+            return self._mean(*SALVAGE[channel](sequence, envelope.events))
+        if channel is None and kind is None:
+            return Meaning(sequence, (unusable("book", frame, "no channel", book_event="delta"),))
+        return Meaning(sequence, (Unknown(channel or str(kind)),))
+
+    def _torn(self, frame: bytes, error: Exception) -> Undecodable:
+        """A frame that is not JSON still shows its number and its channel, if only its end is damaged."""
+        head = HEAD.match(frame)
+        if head is None:
+            return Undecodable(self.venue, str(error), frame)
+        is_book = head[1].decode() not in CHANNELS_WITHOUT_BOOKS
+        return Undecodable(self.venue, str(error), frame, sequence=int(head[2]), may_be_book=is_book)
 
 
-def _trades(event: TradesEvent) -> list[Trade]:
+def _words(message: msgspec.Raw) -> str:
+    return (maybe(decode_text, message) or "no reason given")[:REASON_CHARS]
+
+
+def _interpret(message: Translated) -> list[Event]:
+    match message:
+        case MarketTrades():
+            return [trade for event in message.events for trade in _trades(event)]
+        case Heartbeats():
+            return [Beat(event.heartbeat_counter) for event in message.events]
+        case Subscriptions():
+            return [_subscribed(event.subscriptions) for event in message.events]
+        case Ticker():
+            return [
+                Quote(ticker.product_id, ticker.best_bid, ticker.best_ask, None)
+                for event in message.events
+                for ticker in event.tickers
+                if event.type == "update" and ticker.best_bid is not None and ticker.best_ask is not None
+            ]
+
+
+def _trades(event: TradesEvent) -> list[Trade | Unusable]:
     is_live = event.type == "update"
-    trades = []
-    for wire in sorted(event.trades, key=lambda trade: trade.trade_id, reverse=not is_live):
+    ordered = sorted(event.trades, key=lambda trade: trade.trade_id, reverse=not is_live)
+    return [_trade(wire, is_live=is_live) for wire in ordered]
+
+
+def _trade(wire: WireTrade, *, is_live: bool) -> Trade | Unusable:
+    """Its time is half of its identity: without one it cannot be stored."""
+    try:
         venue_ns = parse_ns(wire.time)
-        if venue_ns is None or wire.size == 0:
-            raise ValueError(f"trade {wire.trade_id} of {wire.product_id} without a time or a size")
-        taker: Taker = "sell" if wire.side == "BUY" else "buy"
-        trades.append(
-            Trade(wire.product_id, wire.trade_id, wire.price, wire.size, taker, venue_ns // 1000 * 1000, is_live)
-        )
-    return trades
+    except ValueError as error:
+        return unusable("trades", msgspec.json.encode(wire), error)
+    if venue_ns is None:
+        return unusable("trades", msgspec.json.encode(wire), "no time")
+    taker: Taker = "sell" if wire.side == "BUY" else "buy"
+    return Trade(wire.product_id, wire.trade_id, wire.price, wire.size, taker, venue_ns // 1000 * 1000, is_live)
 
 
 def _subscribed(channels: dict[str, list[str]]) -> Subscribed:

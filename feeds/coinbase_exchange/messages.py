@@ -2,27 +2,19 @@
 
 Source: reference protocols section 1.4, re-checked on the captures of 2018 to 2026. Fields we do not use are not
 declared; unknown fields are skipped by the decoder. Numbers arrive as strings, the same price in several spellings
-(``"67.021"``, ``"67.0210"``) and zero in many more, so they are decoded to floats, with bounds on both sides because
-the lax mode of msgspec would accept ``"nan"`` and ``"inf"`` otherwise.
+(``"67.021"``, ``"67.0210"``) and zero in many more, so they are decoded to floats, within the bounds of ``numbers``.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Raw, Struct
 
 from book.events import Side
-
-LARGEST = 1e15
-"""Above any price or size in any currency, below where doubles stop telling integers apart."""
-
-Price = Annotated[float, Meta(gt=0, le=LARGEST)]
-Size = Annotated[float, Meta(ge=0, le=LARGEST)]
-TradeSize = Annotated[float, Meta(gt=0, le=LARGEST)]
-TradeId = Annotated[int, Meta(gt=0, lt=2**62)]
-LastTradeId = Annotated[int, Meta(ge=0, lt=2**62)]
+from feeds.numbers import LastTradeId, Price, Size, TradeId, TradeSize
+from feeds.salvage import NO_RECORDS, NOTHING
 
 
 class BidLevel(Struct, frozen=True, gc=False, array_like=True):
@@ -137,9 +129,59 @@ class Other(Struct, frozen=True, gc=False):
 
 Message = BookSnapshot | BookUpdate | Match | LastMatch | Heartbeat | Ticker | Subscriptions | Error
 
-KNOWN_TYPES = frozenset(
-    {"snapshot", "l2update", "match", "last_match", "heartbeat", "ticker", "subscriptions", "error"}
-)
+
+class SnapshotParts(Struct, frozen=True, gc=False):
+    """A ``BookSnapshot``, its parts unread."""
+
+    bids: list[Raw]
+    asks: list[Raw]
+    product_id: Raw = NOTHING
+
+
+class UpdateParts(Struct, frozen=True, gc=False):
+    """A ``BookUpdate``, its parts unread."""
+
+    changes: list[Raw]
+    product_id: Raw = NOTHING
+
+
+class LooseLevel(Struct, frozen=True, gc=False, array_like=True):
+    """A level of a snapshot with any numbers."""
+
+    price: float
+    size: float
+
+
+class LooseChange(Struct, frozen=True, gc=False, array_like=True):
+    """A change with any numbers."""
+
+    side: Literal["buy", "sell"]
+    price: float
+    size: float
+
+
+class SubscriptionsParts(Struct, frozen=True, gc=False):
+    """``Subscriptions``, its parts unread."""
+
+    channels: Raw = NO_RECORDS
+
+
+class ErrorParts(Struct, frozen=True, gc=False):
+    """An ``Error``, its parts unread: ``reason`` has been null."""
+
+    message: Raw = NOTHING
+    reason: Raw = NOTHING
+
 
 decode_message = msgspec.json.Decoder(Message, strict=False).decode
-decode_other = msgspec.json.Decoder(Other | list[msgspec.Raw]).decode
+decode_other = msgspec.json.Decoder(Other | list[Raw]).decode
+decode_snapshot_parts = msgspec.json.Decoder(SnapshotParts).decode
+decode_update_parts = msgspec.json.Decoder(UpdateParts).decode
+decode_bid = msgspec.json.Decoder(BidLevel, strict=False).decode
+decode_ask = msgspec.json.Decoder(AskLevel, strict=False).decode
+decode_change = msgspec.json.Decoder(BidChange | AskChange, strict=False).decode
+decode_loose_level = msgspec.json.Decoder(LooseLevel, strict=False).decode
+decode_loose_change = msgspec.json.Decoder(LooseChange, strict=False).decode
+decode_subscriptions_parts = msgspec.json.Decoder(SubscriptionsParts).decode
+decode_channel = msgspec.json.Decoder(Channel).decode
+decode_error_parts = msgspec.json.Decoder(ErrorParts).decode

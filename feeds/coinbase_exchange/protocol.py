@@ -26,8 +26,8 @@ from book.events import (
     Trade,
     Unknown,
 )
+from feeds.aliases import Aliases, coinbase_name
 from feeds.coinbase_exchange.messages import (
-    KNOWN_TYPES,
     BookSnapshot,
     BookUpdate,
     Error,
@@ -40,8 +40,10 @@ from feeds.coinbase_exchange.messages import (
     decode_message,
     decode_other,
 )
+from feeds.coinbase_exchange.salvage import SALVAGE, TYPES_WITHOUT_BOOKS
 from feeds.errors import Undecodable, Unplannable
 from feeds.protocol import Authenticate, FeedLimits, Subscription
+from feeds.salvage import REFUSALS, unusable
 from feeds.timestamps import parse_ns
 
 CHANNELS = {"book": "level2_batch", "trades": "matches", "quotes": "ticker"}
@@ -50,6 +52,9 @@ OUR_NAMES = {"level2": "book", "level2_batch": "book", "level2_50": "book", "mat
 
 PRODUCTS_PER_MESSAGE = 100
 """Keeps a subscribe message near 1 kB: the venue closes on one that is too big and does not say how big that is."""
+
+HEAD = re.compile(rb'\{\s*"type"\s*:\s*"(\w+)"\s*,(?:\s*"product_id"\s*:\s*"([A-Z0-9-]+)"\s*,)?')
+"""How every frame seen begins: enough to know a torn one by."""
 
 INVALID_PRODUCT = re.compile(r"(\S+) is not a valid product")
 BATCH_REFUSED = re.compile(r"level2|authenticat|api key", re.IGNORECASE)
@@ -91,6 +96,8 @@ class CoinbaseExchangeFeed:
         self._authenticate = authenticate
         self._outbox: list[bytes] = []
         self._quoted: set[str] = set()
+        self._names = {product: coinbase_name(product) for product in subscription.products}
+        self._aliases = Aliases(subscription.products, coinbase_name)
 
     @property
     def has_single_changes(self) -> bool:
@@ -102,7 +109,7 @@ class CoinbaseExchangeFeed:
 
     def subscribe(self, products: Sequence[str]) -> list[bytes]:
         """Every channel in one message, heartbeats always."""
-        self._quoted.difference_update(products)
+        self._quoted.difference_update(self._names.get(product, product) for product in products)
         wanted = [self._theirs(ours) for ours in ("trades", "quotes", "book") if ours in self._subscription.channels]
         return [self._request("subscribe", [*wanted, "heartbeat"], some) for some in _batches(products)]
 
@@ -124,10 +131,13 @@ class CoinbaseExchangeFeed:
         return self._book_channel if ours == "book" else CHANNELS[ours]
 
     def _request(self, action: str, channels: list[str], products: Sequence[str]) -> bytes:
-        request: dict[str, object] = {"type": action, "product_ids": list(products), "channels": channels}
+        request: dict[str, object] = {"type": action, "product_ids": self._named(products), "channels": channels}
         if self._authenticate is not None:
             request.update(self._authenticate())
         return msgspec.json.encode(request)
+
+    def _named(self, products: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys(self._names.get(product, product) for product in products))
 
     def receive(self, frame: bytes) -> Meaning:
         """What the frame means.
@@ -137,16 +147,18 @@ class CoinbaseExchangeFeed:
         """
         try:
             message = decode_message(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except REFUSALS as error:
             return self._receive_other(frame, error)
-        if type(message) is BookUpdate:  # the hot path
+        if type(message) is BookUpdate and not self._aliases:  # the hot path
             return Meaning(None, (Delta(message.product_id, message.changes),))
         try:
-            return Meaning(None, self._interpret(message))
+            events = self._interpret(message)
         except ValueError as error:
-            raise Undecodable(self.venue, str(error), frame) from error
+            events = (unusable("trades", frame, error),)
+        return Meaning(None, self._aliases.translate(events))
 
     def _interpret(self, message: Message) -> Sequence[Event]:
+        """Raises ValueError for a trade without a time that can be read."""
         match message:
             case Match():
                 return (_trade(message),)
@@ -164,21 +176,33 @@ class CoinbaseExchangeFeed:
                 return (self._refusal(message),)
 
     def _receive_other(self, frame: bytes, error: Exception) -> Meaning:
-        """A frame of no known shape: a type of tomorrow, an array of ``level3``, or damage to a type we know."""
+        """A frame of no known shape: a type of tomorrow, an array of ``level3``, or one of ours with something odd."""
         try:
             other = decode_other(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as undecodable:
-            raise Undecodable(self.venue, str(undecodable), frame) from undecodable
+        except REFUSALS as undecodable:
+            raise self._torn(frame, undecodable) from undecodable
         if isinstance(other, list):
             return Meaning(None, (Unknown("level3"),))
-        if other.type in KNOWN_TYPES:
-            raise Undecodable(self.venue, str(error), frame) from error
-        return Meaning(None, (Unknown(other.type),))
+        if other.type not in SALVAGE:
+            return Meaning(None, (Unknown(other.type),))
+        message, flaws = SALVAGE[other.type](frame, error)
+        events = () if message is None else self._interpret(message)
+        return Meaning(None, self._aliases.translate([*events, *flaws]))
+
+    def _torn(self, frame: bytes, error: Exception) -> Undecodable:
+        """A frame that is not JSON still shows what it was of, if only its end is damaged."""
+        head = HEAD.match(frame)
+        if head is None:
+            return Undecodable(self.venue, str(error), frame)
+        is_book = head[1].decode() not in TYPES_WITHOUT_BOOKS
+        product = head[2].decode() if is_book and head[2] else None
+        return Undecodable(self.venue, str(error), frame, may_be_book=is_book, product=product)
 
     def _quote(self, ticker: Ticker) -> Sequence[Event]:
         """Nothing for the first ticker of a product, which repeats the last one before we subscribed."""
         if ticker.product_id not in self._quoted:
-            self._quoted.add(ticker.product_id)
+            if ticker.product_id in self._names.values():
+                self._quoted.add(ticker.product_id)
             return ()
         if not ticker.best_bid or not ticker.best_ask:
             return ()
@@ -187,10 +211,19 @@ class CoinbaseExchangeFeed:
     def _refusal(self, error: Error) -> Event:
         """A failed unsubscribe refuses nothing that we are served: it comes in mid-stream and the stream goes on."""
         named = INVALID_PRODUCT.search(error.reason)
+        if named is not None and self._answer_name(named[1]):
+            return Unknown(f"error: {error.message}")
         if error.message == "Failed to unsubscribe" or (named is None and self._answer_refusal(error)):
             return Unknown(f"error: {error.message}")
         reason = f"{error.message}: {error.reason}" if error.reason else error.message
         return Refused(named[1] if named else None, reason)
+
+    def _answer_name(self, name: str) -> bool:
+        """True if the product is asked for once more, under the very name it was wanted by: the venue's word goes."""
+        others = [product for product, own in self._names.items() if own == name != product]
+        self._names.update({product: product for product in others})
+        self._outbox += self.subscribe(others)
+        return bool(others) and name not in self._names
 
     def _answer_refusal(self, error: Error) -> bool:
         """True if the error refuses ``level2_batch``, and another try under its other name is under way."""
@@ -204,10 +237,14 @@ class CoinbaseExchangeFeed:
 
 
 def _trade(match: Match) -> Trade:
-    """Without a time it is refused, since the time is half of its identity: the id shows the hole, REST fills it."""
+    """Without a time it is refused, since the time is half of its identity: the id shows the hole, REST fills it.
+
+    Raises:
+        ValueError: without a time that can be read.
+    """
     venue_ns = parse_ns(match.time)
     if venue_ns is None:
-        raise ValueError(f"trade {match.trade_id} of {match.product_id} has no time")
+        raise ValueError("no time")
     return Trade(
         product=match.product_id,
         trade_id=match.trade_id,

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from sentinel.alerts import Alert
 from sentinel.status import Status
 
-FRAMES = ("received", "applied", "control", "duplicate", "undecodable", "lost")
+FRAMES = ("received", "applied", "control", "duplicate", "undecodable", "unasked", "lost")
 
 
 class Metrics:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
-LONGEST_RETRY_AFTER_S = 300.0
+from sentinel.retry_after import retry_after_s
+
 LONGEST_WORDS = 500
 
 ABOUT_LINES = (
@@ -80,7 +80,7 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, now_s: floa
         return Refused(words, is_about_lines, _dropped(words))
     is_bucket_missing = status == 404 or any(phrase in words for phrase in NO_SUCH_BUCKET)
     if not is_bucket_missing and (status in (408, 429) or status >= 500):
-        return Later(words, retry_after_s(headers.get("Retry-After"), now_s))
+        return Later(words, retry_after_s(headers.get("Retry-After"), now_s) or 0.0)
     return Barred(words, is_bucket_missing)
 
 
@@ -110,14 +110,3 @@ def _said(body: bytes) -> str | None:
 def _dropped(words: str) -> int | None:
     count = words.rpartition("dropped=")[2] if "dropped=" in words else ""
     return int(count) if count.isdecimal() else None
-
-
-def retry_after_s(header: str | None, now_s: float) -> float:
-    """Seconds from either form of the header, ``7`` or an HTTP date; 0 if there is none, or none that can be read."""
-    if header is None:
-        return 0.0
-    try:
-        seconds = float(header) if header.strip().isdecimal() else parsedate_to_datetime(header).timestamp() - now_s
-    except ValueError:
-        return 0.0
-    return min(max(0.0, seconds), LONGEST_RETRY_AFTER_S)

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from book.bins import DEFAULT_EDGES_BPS
-from book.events import Trade
+from book.events import Trade, Unusable
 from book.sampler import CADENCE_NS
 from feeds.protocol import Subscription
 
@@ -92,13 +92,14 @@ Command = Send | Reconnect | Repair
 
 class RepairAnswer(Struct, frozen=True):
     """What REST gave for part of a ``Repair``. ``is_complete``: all of ``first``..``last`` was asked for, and this is
-    everything the venue has of it."""
+    everything the venue has of it. ``unusable``: what it has of it besides, and nobody can use."""
 
     symbol: str
     first: int
     last: int
     trades: tuple[Trade, ...]
     is_complete: bool
+    unusable: tuple[Unusable, ...] = ()
 
 
 class BookAnswer(Struct, frozen=True):

@@ -5,7 +5,6 @@ The feed and the counter live as long as one connection; the books are replaced 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from book.events import Subscribed
@@ -19,12 +18,19 @@ from sentinel.pipeline.witness import BookWitness
 ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain before the connection itself is given up."""
 
+ODDITY_KINDS = 32
+ODDITY_CHARS = 48
+
+CONTROL, UNDECODABLE, UNASKED, APPLIED = range(4)
+"""What became of an event. A frame is counted by the highest of its events."""
+
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Where every frame of a lane went: ``received = applied + control + duplicate + undecodable``.
+    """Where every frame of a lane went: ``received = applied + control + duplicate + undecodable + unasked``.
 
-    ``lost`` frames never came. ``applied`` frames carried market data.
+    ``lost`` frames never came. ``applied`` frames carried market data that reached a book or a ledger, ``unasked`` ones
+    only such as nobody asked for. Of an ``undecodable`` frame nothing could be used.
     """
 
     received: int = 0
@@ -33,11 +39,37 @@ class FrameCounts:
     duplicate: int = 0
     undecodable: int = 0
     lost: int = 0
+    unasked: int = 0
+
+    def enter(self, fate: int) -> None:
+        """Counts one received frame by what became of it."""
+        if fate == APPLIED:
+            self.applied += 1
+        elif fate == CONTROL:
+            self.control += 1
+        elif fate == UNASKED:
+            self.unasked += 1
+        else:
+            self.undecodable += 1
 
     @property
     def residue(self) -> int:
         """Zero, or the accounts are wrong."""
-        return self.received - self.applied - self.control - self.duplicate - self.undecodable
+        sorted_out = self.applied + self.control + self.duplicate + self.undecodable + self.unasked
+        return self.received - sorted_out
+
+
+class Oddities:
+    """Counts odd things by kind. Kinds are the venue's words, so only so many are told apart, by so much of each."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, kind: str) -> None:
+        kind = kind[:ODDITY_CHARS]
+        if kind not in self.counts and len(self.counts) >= ODDITY_KINDS:
+            kind = "others"
+        self.counts[kind] = self.counts.get(kind, 0) + 1
 
 
 class Lane:
@@ -53,7 +85,7 @@ class Lane:
         self.tracker: SequenceTracker | None = None
         self.books: dict[str, LaneBook] = {}
         self.counts = FrameCounts()
-        self.oddities: Counter[str] = Counter()
+        self.oddities = Oddities()
         self.heard_ns = 0
         self.good_ns = 0
         self.next_grid_ns = 0

@@ -12,12 +12,27 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from book.events import Beat, Delta, Event, Meaning, Quote, Refused, Snapshot, Subscribed, Tail, Trade, Unknown
+from book.events import (
+    Alias,
+    Beat,
+    Delta,
+    Event,
+    Meaning,
+    Quote,
+    Refused,
+    Snapshot,
+    Subscribed,
+    Tail,
+    Trade,
+    Unknown,
+    Unusable,
+)
 from book.sampler import first_instant
 from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
-from feeds.errors import FeedError
+from feeds.errors import FeedError, Undecodable
 from feeds.protocol import Feed
+from feeds.salvage import REASON_CHARS
 from sentinel.pipeline.books import sequence_gap
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.gaps import Gap
@@ -33,7 +48,7 @@ from sentinel.pipeline.inputs import (
     Send,
     Settings,
 )
-from sentinel.pipeline.lane import Lane
+from sentinel.pipeline.lane import APPLIED, CONTROL, UNASKED, UNDECODABLE, Lane
 from sentinel.pipeline.product import Product, ProductState
 
 MakeFeed = Callable[[LanePlan], Feed]
@@ -130,7 +145,7 @@ class Pipeline:
             if meaning is None:
                 meaning = feed.receive(frame)
         except FeedError as error:
-            self._undecodable(lane, feed, error, received_ns)
+            self._undecodable(lane, error, received_ns)
             return
         sequence, tracker = meaning.sequence, lane.tracker
         if tracker is not None and sequence is not None:
@@ -141,20 +156,17 @@ class Pipeline:
         if received_ns > lane.next_grid_ns:
             self._advance(lane, received_ns)
         lane.good_ns = received_ns
-        is_data = False
+        fate = CONTROL
         for event in meaning.events:
-            if isinstance(event, Delta):
-                book = lane.books.get(event.product)
-                if book is not None:
-                    book.take(event, received_ns)
-                is_data = True
+            if isinstance(event, Delta) and (book := lane.books.get(event.product)) is not None:
+                book.take(event, received_ns)
+                fate = APPLIED
             else:
-                is_data = self._interpret(lane, event, received_ns) or is_data
-        if is_data:
-            counts.applied += 1
+                fate = max(fate, self._interpret(lane, event, received_ns))
+        counts.enter(fate)
+        if fate == APPLIED:
             lane.is_live = True
         else:
-            counts.control += 1
             self._answer(lane, feed)
 
     def _answer(self, lane: Lane, feed: Feed) -> None:
@@ -165,6 +177,8 @@ class Pipeline:
 
     def repaired(self, answer: RepairAnswer, now_ns: int) -> None:
         """REST has answered a ``Repair``, in whole or in part."""
+        for record in answer.unusable:
+            self._name(record, None)
         product = self.products.get(answer.symbol)
         if product is not None and not self._is_suspended:
             product.trades.repaired(answer, now_ns, product.books.account(now_ns))
@@ -231,38 +245,110 @@ class Pipeline:
 
     # How
 
-    def _interpret(self, lane: Lane, event: Event, received_ns: int) -> bool:
-        """Acts on any event but a delta; True if it is market data."""
+    def _interpret(self, lane: Lane, event: Event, received_ns: int) -> int:
+        """Acts on any event but a delta of a book we keep; gives what became of it."""
         match event:
             case Trade():
-                product = self.products.get(event.product)
-                if product is not None and lane.carries_trades:
-                    product.trade_frames += 1
-                    lane.serve("trades", event.product)
-                    if not self._is_suspended:
-                        product.trades.receive(event, received_ns, product.books.account(received_ns))
-                    self._hear_witness(lane, event, received_ns)
-                return True
+                return self._trade(lane, event, received_ns)
             case Snapshot():
                 book = lane.books.get(event.product)
-                if book is not None:
-                    book.frames += 1
-                    lane.serve("book", event.product)
-                    self.products[event.product].books.replace(book, event, received_ns)
-                return True
-            case Tail() if event.product in self.products and not self._is_suspended:
-                self.products[event.product].trades.hear(event, received_ns)
+                if book is None:
+                    return self._unasked(lane, "book", event.product)
+                book.frames += 1
+                lane.serve("book", event.product)
+                self.products[event.product].books.replace(book, event, received_ns)
+                return APPLIED
+            case Delta():
+                return self._unasked(lane, "book", event.product)
+            case Tail():
+                product = self.products.get(event.product)
+                if product is None:
+                    return self._unasked(lane, "trades", event.product)
+                if not self._is_suspended:
+                    product.trades.hear(event, received_ns)
+            case Quote():
+                if event.product not in lane.plan.subscription.products:
+                    return self._unasked(lane, "quotes", event.product)
+                self._hear_witness(lane, event, received_ns)
+            case Unusable():
+                return self._unusable(lane, event, received_ns)
+            case _:
+                self._hear(lane, event, received_ns)
+        return CONTROL
+
+    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Beat, received_ns: int) -> None:
+        """What the venue says of the conversation itself."""
+        match event:
             case Subscribed():
                 lane.acknowledge(event)
             case Refused():
                 self._refused(lane, event, received_ns)
             case Unknown():
-                lane.oddities[event.kind] += 1
-            case Quote():
-                self._hear_witness(lane, event, received_ns)
-            case Beat() | Delta() | Tail():
+                lane.oddities.add(event.kind)
+            case Alias():
+                facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
+                self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
+            case Beat():
                 pass
-        return False
+
+    def _trade(self, lane: Lane, trade: Trade, received_ns: int) -> int:
+        product = self.products.get(trade.product)
+        if product is None or not lane.carries_trades:
+            return self._unasked(lane, "trades", trade.product)
+        product.trade_frames += 1
+        lane.serve("trades", trade.product)
+        if not self._is_suspended:
+            product.trades.receive(trade, received_ns, product.books.account(received_ns))
+        self._hear_witness(lane, trade, received_ns)
+        return APPLIED
+
+    def _unasked(self, lane: Lane, channel: str, name: str) -> int:
+        """Data of a product, or of a channel of it, that this connection was not asked to bring."""
+        lane.oddities.add(f"unasked {channel} {name}")
+        return UNASKED
+
+    def _unusable(self, lane: Lane, record: Unusable, received_ns: int) -> int:
+        """A record that cannot be used costs itself; one that may have changed a book costs that book."""
+        if record.product is not None and record.product not in lane.plan.subscription.products:
+            return self._unasked(lane, record.channel, record.product)
+        lane.oddities.add(f"unusable {record.channel}")
+        self._name(record, lane.plan.lane)
+        if record.product is not None:
+            lane.serve(record.channel, record.product)
+            if record.channel == "trades" and record.trade_id is not None and lane.carries_trades:
+                # it was published, so its id is missing until REST or another witness has it
+                self._interpret(lane, Tail(record.product, record.trade_id), received_ns)
+        if record.book_event is not None:
+            symbols = list(lane.books) if record.product is None else [record.product]
+            is_answer = record.book_event == "snapshot"
+            self._doubt_books(lane, symbols, received_ns, received_ns, is_answer=is_answer)
+        return UNDECODABLE
+
+    def _name(self, record: Unusable, lane_number: int | None) -> None:
+        facts: dict[str, str | int | None] = {
+            "lane": lane_number,
+            "symbol": record.product,
+            "channel": record.channel,
+            "trade_id": record.trade_id,
+            "reason": record.reason,
+            "excerpt": repr(record.excerpt),
+        }
+        self._output.notes.append(Note("unusable", facts))
+
+    def _doubt_books(
+        self, lane: Lane, symbols: Sequence[str], since_ns: int, now_ns: int, *, is_answer: bool = False
+    ) -> None:
+        """Something came that may have changed these books; ``is_answer`` if it was the snapshot that was awaited."""
+        for symbol in symbols:
+            book = lane.books.get(symbol)
+            if book is None:
+                continue
+            if is_answer:
+                book.asked_ns, book.attempts = None, 0
+            elif not book.is_proved:
+                continue  # the snapshot that is on its way holds it
+            self.products[symbol].books.lose(book, Gap("book", "undecodable", since_ns))
+            lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _hear_witness(self, lane: Lane, event: Quote | Trade, received_ns: int) -> None:
         """Holds a book without numbers against what else is said of it; a book contradicted is given up."""
@@ -333,13 +419,20 @@ class Pipeline:
         lane.want_snapshots(list(lane.books), received_ns, self.commands)
         return True
 
-    def _undecodable(self, lane: Lane, feed: Feed, error: FeedError, received_ns: int) -> None:
-        """On a numbered feed the next frame shows whether anything was lost; elsewhere every book is suspect."""
+    def _undecodable(self, lane: Lane, error: FeedError, received_ns: int) -> None:
+        """On a numbered feed the next frame shows whether anything was lost; elsewhere every book is suspect that the
+        frame may have been about."""
         lane.counts.undecodable += 1
         self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
-        if feed.integrity == "none" and lane.books:
-            self._lose(lane, "undecodable", lane.good_ns)
-            lane.want_snapshots(list(lane.books), received_ns, self.commands)
+        may_be_book = not isinstance(error, Undecodable) or error.may_be_book
+        tracker = lane.tracker
+        if tracker is not None:
+            if isinstance(error, Undecodable) and not may_be_book and error.sequence == tracker.expected:
+                tracker.expected += 1
+        elif may_be_book:
+            product = error.product if isinstance(error, Undecodable) else None
+            symbols = list(lane.books) if product is None else [product]
+            self._doubt_books(lane, symbols, lane.good_ns, received_ns)
 
     def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
         for symbol, book in lane.books.items():
@@ -350,11 +443,11 @@ class Pipeline:
         self.commands.append(Reconnect(lane.plan.lane, cause))
 
     def _refused(self, lane: Lane, event: Refused, received_ns: int) -> None:
-        lane.last_refusal = event.reason
+        lane.last_refusal = event.reason[:REASON_CHARS]
         facts: dict[str, str | int | None] = {
             "lane": lane.plan.lane,
             "symbol": event.product,
-            "reason": event.reason,
+            "reason": lane.last_refusal,
         }
         self._output.notes.append(Note("refused", facts))
         if event.product in lane.books:

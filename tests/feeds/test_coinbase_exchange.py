@@ -6,7 +6,21 @@ import json
 
 import pytest
 
-from book.events import Beat, Delta, Event, Quote, Refused, Side, Snapshot, Subscribed, Tail, Trade, Unknown
+from book.events import (
+    Alias,
+    Beat,
+    Delta,
+    Event,
+    Quote,
+    Refused,
+    Side,
+    Snapshot,
+    Subscribed,
+    Tail,
+    Trade,
+    Unknown,
+    Unusable,
+)
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.errors import Undecodable, Unplannable
 from feeds.protocol import Subscription
@@ -233,8 +247,9 @@ def test_snapshot_with_and_without_a_time(time: str) -> None:
 
 def test_an_empty_side_is_a_book_and_a_missing_one_is_not() -> None:
     assert events(feed(), '{"type":"snapshot","product_id":"X-USD","asks":[],"bids":[]}') == [Snapshot("X-USD", [])]
-    with pytest.raises(Undecodable):
-        feed().receive(b'{"type":"snapshot","product_id":"X-USD","bids":[]}')
+    (bad,) = events(feed(), '{"type":"snapshot","product_id":"X-USD","bids":[]}')
+    assert isinstance(bad, Unusable)
+    assert (bad.product, bad.book_event) == ("X-USD", "snapshot")
 
 
 @pytest.mark.parametrize("time", ["2026-08-25T03:35:57.300000Z", "0001-01-01T00:00:00.000000Z"])
@@ -254,11 +269,12 @@ def test_changes_keep_their_order_even_of_one_price(time: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ['["hold","1","1"]', '["buy","1"]', '["buy"]', "[]", '["1","1"]', '{"side":"buy"}', '["buy","0","1"]', "null"],
+    ['["hold","1","1"]', '["buy","1"]', '["buy"]', "[]", '["1","1"]', '{"side":"buy"}', '["buy","nan","1"]', "null"],
 )
-def test_a_change_that_is_none_spoils_its_frame(change: str) -> None:
-    with pytest.raises(Undecodable):
-        feed().receive(f'{{"type":"l2update","product_id":"BTC-USD","changes":[["buy","1","1"],{change}]}}'.encode())
+def test_a_change_that_is_none_costs_its_book(change: str) -> None:
+    (bad,) = events(feed(), f'{{"type":"l2update","product_id":"BTC-USD","changes":[["buy","1","1"],{change}]}}')
+    assert isinstance(bad, Unusable)
+    assert (bad.product, bad.book_event) == ("BTC-USD", "delta")
 
 
 # Trades
@@ -284,25 +300,30 @@ def test_times_are_cut_to_whole_microseconds(time: str) -> None:
 NO_TIMES = ['"time":"0001-01-01T00:00:00.000000Z"', '"time":"1970-01-01T00:00:00Z"', '"time":""', '"later":1']
 
 
-@pytest.mark.parametrize("no_time", NO_TIMES)
+def unusable_trade(frame: str) -> Unusable:
+    (bad,) = events(feed(), frame)
+    assert isinstance(bad, Unusable)
+    assert (bad.product, bad.channel, bad.book_event) == ("BTC-USD", "trades", None)
+    return bad
+
+
+@pytest.mark.parametrize("no_time", [*NO_TIMES, '"time":"yesterday"', '"time":"2026-13-25T03:35:57Z"', '"time":7'])
 def test_a_trade_without_a_time_is_left_to_repair(no_time: str) -> None:
     """Its time is half of its identity: a borrowed one would give another point than REST's or a twin's."""
-    with pytest.raises(Undecodable):
-        feed().receive(MATCH.replace('"time":"2026-08-25T03:35:57.198335Z"', no_time).encode())
-
-
-@pytest.mark.parametrize(
-    "time", ["yesterday", "2026-08-25 03:35:57Z", "2026-08-25T03:35:57+00:00", "2026-13-25T03:35:57Z"]
-)
-def test_a_time_that_is_none_is_undecodable(time: str) -> None:
-    with pytest.raises(Undecodable):
-        feed().receive(MATCH.replace("2026-08-25T03:35:57.198335Z", time).encode())
+    assert unusable_trade(MATCH.replace('"time":"2026-08-25T03:35:57.198335Z"', no_time)).trade_id == 1081862675
 
 
 @pytest.mark.parametrize("trade_id", ["0", "-1", "1.5", '"x"', "99999999999999999999"])
-def test_a_trade_needs_a_sensible_id(trade_id: str) -> None:
-    with pytest.raises(Undecodable):
-        feed().receive(MATCH.replace("1081862675", trade_id).encode())
+@pytest.mark.parametrize("kind", ["match", "last_match"])
+def test_a_trade_needs_a_sensible_id(kind: str, trade_id: str) -> None:
+    """A ``last_match`` has id 0 on a product without a trade yet."""
+    assert unusable_trade(MATCH.replace("1081862675", trade_id).replace('"match"', f'"{kind}"')).trade_id is None
+
+
+def test_a_match_without_a_side_as_in_an_auction_is_named() -> None:
+    bad = unusable_trade(MATCH.replace('"sell"', '""'))
+    assert bad.trade_id == 1081862675
+    assert b'"side":""' in bad.excerpt
 
 
 # Signs of life and quotes
@@ -365,3 +386,52 @@ def test_an_array_is_of_level3(frame: str) -> None:
 def test_what_is_no_message_is_undecodable(frame: str) -> None:
     with pytest.raises(Undecodable):
         feed().receive(frame.encode())
+
+
+@pytest.mark.parametrize("reason", ["null", "7", '{"message":"x"}'])
+def test_an_error_with_an_odd_reason_is_a_refusal_still(reason: str) -> None:
+    frame = f'{{"type":"error","message":"Failed to subscribe","reason":{reason}}}'
+    assert events(feed(), frame) == [Refused(None, "Failed to subscribe")]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"ticker","product_id":"BTC-USD","best_bid":"","best_ask":""}',
+        '{"type":"heartbeat","product_id":"BTC-USD","last_trade_id":"x"}',
+    ],
+)
+def test_an_odd_frame_of_another_channel_costs_no_book(frame: str) -> None:
+    (bad,) = events(feed(), frame)
+    assert isinstance(bad, Unusable)
+    assert (bad.product, bad.book_event) == ("BTC-USD", None)
+
+
+def test_a_torn_book_frame_names_its_product() -> None:
+    with pytest.raises(Undecodable) as raised:
+        feed().receive(b'{"type":"l2update","product_id":"ETH-USD","changes":[["bu')
+    assert raised.value.product == "ETH-USD"
+
+
+def test_tickers_of_products_nobody_asked_for_are_not_remembered() -> None:
+    talking = feed()
+    for number in range(100):
+        talking.receive(TICKER.replace("ETH-USD", f"X{number}-USD").encode())
+    assert talking._quoted == set()
+
+
+def test_an_alias_is_asked_for_by_the_venues_own_name_and_then_by_the_one_wanted() -> None:
+    talking = CoinbaseExchangeFeed(Subscription(frozenset({"trades"}), ("BTC-USDC", "ETH-USD")))
+    (message,) = map(json.loads, talking.open())
+    assert message["product_ids"] == ["BTC-USD", "ETH-USD"]
+    alias, trade = talking.receive(MATCH.encode()).events
+    assert alias == Alias("BTC-USDC", "BTC-USD")
+    assert isinstance(trade, Trade)
+    assert trade.product == "BTC-USDC"
+    refusal = b'{"type":"error","message":"Failed to subscribe","reason":"BTC-USD is not a valid product"}'
+    assert [type(event) for event in talking.receive(refusal).events] == [Unknown]
+    (message,) = map(json.loads, talking.outbox())
+    assert message["product_ids"] == ["BTC-USDC"]
+    assert talking.receive(refusal).events == [
+        Refused("BTC-USD", "Failed to subscribe: BTC-USD is not a valid product")
+    ]

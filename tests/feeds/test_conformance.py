@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 
 from book.events import (
+    Alias,
     Beat,
     Delta,
     Event,
@@ -26,6 +27,7 @@ from book.events import (
     Tail,
     Trade,
     Unknown,
+    Unusable,
 )
 from feeds.catalogue import FEEDS
 from feeds.errors import FeedError, Undecodable, Unplannable
@@ -75,7 +77,11 @@ def assert_sound(meaning: Meaning) -> None:
                 assert math.isfinite(event.bid + event.ask)
             case Tail():
                 assert event.last_trade_id > 0
-            case Beat() | Subscribed() | Refused() | Unknown():
+            case Unusable():
+                assert len(event.reason) <= 200
+                assert len(event.excerpt) <= 200
+                assert event.trade_id is None or event.trade_id > 0
+            case Beat() | Subscribed() | Refused() | Unknown() | Alias():
                 pass
 
 
@@ -254,19 +260,59 @@ def test_every_truncation_is_undecodable(venue: str) -> None:
 
 @venues
 @pytest.mark.parametrize("not_a_number", NOT_NUMBERS)
-def test_no_price_or_size_that_is_not_a_number_gets_in(venue: str, not_a_number: str) -> None:
+def test_what_is_not_a_number_costs_its_record_and_its_book_and_no_frame(venue: str, not_a_number: str) -> None:
     dialect = DIALECTS[venue]
-    for frame, number in (
-        (dialect.snapshot, '"79944.1"'),
-        (dialect.snapshot, '"3.0105"'),
-        (dialect.delta, '"2.5"'),
-        (dialect.trade, '"79943.9"'),
-        (dialect.trade, '"0.5"'),
+    for frame, number, book_event in (
+        (dialect.snapshot, '"79944.1"', "snapshot"),
+        (dialect.snapshot, '"3.0105"', "snapshot"),
+        (dialect.delta, '"2.5"', "delta"),
+        (dialect.trade, '"79943.9"', None),
+        (dialect.trade, '"0.5"', None),
     ):
         text = frame.decode()
         assert number in text
-        with pytest.raises(Undecodable):
-            make(venue).receive(text.replace(number, not_a_number).encode())
+        meaning = make(venue).receive(text.replace(number, not_a_number).encode())
+        assert meaning.sequence == make(venue).receive(frame).sequence
+        assert_sound(meaning)
+        (record,) = (event for event in meaning.events if isinstance(event, Unusable))
+        assert record.product == "BTC-USD"
+        if not_a_number in ('"-1"', "-1") and number == '"79944.1"':  # out of reach: the rest of the book is right
+            (kept,) = (event for event in meaning.events if isinstance(event, Snapshot))
+            assert tuples(iter(kept.levels)) == [(Side.BID, 79943.9, 3.0105)]
+            assert record.book_event is None
+        else:
+            assert len(meaning.events) == 1
+            assert record.book_event == book_event
+            assert record.trade_id == (None if book_event else 7)
+
+
+@venues
+@pytest.mark.parametrize(("number", "far"), [('"79944.1"', '"2e15"'), ('"1.2"', '"2e15"'), ('"79943.9"', '"0"')])
+def test_a_level_that_no_order_can_have_is_left_out_of_a_snapshot_and_named(venue: str, number: str, far: str) -> None:
+    frame = DIALECTS[venue].snapshot.decode()
+    assert number in frame
+    snapshot, record = events(venue, frame.replace(number, far).encode())
+    assert isinstance(snapshot, Snapshot)
+    assert isinstance(record, Unusable)
+    assert len(snapshot.levels) == 1
+    assert (record.product, record.channel, record.book_event) == ("BTC-USD", "book", None)
+    assert far.strip('"').encode() in record.excerpt
+
+
+@venues
+def test_a_change_at_a_price_that_no_order_can_have_is_left_out_and_one_of_an_impossible_size_is_not(
+    venue: str,
+) -> None:
+    frame = DIALECTS[venue].delta.decode()
+    price = '"79943.90"' if '"79943.90"' in frame else '"79943.9"'
+    delta, record = events(venue, frame.replace(price, '"0.00"').encode())
+    assert isinstance(delta, Delta)
+    assert tuples(iter(delta.changes)) == [(Side.ASK, 79944.1, 0.0)]
+    assert isinstance(record, Unusable)
+    assert record.book_event is None
+    (record,) = events(venue, frame.replace('"2.5"', '"2e15"').encode())
+    assert isinstance(record, Unusable)
+    assert (record.product, record.book_event) == ("BTC-USD", "delta")
 
 
 @venues
@@ -281,9 +327,27 @@ def test_zero_in_every_spelling_deletes(venue: str, zero: str) -> None:
 
 @venues
 @pytest.mark.parametrize("zero_of", ['"79943.9"', '"0.5"'])
-def test_a_trade_for_nothing_is_undecodable(venue: str, zero_of: str) -> None:
-    with pytest.raises(Undecodable):
-        make(venue).receive(DIALECTS[venue].trade.decode().replace(zero_of, '"0.00"').encode())
+def test_a_trade_for_nothing_is_named_and_is_no_trade(venue: str, zero_of: str) -> None:
+    (record,) = events(venue, DIALECTS[venue].trade.decode().replace(zero_of, '"0.00"').encode())
+    assert isinstance(record, Unusable)
+    assert (record.product, record.channel, record.trade_id) == ("BTC-USD", "trades", 7)
+
+
+@venues
+@pytest.mark.parametrize(
+    ("kind", "is_book"),
+    [("snapshot", True), ("delta", True), ("trade", False), ("beat", False), ("acknowledgement", False)],
+)
+def test_a_torn_frame_shows_whether_it_can_have_been_of_a_book(venue: str, kind: str, is_book: bool) -> None:
+    frame = getattr(DIALECTS[venue], kind)
+    with pytest.raises(Undecodable) as raised:
+        make(venue).receive(frame[:-10])
+    assert raised.value.may_be_book == is_book
+    if make(venue).first_sequence is not None:
+        assert raised.value.sequence == make(venue).receive(frame).sequence
+    with pytest.raises(Undecodable) as raised:
+        make(venue).receive(frame[:8])
+    assert raised.value.may_be_book
 
 
 @venues
