@@ -6,9 +6,10 @@ import random
 
 import pytest
 
+from bench.bench_book import Change, delta_of
 from bench.conftest import Clock
 from book.bins import DEFAULT_EDGES_BPS, BookMeasure
-from book.events import PriceLevel, Side
+from book.events import Side
 from book.order_book import OrderBook
 from tests.book.oracle import OracleBook
 
@@ -19,11 +20,11 @@ FEW = 6
 """Level changes in an average frame."""
 
 
-def levels(depth: int, rng: random.Random) -> list[PriceLevel]:
+def levels(depth: int, rng: random.Random) -> list[Change]:
     """``depth`` levels a side, all within the widest bin."""
     step = 64_000 // depth
     return [
-        PriceLevel(side, (MID + sign * (1 + number * step)) / 100, rng.randrange(1, 10**9) / 1e8)
+        (side, (MID + sign * (1 + number * step)) / 100, rng.randrange(1, 10**9) / 1e8)
         for side, sign in ((Side.BID, -1), (Side.ASK, 1))
         for number in range(depth)
     ]
@@ -34,14 +35,14 @@ def levels(depth: int, rng: random.Random) -> list[PriceLevel]:
 def test_bins(clock: Clock, depth: int, share: str) -> None:
     rng = random.Random(f"bins {depth} {share}")
     book, oracle, measure = OrderBook(), OracleBook(), BookMeasure()
-    book.replace(levels(depth, rng))
+    book.replace(*delta_of(levels(depth, rng)).by_side())
     measure.measure(book)
 
     def change() -> OrderBook:
         changes = levels(depth, rng)
         if share == "few":
             changes = rng.sample(changes, FEW)
-        book.apply(changes)
+        book.apply(delta_of(changes))
         return book
 
     found = clock.time_afresh(2 * depth, "levels", measure.measure, change)

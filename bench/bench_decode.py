@@ -10,6 +10,7 @@ import pytest
 
 from bench.conftest import Clock
 from bench.corpus import START_NS, Corpus, synthetic
+from book.events import Delta
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Feed, Subscription
@@ -36,8 +37,11 @@ def all_of(receive: Callable[[bytes], Any], frames: Sequence[bytes]) -> None:
 def level_sum(feed: Feed, frames: Sequence[bytes]) -> float:
     """The sum of all prices and sizes: right only if every level was decoded."""
     events: list[Any] = [event for frame in frames for event in feed.receive(frame).events]
-    levels = [level for event in events for level in (event.levels if hasattr(event, "levels") else event.changes)]
-    return sum(level.price + level.size for level in levels)
+    total = 0.0
+    for event in events:
+        sides = event.by_side() if isinstance(event, Delta) else (event.bids, event.asks)
+        total += sum(price + size for side in sides for price, size in side.items())
+    return total
 
 
 def advanced_sum(frames: Sequence[bytes]) -> float:

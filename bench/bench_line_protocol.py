@@ -6,7 +6,7 @@ from bench.conftest import Clock
 from bench.corpus import START_NS
 from bench.recorded_run import output
 from book.bins import DEFAULT_EDGES_BPS, BookMeasure
-from book.events import PriceLevel, Side, Trade
+from book.events import Trade
 from book.order_book import OrderBook
 from book.sampler import Sample
 from sentinel.line_protocol import Point, decode, encode
@@ -22,13 +22,8 @@ def written() -> list[bytes]:
 
 def test_encode_samples(clock: Clock) -> None:
     book = OrderBook()
-    book.replace(
-        [
-            PriceLevel(side, (6_500_000 + sign * number) / 100, number / 7)
-            for side, sign in ((Side.BID, -1), (Side.ASK, 1))
-            for number in range(1, 1000)
-        ]
-    )
+    bids, asks = ({(6_500_000 + sign * number) / 100: number / 7 for number in range(1, 1000)} for sign in (-1, 1))
+    book.replace(bids, asks)
     measure = BookMeasure().measure(book)
     assert measure is not None
     lines = clock.time(15, "lines", LINES.sample, Sample(START_NS, measure, 12_345_678, 42)).split(b"\n")

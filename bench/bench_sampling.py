@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.bench_book import PRODUCT, frames_of, levels_of, loaded
+from bench.bench_book import PRODUCT, changes_of, delta_of, frames_of, loaded
 from bench.conftest import Clock
 from bench.corpus import START_NS, Corpus
 from bench.oracle import books
@@ -40,7 +40,7 @@ def test_book_at_rest(clock: Clock, recording: Corpus) -> None:
 def test_book_in_motion(clock: Clock, recording: Corpus, frames_each: int) -> None:
     """``frames_each`` frames between two samples; applying them is timed, too."""
     snapshot, updates = frames_of(recording)
-    changes = [levels_of(frame) for frame in updates[:INSTANTS]]
+    changes = [delta_of(changes_of(frame)) for frame in updates[:INSTANTS]]
 
     def run(sample: Callable[..., Sample | None]) -> Sample | None:
         found = None

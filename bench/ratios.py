@@ -10,6 +10,7 @@ import asyncio
 import gc
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -17,11 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from bench.bench_book import PRODUCT, frames_of, levels_of, loaded
+from bench.bench_book import PRODUCT, Change, delta_of, event_of, frames_of, loaded
 from bench.bench_journal import line_count, second
 from bench.corpus import START_NS, Corpus, recorded
 from book.bins import DEFAULT_EDGES_BPS
-from book.events import Level, PriceLevel, Side
+from book.events import Side
 from book.order_book import OrderBook
 from book.sampler import CADENCE_NS, Sampler
 from feeds.coinbase_advanced.messages import decode_message
@@ -29,6 +30,9 @@ from sentinel.journal import Journal
 from sentinel.pipeline.lines import ProductLines
 
 ROUNDS = 30
+CHANGES_PER_SAMPLE = 10
+"""Level changes of BTC-USD in a tenth of a second: the recording has 100 a second."""
+
 JOURNAL_PRODUCTS = 400
 """The journal takes a second of so many products at a time, as in the scale bench."""
 
@@ -39,7 +43,7 @@ def _seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - began_s
 
 
-def _resized(book: OrderBook) -> list[Level]:
+def _resized(book: OrderBook) -> list[Change]:
     """A change of every level within the widest bin; the sizes differ from call to call."""
     top = book.top()
     assert top is not None
@@ -48,25 +52,46 @@ def _resized(book: OrderBook) -> list[Level]:
     asks = book.asks.items()[: book.asks.bisect_right(top.ask + reach)]
     # a unit of the last digit more or less: no other number of digits, and no other work
     return [
-        PriceLevel(side, price, round(size + (1e-8 if round(size * 1e8) % 2 else -1e-8), 8) or 2e-8)
+        (side, price, round(size + (1e-8 if round(size * 1e8) % 2 else -1e-8), 8) or 2e-8)
         for side, levels in ((Side.BID, bids), (Side.ASK, asks))
         for price, size in levels
     ]
 
 
 def sample_against_frame(corpus: Corpus, rounds: int) -> dict[str, float]:
-    """One sample of BTC-USD with its 15 lines, every level in its bins changed since the last, against the decode of
-    an average update frame."""
+    """One sample of BTC-USD with its 15 lines against the decode of an average update frame: with as many levels
+    changed since the last as the recording changes in a tenth of a second, and with every one in the bins changed."""
     snapshot, _ = frames_of(corpus)
-    book, sampler = loaded(snapshot), Sampler()
+    decode_s = [
+        _seconds(lambda: [decode_message(frame) for frame in corpus.updates]) / len(corpus.updates)
+        for _ in range(rounds)
+    ]
+    few_s, few = _sampled(loaded(snapshot), rounds, CHANGES_PER_SAMPLE)
+    all_s, every = _sampled(loaded(snapshot), rounds, None)
+    return {
+        "frame_decode_us": median(decode_s) * 1e6,
+        "sample_levels": every,
+        "sample_changes": few,
+        "sample_us": few_s * 1e6,
+        "sample_with_lines_per_frame_decode": few_s / median(decode_s),
+        "sample_all_changed_us": all_s * 1e6,
+        "sample_per_frame_decode": all_s / median(decode_s),
+    }
+
+
+def _sampled(book: OrderBook, rounds: int, most: int | None) -> tuple[float, int]:
+    """Seconds of a sample with its lines, the median, and how many levels had changed before each."""
+    sampler = Sampler()
     lines = ProductLines("coinbase", PRODUCT, "bench", DEFAULT_EDGES_BPS)
     sampler.sample(book, START_NS, START_NS)
-    decode_s, sample_s, changed = [], [], 0
+    sample_s, changed, rng = [], 0, random.Random("ratios")
     for number in range(1, rounds + 1):
         grid_ns = START_NS + number * CADENCE_NS
         changes = _resized(book)
+        if most is not None:
+            changes = rng.sample(changes, most)
         changed = len(changes)
-        book.apply(changes)
+        book.apply(delta_of(changes))
 
         def sample(grid_ns: int = grid_ns) -> bytes:
             found = sampler.sample(book, grid_ns, START_NS)
@@ -74,27 +99,29 @@ def sample_against_frame(corpus: Corpus, rounds: int) -> dict[str, float]:
             return lines.sample(found)
 
         sample_s.append(_seconds(sample))
-        decode_s.append(_seconds(lambda: [decode_message(frame) for frame in corpus.updates]) / len(corpus.updates))
-    return {
-        "sample_us": median(sample_s) * 1e6,
-        "sample_levels": changed,
-        "frame_decode_us": median(decode_s) * 1e6,
-        "sample_per_frame_decode": median(sample_s) / median(decode_s),
-    }
+    return median(sample_s), changed
 
 
 def snapshot_against_decode(corpus: Corpus, rounds: int) -> dict[str, float]:
-    """The decode of the largest snapshot and the book made of it, against the decode alone."""
+    """The decode of the largest snapshot and the book made of it, against msgspec's decode alone; the sides are sorted
+    for the first reader, whose time stands beside."""
     frame, book = max(corpus.snapshots, key=len), OrderBook()
-    decode_s, both_s = [], []
+    decode_s, both_s, sorted_s = [], [], []
+
+    def build() -> None:
+        event = event_of(frame)
+        book.replace(event.bids, event.asks)
+
     for _ in range(rounds):
         decode_s.append(_seconds(lambda: decode_message(frame)))
-        both_s.append(_seconds(lambda: book.replace(levels_of(frame))))
+        both_s.append(_seconds(build))
+        sorted_s.append(_seconds(book.settle))
     return {
-        "snapshot_levels": len(levels_of(frame)),
+        "snapshot_levels": len(book.bids) + len(book.asks),
         "snapshot_decode_ms": median(decode_s) * 1e3,
         "snapshot_decode_and_build_ms": median(both_s) * 1e3,
         "snapshot_per_decode": median(both_s) / median(decode_s),
+        "snapshot_sorted_per_decode": (median(both_s) + median(sorted_s)) / median(decode_s),
     }
 
 

@@ -27,8 +27,12 @@ class Side(enum.Enum):
     ASK = "offer"
 
 
+BID = Side.BID
+"""Looking up a member of an enum costs as much as entering a level."""
+
+
 class Level(Protocol):
-    """One level of a snapshot or one change of a delta; a feed's wire struct may serve as it is."""
+    """One level as a wire struct has it."""
 
     @property
     def side(self) -> Side: ...
@@ -42,26 +46,57 @@ class Level(Protocol):
         """Absolute resting size, finite, >= 0; zero deletes the level."""
 
 
-class PriceLevel(Struct, frozen=True, gc=False):
-    """A ``Level`` for venues whose wire structs cannot be one."""
-
-    side: Side
-    price: float
-    size: float
+Sizes = dict[float, float]
+"""Price -> absolute size resting there; zero where there is nothing any more."""
 
 
 class Snapshot(Struct, frozen=True, gc=False):
-    """The whole book of a product, replacing whatever was held; levels in any order, sides mixed."""
+    """The whole book of a product, replacing whatever was held. The book that takes it keeps the maps as its own."""
 
     product: str
-    levels: Sequence[Level]
+    bids: Sizes
+    asks: Sizes
 
 
 class Delta(Struct, frozen=True, gc=False):
-    """Changes to apply in order; a price named twice keeps the last size."""
+    """What some levels of a product are from now on."""
 
     product: str
-    changes: Sequence[Level]
+
+    def enter(self, bids: Sizes, asks: Sizes) -> int:
+        """Puts the sizes into the maps of a book, the last one of a price winning; gives how many changes the venue
+        named."""
+        raise NotImplementedError
+
+    def by_side(self) -> tuple[Sizes, Sizes]:
+        """The changed bids and asks."""
+        bids: Sizes = {}
+        asks: Sizes = {}
+        self.enter(bids, asks)
+        return bids, asks
+
+
+class MapDelta(Delta, frozen=True, gc=False):
+    """One that was decoded into maps. ``count`` may be more than they hold, where several changes are of one price."""
+
+    bids: Sizes
+    asks: Sizes
+    count: int
+
+    def enter(self, bids: Sizes, asks: Sizes) -> int:
+        bids.update(self.bids)
+        asks.update(self.asks)
+        return self.count
+
+
+def enter_levels(levels: Sequence[Level], bids: Sizes, asks: Sizes) -> int:
+    """``Delta.enter`` for wire structs; gives how many there are."""
+    for level in levels:
+        if level.side is BID:
+            bids[level.price] = level.size
+        else:
+            asks[level.price] = level.size
+    return len(levels)
 
 
 class Trade(Struct, frozen=True, gc=False):

@@ -12,12 +12,11 @@ times until then. Who samples the book follows its changes and has no need of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from book.events import Level, Side
+from book.events import BID, Delta, Side, Sizes
 
 
 class Top(NamedTuple):
@@ -28,9 +27,6 @@ class Top(NamedTuple):
     ask: float
     ask_size: float
 
-
-BID = Side.BID
-"""Looking up a member of an enum costs as much as entering a level."""
 
 UNSETTLED_MOST = 4096
 """Changed prices on a side before they are settled without a reader: some milliseconds of work."""
@@ -44,10 +40,10 @@ class BookSide:
 
     __slots__ = ("latest", "levels", "older")
 
-    def __init__(self) -> None:
+    def __init__(self, latest: Sizes | None = None) -> None:
         self.levels: SortedDict[float, float] = SortedDict()
-        self.latest: dict[float, float] = {}
-        self.older: dict[float, float] = {}
+        self.latest: Sizes = {} if latest is None else latest
+        self.older: Sizes = {}
 
     def size_at(self, price: float) -> float:
         """What rests at a price; 0 where there is nothing."""
@@ -58,7 +54,7 @@ class BookSide:
             size = self.levels.get(price, 0.0)
         return size
 
-    def take_changes(self) -> dict[float, float]:
+    def take_changes(self) -> Sizes:
         """Price -> size of each level that changed since the last call."""
         changes = self.latest
         if changes:
@@ -86,7 +82,7 @@ class BookSide:
         self.older, self.latest = {}, {}
 
 
-def _without_empty(sizes: dict[float, float]) -> dict[float, float]:
+def _without_empty(sizes: Sizes) -> Sizes:
     return sizes if all(sizes.values()) else {price: size for price, size in sizes.items() if size}
 
 
@@ -106,29 +102,19 @@ class OrderBook:
         self.revision = 0
         self.epoch = 0
 
-    def replace(self, levels: Sequence[Level]) -> None:
-        """Forgets everything and holds these levels. Cost: O(n); the first reader has them sorted."""
-        self._bids, self._asks = BookSide(), BookSide()
-        self._enter(levels)
+    def replace(self, bids: Sizes, asks: Sizes) -> None:
+        """Forgets everything and holds these levels, in these very maps. Cost: O(1); a sort for the first reader."""
+        self._bids, self._asks = BookSide(bids), BookSide(asks)
         self.revision += 1
         self.epoch += 1
 
-    def apply(self, changes: Sequence[Level]) -> None:
-        """Applies absolute sizes in order; size zero deletes. Cost: O(1) a change."""
-        self._enter(changes)
-        self.revision += len(changes)
+    def apply(self, delta: Delta) -> None:
+        """Applies absolute sizes; size zero deletes. Cost: O(1) a change."""
+        self.revision += delta.enter(self._bids.latest, self._asks.latest)
         if self.revision > self._settle_at:
             self.settle()
 
-    def _enter(self, changes: Sequence[Level]) -> None:
-        bids, asks = self._bids.latest, self._asks.latest
-        for change in changes:
-            if change.side is BID:
-                bids[change.price] = change.size
-            else:
-                asks[change.price] = change.size
-
-    def take_changes(self) -> tuple[dict[float, float], dict[float, float]]:
+    def take_changes(self) -> tuple[Sizes, Sizes]:
         """Price -> size of each bid and ask that changed since the last call, for the one reader that follows."""
         self._settle_at = self.revision + UNSETTLED_MOST
         return self._bids.take_changes(), self._asks.take_changes()

@@ -63,4 +63,6 @@ class Aliases:
 
 
 def _rename(event: Snapshot | Delta | Trade | Tail | Quote | Unusable, product: str) -> Event:
+    if isinstance(event, Snapshot):  # each book keeps its own
+        return Snapshot(product, event.bids.copy(), event.asks.copy())
     return msgspec.structs.replace(event, product=product)

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from book.events import Delta, Meaning, Side, Snapshot
+from book.events import Delta, Side, Sizes, enter_levels
 from feeds.numbers import FrameNumber, Price, Size, TradeId, TradeSize
 from feeds.salvage import NO_RECORDS, NOTHING
 
@@ -30,7 +30,7 @@ class LevelChange(Struct, frozen=True, gc=False, rename={"price": "price_level",
     size: Size
 
 
-class LevelsSnapshot(Snapshot, frozen=True, gc=False, tag_field="type", tag="snapshot", rename=UPDATES):
+class LevelsSnapshot(Struct, frozen=True, gc=False, tag_field="type", tag="snapshot", rename=UPDATES):
     """``{"type":"snapshot","product_id":"BTC-USD","updates":[...]}``
 
     The whole book in one frame (5 MB for BTC-USD), sides mixed. An empty one without a product has been seen; it still
@@ -38,7 +38,7 @@ class LevelsSnapshot(Snapshot, frozen=True, gc=False, tag_field="type", tag="sna
     """
 
     product: str = ""
-    levels: list[LevelChange] = msgspec.field(default_factory=list)
+    levels: list[LevelChange] = []
 
 
 class LevelsDelta(Delta, frozen=True, gc=False, tag_field="type", tag="update", rename=UPDATES):
@@ -46,6 +46,9 @@ class LevelsDelta(Delta, frozen=True, gc=False, tag_field="type", tag="update", 
 
     product: str
     changes: list[LevelChange]
+
+    def enter(self, bids: Sizes, asks: Sizes) -> int:
+        return enter_levels(self.changes, bids, asks)
 
 
 class WireTrade(Struct, frozen=True, gc=False):
@@ -101,10 +104,10 @@ class TickersEvent(Struct, frozen=True, gc=False):
     tickers: list[WireTicker] = []
 
 
-class Level2(Meaning, frozen=True, gc=False, tag_field="channel", tag="l2_data", rename={"sequence": "sequence_num"}):
+class Level2(Struct, frozen=True, gc=False, tag_field="channel", tag="l2_data", rename={"sequence": "sequence_num"}):
     """``{"channel":"l2_data","timestamp":"...","sequence_num":9,"events":[...]}`` -- subscribed to as ``level2``.
 
-    Nearly every frame is one of these, so it is decoded to what it means and never translated.
+    Nearly every frame is one of these with one delta, which is decoded to what it means and never translated.
     """
 
     sequence: FrameNumber

@@ -18,19 +18,26 @@ from book.events import (
     Beat,
     Event,
     Integrity,
+    MapDelta,
     Meaning,
     Quote,
     Refused,
+    Sizes,
+    Snapshot,
     Subscribed,
     Taker,
     Trade,
     Unknown,
     Unusable,
+    enter_levels,
 )
+from book.native import speedups
 from feeds.aliases import Aliases, coinbase_name
 from feeds.coinbase_advanced.messages import (
     Heartbeats,
     Level2,
+    LevelsDelta,
+    LevelsSnapshot,
     MarketTrades,
     Message,
     Subscriptions,
@@ -47,6 +54,8 @@ from feeds.errors import Undecodable, Unplannable
 from feeds.protocol import Authenticate, FeedLimits, Subscription
 from feeds.salvage import NOTHING, REASON_CHARS, REFUSALS, decode_text, maybe, name_of, unusable
 from feeds.timestamps import parse_ns
+
+parse_level2 = None if speedups is None else speedups.parse_level2
 
 CHANNELS = {"book": "level2", "trades": "market_trades", "quotes": "ticker"}
 OUR_NAMES = {theirs: ours for ours, theirs in CHANNELS.items()}
@@ -115,23 +124,27 @@ class CoinbaseAdvancedFeed:
         Raises:
             FeedError: for any bytes that are not a valid frame, and nothing else.
         """
+        if parse_level2 is not None and not self._aliases:
+            parsed = parse_level2(frame)
+            if parsed is not None:  # nearly every frame
+                sequence, product, is_snapshot, bids, asks, count = parsed
+                event = Snapshot(product, bids, asks) if is_snapshot else MapDelta(product, bids, asks, count)
+                return Meaning(sequence, (event,))
         try:
             message = decode_message(frame)
         except REFUSALS as error:
             return self._receive_other(frame, error)
-        if isinstance(message, Level2):
-            events = message.events
-            if len(events) == 1 and events[0].product and not self._aliases:  # nearly every frame
-                return message
+        if isinstance(message, Level2) and not self._aliases:
+            delta = message.events[0] if len(message.events) == 1 else None
+            if isinstance(delta, LevelsDelta):
+                return Meaning(message.sequence, (delta,))
         return self._mean(message, [])
 
     def _mean(self, message: Message, flaws: list[Unusable]) -> Meaning:
         if isinstance(message, Level2):
-            events: list[Event] = [event for event in message.events if event.product]
-            sequence = message.sequence
+            sequence, events = message.sequence, [_book(event) for event in message.events if event.product]
         else:
-            events = _interpret(message)
-            sequence = message.sequence_num
+            sequence, events = message.sequence_num, _interpret(message)
         return Meaning(sequence, self._aliases.translate([*events, *flaws]))
 
     def _receive_other(self, frame: bytes, error: Exception) -> Meaning:
@@ -181,6 +194,15 @@ def _interpret(message: Translated) -> list[Event]:
                 for ticker in event.tickers
                 if event.type == "update" and ticker.best_bid is not None and ticker.best_ask is not None
             ]
+
+
+def _book(event: LevelsSnapshot | LevelsDelta) -> Event:
+    if isinstance(event, LevelsDelta):
+        return event
+    bids: Sizes = {}
+    asks: Sizes = {}
+    enter_levels(event.levels, bids, asks)
+    return Snapshot(event.product, bids, asks)
 
 
 def _trades(event: TradesEvent) -> list[Trade | Unusable]:

@@ -17,14 +17,17 @@ from book.events import (
     Delta,
     Event,
     Integrity,
+    MapDelta,
     Meaning,
     Quote,
     Refused,
+    Sizes,
     Snapshot,
     Subscribed,
     Tail,
     Trade,
     Unknown,
+    enter_levels,
 )
 from feeds.aliases import Aliases, coinbase_name
 from feeds.coinbase_exchange.messages import (
@@ -150,7 +153,7 @@ class CoinbaseExchangeFeed:
         except REFUSALS as error:
             return self._receive_other(frame, error)
         if type(message) is BookUpdate and not self._aliases:  # the hot path
-            return Meaning(None, (Delta(message.product_id, message.changes),))
+            return Meaning(None, (_delta(message),))
         try:
             events = self._interpret(message)
         except ValueError as error:
@@ -167,9 +170,10 @@ class CoinbaseExchangeFeed:
             case Ticker():
                 return self._quote(message)
             case BookUpdate():
-                return (Delta(message.product_id, message.changes),)
+                return (_delta(message),)
             case BookSnapshot():
-                return (Snapshot(message.product_id, [*message.bids, *message.asks]),)
+                bids, asks = ({level.price: level.size for level in side} for side in (message.bids, message.asks))
+                return (Snapshot(message.product_id, bids, asks),)
             case Subscriptions():
                 return (_subscribed(message),)
             case Error():
@@ -234,6 +238,12 @@ class CoinbaseExchangeFeed:
         self._book_channel = "level2_50"
         self._outbox = self.open()
         return True
+
+
+def _delta(update: BookUpdate) -> Delta:
+    bids: Sizes = {}
+    asks: Sizes = {}
+    return MapDelta(update.product_id, bids, asks, enter_levels(update.changes, bids, asks))
 
 
 def _trade(match: Match) -> Trade:

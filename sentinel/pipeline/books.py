@@ -49,7 +49,7 @@ class LaneBook:
         if self.is_proved:
             if self.witness is not None:
                 self.witness.watch(self.book, delta)
-            self.book.apply(delta.changes)
+            self.book.apply(delta)
             self.changed_ns = received_ns
 
 
@@ -112,7 +112,7 @@ class ProductBooks:
 
     def replace(self, lane: LaneBook, snapshot: Snapshot, received_ns: int) -> None:
         """Takes a snapshot: the book is proved from here on."""
-        lane.book.replace(snapshot.levels)
+        lane.book.replace(snapshot.bids, snapshot.asks)
         lane.changed_ns = received_ns
         lane.asked_ns = None
         lane.attempts = 0

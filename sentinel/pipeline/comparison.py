@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from book.events import Delta, Side
+from book.events import Delta
 from book.order_book import OrderBook
 from sentinel.pipeline.inputs import BookAnswer, S
 
@@ -47,7 +47,8 @@ class BookComparison:
     def touch(self, delta: Delta) -> None:
         """A frame has said what these levels are. Cost: O(1) while there is no doubt."""
         if self.doubts or self._disputed:
-            touched = {(change.side is Side.BID, change.price) for change in delta.changes}
+            bids, asks = delta.by_side()
+            touched = {(True, price) for price in bids} | {(False, price) for price in asks}
             self.doubts -= touched
             self._suspects -= touched
             self._disputed -= touched

@@ -72,11 +72,12 @@ class BookWitness:
         if self._is_batched:
             top = book.top()
             self._before = None if top is None else (top.bid, top.ask)
-        for change in delta.changes:
-            held = book.size_at(change.side, change.price)
-            self.orphan_deletes += held == change.size == 0
-            if held > change.size and not self._is_batched:
-                self._drops.append(Drop(change.side, change.price, held - change.size))
+        for side, sizes in zip(Side, delta.by_side(), strict=True):
+            for price, size in sizes.items():
+                held = book.size_at(side, price)
+                self.orphan_deletes += held == size == 0
+                if held > size and not self._is_batched:
+                    self._drops.append(Drop(side, price, held - size))
 
     def contradicts_quote(self, book: OrderBook, quote: Quote) -> bool:
         """True when the ticker has contradicted the book once too often.

@@ -13,7 +13,7 @@ import pytest
 from bench.corpus import synthetic
 from bench.oracle import books, held, is_right, is_same
 from bench.peers.contenders import BookOnly, Ours
-from book.events import PriceLevel, Side
+from book.events import MapDelta
 
 ROOT = Path(__file__).parents[2]
 BENCHES = sorted(path.name for path in (ROOT / "bench").glob("bench_*.py"))
@@ -57,6 +57,6 @@ def test_one_wrong_level_is_seen() -> None:
     assert is_right(ours.pipeline, frames)
     book, expected = held(ours.pipeline)["BTC-USD"], books(frames)["BTC-USD"]
     deepest = book.bids.keys()[0]
-    book.apply([PriceLevel(Side.BID, deepest, book.bids[deepest] + 1e-8)])
+    book.apply(MapDelta("BTC-USD", {deepest: book.bids[deepest] + 1e-8}, {}, 1))
     assert not is_same(book, expected)
     assert not is_right(ours.pipeline, frames)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
+
+from book.events import MapDelta
+
+
+def sides(levels: Iterable[tuple[str, str, str]]) -> tuple[dict[float, float], dict[float, float]]:
+    """The same levels as the book takes them: price -> size of bids and asks, the last of a price winning."""
+    found: dict[str, dict[float, float]] = {"bid": {}, "offer": {}}
+    for side, price, size in levels:
+        found[side][float(price)] = float(size)
+    return found["bid"], found["offer"]
+
+
+def delta(levels: Sequence[tuple[str, str, str]]) -> MapDelta:
+    return MapDelta("BTC-USD", *sides(levels), len(levels))
 
 
 @dataclass

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from book.bins import DEFAULT_EDGES_BPS, BookMeasure
-from book.events import PriceLevel, Side
 from book.levels import Scale, decimals_of
 from book.order_book import OrderBook
-from tests.book.oracle import OracleBook
+from tests.book.oracle import OracleBook, delta, sides
 
 
 def decimal_text(units: int, decimals: int) -> str:
@@ -48,7 +47,7 @@ def books(draw: st.DrawFn) -> list[tuple[str, str, str]]:
 
 def measure(levels: list[tuple[str, str, str]], edges: tuple[Fraction, ...] = DEFAULT_EDGES_BPS):
     book = OrderBook()
-    book.replace([PriceLevel(Side(side), float(price), float(size)) for side, price, size in levels])
+    book.replace(*sides(levels))
     return BookMeasure(edges).measure(book)
 
 
@@ -129,7 +128,10 @@ class FollowedBook(RuleBasedStateMachine):
     def change(self, levels: list[tuple[str, int, int]], act: str) -> None:
         written = [(side, decimal_text(ticks, 2), decimal_text(units, 3)) for side, ticks, units in levels]
         getattr(self.oracle, act)(written)
-        getattr(self.book, act)([PriceLevel(Side(side), float(price), float(size)) for side, price, size in written])
+        if act == "replace":
+            self.book.replace(*sides(written))
+        else:
+            self.book.apply(delta(written))
 
     # a tick is 1 bps: levels lie on edges, and mid wanders out of what was loaded
     @rule(levels=st.lists(st.tuples(st.integers(9_700, 10_300), st.integers(0, 5_000)), max_size=30))

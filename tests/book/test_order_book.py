@@ -8,9 +8,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from book.events import PriceLevel, Side
+from book.events import Side
 from book.order_book import OrderBook
-from tests.book.oracle import OracleBook
+from tests.book.oracle import OracleBook, delta, sides
 
 # few prices, so that levels come back, are deleted twice and change sides
 PRICES = [f"{n}.{d:02d}" for n in (9, 10, 11) for d in range(0, 100, 9)]
@@ -18,10 +18,6 @@ CHANGE = st.tuples(
     st.sampled_from(["bid", "offer"]), st.sampled_from(PRICES), st.sampled_from(["0", "0.00000000", "1.5", "2", "0.1"])
 )
 LEVEL = st.tuples(st.sampled_from(["bid", "offer"]), st.sampled_from(PRICES), st.sampled_from(["1.5", "2", "0", "0.1"]))
-
-
-def level(change: tuple[str, str, str]) -> PriceLevel:
-    return PriceLevel(Side(change[0]), float(change[1]), float(change[2]))
 
 
 class BookModel(RuleBasedStateMachine):
@@ -36,13 +32,13 @@ class BookModel(RuleBasedStateMachine):
 
     @rule(levels=st.lists(LEVEL, max_size=40))
     def replace(self, levels: list[tuple[str, str, str]]) -> None:
-        self.book.replace([level(entry) for entry in levels])
+        self.book.replace(*sides(levels))
         self.oracle.replace(levels)
 
     @rule(changes=st.lists(CHANGE, max_size=12))
     def apply(self, changes: list[tuple[str, str, str]]) -> None:
         self.oracle.apply(changes)
-        self.book.apply([level(change) for change in changes])
+        self.book.apply(delta(changes))
 
     @rule()
     def read(self) -> None:
@@ -96,19 +92,19 @@ TestBookModel = BookModel.TestCase
 
 
 def test_one_digest_means_one_book() -> None:
-    levels = [level(("bid", "10.00", "1")), level(("offer", "11.00", "2"))]
     one, other = OrderBook(), OrderBook()
-    one.replace(levels)
-    other.replace(levels[::-1])
+    one.replace({10.0: 1.0, 9.5: 1.0}, {11.0: 2.0})
+    other.replace({9.5: 1.0, 10.0: 1.0}, {11.0: 2.0})
     assert one.digest() == other.digest()
-    other.apply([level(("bid", "9.00", "1"))])
+    other.apply(delta([("bid", "9.00", "1")]))
     assert one.digest() != other.digest()
-    other.apply([level(("bid", "9.00", "0.000"))])
+    other.apply(delta([("bid", "9.00", "0.000")]))
     assert one.digest() == other.digest()
 
 
 def test_revision_counts_changes() -> None:
     book = OrderBook()
-    book.replace([level(("bid", "10.00", "1"))])
-    book.apply([level(("bid", "10.00", "2")), level(("offer", "12.00", "2"))])
-    assert book.revision == 3
+    book.replace({10.0: 1.0}, {})
+    book.apply(delta([("bid", "10", "3"), ("bid", "10", "2"), ("offer", "12", "2")]))
+    assert book.revision == 4
+    assert book.bids == {10.0: 2.0}

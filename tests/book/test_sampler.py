@@ -5,14 +5,14 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from book.events import PriceLevel, Side
 from book.order_book import OrderBook
 from book.sampler import CADENCE_NS, Sampler, count_instants, first_instant
+from tests.book.oracle import delta
 
 
 def book_of(bid: float, ask: float) -> OrderBook:
     book = OrderBook()
-    book.replace([PriceLevel(Side.BID, bid, 1.0), PriceLevel(Side.ASK, ask, 1.0)])
+    book.replace({bid: 1.0}, {ask: 1.0})
     return book
 
 
@@ -33,7 +33,7 @@ def test_updates_are_those_since_the_sample_before() -> None:
     first = sampler.sample(book, 200_000_000, 150_000_000)
     assert first is not None
     assert (first.updates, first.age_ns) == (1, 50_000_000)
-    book.apply([PriceLevel(Side.BID, 10.5, 1.0), PriceLevel(Side.ASK, 10.75, 1.0)])
+    book.apply(delta([("bid", "10.5", "1"), ("offer", "10.75", "1")]))
     second = sampler.sample(book, 300_000_000, 250_000_000)
     assert second is not None
     assert (second.updates, second.measure.top.bid, second.measure.top.ask) == (2, 10.5, 10.75)

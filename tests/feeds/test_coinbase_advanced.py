@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from book.events import Alias, Beat, Delta, Event, Quote, Refused, Side, Snapshot, Subscribed, Trade, Unknown, Unusable
+from book.events import Alias, Beat, Delta, Event, Quote, Refused, Snapshot, Subscribed, Trade, Unknown, Unusable
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.errors import FeedError, Undecodable, Unplannable
 from feeds.protocol import Subscription
@@ -86,8 +86,7 @@ def test_an_unknown_channel_is_refused_at_once() -> None:
 def test_snapshot_with_mixed_sides() -> None:
     (snapshot,) = events(SNAPSHOT)
     assert isinstance(snapshot, Snapshot)
-    found = [(level.side, level.price, level.size) for level in snapshot.levels]
-    assert found == [(Side.BID, 79943.9, 3.0105), (Side.ASK, 79944.1, 1.2)]
+    assert (snapshot.bids, snapshot.asks) == ({79943.9: 3.0105}, {79944.1: 1.2})
 
 
 def test_update_with_two_spellings_of_zero() -> None:
@@ -95,7 +94,8 @@ def test_update_with_two_spellings_of_zero() -> None:
     (delta,) = meaning.events
     assert isinstance(delta, Delta)
     assert meaning.sequence == 9
-    assert [(change.price, change.size) for change in delta.changes] == [(62318.81, 0.0), (62336.65, 0.0)]
+    bids, asks = delta.by_side()
+    assert bids | asks == {62318.81: 0.0, 62336.65: 0.0}
 
 
 def test_several_events_in_one_frame_keep_their_order() -> None:
@@ -320,9 +320,9 @@ def test_the_real_capture(advanced_frames: list[bytes]) -> None:
     for number, frame in enumerate(advanced_frames):
         meaning = talking.receive(frame)
         assert meaning.sequence == number
-        found.update(type(event).__name__ for event in meaning.events)
-    assert found["LevelsSnapshot"] == 2
-    assert found["LevelsDelta"] == 773
+        found.update("Delta" if isinstance(event, Delta) else type(event).__name__ for event in meaning.events)
+    assert found["Snapshot"] == 2
+    assert found["Delta"] == 773
     assert found["Trade"] == 279
     assert found["Beat"] == 25
     assert found["Subscribed"] == 5

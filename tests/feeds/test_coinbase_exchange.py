@@ -13,7 +13,6 @@ from book.events import (
     Event,
     Quote,
     Refused,
-    Side,
     Snapshot,
     Subscribed,
     Tail,
@@ -238,33 +237,27 @@ def test_snapshot_with_and_without_a_time(time: str) -> None:
     )
     (snapshot,) = events(feed(), frame)
     assert isinstance(snapshot, Snapshot)
-    assert [(level.side, level.price, level.size) for level in snapshot.levels] == [
-        (Side.BID, 80688.08, 0.59153273),
-        (Side.ASK, 80691.53, 0.20084671),
-        (Side.ASK, 80691.6, 0.01),
-    ]
+    assert snapshot.bids == {80688.08: 0.59153273}
+    assert snapshot.asks == {80691.53: 0.20084671, 80691.6: 0.01}
 
 
 def test_an_empty_side_is_a_book_and_a_missing_one_is_not() -> None:
-    assert events(feed(), '{"type":"snapshot","product_id":"X-USD","asks":[],"bids":[]}') == [Snapshot("X-USD", [])]
+    assert events(feed(), '{"type":"snapshot","product_id":"X-USD","asks":[],"bids":[]}') == [Snapshot("X-USD", {}, {})]
     (bad,) = events(feed(), '{"type":"snapshot","product_id":"X-USD","bids":[]}')
     assert isinstance(bad, Unusable)
     assert (bad.product, bad.book_event) == ("X-USD", "snapshot")
 
 
 @pytest.mark.parametrize("time", ["2026-08-25T03:35:57.300000Z", "0001-01-01T00:00:00.000000Z"])
-def test_changes_keep_their_order_even_of_one_price(time: str) -> None:
+def test_of_one_price_the_last_change_counts(time: str) -> None:
     frame = (
         '{"type":"l2update","product_id":"BTC-USD","changes":[["buy","80688.08","0.59153273"],'
         f'["sell","80745.16","0.20558981"],["buy","80688.080","0.000"]],"time":"{time}"}}'
     )
     (delta,) = events(feed(), frame)
     assert isinstance(delta, Delta)
-    assert [(change.side, change.price, change.size) for change in delta.changes] == [
-        (Side.BID, 80688.08, 0.59153273),
-        (Side.ASK, 80745.16, 0.20558981),
-        (Side.BID, 80688.08, 0.0),
-    ]
+    assert delta.by_side() == ({80688.08: 0.0}, {80745.16: 0.20558981})
+    assert delta.enter({}, {}) == 3
 
 
 @pytest.mark.parametrize(

@@ -44,18 +44,16 @@ class Replay:
     undecodable: list[bytes] = field(default_factory=list)
 
     def take(self, event: Event) -> None:
-        self.kinds[type(event).__name__] += 1
+        self.kinds["Delta" if isinstance(event, Delta) else type(event).__name__] += 1
         match event:
-            case Snapshot(product=product, levels=levels):
-                self.books[product] = {Side.BID: {}, Side.ASK: {}}
-                for level in levels:
-                    self.books[product][level.side][level.price] = level.size
-            case Delta(product=product, changes=changes):
-                for change in changes:
-                    side = self.books[product][change.side]
-                    side[change.price] = change.size
-                    if not change.size:
-                        del side[change.price]
+            case Snapshot(product=product, bids=bids, asks=asks):
+                self.books[product] = {Side.BID: bids.copy(), Side.ASK: asks.copy()}
+            case Delta(product=product):
+                for side, sizes in zip(Side, event.by_side(), strict=True):
+                    held = self.books[product][side]
+                    held.update(sizes)
+                    for price in [price for price, size in sizes.items() if not size]:
+                        del held[price]
             case Trade():
                 self.trades.setdefault(event.product, []).append(event)
             case Tail():
@@ -164,9 +162,9 @@ def test_a_takers_side_agrees_with_the_book() -> None:
         for event in feed.receive(frame).events:
             if isinstance(event, Delta):
                 last = event
-            elif isinstance(event, Trade) and last is not None and last.changes[0].price == event.price:
+            elif isinstance(event, Trade) and last is not None and any(event.price in side for side in last.by_side()):
                 hits += 1
-                assert last.changes[0].side is (Side.BID if event.taker == "sell" else Side.ASK)
+                assert event.price in last.by_side()[event.taker == "buy"]
     assert hits > 100
 
 

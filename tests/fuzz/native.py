@@ -20,7 +20,7 @@ from types import ModuleType
 import msgspec
 import zstandard
 
-from book.events import Side
+from book.events import Sizes, enter_levels
 from book.levels import Levels
 from feeds.coinbase_advanced.messages import Level2, LevelsSnapshot, decode_message
 from tests.captures import CAPTURES
@@ -99,11 +99,10 @@ def read_purely(frame: bytes) -> tuple[object, ...] | None:
         return None
     (event,) = message.events
     is_snapshot = isinstance(event, LevelsSnapshot)
+    bids: Sizes = {}
+    asks: Sizes = {}
     levels = event.levels if isinstance(event, LevelsSnapshot) else event.changes
-    sides: dict[Side, dict[float, float]] = {Side.BID: {}, Side.ASK: {}}
-    for level in levels:
-        sides[level.side][level.price] = level.size
-    return message.sequence, event.product, is_snapshot, sides[Side.BID], sides[Side.ASK], len(levels)
+    return message.sequence, event.product, is_snapshot, bids, asks, enter_levels(levels, bids, asks)
 
 
 def check_parser(native: ModuleType, frame: bytes) -> None:
