@@ -51,10 +51,9 @@ from feeds.timestamps import parse_ns
 CHANNELS = {"book": "level2", "trades": "market_trades", "quotes": "ticker"}
 OUR_NAMES = {theirs: ours for ours, theirs in CHANNELS.items()}
 
-HEAD = re.compile(
-    rb'\{\s*"channel"\s*:\s*"(\w+)"\s*,(?:\s*"\w+"\s*:\s*"[^"\\]*"\s*,)*\s*"sequence_num"\s*:\s*(\d{1,18})\s*,'
-)
-"""How every frame seen begins: enough to know a torn one by."""
+CHANNEL = re.compile(rb'"channel"\s*:\s*"(\w+)"')
+NUMBER = re.compile(rb'"sequence_num"\s*:\s*"?(\d{1,18})\b')
+"""What a frame that is not JSON is known by, as long as it is whole where it matters."""
 
 
 class CoinbaseAdvancedFeed:
@@ -154,12 +153,11 @@ class CoinbaseAdvancedFeed:
         return Meaning(sequence, (Unknown(channel or str(kind)),))
 
     def _torn(self, frame: bytes, error: Exception) -> Undecodable:
-        """A frame that is not JSON still shows its number and its channel, if only its end is damaged."""
-        head = HEAD.match(frame)
-        if head is None:
-            return Undecodable(self.venue, str(error), frame)
-        is_book = head[1].decode() not in CHANNELS_WITHOUT_BOOKS
-        return Undecodable(self.venue, str(error), frame, sequence=int(head[2]), may_be_book=is_book)
+        """A frame that is not JSON may still show its number, and what it was of."""
+        channel, number = CHANNEL.search(frame), NUMBER.search(frame)
+        is_other = channel is not None and channel[1].decode() in CHANNELS_WITHOUT_BOOKS
+        sequence = int(number[1]) if number is not None else None
+        return Undecodable(self.venue, str(error), frame, sequence=sequence, may_be_book=not is_other)
 
 
 def _words(message: msgspec.Raw) -> str:
