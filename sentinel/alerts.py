@@ -153,7 +153,7 @@ class Webhook:
                         if response.status < 300:
                             return True
                         reason = f"status {response.status}"
-                except (aiohttp.ClientError, TimeoutError) as error:
+                except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a redirect to no address
                     reason = f"{type(error).__name__}: {error}"
         logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")
         return False

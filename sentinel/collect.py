@@ -203,8 +203,9 @@ def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
 def _check_proxies(config: Config) -> None:
     """A proxy that cannot be used is said once, and tried again like everything that keeps us from the venue."""
     urls = {url_of(config.coinbase, lane.venue) for lane in lane_plans(config)} | {config.coinbase.rest_url}
-    for reason in sorted({proxy_trouble(url) or "" for url in urls} - {""}):
-        logger.bind(reason=reason).error("proxy_unusable")
+    troubles = {trouble for url in urls if (trouble := proxy_trouble(url)) is not None}
+    if troubles:
+        logger.bind(reason="; ".join(sorted(troubles))).error("proxy_unusable")
 
 
 async def _check_products(config: Config, rest: RestClient) -> None:

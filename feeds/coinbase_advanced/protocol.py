@@ -82,6 +82,7 @@ class CoinbaseAdvancedFeed:
         self._subscription = subscription
         self._authenticate = authenticate
         self._aliases = Aliases(subscription.products, coinbase_name)
+        self._is_plain = not self._aliases
 
     def open(self) -> list[bytes]:
         """Trades before the book, so that the history they begin with is in the ledger when samples start."""
@@ -120,8 +121,10 @@ class CoinbaseAdvancedFeed:
             return self._receive_other(frame, error)
         if isinstance(message, Level2):
             events = message.events
-            if len(events) == 1 and events[0].product and not self._aliases:  # nearly every frame
+            if self._is_plain and len(events) == 1 and events[0].product:  # nearly every frame
                 return message
+        elif self._is_plain:
+            return Meaning(message.sequence_num, _interpret(message))
         return self._mean(message, [])
 
     def _mean(self, message: Message, flaws: list[Unusable]) -> Meaning:
@@ -184,10 +187,10 @@ def _interpret(message: Translated) -> list[Event]:
 def _trades(event: TradesEvent) -> list[Trade | Unusable]:
     is_live = event.type == "update"
     ordered = sorted(event.trades, key=lambda trade: trade.trade_id, reverse=not is_live)
-    return [_trade(wire, is_live=is_live) for wire in ordered]
+    return [_trade(wire, is_live) for wire in ordered]
 
 
-def _trade(wire: WireTrade, *, is_live: bool) -> Trade | Unusable:
+def _trade(wire: WireTrade, is_live: bool) -> Trade | Unusable:
     """Its time is half of its identity: without one it cannot be stored."""
     try:
         venue_ns = parse_ns(wire.time)

@@ -100,6 +100,7 @@ class CoinbaseExchangeFeed:
         self._quoted: set[str] = set()
         self._names = {product: coinbase_name(product) for product in subscription.products}
         self._aliases = Aliases(subscription.products, coinbase_name)
+        self._is_plain = not self._aliases
 
     @property
     def has_single_changes(self) -> bool:
@@ -151,7 +152,7 @@ class CoinbaseExchangeFeed:
             message = decode_message(frame)
         except REFUSALS as error:
             return self._receive_other(frame, error)
-        if type(message) is BookUpdate and not self._aliases:  # the hot path
+        if type(message) is BookUpdate and self._is_plain:  # the hot path
             return Meaning(None, (Delta(message.product_id, message.changes),))
         try:
             events = self._interpret(message)

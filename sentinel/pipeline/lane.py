@@ -42,10 +42,8 @@ class FrameCounts:
     unasked: int = 0
 
     def enter(self, fate: int) -> None:
-        """Counts one received frame by what became of it."""
-        if fate == APPLIED:
-            self.applied += 1
-        elif fate == CONTROL:
+        """Counts one received frame that brought nothing for us, by what became of it."""
+        if fate == CONTROL:
             self.control += 1
         elif fate == UNASKED:
             self.unasked += 1

@@ -162,11 +162,14 @@ class Pipeline:
                 book.take(event, received_ns)
                 fate = APPLIED
             else:
-                fate = max(fate, self._interpret(lane, event, received_ns))
-        counts.enter(fate)
+                became = self._interpret(lane, event, received_ns)
+                if became > fate:
+                    fate = became
         if fate == APPLIED:
+            counts.applied += 1
             lane.is_live = True
         else:
+            counts.enter(fate)
             self._answer(lane, feed)
 
     def _answer(self, lane: Lane, feed: Feed) -> None:
