@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 EXCERPT_BYTES = 200
+REASON_CHARS = 200
 
 
 class FeedError(Exception):
@@ -31,7 +32,7 @@ class Undecodable(FeedError):
         self.sequence = sequence
         self.may_be_book = may_be_book
         self.product = product
-        super().__init__(f"{venue}: undecodable frame of {len(frame)} bytes: {reason}: {self.excerpt!r}")
+        super().__init__(f"{venue}: undecodable frame of {len(frame)} bytes: {reason[:REASON_CHARS]}: {self.excerpt!r}")
 
 
 class Unplannable(FeedError):

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from book.events import Taker, Trade, Unusable
 from feeds.aliases import coinbase_name
 from feeds.coinbase_exchange.messages import decode_ask, decode_bid, decode_loose_level
+from feeds.errors import REASON_CHARS
 from feeds.numbers import Price, TradeId, TradeSize
 from feeds.salvage import REFUSALS, each, levels, unusable
 from feeds.timestamps import parse_ns
@@ -168,7 +169,7 @@ class RestClient:
                 self._heed(response.status, response.headers)
                 return response.status, await response.read()
         except Exception as error:  # whatever a server, a proxy or the system does is no answer
-            why = proxy_trouble(self._base_url) or f"{type(error).__name__} for {path}: {error}"
+            why = proxy_trouble(self._base_url) or f"{type(error).__name__} for {path}: {error}"[:REASON_CHARS]
             raise RestTrouble(why) from error
 
     def _heed(self, status: int, headers: Mapping[str, str]) -> None:

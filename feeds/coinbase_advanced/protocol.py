@@ -43,9 +43,9 @@ from feeds.coinbase_advanced.messages import (
     decode_number,
 )
 from feeds.coinbase_advanced.salvage import CHANNELS_WITHOUT_BOOKS, SALVAGE
-from feeds.errors import Undecodable, Unplannable
+from feeds.errors import REASON_CHARS, Undecodable, Unplannable
 from feeds.protocol import Authenticate, FeedLimits, Subscription
-from feeds.salvage import NOTHING, REASON_CHARS, REFUSALS, decode_text, maybe, name_of, unusable
+from feeds.salvage import NOTHING, REFUSALS, decode_text, maybe, name_of, unusable
 from feeds.timestamps import parse_ns
 
 CHANNELS = {"book": "level2", "trades": "market_trades", "quotes": "ticker"}

@@ -91,7 +91,11 @@ def _connections(status: Status) -> Iterator[Metric]:
     live = GaugeMetricFamily("sentinel_connection_live", "1 while live data comes", labels=labels)
     silent = GaugeMetricFamily("sentinel_connection_silent_seconds", "since the last frame", labels=labels)
     frames = CounterMetricFamily("sentinel_frames", "frames by what became of them", labels=[*labels, "outcome"])
-    skipped = CounterMetricFamily("sentinel_messages_skipped", "messages of unknown kinds", labels=[*labels, "kind"])
+    skipped = CounterMetricFamily(
+        "sentinel_messages_skipped",
+        "messages of unknown kinds, and records that nobody asked for or can use",
+        labels=[*labels, "kind"],
+    )
     for line in status.connections:
         name = [str(line.lane), line.venue]
         live.add_metric(name, float(line.is_live))

@@ -30,9 +30,8 @@ from book.events import (
 from book.sampler import first_instant
 from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
-from feeds.errors import FeedError, Undecodable
+from feeds.errors import REASON_CHARS, FeedError, Undecodable
 from feeds.protocol import Feed
-from feeds.salvage import REASON_CHARS
 from sentinel.pipeline.books import sequence_gap
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.gaps import Gap
