@@ -117,6 +117,53 @@ async def test_a_hidden_trade_is_repaired(venue: SmallVenue, tmp_path: Path) -> 
     assert "repaired" not in stored[last]
 
 
+async def test_one_odd_trade_of_rest_keeps_no_other_from_being_repaired(venue: SmallVenue, tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    async with journal(path) as store, running(configured(), store) as service:
+        await venue.subscribed.wait()
+        await venue.trade()
+        hidden = [await venue.trade(is_hidden=True) for _ in range(4)]
+        venue.trades[hidden[1] - 1000]["time"] = "2026-11-26T05:00:60+00:00"
+        venue.trades[hidden[2] - 1000]["size"] = "0"
+        await venue.trade()
+        await until(lambda: service.pipeline.products["BTC-USD"].trades.ledger.count == 5)
+        later = await venue.trade(is_hidden=True)
+        await venue.trade()
+        await until(lambda: service.pipeline.products["BTC-USD"].trades.ledger.count == 7)
+    assert set(trade_ids(path)) == {1000, *hidden, 1005, later, 1007} - {hidden[2]}
+    (open_gap,) = {
+        (fields["start_seq"], fields["end_seq"])
+        for fields in (dict(point.fields) for point in points(path, "gaps"))
+        if fields["missing_count"] == 1 and fields["repaired_count"] == 0 and fields["start_seq"] != later
+    }
+    assert open_gap == (hidden[2], hidden[2])
+
+
+@pytest.mark.parametrize("rest_name", ["BTC-USD", "BTC-USDC"])
+async def test_a_product_sent_by_another_name_is_collected_and_repaired(
+    rest_name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "journal.sqlite3"
+    async with SmallVenue(("BTC-USDC",), {"BTC-USDC": "BTC-USD"}).open() as venue:
+        for name, value in venue.environment.items():
+            monkeypatch.setenv(name, value)
+        config = load({"products": ("BTC-USDC",), "collector": "here"}, None)
+        async with journal(path) as store, running(config, store) as service:
+            product = service.pipeline.products["BTC-USDC"]
+            await venue.subscribed.wait()
+            await until(is_live(service))
+            venue.products = (rest_name,)
+            await venue.trade()
+            await venue.trade(is_hidden=True)
+            await venue.trade()
+            await until(lambda: product.trades.ledger.count == 3)
+            await until(lambda: product.books.last_sample is not None)
+            assert [lane.counts.unasked for lane in service.pipeline.lanes] == [0, 0]
+    assert sorted(trade_ids(path)) == [1000, 1001, 1002]
+    assert {dict(point.tags)["symbol"] for point in points(path, "top")} == {"BTC-USDC"}
+
+
 async def test_the_time_it_was_stopped_is_a_gap_and_its_trades_are_fetched(venue: SmallVenue, tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite3"
     async with journal(path) as store, running(configured(), store) as service:
