@@ -8,7 +8,6 @@ what it knows), and ids are left to the ledger.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -42,7 +41,7 @@ from feeds.coinbase_advanced.messages import (
     decode_message,
     decode_number,
 )
-from feeds.coinbase_advanced.salvage import CHANNELS_WITHOUT_BOOKS, SALVAGE
+from feeds.coinbase_advanced.salvage import SALVAGE
 from feeds.errors import REASON_CHARS, Undecodable, Unplannable
 from feeds.protocol import Authenticate, FeedLimits, Subscription
 from feeds.salvage import NOTHING, REFUSALS, decode_text, maybe, name_of, unusable
@@ -50,10 +49,6 @@ from feeds.timestamps import parse_ns
 
 CHANNELS = {"book": "level2", "trades": "market_trades", "quotes": "ticker"}
 OUR_NAMES = {theirs: ours for ours, theirs in CHANNELS.items()}
-
-CHANNEL = re.compile(rb'"channel"\s*:\s*"(\w+)"')
-NUMBER = re.compile(rb'"sequence_num"\s*:\s*"?(\d{1,18})\b')
-"""What a frame that is not JSON is known by, as long as it is whole where it matters."""
 
 
 class CoinbaseAdvancedFeed:
@@ -141,26 +136,19 @@ class CoinbaseAdvancedFeed:
         try:
             envelope = decode_envelope(frame)
         except REFUSALS as undecodable:
-            raise self._torn(frame, undecodable) from undecodable
+            raise Undecodable(self.venue, str(undecodable), frame) from undecodable
         sequence = maybe(decode_number, envelope.sequence_num)
         channel, kind = name_of(envelope.channel), name_of(envelope.type)
         if kind == "error":
             return Meaning(sequence, (Refused(None, _words(envelope.message)),))
         if sequence is None and (channel in SALVAGE or kind is None or envelope.sequence_num != NOTHING):
-            raise Undecodable(self.venue, str(error), frame, may_be_book=channel not in CHANNELS_WITHOUT_BOOKS)
+            raise Undecodable(self.venue, str(error), frame)
         if channel in SALVAGE:
             assert sequence is not None
             return self._mean(*SALVAGE[channel](sequence, envelope.events))
         if channel is None and kind is None:
             return Meaning(sequence, (unusable("book", frame, "no channel", book_event="delta"),))
         return Meaning(sequence, (Unknown(channel or str(kind)),))
-
-    def _torn(self, frame: bytes, error: Exception) -> Undecodable:
-        """A frame that is not JSON may still show its number, and what it was of."""
-        channel, number = CHANNEL.search(frame), NUMBER.search(frame)
-        is_other = channel is not None and channel[1].decode() in CHANNELS_WITHOUT_BOOKS
-        sequence = int(number[1]) if number is not None else None
-        return Undecodable(self.venue, str(error), frame, sequence=sequence, may_be_book=not is_other)
 
 
 def _words(message: msgspec.Raw) -> str:

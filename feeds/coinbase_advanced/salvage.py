@@ -126,5 +126,3 @@ SALVAGE: dict[str, Callable[[int, Raw], Salvaged]] = {
     "ticker": ticker,
 }
 """By the venue's name of the channel; all that we know are here."""
-
-CHANNELS_WITHOUT_BOOKS = SALVAGE.keys() - {"l2_data"}

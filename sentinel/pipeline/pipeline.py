@@ -426,14 +426,9 @@ class Pipeline:
         frame may have been about."""
         lane.counts.undecodable += 1
         self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
-        may_be_book = not isinstance(error, Undecodable) or error.may_be_book
-        tracker = lane.tracker
-        if tracker is not None:
-            if isinstance(error, Undecodable) and not may_be_book and error.sequence == tracker.expected:
-                tracker.expected += 1
-        elif may_be_book:
-            product = error.product if isinstance(error, Undecodable) else None
-            symbols = list(lane.books) if product is None else [product]
+        known = error if isinstance(error, Undecodable) else None
+        if lane.tracker is None and (known is None or known.may_be_book):
+            symbols = list(lane.books) if known is None or known.product is None else [known.product]
             self._doubt_books(lane, symbols, lane.good_ns, received_ns)
 
     def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:

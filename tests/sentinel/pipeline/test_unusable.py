@@ -230,21 +230,6 @@ def test_a_frame_without_numbers_costs_the_books_it_may_have_been_of(frame: byte
     assert {(gap["symbol"], gap["cause"]) for gap in told.gap_list()} == {(product, "undecodable") for product in lost}
 
 
-def test_a_torn_frame_of_trades_keeps_its_number_and_a_torn_one_of_a_book_does_not() -> None:
-    pipe, wire, told = opened(*THREE)
-    pipe.receive(0, wire.trades(2)[:-30], START + 110 * MS)
-    pipe.receive(0, wire.trades(3), START + 120 * MS)
-    told.take(pipe)
-    assert told.gap_list("book") == []
-    torn = wire.update(("bid", 99.0, 2.0))
-    pipe.receive(0, torn[:-30], START + 130 * MS)
-    pipe.receive(0, wire.beat(), START + 140 * MS)
-    told.take(pipe)
-    number = json.loads(torn)["sequence_num"]
-    assert {(g["cause"], g["start_seq"]) for g in told.gap_list("book")} == {("sequence", number)}
-    assert pipe.lanes[0].counts.undecodable == 2
-
-
 def test_what_nobody_asked_for_is_counted_as_what_it_is() -> None:
     pipe, wire, _ = opened(SYMBOL)
     pipe.receive(0, wire.snapshot(1.0, 2.0, product="DOGE-USD"), START + 20 * MS)
