@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import zstandard
 from sentinel.errors import UsageError
 from sentinel.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of
 from sentinel.journal.schema import STREAMS, connect, transaction
+from sentinel.lock import Held, hold
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,8 +31,8 @@ class Journal:
     """The writer. One process at a time; every method but ``open`` and ``close`` is for the event loop's thread.
 
     Raises:
-        UsageError: from ``open``, if the directory cannot be written, the file is no journal, or another collector
-            has it.
+        UsageError: from ``open``, if the directory cannot be written or locked, the file is no journal, or another
+            collector has it.
         JournalWriteFailed: from what writes, if the disk refuses; the journal stays usable.
     """
 
@@ -49,14 +49,8 @@ class Journal:
     def open(cls, path: Path, *, zstd_level: int = 3) -> Journal:
         """Opens or creates the journal at ``path``, for this process alone."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.with_suffix(".lock").open("wb")
-        except OSError as error:
-            raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+            lock = hold(path.with_suffix(".lock"))
+        except Held:
             raise UsageError(f"{path.parent} is in use by another collector; give each its own --data-dir") from None
         try:
             db = connect(path)
