@@ -122,8 +122,9 @@ class Committer:
         """A tape that cannot be written must not stop collection, nor fill the memory for ever."""
         if self._tape is None:
             return
+        self._tape.cut()
         try:
-            await asyncio.to_thread(self._tape.flush)
+            await asyncio.to_thread(self._tape.store)
         except OSError as error:
             self._tape_failures += 1
             logger.bind(reason=str(error)).error("tape_refuses")

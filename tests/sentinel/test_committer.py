@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -55,7 +56,9 @@ class Disk:
 class FullTape:
     def write(self, kind: object, lane: int, received_ns: int, payload: bytes) -> None: ...
 
-    def flush(self) -> None:
+    def cut(self) -> None: ...
+
+    def store(self) -> None:
         raise OSError("no space left")
 
 
@@ -126,3 +129,18 @@ async def test_a_tape_that_cannot_be_written_is_given_up_in_time() -> None:
     await committer.commit()
     assert lines.told == ["stop_taping"]
     assert len(disk.stored) == TAPE_FAILURES + 1
+
+
+async def test_the_loop_decides_what_is_in_a_block_and_a_thread_only_stores_it() -> None:
+    class Threads(FullTape):
+        def cut(self) -> None:
+            assert threading.current_thread() is threading.main_thread()
+            self.done = ["cut"]
+
+        def store(self) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            self.done.append("stored")
+
+    tape = Threads()
+    await Committer(Lines(), Disk(), 1000, tape).commit()
+    assert tape.done == ["cut", "stored"]
