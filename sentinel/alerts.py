@@ -30,6 +30,7 @@ Kind = Literal[
     "clock_step",
     "crossed",
     "late",
+    "part_failed",
 ]
 
 ATTEMPTS = 5
@@ -61,6 +62,7 @@ def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     yield from _of_connections(status, limits)
     yield from _of_products(status, limits)
     yield from _of_sinks(status, limits)
+    yield from _of_parts(status)
     if 0 < status.disk_free_bytes < limits.disk_free_bytes:
         yield "disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free"
     if abs(status.clock_step_ms) > limits.clock_step_ms:
@@ -98,6 +100,12 @@ def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
             yield "sink_barred", sink.name, sink.last_error or "refused"
         if sink.lines_set_aside:
             yield "dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside"
+
+
+def _of_parts(status: Status) -> Iterator[Condition]:
+    for part in status.parts:
+        if part.state == "failed":
+            yield "part_failed", part.name, part.last_error or "no reason given"
 
 
 class Watchman:

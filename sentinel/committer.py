@@ -51,6 +51,7 @@ class Committer:
 
     Lines and the checkpoint that goes with them are taken together and stored in one transaction. What the journal
     refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
+    ``refusal`` is why the journal refuses, while it does.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Committer:
         commit_every_s: float = COMMIT_EVERY_S,
     ) -> None:
         self.lines_stored = 0
+        self.refusal: str | None = None
         self._intake = intake
         self._store = store
         self._memory_bytes = memory_bytes
@@ -107,10 +109,10 @@ class Committer:
             JournalError: if the journal refuses; nothing is lost then.
         """
         output = self._intake.take()
-        checkpoint = self._intake.checkpoint()
         self._held["trades"] += output.trades
         self._held["book"] += output.book
         self._held["accounts"] += output.accounts
+        checkpoint = self._intake.checkpoint()
         for note in output.notes:
             logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
         await self._flush_tape()  # before the lines: a stored line can always be replayed
@@ -136,6 +138,7 @@ class Committer:
             self._tape_failures = 0
 
     def _refused(self, error: JournalError) -> None:
+        self.refusal = str(error)
         held_bytes = sum(len(line) for lines in self._held.values() for line in lines)
         logger.bind(reason=str(error), held_bytes=held_bytes, memory_bytes=self._memory_bytes).error("journal_refuses")
         if held_bytes > self._memory_bytes and not self._is_suspended:
@@ -145,6 +148,7 @@ class Committer:
 
     def _accepted(self) -> None:
         self._backoff.reset()
+        self.refusal = None
         if self._is_suspended:
             self._is_suspended = False
             self._intake.resume()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from sentinel.durations import NS_PER_MS, Quantiles
+from sentinel.parts import PartStatus
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
@@ -128,6 +129,7 @@ class Status(Struct, frozen=True):
     connections: list[ConnectionStatus]
     sinks: list[SinkStatus]
     gaps: list[GapStatus]
+    parts: list[PartStatus] = []
 
 
 class StatusReader:
@@ -177,6 +179,7 @@ class StatusReader:
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in self._sinks(storage)],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            parts=service.part_statuses(),
         )
 
     def _sinks(self, storage: Storage) -> list[tuple[str, SinkStatistics]]:
