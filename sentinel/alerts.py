@@ -16,7 +16,7 @@ from loguru import logger
 from msgspec import Struct
 
 from sentinel.config import Alerts as Limits
-from sentinel.status import Status
+from sentinel.status import Status, expected
 
 Kind = Literal[
     "silence",
@@ -59,6 +59,7 @@ Condition = tuple[Kind, str, str]
 
 def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     """Everything that is wrong at this moment."""
+    status = expected(status)
     yield from _of_connections(status, limits)
     yield from _of_products(status, limits)
     yield from _of_sinks(status, limits)

@@ -23,16 +23,19 @@ from sentinel.api.watch import Watch
 from sentinel.archive.schedule import FOLDER
 from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
-from sentinel.committer import Store
+from sentinel.collector_name import settle, with_name
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
-from sentinel.errors import JournalError, SentinelError, UsageError
+from sentinel.errors import JournalError, SentinelError
 from sentinel.journal import Journal
+from sentinel.listing import Listing
 from sentinel.outlet import Outlet
 from sentinel.pace import Pace
 from sentinel.parts import Named
+from sentinel.pipeline.pipeline import states
+from sentinel.pipeline.product import ProductState
 from sentinel.reload import Reload
-from sentinel.rest import RestClient, RestTrouble
+from sentinel.rest import RestClient
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.sinks.statistics import SINK, SinkStatistics
 from sentinel.status import StatusReader
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
 
 JOURNAL_FILE = "journal.sqlite3"
 DRY_RUN_S = 30.0
-PRODUCT_CHECK_S = 5.0
 REST_BURST = 5
 MOST_PRINTED_BYTES = 16 * 1024 * 1024
 """Of ``--dry-run``: some minutes of lines that nobody has read."""
@@ -122,38 +124,40 @@ async def _collect(
     pace = Pace(config.feeds.share * config.repair.requests_per_s, max(1, int(config.feeds.share * REST_BURST)))
     with ExitStack() as stack:
         journal = None if is_dry_run else _open_journal(config, stack)
+        checkpoint = journal.read_checkpoint() if journal else None
+        known = _states(checkpoint)
+        if journal:
+            config = settle(config, known)
         async with (
             RestClient(config.coinbase.rest_url, pace, config.repair.timeout_s) as rest,
             _stopping(duration_s) as stop,
         ):
-            await _check_products(config, rest)
+            listing = Listing(rest, config.products)
+            await listing.begin(known, is_shard=is_shard)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
-            store: Store = journal or _printer(stop, stack)
-            checkpoint = journal.read_checkpoint() if journal else None
-            try:
-                service = Service(config, clock, rest, store, random.random, checkpoint=checkpoint, tape=tape)
-            except msgspec.MsgspecError as error:
-                raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
-            companions: list[Companion] = [Named("systemd", partial(systemd.accompany, stop))]
+            service = Service(
+                config,
+                clock,
+                rest,
+                journal or _printer(stop, stack),
+                random.random,
+                checkpoint=checkpoint,
+                tape=tape,
+                unlisted=lambda: listing.unlisted,
+            )
+            companions: list[Companion] = [
+                Named("systemd", partial(systemd.accompany, stop)),
+                Named("listing", listing.run),
+            ]
             if is_shard:
                 companions.append(Named("terminal", partial(terminal.tell, service)))
                 companions.append(Named("stdin", partial(_stop_with_stdin, stop)))
             elif console.is_terminal:
                 render = terminal.live_table if is_live else terminal.status_line
                 companions.append(Named("terminal", partial(terminal.show, service, console, render)))
-            if journal:
-                companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
             if tape:
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
-            sinks: list[Sink] = []
-            told: dict[str, SinkStatistics] = {}
-            if journal and config.archive.is_enabled:
-                archive = ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns)
-                sinks.append(Named("archive", archive.run))
-            if journal and config.influx.url is not None:
-                delivery = _delivery(journal, config, clock)
-                sinks.append(Named(SINK, delivery.run))
-                told[SINK] = delivery.statistics
+            sinks, told = _sinks(config, journal, clock)
             storage = StorageWatch(config.data_dir / JOURNAL_FILE)
             reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
             watch = Watch(config, service, reader)
@@ -162,8 +166,11 @@ async def _collect(
                 logs.configure(console, config.log_level)
                 watch.apply(config)
 
-            companions.append(Named("reload", Reload(config, reread, apply).run))
+            name = config.collector
+            reload = Reload(config, lambda: with_name(reread(), name), apply)
+            companions.append(Named("reload", reload.run))
             if journal:
+                companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
                 companions += [Named("storage", storage.run), Named("alerts", watch.watch)]
             if config.http is not None:
                 companions.append(Named("api", _server(watch, config, stack)))
@@ -171,6 +178,27 @@ async def _collect(
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
             await service.run(stop, companions, sinks)
+
+
+def _states(checkpoint: bytes | None) -> dict[str, ProductState]:
+    try:
+        return states(checkpoint)
+    except msgspec.MsgspecError as error:
+        raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
+
+
+def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:
+    """Whoever follows the journal, and what those tell of themselves that do."""
+    sinks: list[Sink] = []
+    told: dict[str, SinkStatistics] = {}
+    if journal and config.archive.is_enabled:
+        archive = ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns)
+        sinks.append(Named("archive", archive.run))
+    if journal and config.influx.url is not None:
+        delivery = _delivery(journal, config, clock)
+        sinks.append(Named(SINK, delivery.run))
+        told[SINK] = delivery.statistics
+    return sinks, told
 
 
 def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
@@ -219,18 +247,6 @@ def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
             tape.close()
         except OSError as error:  # the lines are stored, and there was word of it each second
             logger.bind(reason=str(error)).error("tape_refuses")
-
-
-async def _check_products(config: Config, rest: RestClient) -> None:
-    """A misspelt product would be waited for in vain; but a REST that does not answer must not stop collection."""
-    try:
-        async with asyncio.timeout(PRODUCT_CHECK_S):
-            unknown = await rest.unknown(config.products)
-    except (RestTrouble, TimeoutError) as error:
-        logger.bind(reason=str(error) or "no answer in time").warning("products_not_checked")
-        return
-    if unknown:
-        raise UsageError(f"Coinbase has no product {', '.join(unknown)}")
 
 
 @asynccontextmanager

@@ -60,6 +60,7 @@ SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UD
 NEAR = 0.75
 """Of 1: a name so like a setting's is a misspelt one."""
 
+COLLECTOR = r"^[!-~]+$"
 PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 BookFeed = Literal["coinbase_advanced", "coinbase_exchange_level2", "coinbase_exchange_level2_batch"]
 TradeFeed = Literal["coinbase_exchange", "coinbase_advanced"]
@@ -320,8 +321,8 @@ class Config(BaseSettings):
     """What to collect, such as ``BTC-USD``; the command line wins."""
     data_dir: Path = Path("data")
     """Where journal, tapes and archive are kept."""
-    collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=r"^[!-~]+$")
-    """Whose accounts these are: the ``collector`` tag of ``gaps`` and ``coverage``. Else the host's name."""
+    collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
+    """Whose accounts these are: the tag of ``gaps`` and ``coverage``. Else the host's name at the first start."""
     http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     """``HOST:PORT`` of status, metrics and live page; not served, if there is none."""
     http_token: SecretStr | None = None

@@ -26,10 +26,11 @@ from rich.text import Text
 
 from sentinel import logs, systemd
 from sentinel.backoff import Backoff
+from sentinel.collector_name import settle
 from sentinel.config import Config
 from sentinel.errors import SentinelError, UsageError
 from sentinel.parts import Parts
-from sentinel.shards import deal
+from sentinel.shards import deal, products_of
 from sentinel.terminal import REFRESH_S, Figures, as_line
 
 END_S = 15.0
@@ -156,6 +157,8 @@ def _supervise_all(config: Config, arguments: Sequence[str], console: Console, d
         logger.bind(asked=config.processes, needed=len(dealt)).warning("more_processes_than_asked")
     environment = {name: value for name, value in os.environ.items() if name not in OF_THE_SUPERVISOR}
     environment["SENTINEL_FEEDS_SHARE"] = repr(config.feeds.share / len(dealt))
+    held = {symbol: state for folder in dealt for symbol, state in products_of(folder).items()}
+    environment["SENTINEL_COLLECTOR"] = settle(config, held).collector  # one name for all
     shards = []
     for number, (folder, products) in enumerate(dealt.items()):
         own = [*products, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]

@@ -39,9 +39,10 @@ class WireTrade(Struct, frozen=True, gc=False):
 
 
 class WireProduct(Struct, frozen=True, gc=False):
-    """``{"id":"BTC-USD","base_currency":"BTC",...}``"""
+    """``{"id":"BTC-USD","base_currency":"BTC",...,"status":"online"}``"""
 
     id: str
+    status: str = ""
 
 
 class WireBook(Struct, frozen=True, gc=False):
@@ -117,7 +118,8 @@ class RestClient:
             raise RestTrouble(f"not a book to compare with: {path}: {error}") from error
 
     async def unknown(self, products: tuple[str, ...]) -> list[str]:
-        """Those of ``products`` that the venue says do not exist. Only its 404 counts: no answer is not a no.
+        """Those of ``products`` that the venue says are delisted or do not exist. Only its 404 counts for the latter:
+        no answer is not a no.
 
         Raises:
             RestTrouble: if the list of products cannot be had.
@@ -126,11 +128,17 @@ class RestClient:
         if status != 200:
             raise RestTrouble(f"status {status} for /products")
         try:
-            listed = {product.id for product in decode_products(body)}
+            listed = {product.id: product.status for product in decode_products(body)}
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RestTrouble(f"not a list of products: {error}") from error
-        doubtful = [product for product in products if product not in listed]
-        return [product for product in doubtful if (await self._get(f"/products/{product}"))[0] == 404]
+        return [
+            product
+            for product in products
+            if (listed[product] == "delisted" if product in listed else await self._is_unknown(product))
+        ]
+
+    async def _is_unknown(self, product: str) -> bool:
+        return (await self._get(f"/products/{product}"))[0] == 404
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         await self._pace.take()

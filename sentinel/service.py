@@ -7,15 +7,17 @@ samples, the last commit, and a while for the sinks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Protocol
 
 from loguru import logger
+from msgspec.structs import replace
 
 from book.sampler import first_instant
 from feeds.catalogue import FEEDS
+from feeds.protocol import Feed
 from sentinel.backoff import Backoff
 from sentinel.clock import Clock
 from sentinel.committer import COMMIT_EVERY_S, Committer, Store
@@ -69,6 +71,8 @@ def lane_plans(config: Config) -> list[LanePlan]:
 class Service:
     """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
+    ``unlisted`` gives the products that the venue does not have at the moment: they are asked for apart from the rest.
+
     Raises:
         UsageError: if a key in the configuration cannot be used.
     """
@@ -84,10 +88,12 @@ class Service:
         checkpoint: bytes | None = None,
         tape: Tape | None = None,
         commit_every_s: float = COMMIT_EVERY_S,
+        unlisted: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         plans = lane_plans(config)
-        make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
-        self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
+        self.unlisted = unlisted
+        self._make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
+        self.pipeline = Pipeline(pipeline_settings(config), plans, self._feed, checkpoint)
         self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
         self.repairer = Repairer(rest, self.intake.repaired, draw)
         self.comparer = Comparer(rest, _unnumbered(plans), config.feeds.comparison_interval_s, self.intake.compared)
@@ -142,6 +148,14 @@ class Service:
         if failure is not None:
             raise JournalError(f"the last lines are lost: {failure}") from failure
         logger.info("stopped")
+
+    def _feed(self, plan: LanePlan) -> Feed:
+        """A new connection's. A name the venue does not know has the whole subscription refused: it is left to the
+        lane, which asks again for what is not served, each product in a message of its own."""
+        listed = tuple(symbol for symbol in plan.subscription.products if symbol not in self.unlisted())
+        if listed:
+            plan = replace(plan, subscription=replace(plan.subscription, products=listed))
+        return self._make_feed(plan)
 
     def part_statuses(self) -> list[PartStatus]:
         """How each part is; a journal that refuses to be written has failed, though the committer goes on."""

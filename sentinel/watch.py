@@ -21,7 +21,7 @@ from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
 from sentinel.shards import journals
-from sentinel.status import Status
+from sentinel.status import ProductStatus, Status, expected
 
 NOT_READY = 1
 REFRESH_S = 1.0
@@ -52,7 +52,7 @@ def status(http: str | None, data_dir: Path | None, form: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
         Console().print(view(found))
-    if not all(product.is_proved for product in found.products):
+    if not all(product.is_proved for product in expected(found).products):
         sys.exit(NOT_READY)
 
 
@@ -98,7 +98,7 @@ def view(found: Status) -> RenderableType:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
         products.add_row(
             product.symbol,
-            "[green]proved[/]" if product.is_proved else "[red]not proved[/]",
+            _book(product),
             *("" if price is None else str(price) for price in (product.bid, product.ask)),
             spread,
             f"{product.trades_stored:,}",
@@ -118,6 +118,12 @@ def view(found: Status) -> RenderableType:
     return Group(
         products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
     )
+
+
+def _book(product: ProductStatus) -> str:
+    if not product.is_listed:
+        return "[yellow]not listed[/]"
+    return "[green]proved[/]" if product.is_proved else "[red]not proved[/]"
 
 
 def _config(http: str | None, data_dir: Path | None) -> Config:

@@ -19,7 +19,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from sentinel.alerts import Alert
 from sentinel.api.metrics import Metrics
 from sentinel.gap_report.report import Report
-from sentinel.status import Status
+from sentinel.status import Status, expected
 
 STREAM_EVERY_S = 1.0
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
@@ -64,11 +64,15 @@ def _probes(sight: Sight) -> APIRouter:
         return {"status": "ok"}
 
     @router.get(
-        "/readyz", summary="Whether every book is proved; 503 with reasons if not", responses=_shown(503, READY)
+        "/readyz",
+        summary="Whether every book is proved; 503 with reasons if not. A product the venue does not list is named only",
+        responses=_shown(503, READY),
     )
     async def readyz() -> Response:
-        reasons = _reasons(sight.status())
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        status = sight.status()
+        failures = _failures(expected(status))
+        unlisted = [f"{each.symbol} is not listed by the venue" for each in status.products if not each.is_listed]
+        return _json({"ready": not failures, "reasons": failures + unlisted}, 503 if failures else 200)
 
     return router
 
@@ -132,7 +136,7 @@ def _json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def _reasons(status: Status) -> list[str]:
+def _failures(status: Status) -> list[str]:
     """Why the collector is not ready, in words."""
     found = [f"the book of {product.symbol} is not proved" for product in status.products if not product.is_proved]
     found += [f"{line.venue} on lane {line.lane} is not live" for line in status.connections if not line.is_live]

@@ -81,7 +81,7 @@ def listen(address: str) -> list[socket.socket]:
             if not sockets and refusal is not None:
                 raise refusal
         except (OSError, OverflowError) as error:
-            words = error.strerror if isinstance(error, OSError) else str(error)
+            words = str(error.strerror if isinstance(error, OSError) else error).partition(" (")[0]  # says it once more
             raise HttpUnavailable(f"cannot listen on {address}: {words}") from error
         opened.pop_all()
         return sockets
