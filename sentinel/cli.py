@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sentinel.errors import SentinelError, UsageError
+from sentinel.outlet import Outlet
 from sentinel.times import parse_duration_s
 
 COMMANDS = {
@@ -156,7 +157,8 @@ def main() -> None:
     try:
         cli()
     except SentinelError as error:
-        click.echo(f"sentinel-ws: {error}", err=True)
+        with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
+            outlet.write(f"sentinel-ws: {error}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our stdout has left, as `| head` does
         sys.stderr.close()

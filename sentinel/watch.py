@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sentinel.alerts import Alert, Webhook
 from sentinel.config import Config, load
@@ -90,7 +91,7 @@ def test_alerts() -> None:
 
 
 def view(found: Status) -> RenderableType:
-    """Products, connections and sinks as tables."""
+    """Products, connections and sinks as tables, and the parts that have failed."""
     products = Table(
         "product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=found.collector
     )
@@ -115,8 +116,9 @@ def view(found: Status) -> RenderableType:
         counts = (sink.backlog_lines, sink.lines_delivered, sink.lines_set_aside)
         sinks.add_row(sink.name, sink.state, *(f"{value:,}" for value in counts))
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
+    failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
     return Group(
-        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
+        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}", *failed
     )
 
 

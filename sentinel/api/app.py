@@ -65,7 +65,7 @@ def _probes(sight: Sight) -> APIRouter:
 
     @router.get(
         "/readyz",
-        summary="Whether every book is proved; 503 with reasons if not. A product the venue does not list is named only",
+        summary="Whether every book is proved that the venue lists; 503 with reasons if not",
         responses=_shown(503, READY),
     )
     async def readyz() -> Response:

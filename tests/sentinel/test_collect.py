@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import pytest
 from sentinel.collector_name import COLLECTOR_FILE
 from sentinel.simulator.exchange import Urls
 from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading
+from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
 from tests.servers.influx import free_port
 
@@ -202,6 +204,27 @@ async def test_its_data_are_taken_away_and_it_says_so_and_goes_on(tmp_path: Path
     assert [later - earlier for earlier, later in pairwise(times)] == [10**8] * (len(times) - 1)
 
 
+async def test_its_file_table_is_full_and_it_goes_on(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with (
+        trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange,
+        collecting(exchange.urls, tmp_path / "logs", "BTC-USD", "--data-dir", str(data), "--record") as collector,
+    ):
+        await until(lambda: stored(data) > 0)
+        pid = collector._process.pid
+        limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), limit[1]))
+        await until(lambda: "part_failed" in collector.errors)
+        before = stored(data)
+        await until(lambda: stored(data) > before + 10)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+        await exchange.quiet_end(2)
+        assert await collector.stop() == 0
+    judge_trades(Store(data), TruthFile(tmp_path / "truth.jsonl"), ["BTC-USD"])
+    times = sorted(point.time_ns for point in Store(data).of("top"))
+    assert [later - earlier for earlier, later in pairwise(times)] == [10**8] * (len(times) - 1)
+
+
 async def test_its_data_are_gone_for_good_and_it_ends_with_one_line(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with (
@@ -240,9 +263,9 @@ async def test_a_delisted_product_keeps_no_other_from_being_collected(tmp_path: 
                 for product in status["products"]:
                     assert product["is_listed"] == (product["symbol"] != gone)
                     assert product["is_proved"] == (product["symbol"] != gone)
+                for line in status["connections"]:  # one bad name would have the whole subscription refused
+                    assert line["products"] == [gone] or (line["is_live"], line["openings"]) == (True, 1)
         assert reasons == [f"{gone} is not listed by the venue"]
-        # matches too, though one bad name has the whole subscription refused
-        await exchange.subscribed(2)
         assert await collector.stop() == 0
     assert "Traceback" not in collector.errors
 
