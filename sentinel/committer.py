@@ -99,6 +99,8 @@ class Committer:
         except JournalError as error:
             self._refused(error)
             return False
+        finally:
+            self._bound()
         self._accepted()
         return True
 
@@ -139,9 +141,15 @@ class Committer:
 
     def _refused(self, error: JournalError) -> None:
         self.refusal = str(error)
-        held_bytes = sum(len(line) for lines in self._held.values() for line in lines)
-        logger.bind(reason=str(error), held_bytes=held_bytes, memory_bytes=self._memory_bytes).error("journal_refuses")
-        if held_bytes > self._memory_bytes and not self._is_suspended:
+        facts = {"reason": self.refusal, "held_bytes": self._held_bytes(), "memory_bytes": self._memory_bytes}
+        logger.bind(**facts).error("journal_refuses")
+
+    def _held_bytes(self) -> int:
+        return sum(len(line) for lines in self._held.values() for line in lines)
+
+    def _bound(self) -> None:
+        """Whatever keeps lines from being stored, they do not fill the memory."""
+        if not self._is_suspended and self._held_bytes() > self._memory_bytes:
             self._is_suspended = True
             self._intake.suspend()
             logger.error("collection_suspended")

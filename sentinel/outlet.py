@@ -21,7 +21,8 @@ class Outlet:
     """Looks like a text stream. What finds more than ``most_bytes`` waiting is dropped.
 
     ``told`` is called from the thread, with how many writes were dropped, as soon as the reader has caught up; it may
-    write. ``is_broken`` once nobody can ever read: what comes then is dropped without a word.
+    write. If the reader does not come to the end, ``close`` calls it. ``is_broken`` once nobody can ever read: what
+    comes then is dropped without a word.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class Outlet:
             self._is_closing = True
             self._changed.notify()
         self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._told(self._dropped + len(self._waiting))
 
     def _run(self) -> None:
         while not self.is_broken:

@@ -18,6 +18,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from sentinel.alerts import Alert
 from sentinel.api.metrics import Metrics
+from sentinel.errors import SentinelError
 from sentinel.gap_report.report import Report
 from sentinel.status import Status, expected
 
@@ -91,7 +92,10 @@ def _facts(sight: Sight) -> APIRouter:
 
     @router.get("/sentinel/gaps", responses=_shown(200, {"window": {}, "products": [], "verdict": "complete"}))
     async def gaps(since_s: Annotated[float, Query(gt=0, le=31 * 86_400)] = 86_400) -> Response:
-        return _json(await asyncio.to_thread(sight.report, since_s))
+        try:
+            return _json(await asyncio.to_thread(sight.report, since_s))
+        except SentinelError as error:
+            raise HTTPException(503, str(error)) from error
 
     @router.get("/sentinel/book/{product}", responses=_shown(404, {"detail": "no such product"}))
     async def book(

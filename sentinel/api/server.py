@@ -71,9 +71,9 @@ def listen(address: str) -> list[socket.socket]:
         refusal: OSError | OverflowError | None = None
         try:
             found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, _, _, _, where in found:
+            for family, _, _, _, (here, *_) in found:
                 try:
-                    sockets.append(opened.enter_context(socket.create_server(where[:2], family=family)))
+                    sockets.append(opened.enter_context(socket.create_server((here, int(port)), family=family)))
                 except OSError as error:  # ``localhost`` stands for ::1, too, where there is no IPv6
                     refusal = error
                     if error.errno == errno.EADDRINUSE:

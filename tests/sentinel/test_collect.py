@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import sys
+import termios
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import pairwise
@@ -64,11 +65,7 @@ def full_pipe() -> Iterator[tuple[int, int]]:
 def held_terminal() -> Iterator[tuple[int, int]]:
     """A terminal whose output is held, as by Ctrl-S."""
     reading, writing = os.openpty()
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
+    termios.tcflow(writing, termios.TCOOFF)
     yield reading, writing
     for end in (reading, writing):
         os.close(end)

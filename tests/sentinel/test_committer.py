@@ -101,6 +101,20 @@ async def test_beyond_the_bound_nothing_is_collected_until_the_disk_is_back() ->
     assert disk.stored == [b"trade %d" % number for number in range(1, 6)]
 
 
+async def test_the_bound_holds_whatever_keeps_lines_from_being_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, disk = Lines(), Disk()
+    committer = Committer(lines, disk, memory_bytes=15)
+    with monkeypatch.context() as broken:
+        broken.setattr(lines, "checkpoint", lambda: 1 // 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await committer.attempt()
+    assert lines.told == ["suspend"]
+    await committer.attempt()
+    assert lines.told == ["suspend", "resume"]
+    assert disk.stored == [b"trade %d" % number for number in range(1, 5)]
+
+
 async def test_stop_commits_once_more() -> None:
     lines, disk = Lines(), Disk()
     committer = Committer(lines, disk, 1000)

@@ -81,9 +81,12 @@ def test_what_is_told_of_the_dropped_can_be_read(pipe: tuple[int, IO[str]]) -> N
 
 def test_a_reader_that_never_comes_does_not_hold_up_the_end(pipe: tuple[int, IO[str]]) -> None:
     reading, stream = pipe
-    outlet = Outlet(stream)
-    outlet.write("never read")
+    dropped: list[int] = []
+    outlet = Outlet(stream, dropped.append, most_bytes=20)
+    for _ in range(3):
+        outlet.write("never read")
     outlet.close(0.01)
+    assert dropped
     assert outlet._thread.daemon
     assert outlet._thread.is_alive()
     os.close(reading)  # and now it may go
