@@ -14,6 +14,7 @@ from sentinel.errors import UsageError
 from sentinel.version import software
 
 BACKLOG = 100
+MOST_PORT = 65_535
 
 
 class HttpUnavailable(UsageError):
@@ -65,23 +66,26 @@ def listen(address: str) -> list[socket.socket]:
     Raises:
         HttpUnavailable: if there is none, or the port of one is taken.
     """
-    host, _, port = address.rpartition(":")
+    host, _, digits = address.rpartition(":")
+    port = int(digits)
+    if port > MOST_PORT:
+        raise HttpUnavailable(f"cannot listen on {address}: ports end at {MOST_PORT}")
     with ExitStack() as opened:
         sockets = []
-        refusal: OSError | OverflowError | None = None
+        refusal: OSError | None = None
         try:
-            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, _, _, _, (here, *_) in found:
+            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, _, _, _, where in found:
                 try:
-                    sockets.append(opened.enter_context(socket.create_server((here, int(port)), family=family)))
+                    sockets.append(opened.enter_context(socket.create_server(where[:2], family=family)))
                 except OSError as error:  # ``localhost`` stands for ::1, too, where there is no IPv6
                     refusal = error
                     if error.errno == errno.EADDRINUSE:
                         raise
             if not sockets and refusal is not None:
                 raise refusal
-        except (OSError, OverflowError) as error:
-            words = str(error.strerror if isinstance(error, OSError) else error).partition(" (")[0]  # says it once more
+        except OSError as error:
+            words = str(error.strerror).partition(" (")[0]  # Python adds the address once more
             raise HttpUnavailable(f"cannot listen on {address}: {words}") from error
         opened.pop_all()
         return sockets
