@@ -16,7 +16,7 @@ from loguru import logger
 from msgspec import Struct
 
 from sentinel.config import Alerts as Limits
-from sentinel.status import Status
+from sentinel.status import Status, expected
 
 Kind = Literal[
     "silence",
@@ -30,6 +30,7 @@ Kind = Literal[
     "clock_step",
     "crossed",
     "late",
+    "part_failed",
 ]
 
 ATTEMPTS = 5
@@ -58,9 +59,11 @@ Condition = tuple[Kind, str, str]
 
 def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     """Everything that is wrong at this moment."""
+    status = expected(status)
     yield from _of_connections(status, limits)
     yield from _of_products(status, limits)
     yield from _of_sinks(status, limits)
+    yield from _of_parts(status)
     if 0 < status.disk_free_bytes < limits.disk_free_bytes:
         yield "disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free"
     if abs(status.clock_step_ms) > limits.clock_step_ms:
@@ -98,6 +101,12 @@ def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
             yield "sink_barred", sink.name, sink.last_error or "refused"
         if sink.lines_set_aside:
             yield "dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside"
+
+
+def _of_parts(status: Status) -> Iterator[Condition]:
+    for part in status.parts:
+        if part.state == "failed":
+            yield "part_failed", part.name, part.last_error or "no reason given"
 
 
 class Watchman:

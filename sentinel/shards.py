@@ -19,7 +19,8 @@ from sentinel.archive.schedule import FOLDER
 from sentinel.collect import JOURNAL_FILE
 from sentinel.errors import SentinelError
 from sentinel.journal import Batch, JournalReader
-from sentinel.pipeline.pipeline import Checkpoint
+from sentinel.pipeline.pipeline import states
+from sentinel.pipeline.product import ProductState
 
 SHARD = "shard="
 
@@ -52,14 +53,14 @@ def folder_of(data_dir: Path, symbol: str) -> Path:
     return next(chain(with_state, archived), folders[0])
 
 
-def products_of(folder: Path) -> set[str]:
+def products_of(folder: Path) -> dict[str, ProductState]:
     """The products whose state is in the journal of ``folder``."""
     if not (folder / JOURNAL_FILE).exists():
-        return set()
+        return {}
     with JournalReader(folder / JOURNAL_FILE) as reader:
         checkpoint = reader.checkpoint()
     try:
-        return set() if checkpoint is None else set(msgspec.msgpack.decode(checkpoint, type=Checkpoint).products)
+        return states(checkpoint)
     except msgspec.MsgspecError as error:
         raise SentinelError(f"{folder / JOURNAL_FILE} was left by another version of sentinel-ws: {error}") from error
 

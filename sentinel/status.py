@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 from sentinel.durations import NS_PER_MS, Quantiles
+from sentinel.parts import PartStatus
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
@@ -43,7 +45,8 @@ class ProductStatus(Struct, frozen=True):
     """One product. Prices are None while there has been no sample; ``sample_age_ms`` is the age of the newest one.
 
     Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
-    grid instant to the frame that proved it, and how many instants were written and withheld.
+    grid instant to the frame that proved it, and how many instants were written and withheld. ``is_listed`` is False
+    while the venue does not have the product, so that nothing can be expected of it.
     """
 
     symbol: str
@@ -66,6 +69,7 @@ class ProductStatus(Struct, frozen=True):
     lateness: Quantiles
     crossed_for_s: float
     bins: list[BinStatus]
+    is_listed: bool = True
 
 
 class ConnectionStatus(Struct, frozen=True):
@@ -129,6 +133,20 @@ class Status(Struct, frozen=True):
     connections: list[ConnectionStatus]
     sinks: list[SinkStatus]
     gaps: list[GapStatus]
+    parts: list[PartStatus] = []
+
+
+def expected(status: Status) -> Status:
+    """The part of it that can be well: without products that the venue does not list, and connections only for them."""
+    unlisted = {product.symbol for product in status.products if not product.is_listed}
+    if not unlisted:
+        return status
+    return msgspec.structs.replace(
+        status,
+        products=[product for product in status.products if product.is_listed],
+        connections=[line for line in status.connections if not unlisted.issuperset(line.products)],
+        gaps=[gap for gap in status.gaps if gap.symbol not in unlisted],
+    )
 
 
 class StatusReader:
@@ -155,7 +173,7 @@ class StatusReader:
         """The present moment. Cost: some microseconds a product; it never waits."""
         now_ns, service, recent, storage = self._now_ns(), self._service, self._recent, self._storage()
         recent.look(now_ns)
-        products = service.pipeline.products.values()
+        products, unlisted = service.pipeline.products.values(), service.unlisted()
         lanes = service.pipeline.lanes
         return Status(
             software=self._software,
@@ -171,13 +189,17 @@ class StatusReader:
             journal_bytes=storage.journal_bytes,
             disk_free_bytes=storage.disk_free_bytes,
             dead_letters=storage.dead_letter_count,
-            products=[_product(product, recent, at, now_ns) for at, product in enumerate(products)],
+            products=[
+                _product(product, recent, at, now_ns, is_listed=product.symbol not in unlisted)
+                for at, product in enumerate(products)
+            ],
             connections=[
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
                 for at, lane in enumerate(lanes)
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in self._sinks(storage)],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            parts=service.part_statuses(),
         )
 
     def _sinks(self, storage: Storage) -> list[tuple[str, SinkStatistics]]:
@@ -217,7 +239,7 @@ def _gap(symbol: str, gap: Gap, now_ns: int) -> GapStatus:
     )
 
 
-def _product(product: Product, recent: Recent, at: int, now_ns: int) -> ProductStatus:
+def _product(product: Product, recent: Recent, at: int, now_ns: int, *, is_listed: bool) -> ProductStatus:
     books, trades = product.books, product.trades
     sample = books.last_sample
     top = sample.measure.top if sample else None
@@ -250,6 +272,7 @@ def _product(product: Product, recent: Recent, at: int, now_ns: int) -> ProductS
         lateness=recent.lateness[at],
         crossed_for_s=0.0 if crossed_ns is None else max(0, now_ns - crossed_ns) / NS_PER_S,
         bins=bins,
+        is_listed=is_listed,
     )
 
 

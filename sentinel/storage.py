@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from loguru import logger
 from msgspec import Struct
 
 from sentinel.journal import Backlog, JournalReader
@@ -41,13 +39,14 @@ class StorageWatch:
         self._monotonic_s = monotonic_s
 
     async def run(self) -> None:
-        """Looks again and again, until cancelled. A disk in trouble is the journal's business, not ours."""
+        """Looks again and again, until cancelled.
+
+        Raises:
+            OSError, sqlite3.Error, UsageError: as ``look``; it may be run again.
+        """
         while True:
             began_s = self._monotonic_s()
-            try:
-                self.found = await asyncio.to_thread(look, self._journal)
-            except (OSError, sqlite3.Error) as error:
-                logger.bind(reason=str(error)).warning("storage_not_read")
+            self.found = await asyncio.to_thread(look, self._journal)
             await asyncio.sleep(max(LOOK_EVERY_S, PAUSE_PER_COST * (self._monotonic_s() - began_s)))
 
 
@@ -57,6 +56,7 @@ def look(journal: Path) -> Storage:
     Raises:
         OSError: if the disk cannot be asked.
         sqlite3.Error: if the journal cannot be read.
+        UsageError: if it is gone, or no journal any more.
     """
     with JournalReader(journal) as reader:
         backlogs = reader.backlogs()

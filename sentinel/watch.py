@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sentinel.alerts import Alert, Webhook
 from sentinel.config import Config, load
@@ -21,7 +22,7 @@ from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
 from sentinel.shards import journals
-from sentinel.status import Status
+from sentinel.status import ProductStatus, Status, expected
 
 NOT_READY = 1
 REFRESH_S = 1.0
@@ -52,7 +53,7 @@ def status(http: str | None, data_dir: Path | None, form: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
         Console().print(view(found))
-    if not all(product.is_proved for product in found.products):
+    if not all(product.is_proved for product in expected(found).products):
         sys.exit(NOT_READY)
 
 
@@ -90,7 +91,7 @@ def test_alerts() -> None:
 
 
 def view(found: Status) -> RenderableType:
-    """Products, connections and sinks as tables."""
+    """Products, connections and sinks as tables, and the parts that have failed."""
     products = Table(
         "product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=found.collector
     )
@@ -98,7 +99,7 @@ def view(found: Status) -> RenderableType:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
         products.add_row(
             product.symbol,
-            "[green]proved[/]" if product.is_proved else "[red]not proved[/]",
+            _book(product),
             *("" if price is None else str(price) for price in (product.bid, product.ask)),
             spread,
             f"{product.trades_stored:,}",
@@ -115,9 +116,16 @@ def view(found: Status) -> RenderableType:
         counts = (sink.backlog_lines, sink.lines_delivered, sink.lines_set_aside)
         sinks.add_row(sink.name, sink.state, *(f"{value:,}" for value in counts))
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
+    failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
     return Group(
-        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
+        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}", *failed
     )
+
+
+def _book(product: ProductStatus) -> str:
+    if not product.is_listed:
+        return "[yellow]not listed[/]"
+    return "[green]proved[/]" if product.is_proved else "[red]not proved[/]"
 
 
 def _config(http: str | None, data_dir: Path | None) -> Config:

@@ -43,6 +43,7 @@ class Metrics:
         yield from _products(status)
         yield from _connections(status)
         yield from _sinks(status)
+        yield from _parts(status)
         raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised", labels=["kind", "about"])
         for alert in self._alerts():
             raised.add_metric([alert.kind, alert.about], 1)
@@ -116,3 +117,13 @@ def _sinks(status: Status) -> Iterator[Metric]:
         delivered.add_metric([sink.name], sink.lines_delivered)
         aside.add_metric([sink.name], sink.lines_set_aside)
     yield from (backlog, delivered, aside)
+
+
+def _parts(status: Status) -> Iterator[Metric]:
+    labels = ["part"]
+    sound = GaugeMetricFamily("sentinel_part_sound", "1 unless the part has failed and not recovered", labels=labels)
+    failures = CounterMetricFamily("sentinel_part_failures", "since the start", labels=labels)
+    for part in status.parts:
+        sound.add_metric([part.name], float(part.state != "failed"))
+        failures.add_metric([part.name], part.failures)
+    yield from (sound, failures)

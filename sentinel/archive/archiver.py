@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import resource
 import shutil
@@ -18,6 +17,7 @@ from sentinel.archive.layout import hour_of
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.errors import UsageError
 from sentinel.journal import ORDINARY_SPREAD_NS, JournalReader
+from sentinel.lock import Held, hold
 from sentinel.measurements import MEASUREMENTS
 
 PRUNED = "pruned.txt"
@@ -93,18 +93,13 @@ def alone(root: Path) -> Iterator[None]:
     """Holds the archive for this process, and clears away what a killed one left half done.
 
     Raises:
-        UsageError: if another process is writing, or the folder cannot be written.
+        UsageError: if another process is writing, or the folder cannot be written or locked.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".lock").open("wb")
-    except OSError as error:
-        raise UsageError(f"cannot write to {root}: {error.strerror}") from error
+        lock = hold(root / ".lock")
+    except Held:
+        raise UsageError(f"{root} is being written by another process") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{root} is being written by another process") from None
         for part in root.rglob(".*.part"):
             part.unlink()
         yield

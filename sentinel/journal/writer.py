@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,10 @@ from typing import IO, ParamSpec, TypeVar
 
 import zstandard
 
-from sentinel.errors import UsageError
+from sentinel.errors import JournalWriteFailed, UsageError
 from sentinel.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of
 from sentinel.journal.schema import STREAMS, connect, transaction
+from sentinel.lock import Held, hold
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,18 +27,26 @@ SMALLEST_COMPRESSED_BYTES = 400
 INSERT = "INSERT INTO batches (stream, first_ns, last_ns, line_count, raw_bytes, body) VALUES (?, ?, ?, ?, ?, ?)"
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    """Of the file that is at ``path`` now."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 class Journal:
     """The writer. One process at a time; every method but ``open`` and ``close`` is for the event loop's thread.
 
     Raises:
-        UsageError: from ``open``, if the directory cannot be written, the file is no journal, or another collector
-            has it.
-        JournalWriteFailed: from what writes, if the disk refuses; the journal stays usable.
+        UsageError: from ``open``, if the directory cannot be written or locked, the file is no journal, or another
+            collector has it.
+        JournalWriteFailed: from what writes, if the disk refuses or the file has been taken away; the journal stays
+            usable, and goes on once the file is back.
     """
 
     def __init__(self, path: Path, db: sqlite3.Connection, lock: IO[bytes], zstd_level: int) -> None:
         self.path = path
         self._db = db
+        self._file = _identity(path)
         self._lock = lock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._compress = zstandard.ZstdCompressor(level=zstd_level).compress
@@ -49,14 +57,8 @@ class Journal:
     def open(cls, path: Path, *, zstd_level: int = 3) -> Journal:
         """Opens or creates the journal at ``path``, for this process alone."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.with_suffix(".lock").open("wb")
-        except OSError as error:
-            raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+            lock = hold(path.with_suffix(".lock"))
+        except Held:
             raise UsageError(f"{path.parent} is in use by another collector; give each its own --data-dir") from None
         try:
             db = connect(path)
@@ -86,10 +88,20 @@ class Journal:
 
     def _append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]
+        self._check_in_place()
         with transaction(self._db):
             self._db.executemany(INSERT, rows)
             if checkpoint is not None:
                 self._db.execute("REPLACE INTO checkpoint VALUES (0, ?)", (self._compress(checkpoint),))
+
+    def _check_in_place(self) -> None:
+        """SQLite writes on without a word into a file that was removed, and all of it would be gone at the end."""
+        try:
+            is_ours = self._file == _identity(self.path)
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise JournalWriteFailed(f"the journal is not at {self.path} any more")
 
     def _row(self, stream: str, items: Sequence[bytes]) -> tuple[object, ...]:
         times = [int(item[item.rfind(b" ") + 1 :]) for item in items]
@@ -107,6 +119,7 @@ class Journal:
         return await self._do(self._register, sink, from_start)
 
     def _register(self, sink: str, from_start: bool) -> int:
+        self._check_in_place()
         with transaction(self._db):
             (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
             self._db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?)", (sink, 0 if from_start else last))
@@ -152,6 +165,7 @@ class Journal:
         await self._do(self._write, insert, rows)
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        self._check_in_place()
         with transaction(self._db):
             self._db.executemany(statement, rows)
 

@@ -61,6 +61,15 @@ class Checkpoint(Struct):
     products: dict[str, ProductState] = {}
 
 
+def states(checkpoint: bytes | None) -> dict[str, ProductState]:
+    """What a checkpoint says of each product.
+
+    Raises:
+        msgspec.DecodeError: if it was not written by this version.
+    """
+    return msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
+
+
 class Pipeline:
     """All lanes and products of one collector.
 
@@ -87,7 +96,7 @@ class Pipeline:
         self._accounts_ns = 0
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
-        known = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
+        known = states(checkpoint)
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
                 product = self.products.get(symbol)
@@ -242,8 +251,8 @@ class Pipeline:
 
     def checkpoint(self) -> bytes:
         """The state to start again from; it belongs with the lines taken so far."""
-        states = {symbol: product.state() for symbol, product in self.products.items()}
-        return msgspec.msgpack.encode(Checkpoint(self._dormant | states))
+        products = {symbol: product.state() for symbol, product in self.products.items()}
+        return msgspec.msgpack.encode(Checkpoint(self._dormant | products))
 
     # How
 

@@ -13,6 +13,7 @@ from sentinel import alerts as module
 from sentinel.alerts import Alert, Kind, Watchman, Webhook, conditions
 from sentinel.config import Alerts
 from sentinel.durations import Quantiles
+from sentinel.parts import PartStatus
 from sentinel.status import ConnectionStatus, GapStatus, ProductStatus, SinkStatus, Status
 
 S = 1_000_000_000
@@ -37,6 +38,7 @@ GOOD = Status(
     clock_step_ms=0, lateness=Quantiles(1.0, 5.0, 9.0), handling=Quantiles(0.1, 0.2, 0.4),
     loop_lag=Quantiles(0.1, 0.2, 0.4), journal_bytes=1, disk_free_bytes=10**12, dead_letters=0,
     products=[GOOD_PRODUCT], connections=[GOOD_LINE], sinks=[GOOD_SINK], gaps=[],
+    parts=[PartStatus("archive", "running", 1, "OSError: no process"), PartStatus("reload", "ended", 0, None)],
 )  # fmt: skip
 
 change = msgspec.structs.replace
@@ -52,6 +54,7 @@ BAD: dict[str, Status] = {
     "disk_low": change(GOOD, disk_free_bytes=10**9),
     "clock_step": change(GOOD, clock_step_ms=-900),
     "late": change(GOOD, lateness=Quantiles(1.0, 3000.0, 9000.0)),
+    "part_failed": change(GOOD, parts=[PartStatus("archive", "failed", 1, "OSError: no process")]),
 }
 
 

@@ -343,11 +343,13 @@ async def test_retry_after_holds_up_everybody(status: int, header: str | None, w
         assert time.now_s - before_s == pytest.approx(wait_s + held_up)
 
 
-async def test_only_a_404_refuses_a_product() -> None:
+async def test_only_a_404_or_its_end_refuses_a_product() -> None:
     async def handler(request: web.Request) -> web.Response:
         match request.path:
             case "/products":
-                return web.json_response([{"id": "BTC-USD", "status": "online"}])
+                return web.json_response(
+                    [{"id": "BTC-USD", "status": "online"}, {"id": "OLD-USD", "status": "delisted"}]
+                )
             case "/products/NEW-USD":
                 return web.json_response({"id": "NEW-USD"})
             case "/products/SICK-USD":
@@ -356,4 +358,5 @@ async def test_only_a_404_refuses_a_product() -> None:
                 return web.json_response({"message": "NotFound"}, status=404)
 
     async with venue(handler) as client:
-        assert await client.unknown(("BTC-USD", "NEW-USD", "SICK-USD", "GONE-USD")) == ["GONE-USD"]
+        products = ("BTC-USD", "NEW-USD", "SICK-USD", "GONE-USD", "OLD-USD")
+        assert await client.unknown(products) == ["GONE-USD", "OLD-USD"]
