@@ -21,6 +21,7 @@ from rich.console import Console
 from sentinel import logs, systemd, terminal
 from sentinel.api.watch import Watch
 from sentinel.archive.schedule import FOLDER
+from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
 from sentinel.committer import Store
@@ -135,12 +136,14 @@ async def _collect(
             sinks: list[Sink] = []
             told: dict[str, SinkStatistics] = {}
             if journal and config.archive.is_enabled:
-                sinks.append(ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns).run)
+                archive = ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns)
+                sinks.append(archive.run)
+                told[ARCHIVE_SINK] = archive.statistics
             if journal and config.influx.url is not None:
                 delivery = _delivery(journal, config, clock)
                 sinks.append(delivery.run)
                 told[SINK] = delivery.statistics
-            storage = StorageWatch(config.data_dir / JOURNAL_FILE)
+            storage = StorageWatch(config.data_dir / JOURNAL_FILE, told.keys(), clock.now_ns)
             reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
             watch = Watch(config, service, reader)
 

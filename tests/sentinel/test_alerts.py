@@ -46,7 +46,7 @@ BAD: dict[str, Status] = {
     "gap_open": change(GOOD, gaps=[GAP]),
     "trades_missing": change(GOOD, products=[change(GOOD_PRODUCT, trades_missing=3)]),
     "crossed": change(GOOD, products=[change(GOOD_PRODUCT, crossed_for_s=0.4)]),
-    "sink_behind": change(GOOD, sinks=[change(GOOD_SINK, backlog_lines=2_000_000)]),
+    "sink_behind": change(GOOD, sinks=[change(GOOD_SINK, behind_s=42.0)]),
     "sink_barred": change(GOOD, sinks=[change(GOOD_SINK, state="barred", last_error="401")]),
     "dead_letters": change(GOOD, sinks=[change(GOOD_SINK, lines_set_aside=1)]),
     "disk_low": change(GOOD, disk_free_bytes=10**9),
