@@ -134,7 +134,7 @@ class Status(Struct, frozen=True):
 
 
 class StatusReader:
-    """Makes a ``Status`` on request. ``storage`` is what is known of the disk; ``delivery`` has every sink of this run."""
+    """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run."""
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ NAMES_LINES = re.compile(r"dropped=\d+|unable to parse '|field type conflict|(be
 "partial write" alone is not: clusters say it when a copy of all lines is missing on one of the servers.
 """
 
-NO_SUCH_BUCKET = ("retention policy not found", "database not found")
+NO_SUCH_BUCKET = ("retention policy not found", "database not found", "bucket not found")
 """1.x answers an unknown retention policy with 500."""
 
 OUT_OF_TIME = re.compile(r"time(d )?-?out|deadline exceeded", re.IGNORECASE)
@@ -101,13 +101,18 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, now_s: floa
         return Refused(words, is_about_lines=True, dropped=_dropped(said))
     if status in (400, 422):
         return Refused(words, status == 422 or any(phrase in said for phrase in ABOUT_LINES))
-    if status == 404 or any(phrase in said for phrase in NO_SUCH_BUCKET):
+    if status == 404 or is_bucket_missing(said):
         return Barred(words, is_bucket_missing=True)
     if status in (408, 504) or (status >= 500 and OUT_OF_TIME.search(said)):
         return Unanswered(words, after_s)
     if status == 429 or status >= 500:
         return Later(words, after_s)
     return Barred(words)
+
+
+def is_bucket_missing(said: str) -> bool:
+    """Whether the words of an error say that there is no such database, policy or bucket."""
+    return any(phrase in said for phrase in NO_SUCH_BUCKET)
 
 
 def _names_lines(status: int, said: str, body: bytes) -> bool:

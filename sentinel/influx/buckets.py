@@ -6,13 +6,14 @@ month of points goes to a bucket of its own, which expires as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import Struct
 
 from sentinel.config import Influx
-from sentinel.influx.server import InfluxError, Server
+from sentinel.influx.server import InfluxError, NoSuchBucket, Server
 from sentinel.times import NS_PER_S
 
 MONTH_FORMAT = "_%Y_%m"
@@ -41,6 +42,27 @@ def buckets_between(name: str, rotation: str, start_ns: int, end_ns: int) -> lis
     if rotation == "none":
         return [name]
     return [bucket_at(name, rotation, at_ns) for at_ns in months(start_ns, end_ns)]
+
+
+async def ask_each(server: Server, buckets: Sequence[str], statement: str) -> list[tuple[str, dict[str, Any]]]:
+    """The result of a statement in each bucket that is there; with rotation, some month may not be.
+
+    Raises:
+        NoSuchBucket: if none of them is there.
+        UsageError, InfluxError: as ``Server.query``.
+    """
+    found, missing = [], None
+    for bucket in buckets:
+        database, _, policy = bucket.partition("/")
+        try:
+            (result,) = await server.query(statement, database, policy)
+        except NoSuchBucket as error:
+            missing = error
+        else:
+            found.append((bucket, result))
+    if missing is not None and not found:
+        raise missing
+    return found
 
 
 class Bucket(Struct, frozen=True):

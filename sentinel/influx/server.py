@@ -20,7 +20,7 @@ from influxdb_client.rest import ApiException
 
 from sentinel.config import Influx
 from sentinel.errors import SentinelError, UsageError
-from sentinel.influx.answers import Later, Outcome, Unanswered, outcome_of, words_of
+from sentinel.influx.answers import Later, Outcome, Unanswered, is_bucket_missing, outcome_of, words_of
 from sentinel.times import NS_PER_S
 
 COMPRESSION_LEVEL = 1
@@ -34,6 +34,10 @@ Parameters = Sequence[tuple[str, str]]
 
 class InfluxError(SentinelError):
     """The server could not be asked, or does not understand; nothing is lost, as everything is in the journal."""
+
+
+class NoSuchBucket(InfluxError):
+    """The server has no such bucket: with rotation, a month in which nobody collected, or that has expired."""
 
 
 class NoAnswer(InfluxError):
@@ -158,6 +162,7 @@ class Server:
 
         Raises:
             UsageError: if the server refuses who is asking.
+            NoSuchBucket: if it does not know the database or bucket.
             InfluxError: if it does not answer, or not with results.
         """
         named = [(name, value) for name, value in (("db", database), ("rp", policy)) if value]
@@ -173,10 +178,12 @@ class Server:
         except (msgspec.DecodeError, KeyError, TypeError):
             chunks = []
         if not chunks:
-            raise InfluxError(f"{self.url}/query: {answer.words}")
+            kind = NoSuchBucket if answer.status == 404 else InfluxError
+            raise kind(f"{self.url}/query: {answer.words}")
         for chunk in chunks:
             if "error" in chunk:
-                raise InfluxError(f"{self.url}/query: {chunk['error']}")
+                kind = NoSuchBucket if is_bucket_missing(chunk["error"]) else InfluxError
+                raise kind(f"{self.url}/query: {chunk['error']}")
         results = joined(chunks)
         if any(result.get("partial") for result in results):
             raise InfluxError(f"{self.url}/query: only a part of the answer came")

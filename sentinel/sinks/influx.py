@@ -109,7 +109,8 @@ class InfluxSink:
         async with self._server, asyncio.TaskGroup() as tasks:
             for track in self._tracks:
                 tasks.create_task(self._follow(self._deliver_newest, track, drain))
-                tasks.create_task(self._follow(self._deliver_oldest, track, drain))
+                if not track.is_ordered:
+                    tasks.create_task(self._follow(self._deliver_oldest, track, drain))
 
     @property
     def _delivered_id(self) -> int:
@@ -153,13 +154,10 @@ class InfluxSink:
         """After an outage, a chunk of what is oldest; False if there is nothing."""
         if not track.outages:
             return False
-        span = track.outages[0]
-        batches = await self._read(track.stream, span.first_id, span.last_id)
-        if batches:
-            await self._deliver(batches, is_ordered=track.is_ordered)
-            span.first_id = batches[-1].id
-        else:
-            track.outages.popleft()
+        first_id, last_id = track.outages[0].first_id, track.outages[0].last_id
+        batches = await self._read(track.stream, first_id, last_id)
+        await self._deliver(batches, is_ordered=False)
+        track.drained(batches[-1].id if batches else last_id)
         return True
 
     async def _read(self, stream: str, after_id: int, last_id: int) -> list[Batch]:

@@ -49,6 +49,13 @@ class Track:
             self.outages.append(Span(self.newest_id, last_id))
         self.newest_id = last_id
 
+    def drained(self, reached_id: int) -> None:
+        """The oldest outage is delivered up to ``reached_id``; it may have grown meanwhile."""
+        span = self.outages[0]
+        span.first_id = reached_id
+        if span.first_id >= span.last_id:
+            self.outages.popleft()
+
     def doubt(self, after_id: int, until_s: float) -> None:
         """What was delivered after ``after_id`` may be overwritten until ``until_s``."""
         self._doubt_id = after_id if self._doubt_id is None else min(self._doubt_id, after_id)
