@@ -16,7 +16,7 @@ from loguru import logger
 from msgspec import Struct
 
 from sentinel.config import Alerts as Limits
-from sentinel.status import Status, expected
+from sentinel.status import SinkStatus, Status, expected
 
 Kind = Literal[
     "silence",
@@ -95,8 +95,8 @@ def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
 
 def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
     for sink in status.sinks:
-        if sink.backlog_lines > limits.backlog_lines:
-            yield "sink_behind", sink.name, f"{sink.backlog_lines} lines are waiting"
+        if sink.behind_s > sink.by_design_s + limits.sink_behind_s:
+            yield "sink_behind", sink.name, _lateness(sink)
         if sink.state == "barred":
             yield "sink_barred", sink.name, sink.last_error or "refused"
         if sink.lines_set_aside:
@@ -107,6 +107,13 @@ def _of_parts(status: Status) -> Iterator[Condition]:
     for part in status.parts:
         if part.state == "failed":
             yield "part_failed", part.name, part.last_error or "no reason given"
+
+
+def _lateness(sink: SinkStatus) -> str:
+    words = f"the oldest waiting line is {sink.behind_s:.0f} s old"
+    if sink.by_design_s >= 60:
+        words += f", where up to {sink.by_design_s:.0f} s are by design"
+    return words if sink.state == "delivering" or sink.last_error is None else f"{words}: {sink.last_error}"
 
 
 class Watchman:

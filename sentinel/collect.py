@@ -21,6 +21,7 @@ from rich.console import Console
 from sentinel import logs, systemd, terminal
 from sentinel.api.watch import Watch
 from sentinel.archive.schedule import FOLDER
+from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
 from sentinel.collector_name import settle, with_name
@@ -161,7 +162,7 @@ async def _collect(
             if tape:
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
             sinks, told = _sinks(config, journal, clock)
-            storage = StorageWatch(config.data_dir / JOURNAL_FILE)
+            storage = StorageWatch(config.data_dir / JOURNAL_FILE, told.keys(), clock.now_ns)
             reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
             watch = Watch(config, service, reader)
 
@@ -196,7 +197,8 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
     told: dict[str, SinkStatistics] = {}
     if journal and config.archive.is_enabled:
         archive = ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns)
-        sinks.append(Named("archive", archive.run))
+        sinks.append(Named(ARCHIVE_SINK, archive.run))
+        told[ARCHIVE_SINK] = archive.statistics
     if journal and config.influx.url is not None:
         delivery = _delivery(journal, config, clock)
         sinks.append(Named(SINK, delivery.run))

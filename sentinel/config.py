@@ -292,8 +292,10 @@ class Alerts(Section):
     """Nothing came on a connection for so long."""
     gap_s: float = Field(default=60, gt=0)
     """A gap has been open for so long."""
-    backlog_lines: int = Field(default=1_000_000, ge=1)
-    """So many lines wait for a sink."""
+    sink_behind_s: float = Field(default=15, gt=0)
+    """The oldest line waits for a sink so much longer than by the sink's design."""
+    backlog_lines: int | None = Field(default=None, ge=1)
+    """Without effect, taken from older configurations: see ``sink_behind_s``."""
     disk_free_bytes: int = Field(default=2_000_000_000, ge=0)
     """Less is free where the data is."""
     clock_step_ms: int = Field(default=500, ge=1)

@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Struct
 
 from sentinel.durations import NS_PER_MS, Quantiles
+from sentinel.journal import Backlog
 from sentinel.parts import PartStatus
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
 from sentinel.recent import Recent
 from sentinel.service import Service
-from sentinel.sinks.statistics import SINK, SinkStatistics
+from sentinel.sinks.statistics import SinkStatistics
 from sentinel.storage import Storage
 from sentinel.times import NS_PER_S
 from sentinel.version import software
@@ -96,7 +97,8 @@ class ConnectionStatus(Struct, frozen=True):
 class SinkStatus(Struct, frozen=True):
     """A consumer of the journal. ``state`` is ``delivering``, ``waiting`` or ``barred``.
 
-    ``behind_s`` is how old the oldest sample is that waits for it; ``delivered`` and ``set_aside`` since the start.
+    ``behind_s`` is how long the oldest line that waits for it has been in the journal, ``by_design_s`` how long it may
+    be; ``delivered`` and ``set_aside`` since the start. ``last_error`` is why it waits, or last waited.
     """
 
     name: str
@@ -107,6 +109,7 @@ class SinkStatus(Struct, frozen=True):
     lines_delivered: int
     lines_set_aside: int
     last_error: str | None
+    by_design_s: float = 0.0
 
 
 class Status(Struct, frozen=True):
@@ -150,7 +153,7 @@ def expected(status: Status) -> Status:
 
 
 class StatusReader:
-    """Makes a ``Status`` on request. ``storage`` gives what is known of the disk, ``delivery`` is by sink."""
+    """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run."""
 
     def __init__(
         self,
@@ -197,28 +200,24 @@ class StatusReader:
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
                 for at, lane in enumerate(lanes)
             ],
-            sinks=[_sink(name, storage, stats, now_ns) for name, stats in self._sinks(storage)],
+            sinks=[_sink(name, storage, stats) for name, stats in sorted(self._delivery.items())],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
         )
 
-    def _sinks(self, storage: Storage) -> list[tuple[str, SinkStatistics]]:
-        """Those of this run; the journal also remembers InfluxDB of an earlier one."""
-        names = sorted(name for name in storage.backlogs if name in self._delivery or name != SINK)
-        return [(name, self._delivery.get(name, SinkStatistics())) for name in names]
 
-
-def _sink(name: str, storage: Storage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
-    backlog = storage.backlogs[name]
+def _sink(name: str, storage: Storage, stats: SinkStatistics) -> SinkStatus:
+    backlog = storage.backlogs.get(name, Backlog(0, 0, 0, None))
     return SinkStatus(
         name=name,
         state=stats.state,
         backlog_lines=backlog.line_count,
         backlog_bytes=backlog.raw_bytes,
-        behind_s=max(0, now_ns - storage.oldest_ns.get(name, now_ns)) / NS_PER_S,
+        behind_s=storage.behind_s.get(name, 0.0),
         lines_delivered=stats.lines_delivered,
         lines_set_aside=stats.lines_set_aside,
         last_error=stats.last_error,
+        by_design_s=stats.by_design_s,
     )
 
 

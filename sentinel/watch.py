@@ -111,10 +111,11 @@ def view(found: Status) -> RenderableType:
         state = "[green]live[/]" if line.is_live else "[red]not live[/]"
         silent = f"{line.silent_ms / 1000:.1f} s ago"
         lines.add_row(str(line.lane), line.venue, state, silent, f"{line.frames_received:,}", f"{line.frames_lost:,}")
-    sinks = Table("sink", "state", "waiting", "delivered", "set aside")
+    sinks = Table("sink", "state", "waiting", "oldest", "delivered", "set aside", "last error")
     for sink in found.sinks:
-        counts = (sink.backlog_lines, sink.lines_delivered, sink.lines_set_aside)
-        sinks.add_row(sink.name, sink.state, *(f"{value:,}" for value in counts))
+        waiting = (f"{sink.backlog_lines:,}", f"{sink.behind_s:,.0f} s")
+        done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", sink.last_error or "")
+        sinks.add_row(sink.name, sink.state, *waiting, *done)
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
     failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
     return Group(

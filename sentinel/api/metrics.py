@@ -110,13 +110,17 @@ def _connections(status: Status) -> Iterator[Metric]:
 
 def _sinks(status: Status) -> Iterator[Metric]:
     backlog = GaugeMetricFamily("sentinel_sink_backlog_lines", "lines not delivered yet", labels=["sink"])
+    behind = GaugeMetricFamily("sentinel_sink_behind_seconds", "age of the oldest line that waits", labels=["sink"])
+    by_design = GaugeMetricFamily("sentinel_sink_by_design_seconds", "how old it may be by design", labels=["sink"])
     delivered = CounterMetricFamily("sentinel_sink_lines_delivered", "since the start", labels=["sink"])
     aside = CounterMetricFamily("sentinel_sink_lines_set_aside", "refused for good", labels=["sink"])
     for sink in status.sinks:
         backlog.add_metric([sink.name], sink.backlog_lines)
+        behind.add_metric([sink.name], sink.behind_s)
+        by_design.add_metric([sink.name], sink.by_design_s)
         delivered.add_metric([sink.name], sink.lines_delivered)
         aside.add_metric([sink.name], sink.lines_set_aside)
-    yield from (backlog, delivered, aside)
+    yield from (backlog, behind, by_design, delivered, aside)
 
 
 def _parts(status: Status) -> Iterator[Metric]:

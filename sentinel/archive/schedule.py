@@ -15,3 +15,8 @@ UNLIMITED = "-"
 def end_of_archive_ns(now_ns: int) -> int:
     """The end of the last hour that is over for good."""
     return (now_ns - GRACE_NS) // HOUR_NS * HOUR_NS
+
+
+def by_design_s(interval_s: float) -> float:
+    """How long a line may wait for the archive: its hour, then until the next pass, and as long again for the pass."""
+    return (HOUR_NS + GRACE_NS) / 1e9 + 2 * interval_s

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from loguru import logger
 
-from sentinel.archive.schedule import UNLIMITED, end_of_archive_ns
+from sentinel.archive.schedule import UNLIMITED, by_design_s, end_of_archive_ns
 from sentinel.config import Archive
 from sentinel.errors import JournalError
 from sentinel.journal import Journal
+from sentinel.sinks.statistics import SinkStatistics
 
 SINK = "parquet"
 
@@ -29,6 +30,7 @@ class ArchiveSink:
         self._root = root
         self._settings = settings
         self._now_ns = now_ns
+        self.statistics = SinkStatistics(by_design_s=by_design_s(settings.interval_s))
 
     async def run(self, drain: asyncio.Event) -> None:
         """Follows the journal until ``drain`` is set."""
@@ -37,9 +39,11 @@ class ArchiveSink:
             try:
                 cursor = await self._pass(cursor, drain)
             except JournalError as error:
+                self._in_trouble(str(error))
                 logger.bind(reason=str(error)).error("archive_cursor_not_stored")
             with suppress(TimeoutError):
-                await asyncio.wait_for(drain.wait(), self._settings.interval_s)
+                async with asyncio.timeout(self._settings.interval_s):
+                    await drain.wait()
 
     async def _pass(self, cursor: int, drain: asyncio.Event) -> int:
         now_ns = self._now_ns()
@@ -73,11 +77,17 @@ class ArchiveSink:
         reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
         if worker.returncode:
             if not drain.is_set():
+                self._in_trouble(reason)
                 logger.bind(reason=reason).error("archive_failed")
             return None
+        self.statistics.state = "delivering"
         if reason:
             logger.bind(reason=reason).error("hours_not_certified")
         return int(said)
+
+    def _in_trouble(self, reason: str) -> None:
+        self.statistics.state = "waiting"
+        self.statistics.last_error = reason
 
 
 async def _kill_at(drain: asyncio.Event, worker: asyncio.subprocess.Process) -> None:

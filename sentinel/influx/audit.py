@@ -17,7 +17,7 @@ from msgspec import Struct
 from sentinel.config import Influx
 from sentinel.history import windows
 from sentinel.influx.answers import Accepted
-from sentinel.influx.buckets import bucket_at, buckets_between
+from sentinel.influx.buckets import ask_each, bucket_at, buckets_between
 from sentinel.influx.server import InfluxError, Server
 from sentinel.journal import JournalReader
 from sentinel.line_protocol import Point, decode, encode
@@ -175,9 +175,8 @@ async def tallies(server: Server, settings: Influx, measurement: str, start_ns: 
         f" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY symbol, time(1m)"
     )
     found: dict[Key, Tally] = {}
-    for bucket in buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns):
-        database, _, policy = bucket.partition("/")
-        (result,) = await server.query(statement, database, policy)
+    buckets = buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns)
+    for _, result in await ask_each(server, buckets, statement):
         for series in result.get("series", []):
             for minute_ns, count, lowest, highest in series["values"]:
                 if count:

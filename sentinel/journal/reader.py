@@ -146,14 +146,14 @@ class JournalReader:
         """What each sink has not delivered. Cost: O(its batches)."""
         return backlogs_of(self._db)
 
-    def oldest_unsent_ns(self, sink: str) -> int | None:
-        """The time of the oldest sample ``sink`` has not delivered; None if it has them all.
+    def last_id(self) -> int:
+        """The id of the newest batch; 0 when there is none."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0])
 
-        Trades do not count: one that was repaired today may be of last week.
-        """
-        query = """SELECT first_ns FROM batches WHERE stream = 'book'
-            AND id > (SELECT batch_id FROM cursors WHERE sink = ?) ORDER BY id LIMIT 1"""
-        row = self._db.execute(query, (sink,)).fetchone()
+    def first_sample_ns(self, after_id: int, until_id: int) -> int | None:
+        """The time of the first sample in the batches ``after_id < id <= until_id``; None if there is none."""
+        query = "SELECT first_ns FROM batches WHERE stream = 'book' AND id > ? AND id <= ? ORDER BY id LIMIT 1"
+        row = self._db.execute(query, (after_id, until_id)).fetchone()
         return None if row is None else int(row[0])
 
     def line_count(self) -> int:

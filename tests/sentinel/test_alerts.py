@@ -48,7 +48,7 @@ BAD: dict[str, Status] = {
     "gap_open": change(GOOD, gaps=[GAP]),
     "trades_missing": change(GOOD, products=[change(GOOD_PRODUCT, trades_missing=3)]),
     "crossed": change(GOOD, products=[change(GOOD_PRODUCT, crossed_for_s=0.4)]),
-    "sink_behind": change(GOOD, sinks=[change(GOOD_SINK, backlog_lines=2_000_000)]),
+    "sink_behind": change(GOOD, sinks=[change(GOOD_SINK, behind_s=42.0)]),
     "sink_barred": change(GOOD, sinks=[change(GOOD_SINK, state="barred", last_error="401")]),
     "dead_letters": change(GOOD, sinks=[change(GOOD_SINK, lines_set_aside=1)]),
     "disk_low": change(GOOD, disk_free_bytes=10**9),
@@ -65,6 +65,19 @@ def at(status: Status, seconds: float) -> Status:
 def test_there_is_a_case_for_every_kind() -> None:
     assert set(BAD) == set(get_args(Kind))
     assert not list(conditions(GOOD, LIMITS))
+
+
+def test_a_sink_is_measured_by_what_it_promises_and_not_by_how_many_lines_wait() -> None:
+    """An hour of two products is a million lines, and the archive is an hour behind by design."""
+    archive = change(GOOD_SINK, name="parquet", backlog_lines=1_100_000, behind_s=4200.0, by_design_s=4260.0)
+    assert not list(conditions(change(GOOD, sinks=[archive]), LIMITS))
+    late = change(archive, behind_s=4300.0)
+    ((kind, about, words),) = conditions(change(GOOD, sinks=[late]), LIMITS)
+    assert (kind, about) == ("sink_behind", "parquet")
+    assert words == "the oldest waiting line is 4300 s old, where up to 4260 s are by design"
+    store = change(GOOD_SINK, state="waiting", last_error="no answer within 10 s", behind_s=42.0, by_design_s=1.0)
+    ((_, _, words),) = conditions(change(GOOD, sinks=[store]), LIMITS)
+    assert words == "the oldest waiting line is 42 s old: no answer within 10 s"
 
 
 @pytest.mark.parametrize("kind", list(BAD))
