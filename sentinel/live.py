@@ -169,7 +169,7 @@ def watch_order_book(
         found = []
         for symbol, product in pipeline.products.items():
             sample = product.books.last_sample
-            lane = next((lane for lane in product.books.lanes.values() if lane.is_proved), None)
+            lane = product.books.shown()
             if sample is not None and lane is not None and seen.get(symbol) != sample.grid_ns:
                 seen[symbol] = sample.grid_ns
                 found.append(_book(symbol, lane, depth))

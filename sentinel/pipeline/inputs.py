@@ -24,6 +24,7 @@ Cause = Literal[
     "disconnected",
     "refused",
     "stopped",
+    "clock",
     "disk",
     "undecodable",
     "witness",

@@ -307,13 +307,15 @@ class Pipeline:
                 self.products[symbol].books.lose(lane.books[symbol], Gap("book", "silence", lane.good_ns))
             lane.want_snapshots(proved, received_ns, self.commands)
             return
+        flawed = []
         for symbol, book in lane.books.items():
             books = self.products[symbol].books
             books.advance(book, received_ns)
-            crossed_ns = books.crossed_since()
-            if crossed_ns is not None and received_ns - crossed_ns >= self.settings.crossed_ns and book.is_proved:
-                books.lose(book, Gap("book", "crossed", crossed_ns))
-                lane.want_snapshots([symbol], received_ns, self.commands)
+            if book.flaw is not None and books.is_to_be_replaced(book, received_ns):
+                books.lose(book, Gap("book", book.flaw, book.flaw_ns))
+                flawed.append(symbol)
+        if flawed:
+            lane.want_snapshots(flawed, received_ns, self.commands)
 
     def _go_on(self, lane: Lane, verdict: Verdict | Hole, received_ns: int) -> bool:
         """Deals with a counter out of order; False if the frame is to be ignored."""

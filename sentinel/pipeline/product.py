@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from book.events import Integrity
 from sentinel.pipeline.accounts import MINUTE_NS, Account
-from sentinel.pipeline.books import BooksState, LaneBook, ProductBooks
+from sentinel.pipeline.books import BooksState, ProductBooks
 from sentinel.pipeline.flow import FlowState, ProductFlow
 from sentinel.pipeline.inputs import Command, Note, Output, Settings
 from sentinel.pipeline.lane import FrameCounts, Lane
@@ -53,7 +53,7 @@ class Product:
         self._lanes.append(lane)
         self._counted.append(FrameCounts())
         if lane.carries_books:
-            lane.books[self.symbol] = self.books.lanes[lane.plan.lane] = LaneBook()
+            lane.books[self.symbol] = self.books.join(lane.plan.lane)
 
     def tick(self, now_ns: int, commands: list[Command]) -> None:
         """Time passes: gaps grow, holes are announced, REST is asked again."""
