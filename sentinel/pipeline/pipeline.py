@@ -259,6 +259,7 @@ class Pipeline:
             case Unknown():
                 lane.oddities[event.kind] += 1
             case Quote():
+                lane.serve("quotes", event.product)
                 self._hear_witness(lane, event, received_ns)
             case Beat() | Delta() | Tail():
                 pass
@@ -270,7 +271,7 @@ class Pipeline:
         if book is None or book.witness is None or not book.is_proved:
             return
         if isinstance(event, Quote):
-            is_contradicted = book.witness.contradicts_quote(book.book, event)
+            is_contradicted = book.witness.contradicts_quote(book.book, event, received_ns)
         else:
             is_contradicted = book.witness.contradicts_trade(event)
         if is_contradicted:
@@ -359,7 +360,7 @@ class Pipeline:
             "reason": event.reason,
         }
         self._output.notes.append(Note("refused", facts))
-        if event.product in lane.books:
+        if event.product is not None and lane.refuses_book(event.product):
             self.products[event.product].books.lose(lane.books[event.product], Gap("book", "refused", received_ns))
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
@@ -374,7 +375,7 @@ class Pipeline:
                 "reason": lane.last_refusal or "not acknowledged",
             }
             self._output.notes.append(Note("refused", facts))
-            if symbol in lane.books:
+            if lane.refuses_book(symbol):
                 self.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
         if lane.tick(now_ns, self.commands):
             self._lose(lane, "silence", lane.good_ns)
