@@ -125,8 +125,10 @@ def _feed(pipeline: Pipeline, record: Record) -> None:
         case Kind.START:
             pipeline.start(received_ns)
         case Kind.OPENED:
-            pipeline.clock_step_ms = int(payload)
+            pipeline.note_step(int(payload), received_ns)
             pipeline.opened(lane, received_ns)
+        case Kind.STEP:
+            pipeline.step(int(payload), received_ns)
         case Kind.CLOSED:
             pipeline.closed(lane, msgspec.convert(payload.decode(), Cause), received_ns)
         case Kind.REPAIR:

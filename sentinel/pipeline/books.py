@@ -104,12 +104,14 @@ class LaneBook:
 
 
 class BooksState(Struct):
-    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about."""
+    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about, ``said_ns`` the
+    first one that no run has spoken of, should an earlier run have been ahead of this one."""
 
     next_ns: int | None = None
     proved_ns: int = 0
     gaps: list[Gap] = []
     minutes: dict[int, Account] = {}
+    said_ns: int = 0
 
 
 class ProductBooks:
@@ -135,6 +137,7 @@ class ProductBooks:
         self.gaps: list[Gap] = state.gaps
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
+        self._said_ns = state.said_ns
         self.last_sample: Sample | None = None
         self.lateness_counts = [0] * 64
         self.written_count = 0
@@ -407,7 +410,7 @@ class ProductBooks:
             return
         if self.gaps and not self.is_proved:
             self.withhold(now_ns - step_ns)
-        start_ns = self.next_ns
+        start_ns = self.next_ns = max(self.next_ns, self._said_ns)
         missed = self._skip(now_ns)
         if missed:
             gap = Gap("book", "clock", start_ns, missing_count=missed)
@@ -435,9 +438,11 @@ class ProductBooks:
         """
         next_ns, first_ns = self.next_ns, first_instant(now_ns, self._cadence_ns)
         assert next_ns is not None
-        for minute_ns, account in self.minutes.items():
-            start_ns, end_ns = max(first_ns, minute_ns), min(next_ns, minute_ns + MINUTE_NS)
-            account.take_back(count_instants(start_ns, end_ns, self._cadence_ns))
+        minute_ns = now_ns - now_ns % MINUTE_NS
+        if minute_ns in self.minutes:
+            taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
+            self.minutes[minute_ns].take_back(taken)
+        self._said_ns = max(self._said_ns, next_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
 
@@ -451,7 +456,7 @@ class ProductBooks:
         self._open(Gap("book", "stopped", start_ns, missing_count=self._skip(now_ns)))
 
     def state(self) -> BooksState:
-        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes)
+        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns)
 
 
 def sequence_gap(last_good_ns: int, first: int, last: int) -> Gap:

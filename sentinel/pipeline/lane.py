@@ -94,6 +94,15 @@ class Lane:
                 book.witness = BookWitness(is_batched=not feed.has_single_changes)
         return Send(self.plan.lane, tuple(feed.open()))
 
+    def step(self, step_ns: int, now_ns: int) -> None:
+        """The clock was put forward by ``step_ns`` to ``now_ns``: no deadline has come any nearer."""
+        self.heard_ns += step_ns
+        self.good_ns += step_ns
+        self.opened_ns += step_ns
+        self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
+        self._retry_refused_ns += step_ns
+        self._resync_ns += step_ns
+
     def close(self) -> None:
         self.feed = None
         self.is_live = False

@@ -39,6 +39,10 @@ from sentinel.pipeline.product import Product, ProductState
 MakeFeed = Callable[[LanePlan], Feed]
 
 ACCOUNTS_EVERY_NS = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+STEP_SHOWN_NS = 3_600_000_000_000
+"""How long ``clock_step_ms`` tells of a step: long enough for an alert to be raised and seen."""
 
 
 class Checkpoint(Struct):
@@ -50,6 +54,7 @@ class Checkpoint(Struct):
 class Pipeline:
     """All lanes and products of one collector.
 
+    ``clock_step_ms`` is the largest step of the wall clock within the last hour, or what it is behind still.
     ``commands`` is filled by every call and emptied by the caller.
 
     Raises:
@@ -68,6 +73,8 @@ class Pipeline:
         self.lanes = [Lane(plan, settings) for plan in plans]
         self.products: dict[str, Product] = {}
         self.clock_step_ms = 0
+        self._behind_ms = 0
+        self._step_shown_ns = 0
         self._make_feed = make_feed
         self._output = Output()
         self._accounts_ns = 0
@@ -87,9 +94,42 @@ class Pipeline:
     # What happens
 
     def start(self, now_ns: int) -> None:
-        """Before any lane opens: the time since the last run is a gap, unless this is the first one."""
+        """Before any lane opens: the time since the last run is a gap, unless this is the first one.
+
+        Should that run have been ahead of the time now, since its clock was wrong, its future is said anew.
+        """
+        ahead_ns = max([product.restart(now_ns) for product in self.products.values()], default=0)
+        if ahead_ns:
+            self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))
+            self.note_step(-ahead_ns // NS_PER_MS, now_ns)
+
+    def step(self, step_ns: int, now_ns: int) -> None:
+        """The wall clock was found to be off by ``step_ns``.
+
+        Ahead: the collector's clock has followed it to ``now_ns``. Whatever is timed here goes on being timed as if it
+        had not. Behind: the collector's clock goes on as before and is ahead by so much until the next start; 0 says
+        that they agree again.
+        """
+        self._behind_ms = -(max(0, -step_ns) // NS_PER_MS)
+        if step_ns > 0:
+            self._accounts_ns += step_ns
+            self._in_doubt = {key: due_ns + step_ns for key, due_ns in self._in_doubt.items()}
+            for lane in self.lanes:
+                lane.step(step_ns, now_ns)
+            for product in self.products.values():
+                product.step(step_ns, now_ns)
+        self._output.notes.append(Note("clock_step", {"step_ms": int(step_ns / NS_PER_MS)}))
+        self.note_step(int(step_ns / NS_PER_MS), now_ns)
+
+    def note_step(self, step_ms: int, now_ns: int) -> None:
+        """Enters a step into the accounts of the minute, and keeps it for a while for all to see."""
+        if not step_ms:
+            return
         for product in self.products.values():
-            product.books.restart(now_ns)
+            product.books.account(now_ns).note_step(step_ms)
+        if abs(step_ms) >= abs(self.clock_step_ms):
+            self.clock_step_ms = step_ms
+            self._step_shown_ns = now_ns + STEP_SHOWN_NS
 
     def opened(self, lane_number: int, now_ns: int) -> None:
         """A socket is open: says what to send on it."""
@@ -190,10 +230,12 @@ class Pipeline:
         if not self._is_suspended:
             for product in self.products.values():
                 product.tick(now_ns, self.commands)
+        if now_ns >= self._step_shown_ns:
+            self.clock_step_ms = self._behind_ms
         if now_ns >= self._accounts_ns:
             self._accounts_ns = now_ns + ACCOUNTS_EVERY_NS
             for product in self.products.values():
-                product.write_minutes(now_ns, self.clock_step_ms, is_final=False)
+                product.write_minutes(now_ns, self._behind_ms, is_final=False)
 
     def suspend(self, now_ns: int) -> None:
         """Nothing can be written: samples are withheld and trades left to a later repair."""
@@ -213,7 +255,7 @@ class Pipeline:
         """Nothing more will come: writes the minutes under way."""
         for product in self.products.values():
             product.books.tick(now_ns)
-            product.write_minutes(now_ns, self.clock_step_ms, is_final=True)
+            product.write_minutes(now_ns, self._behind_ms, is_final=True)
 
     # What comes of it
 
