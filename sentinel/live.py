@@ -29,7 +29,7 @@ from sentinel.config import Config, load
 from sentinel.line_protocol import decode
 from sentinel.pace import Pace
 from sentinel.pipeline import Pipeline
-from sentinel.pipeline.books import LaneBook
+from sentinel.pipeline.lane_book import LaneBook
 from sentinel.rest import RestClient
 from sentinel.service import Service
 

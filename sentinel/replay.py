@@ -143,6 +143,11 @@ def _feed(pipeline: Pipeline, record: Record) -> None:
             pipeline.stop(received_ns)
 
 
+def clock_moved_ns(record: Record) -> int:
+    """How far the clock was put forward just before this record: no time passed over it."""
+    return max(0, int(record.payload)) if record.kind is Kind.STEP else 0
+
+
 def digests(pipeline: Pipeline) -> dict[tuple[str, int], str]:
     """A fingerprint of each proved book, by product and lane: equal on two sides when every level is."""
     return {
@@ -216,6 +221,7 @@ def _paced(steps: Iterable[Step], speed: float) -> Iterator[Step]:
     first_ns = None
     for step in steps:
         first_ns = step.record.received_ns if first_ns is None else first_ns
+        first_ns += clock_moved_ns(step.record)
         due_s = (step.record.received_ns - first_ns) / NS_PER_S / speed
         wait_s = due_s - (time.monotonic() - began_s)
         if wait_s > 0:

@@ -12,8 +12,8 @@ from book.events import Subscribed
 from book.sampler import first_instant
 from book.sequence import SequenceTracker
 from feeds.protocol import Feed
-from sentinel.pipeline.books import LaneBook
 from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
+from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.witness import BookWitness
 
 ATTEMPTS_ON_ONE_CONNECTION = 2
@@ -96,6 +96,8 @@ class Lane:
 
     def step(self, step_ns: int, now_ns: int) -> None:
         """The clock was put forward by ``step_ns`` to ``now_ns``: no deadline has come any nearer."""
+        if not self.opened_ns:  # there is nothing to time yet
+            return
         self.heard_ns += step_ns
         self.good_ns += step_ns
         self.opened_ns += step_ns

@@ -217,7 +217,8 @@ class Pipeline:
                 continue
             if (lane.plan.lane, answer.symbol) in self._in_doubt:  # the last answer is not judged yet
                 continue
-            if book.witness.comparison.hear(book.book, answer, now_ns):
+            # the answer bears the venue's time: ours is as much ahead of it as of the wall
+            if book.witness.comparison.hear(book.book, answer, now_ns + self._behind_ms * NS_PER_MS):
                 self._in_doubt[lane.plan.lane, answer.symbol] = now_ns + LAG_NS
 
     def tick(self, now_ns: int) -> None:

@@ -108,7 +108,7 @@ def test_a_snapshot_that_never_comes_costs_its_own_product_only_and_is_asked_for
     pipe.receive(0, wire.snapshot(99.0, 101.0), START + 10 * MS)
     sent(pipe)
     asked = []
-    for second in range(1, 3601):
+    for second in range(1, 1301):
         for tenth in range(10):
             at_ns = START + second * S + tenth * GRID
             pipe.receive(0, wire.beat(), at_ns + MS)
@@ -122,7 +122,7 @@ def test_a_snapshot_that_never_comes_costs_its_own_product_only_and_is_asked_for
     pauses = [later - earlier for earlier, later in zip([0, *asked], asked, strict=False)]
     assert pauses == sorted(pauses)
     assert pauses[0] == 10
-    assert 6 <= len(asked) <= 12
+    assert 6 <= len(asked) <= 8
     pipe.receive(0, wire.snapshot(9.0, 11.0, product="ETH-USD"), at_ns + 10 * MS)
     assert pipe.products["ETH-USD"].books.is_proved
 
