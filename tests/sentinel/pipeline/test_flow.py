@@ -152,7 +152,7 @@ def test_a_trade_that_comes_late_counts_in_the_next_second_and_the_day_begins_at
 
 
 def test_seconds_of_a_run_that_was_ahead_are_told_anew() -> None:
-    """Its clock was an hour ahead: its samples lie in the future, and trades, which bear the venue's time, were late."""
+    """Its clock was an hour ahead: samples lay in the future, and trades, which bear the venue's time, were late."""
     ahead = DAY + 3600 * S
     flow = ProductFlow(Settings("me"), [], FlowState(next_ns=ahead, day_ns=DAY))
     flow.take_back(DAY + 10 * S + 300 * MS)
