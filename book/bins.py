@@ -74,8 +74,9 @@ class Scale:
 
     __slots__ = ("factor",)
 
-    EXACT = 2**53
-    """Below it a double tells neighbouring integers apart, so that rounding a product finds the right one."""
+    EXACT = 10**15
+    """Below it a product has no more digits than a double holds, so that rounding it finds the right integer; above,
+    two neighbours may come back to one and the same double."""
 
     def __init__(self) -> None:
         self.factor = 1
