@@ -74,8 +74,9 @@ class Scale:
 
     __slots__ = ("factor",)
 
-    EXACT = 2**53
-    """Below it a double tells neighbouring integers apart, so that rounding a product finds the right one."""
+    EXACT = 10**15
+    """Below it a product has no more digits than a double holds, so that rounding it finds the right integer; above,
+    two neighbours may come back to one and the same double."""
 
     def __init__(self) -> None:
         self.factor = 1
@@ -134,13 +135,32 @@ class BookMeasure:
 
         Cost: O(changes since the last call) in Python, O(levels inside the widest bin) in C.
         """
-        is_followed = book is self._book and book.epoch == self._epoch
-        bids, asks = book.take_changes()
-        self._book, self._epoch = book, book.epoch
-        measured = self._measured() if is_followed and self._enter(bids, asks) else None
+        measured = self._measured() if self._follow(book) else None
         if measured is None and self._load(book):
             measured = self._measured()
         return measured
+
+    def touch(self, book: OrderBook) -> tuple[float, float] | None:
+        """The best bid and the best ask alone, at a fraction of the cost; None while a side is empty."""
+        touch = self._touch() if self._follow(book) else None
+        if touch is None and self._load(book):
+            touch = self._touch()
+        return touch
+
+    def _follow(self, book: OrderBook) -> bool:
+        """Enters what changed since the last call; False when the levels are to be loaded anew."""
+        is_followed = book is self._book and book.epoch == self._epoch
+        bids, asks = book.take_changes()
+        self._book, self._epoch = book, book.epoch
+        return is_followed and self._enter(bids, asks)
+
+    def _touch(self) -> tuple[float, float] | None:
+        """The best prices among the levels held; None when they do not reach far enough."""
+        middle = int(self._ticks.searchsorted(0))
+        bids, asks = self._units[:middle] > 0, self._units[middle:] > 0
+        if not bids.any() or not asks.any():
+            return None
+        return -float(self._keys[bids.argmax()]), float(self._keys[middle + asks.argmax()])
 
     def _load(self, book: OrderBook) -> bool:
         """Takes the levels around mid from the book; False while a side is empty."""

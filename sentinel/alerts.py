@@ -67,7 +67,8 @@ def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     if 0 < status.disk_free_bytes < limits.disk_free_bytes:
         yield "disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free"
     if abs(status.clock_step_ms) > limits.clock_step_ms:
-        yield "clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms"
+        ahead = "; until a restart samples may bear times as much ahead" if status.clock_step_ms < 0 else ""
+        yield "clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms{ahead}"
     if status.lateness.p99_ms > limits.lateness_ms:
         yield "late", "samples", f"the 99th percentile is {status.lateness.p99_ms:.0f} ms"
 

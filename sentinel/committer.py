@@ -23,6 +23,8 @@ TAPE_FAILURES = 60
 
 LEVELS = {
     "accounts_open": "ERROR",
+    "clock_step": "WARNING",
+    "last_run_was_ahead": "WARNING",
     "contradicted_by_rest": "WARNING",
     "gap_open": "WARNING",
     "refused": "WARNING",

@@ -183,7 +183,9 @@ class Service:
         now_ns, due_ns = self._clock.now_ns, 0
         while True:
             due_ns = first_instant(max(now_ns(), due_ns) + 1 - TICK_NS // 2, TICK_NS) + TICK_NS // 2
+            moved_ns = self._clock.moved_ns
             await asyncio.sleep((due_ns - now_ns()) / NS_PER_S)
+            due_ns += self._clock.moved_ns - moved_ns
             self.loop_lag.add(max(0, now_ns() - due_ns))
             self.intake.tick()
 

@@ -182,7 +182,7 @@ class StatusReader:
             software=self._software,
             collector=self._collector,
             now_ns=now_ns,
-            uptime_s=(now_ns - self._started_ns) / NS_PER_S,
+            uptime_s=(now_ns - self._started_ns - service.intake.clock.moved_ns) / NS_PER_S,
             lines_stored=service.committer.lines_stored,
             trades_to_repair=service.repairer.outstanding,
             clock_step_ms=service.pipeline.clock_step_ms,

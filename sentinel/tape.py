@@ -53,7 +53,7 @@ class Kind(enum.IntEnum):
     START = 1
     """[the checkpoint it began with]"""
     OPENED = 2
-    """[the clock step in milliseconds, as decimal text]"""
+    """[a step of the clock that was noticed then, in milliseconds, as decimal text; 0 since there is STEP]"""
     CLOSED = 3
     """[the cause]"""
     FRAME = 4
@@ -66,6 +66,8 @@ class Kind(enum.IntEnum):
     STOP = 9
     BOOK = 10
     """[a BookAnswer in msgpack]"""
+    STEP = 11
+    """[how far the wall clock was ahead, or behind if negative, in nanoseconds, as decimal text]"""
 
 
 class Record(NamedTuple):

@@ -108,7 +108,8 @@ def live_table(service: Service) -> Table:
     now_ns = service.intake.clock.now_ns()
     for product in service.pipeline.products.values():
         sample, gaps = product.books.last_sample, product.books.gaps + product.trades.open_gaps
-        book = next((lane.book for lane in product.books.lanes.values() if lane.is_proved), None)
+        lane = product.books.shown()
+        book = None if lane is None else lane.book
         table.add_row(
             product.symbol,
             *(

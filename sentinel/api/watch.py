@@ -72,7 +72,7 @@ class Watch:
         product = self._service.pipeline.products.get(symbol)
         if product is None:
             return None
-        lane = next((lane for lane in product.books.lanes.values() if lane.is_proved), None)
+        lane = product.books.shown()
         if lane is None:
             return Depth(symbol, is_proved=False, changed_ns=None, bids=[], asks=[])
         bids, asks = lane.book.bids, lane.book.asks

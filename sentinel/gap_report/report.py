@@ -153,8 +153,8 @@ def _product(
 
 
 def _unaccounted(gap: GapRow, window: Window, cadence_ns: int) -> int:
-    """Instants inside the window that only a ``stopped`` gap accounts for: the first ones of it, nobody ran then."""
-    if gap.channel != "book" or gap.cause != "stopped":
+    """Instants inside the window that only a gap accounts for: the first ones of it, nobody ran then."""
+    if gap.channel != "book" or gap.cause not in ("stopped", "clock"):
         return 0
     first_ns = first_instant(gap.start_ns, cadence_ns)
     end_ns = first_ns + gap.missing_count * cadence_ns

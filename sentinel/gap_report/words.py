@@ -16,6 +16,7 @@ CAUSES = {
     "disconnected": "disconnected",
     "refused": "refused by the venue",
     "stopped": "collector not running",
+    "clock": "clock put forward",
     "disk": "disk refused",
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",

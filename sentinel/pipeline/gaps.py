@@ -18,8 +18,8 @@ class Gap(Struct):
     ``start_ns`` is its identity in the store together with channel and cause, so it never moves.
 
     On ``book``: no sample is written for grid instants in ``start_ns <= g < end_ns``. ``range`` holds the frame numbers
-    lost when the cause is ``sequence``, and ``missing_count`` how many they are; for ``stopped``, ``missing_count`` is
-    the number of grid instants that no coverage row accounts for, because nobody ran.
+    lost when the cause is ``sequence``, and ``missing_count`` how many they are; for ``stopped`` and ``clock``,
+    ``missing_count`` is the number of grid instants that no coverage row accounts for, because nobody ran.
     On ``trades``: ``range`` holds the ids, ``start_ns`` and ``end_ns`` are the points of the trades around them.
     """
 

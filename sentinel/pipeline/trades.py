@@ -221,6 +221,20 @@ class ProductTrades:
         if is_news:
             self._output.notes.append(gap.note(self.symbol))
 
+    def step(self, step_ns: int) -> None:
+        """The clock was put forward: no deadline has come any nearer."""
+        for hole in self._holes:
+            hole.noticed_ns += step_ns
+        self._tails = deque((last_id, heard_ns + step_ns) for last_id, heard_ns in self._tails)
+        for held in self._gaps:
+            if held.retry_ns is not None:
+                held.retry_ns += step_ns
+
+    def take_back(self, now_ns: int) -> None:
+        """The last run was ahead of ``now_ns``: what it noticed was not noticed in the future."""
+        for hole in self._holes:
+            hole.noticed_ns = min(hole.noticed_ns, now_ns)
+
     def state(self) -> TradesState:
         """What ``__init__`` needs to go on from here."""
         return TradesState(self.ledger.held(), self.ledger.first, self.newest_ns, self._holes, self.open_gaps)

@@ -89,14 +89,17 @@ def _from_tape(path: Path) -> list[Recording]:
     """One recording for each time a connection was open."""
     heard: dict[int, list[tuple[int, str, dict[str, Any]]]] = {}
     finished: list[list[tuple[int, str, dict[str, Any]]]] = []
+    moved_ns = 0
     for file in tape_files(path):
         for record in read_tape(file):
+            if record.kind == Kind.STEP:  # no time passed while the clock was put forward
+                moved_ns += max(0, int(record.payload))
             if record.kind == Kind.OPENED:
                 finished.append(heard.setdefault(record.lane, []))
                 heard[record.lane] = []
             elif record.kind == Kind.FRAME:
                 text = record.payload.decode(errors="replace")
-                heard.setdefault(record.lane, []).append((record.received_ns, text, _parsed(text)))
+                heard.setdefault(record.lane, []).append((record.received_ns - moved_ns, text, _parsed(text)))
     return [_recording(frames) for frames in [*finished, *heard.values()]]
 
 

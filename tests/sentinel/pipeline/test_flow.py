@@ -149,3 +149,14 @@ def test_a_trade_that_comes_late_counts_in_the_next_second_and_the_day_begins_at
     flow.trade(end + 1 * S, 1.0, 4.0, is_buy=True)
     rows = flow.advance(end + 10 * S)
     assert [dict(fields)["cvd"] for _, fields in rows] == [1.5, 4.0]
+
+
+def test_seconds_of_a_run_that_was_ahead_are_told_anew() -> None:
+    """Its clock was an hour ahead: samples lay in the future, and trades, which bear the venue's time, were late."""
+    ahead = DAY + 3600 * S
+    flow = ProductFlow(Settings("me"), [], FlowState(next_ns=ahead, day_ns=DAY))
+    flow.take_back(DAY + 10 * S + 300 * MS)
+    flow.trade(DAY + 10 * S + 400 * MS, 100.0, 2.0, is_buy=True)
+    ((second_ns, fields),) = flow.advance(DAY + 11 * S + GRACE_NS + S)
+    assert second_ns == DAY + 10 * S
+    assert dict(fields)["buy_count"] == 1
