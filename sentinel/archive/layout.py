@@ -2,7 +2,8 @@
 
 ``archive/book/exchange=coinbase/symbol=BTC-USD/date=2026-11-23/hour=10.parquet``
 
-Exchange, symbol and date are in the path only, as DuckDB, polars, Spark and pyarrow expect of partitions.
+Exchange, symbol and date are in the path only, as DuckDB, polars, Spark and pyarrow expect of partitions. They are
+percent-encoded there, as those readers expect, too: whatever a market is called, its folder is one below its archive.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 from msgspec import Struct
 
+from sentinel.archive.schedule import market_of, market_path
 from sentinel.line_protocol import Value
 from sentinel.measurements import MEASUREMENTS
 
@@ -35,7 +38,17 @@ class Series(Struct, frozen=True, order=True):
     symbol: str
 
     def folder(self, root: Path) -> Path:
-        return root / self.measurement / f"exchange={self.exchange}" / f"symbol={self.symbol}"
+        return root / self.measurement / market_path(self.exchange, self.symbol)
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The one whose folder this is."""
+        return cls(folder.parent.parent.name, *market_of(folder))
+
+    @classmethod
+    def all(cls, root: Path, measurement: str) -> list[Self]:
+        """Every series of a measurement in the archive at ``root``."""
+        return sorted(cls.of(folder) for folder in root.glob(f"{measurement}/exchange=*/symbol=*"))
 
     def file(self, root: Path, hour_ns: int) -> Path:
         """The file of the hour that begins at ``hour_ns``."""
