@@ -40,11 +40,10 @@ class Seen(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """Hours to write, and the batch up to which the archive then has everything. ``seen`` is for the next pass."""
+    """Hours to write, and the batch up to which the archive then has everything."""
 
     hours: list[Hour]
     cursor: int
-    seen: Seen
 
 
 def due_hours(reader: JournalReader, after_id: int, before_ns: int, seen: Seen | None = None) -> Due:
@@ -56,21 +55,20 @@ def due_hours(reader: JournalReader, after_id: int, before_ns: int, seen: Seen |
     ahead_ns = end_of_waiting_ns(before_ns)
     seen = seen or Seen(after_id, before_ns)
     hours: set[Hour] = set()
-    cursor = last_id = after_id
-    begin_id, is_past = after_id, True
+    cursor = begin_id = after_id
     if seen.before_ns == before_ns:  # what waited for the end of the hour still does
-        begin_id = last_id = max(after_id, seen.batch_id)
-        is_past = begin_id == after_id
-    for last_id, stream, first_ns, last_ns in reader.times(begin_id):
-        is_new = last_id > seen.batch_id
-        for start_ns in _hours_of(reader, last_id, first_ns, last_ns):
+        begin_id = max(after_id, seen.batch_id)
+    is_past = begin_id == after_id
+    for batch_id, stream, first_ns, last_ns in reader.times(begin_id):
+        is_new = batch_id > seen.batch_id
+        for start_ns in _hours_of(reader, batch_id, first_ns, last_ns):
             if before_ns <= start_ns < ahead_ns:
                 is_past = False
             elif is_new or start_ns >= seen.before_ns:
                 hours.add(Hour(start_ns, stream))
         if is_past:
-            cursor = last_id
-    return Due(sorted(hours), cursor, Seen(last_id, before_ns))
+            cursor = batch_id
+    return Due(sorted(hours), cursor)
 
 
 def _hours_of(reader: JournalReader, batch_id: int, first_ns: int, last_ns: int) -> set[int]:

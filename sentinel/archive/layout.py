@@ -8,6 +8,7 @@ percent-encoded there, as those readers expect, too: whatever a market is called
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,9 @@ MANIFEST = "_manifest.json"
 """The leading underscore keeps readers of data sets from taking it for data."""
 
 PARTITIONS = ("exchange", "symbol")
+OWN_BIN = re.compile(r"imbalance_(\d+(?:\.\d+)?)")
+"""A field of ``flow``: there is one for each configured bin, so that the contract cannot know them all."""
+
 NUMERIC_TAGS = frozenset({"bps"})
 TIME = pa.timestamp("ns", "UTC")
 TAG = pa.dictionary(pa.int32(), pa.string())
@@ -66,6 +70,14 @@ def schema(measurement: str, others: Sequence[pa.Field] = ()) -> pa.Schema:
     tags = [pa.field(tag, pa.float64() if tag in NUMERIC_TAGS else TAG) for tag in own_tags(measurement)]
     fields = [pa.field(name, TYPES[kind]) for name, kind in MEASUREMENTS[measurement].fields.items()]
     return pa.schema([pa.field("time", TIME), *tags, *fields, *others])
+
+
+def type_of(measurement: str, column: str) -> pa.DataType | None:
+    """The type of a column that a file may have; None if no point of the measurement can have it."""
+    known = schema(measurement)
+    if column in known.names:
+        return known.field(column).type
+    return pa.float64() if measurement == "flow" and OWN_BIN.fullmatch(column) else None
 
 
 def hour_of(file: Path) -> int:

@@ -11,15 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sentinel.archive.layout import PARTITIONS, Series, hour_of, own_tags
+from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, hour_of, own_tags
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.errors import SentinelError
 from sentinel.journal import Batch
 from sentinel.line_protocol import Value, format_value, prefix
 from sentinel.measurements import MEASUREMENTS
-
-BIN = "imbalance_"
-"""How the fields begin of which there is one for each configured bin."""
 
 
 class ArchiveReader:
@@ -168,6 +165,7 @@ def _label(value: Any) -> str:
 def _in_order_of_contract(name: str) -> tuple[int, float, str]:
     """Bins of one's own stand where the contract has its bins."""
     known = list(MEASUREMENTS["flow"].fields)
-    if name.startswith(BIN):
-        return next(place for place, field in enumerate(known) if field.startswith(BIN)), float(name[len(BIN) :]), name
+    found = OWN_BIN.fullmatch(name)
+    if found is not None:
+        return next(place for place, field in enumerate(known) if OWN_BIN.fullmatch(field)), float(found[1]), name
     return known.index(name) if name in known else len(known), 0.0, name

@@ -51,7 +51,10 @@ class ArchiveSink:
         looked_at = self._seen[0] if self._seen is not None and is_same_hour else cursor
         if not await self._journal.has_outside(looked_at, before_ns, end_of_waiting_ns(before_ns)):
             return cursor
+        last_id = await self._journal.last_id()
         reached = await self._work(cursor, now_ns, drain)
+        if reached is not None:
+            self._seen = last_id, before_ns
         if reached is not None and reached > cursor:
             await self._journal.advance(SINK, reached)
             return reached
@@ -84,9 +87,7 @@ class ArchiveSink:
             return None
         if reason:
             logger.bind(reason=reason).error("hours_not_certified")
-        reached, *seen = map(int, said.split())
-        self._seen = seen[0], seen[1]
-        return reached
+        return int(said)
 
 
 async def _kill_at(drain: asyncio.Event, worker: asyncio.subprocess.Process) -> None:

@@ -1,8 +1,8 @@
 """The process that keeps the archive up to date beside a collector: low priority, one pass, then it ends.
 
 ``python -m sentinel.archive.worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES [SEEN_ID SEEN_BEFORE_NS]`` prints
-the batch up to which the archive has everything, and what it has seen, for the next pass. A process of its own, so that
-a collector shares neither interpreter nor memory with it.
+the batch up to which the archive has everything. A process of its own, so that a collector shares neither interpreter
+nor memory with it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, ma
             None if max_age_s == UNLIMITED else float(max_age_s),
             None if max_bytes == UNLIMITED else int(max_bytes),
         )
-    sys.stdout.write(f"{due.cursor} {due.seen.batch_id} {due.seen.before_ns}\n")
+    sys.stdout.write(f"{due.cursor}\n")
 
 
 if __name__ == "__main__":

@@ -92,8 +92,8 @@ def load(
         return Loaded(table, [])
     covered = _coverage(source, symbol, exchange, *asked)
     lost = _rows(_gaps(source, symbol, exchange, *asked))
-    newest_ns = source.newest_ns() or max((row["time"] + MINUTE_NS for row in covered), default=asked[0])
     now_ns = time.time_ns()
+    newest_ns = source.newest_ns(now_ns) or max((row["time"] + MINUTE_NS for row in covered), default=asked[0])
     if now_ns - newest_ns < FRESH_NS:
         asked = asked[0], min(asked[1], newest_ns)
     if measurement != "trades":

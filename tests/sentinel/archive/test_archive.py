@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from sentinel.archive import manifest
-from sentinel.archive.archiver import Hour, all_hours, alone, due_hours, prune, write_hours
+from sentinel.archive.archiver import Hour, Seen, all_hours, alone, due_hours, prune, write_hours
 from sentinel.archive.command import archive
 from sentinel.archive.hour import archive_hour
 from sentinel.archive.schedule import end_of_archive_ns
@@ -162,6 +162,46 @@ def test_the_cursor_waits_for_hours_that_are_not_over(tmp_path: Path) -> None:
         due = due_hours(reader, 1, MIDNIGHT_NS + 2 * HOUR_NS)
         assert [hour.start_ns for hour in due.hours] == [MIDNIGHT_NS + k * HOUR_NS for k in (-5, 0, 1)]
         assert due.cursor == 3
+
+
+IN_2099_NS = 4_070_908_800_000_000_000
+
+
+@pytest.mark.parametrize("wrong_ns", [IN_2099_NS, 7])
+def test_a_point_of_another_century_is_written_at_once_and_never_again(tmp_path: Path, wrong_ns: int) -> None:
+    made: list[Commit] = [
+        {"trades": [trade(1, MIDNIGHT_NS)]},
+        {"trades": [trade(2, MIDNIGHT_NS + 1), trade(9, wrong_ns)]},
+        {"trades": [trade(10, wrong_ns + 1)]},
+        {"trades": [trade(3, MIDNIGHT_NS + 2)]},
+    ]
+    asyncio.run(write(tmp_path, made))
+    before_ns = MIDNIGHT_NS + HOUR_NS
+    with reader_of(tmp_path) as reader:
+        due = due_hours(reader, 0, before_ns)
+        assert [hour.start_ns for hour in due.hours] == sorted([MIDNIGHT_NS, wrong_ns - wrong_ns % HOUR_NS])
+        assert due.cursor == 4
+        write_hours(reader, tmp_path / "archive", due.hours, before_ns)
+        assert due_hours(reader, due.cursor, before_ns).hours == []
+    assert sorted(row["trade_id"] for row in rows(tmp_path, "trades")) == [1, 2, 3, 9, 10]
+
+
+def test_a_pass_writes_nothing_again_that_an_earlier_one_wrote(tmp_path: Path) -> None:
+    """Batches: a repair of hour 0 in hour 2, under way; another one later in hour 2."""
+    now = MIDNIGHT_NS + 2 * HOUR_NS
+    hour = {number: Hour(MIDNIGHT_NS + number * HOUR_NS, "trades") for number in range(4)}
+    asyncio.run(write(tmp_path, [{"trades": [trade(1, MIDNIGHT_NS), trade(2, now)]}]))
+    with reader_of(tmp_path) as reader:
+        first = due_hours(reader, 0, now)
+        assert (first.hours, first.cursor) == ([hour[0]], 0)
+        again = due_hours(reader, 0, now, Seen(1, now))
+        assert (again.hours, again.cursor) == ([], 0)
+    asyncio.run(write(tmp_path, [{"trades": [trade(3, MIDNIGHT_NS + HOUR_NS), trade(4, now + 1)]}]))
+    with reader_of(tmp_path) as reader:
+        more = due_hours(reader, 0, now, Seen(1, now))
+        assert (more.hours, more.cursor) == ([hour[1]], 0)
+        over = due_hours(reader, 0, now + HOUR_NS, Seen(2, now))
+        assert (over.hours, over.cursor) == ([hour[2]], 2)
 
 
 def test_windows_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
