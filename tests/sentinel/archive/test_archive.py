@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sentinel.archive.schedule import end_of_archive_ns
 from sentinel.archive.tables import tables
 from sentinel.errors import SentinelError, UsageError
 from sentinel.journal import Journal, JournalReader
+from sentinel.line_protocol import Value
 from sentinel.measurements import MEASUREMENTS
 from tests.sentinel.archive.market import (
     DAY_NS,
@@ -273,6 +275,30 @@ def test_polars_reads_it_straight(tmp_path: Path) -> None:
     found = frame.filter(polars.col("symbol") == "ETH-USD").select("time", "mid").collect()
     points = {key[0]: fields["mid"] for key, fields in wanted(made, "top").items() if key[2] == "ETH-USD"}
     assert dict(zip(found["time"].cast(polars.Int64), found["mid"], strict=True)) == points
+
+
+def flow(number: int, **fields: Value) -> bytes:
+    tags = {"exchange": "coinbase", "symbol": "BTC-USD"}
+    return line("flow", tags, {"cvd": float(number), **fields}, MIDNIGHT_NS + number * HOUR_NS)
+
+
+def test_the_readers_on_the_page_see_every_column_when_bins_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"imbalance_7.5": 0.25}
+    fill(tmp_path / "data", [{"book": [flow(0, imbalance_5=0.5), flow(1, **own), flow(2)]}])
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    with duckdb.connect() as db:
+        (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+        assert db.execute(query).fetchall() == [("BTC-USD", 3, 0.0, 0.25)]
+    made: dict[str, Any] = {}
+    (code,) = re.findall(r"```python\n(from pathlib.*?)```", page, re.DOTALL)
+    exec(code, made)
+    for found in (made["frame"].collect().to_dicts(), made["rows"].to_table().drop_columns(["time"]).to_pylist()):
+        assert [row["imbalance_7.5"] for row in found] == [None, 0.25, None]
+        assert [row["imbalance_5"] for row in found] == [0.5, None, None]
+        assert {(row["symbol"], str(row["date"])) for row in found} == {("BTC-USD", "2026-11-23")}
 
 
 def test_the_manifest_names_every_file_and_its_hash(tmp_path: Path) -> None:

@@ -104,6 +104,29 @@ async def test_a_repair_in_the_journal_wins_over_the_archive(tmp_path: Path) -> 
     assert loaded.table["repaired"].to_pylist() == [None, None, True, None]
 
 
+@pytest.mark.parametrize("archived_hours", [0, 1, 2, 3])
+def test_bins_may_change_between_archive_and_journal(tmp_path: Path, archived_hours: int) -> None:
+    tags = {"exchange": "coinbase", "symbol": "BTC-USD"}
+    bins: list[dict[str, Value]] = [{"imbalance_7.5": 0.5}, {"imbalance_7.5": 0.25, "imbalance_8": 1.0}, {}]
+    lines = [line("flow", tags, {"cvd": 1.0, **own}, MIDNIGHT_NS + k * HOUR_NS) for k, own in enumerate(bins)]
+    asyncio.run(write(tmp_path, [{"book": [text]} for text in lines]))
+    if archived_hours:
+        asyncio.run(move(tmp_path, MIDNIGHT_NS + archived_hours * HOUR_NS))
+    end_ns = MIDNIGHT_NS + 9 * HOUR_NS
+    for start in range(3):
+        start_ns = MIDNIGHT_NS + start * HOUR_NS
+        for names in (["imbalance_7.5"], ["imbalance_8", "imbalance_7.5"], ["cvd", "imbalance_9"]):
+            table = sentinel.data.load("flow", "BTC-USD", start_ns, end_ns, columns=names, data_dir=tmp_path).table
+            assert table.column_names == ["time", *names]
+            wanted = [{name: {"cvd": 1.0, **own}.get(name) for name in names} for own in bins[start:]]
+            assert table.drop_columns(["time"]).to_pylist() == wanted
+    whole = sentinel.data.load("flow", "BTC-USD", MIDNIGHT_NS, end_ns, data_dir=tmp_path).table
+    assert whole["imbalance_7.5"].to_pylist() == [0.5, 0.25, None]
+    assert whole["imbalance_8"].to_pylist() == [None, 1.0, None]
+    with pytest.raises(UsageError, match="no column imbalance_x"):
+        sentinel.data.load("flow", "BTC-USD", MIDNIGHT_NS, end_ns, columns=["imbalance_x"], data_dir=tmp_path)
+
+
 def minute(number: int, collector: str = "here") -> bytes:
     tags = {"exchange": "coinbase", "symbol": "BTC-USD", "collector": collector}
     return line("coverage", tags, {"samples_due": 600, "integrity": "sequence"}, MIDNIGHT_NS + number * MINUTE_NS)
