@@ -62,18 +62,18 @@ def _figure(kind: str, symbol: str, data_dir: Path, interval: tuple[int, int]) -
         from sentinel.plots import figures
     except ModuleNotFoundError as error:
         raise UsageError("plots need matplotlib: pip install 'sentinel-ws[plot]'") from error
-    start_ns, end_ns = interval
+    start, end = map(format_ns, interval)
     if kind == "coverage":
-        accounts = sentinel.data.coverage(symbol, start_ns, end_ns, data_dir=data_dir)
+        accounts = sentinel.data.coverage(symbol, start, end, data_dir=data_dir)
         _require(accounts.num_rows, kind, symbol, interval)
-        top = sentinel.data.load("top", symbol, start_ns, end_ns, columns=["mid"], data_dir=data_dir)
+        top = sentinel.data.load("top", symbol, start, end, columns=["mid"], data_dir=data_dir)
         return figures.coverage(symbol, accounts, top.holes, interval)
     if kind == "flow":
-        loaded = sentinel.data.load("flow", symbol, start_ns, end_ns, data_dir=data_dir)
+        loaded = sentinel.data.load("flow", symbol, start, end, data_dir=data_dir)
         _require(loaded.table.num_rows, kind, symbol, interval)
         return figures.flow(symbol, loaded, interval)
-    top = sentinel.data.load("top", symbol, start_ns, end_ns, columns=["mid"], data_dir=data_dir)
-    book = sentinel.data.load("book", symbol, start_ns, end_ns, columns=["side", "bps", "notional"], data_dir=data_dir)
+    top = sentinel.data.load("top", symbol, start, end, columns=["mid"], data_dir=data_dir)
+    book = sentinel.data.load("book", symbol, start, end, columns=["side", "bps", "notional"], data_dir=data_dir)
     _require(min(top.table.num_rows, book.table.num_rows), kind, symbol, interval)
     return figures.depth(symbol, top, book, interval)
 
