@@ -7,6 +7,7 @@ import time
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
@@ -40,7 +41,7 @@ PAGE = """<!doctype html>
 )
 def plot(kind: str, symbol: str, data_dir: Path | None, since: str, until: str, output: Path | None) -> None:
     """Draw the depth, the flow or the coverage of SYMBOL, such as BTC-USD. What is missing is shaded."""
-    output = output or Path(f"{kind}-{symbol}.png")
+    output = output or Path(f"{kind}-{quote(symbol, safe='')}.png")
     if output.suffix not in SUFFIXES:
         raise UsageError(f"{output} is to be a picture: its name ends in {', '.join(SUFFIXES)}")
     now_ns = time.time_ns()
