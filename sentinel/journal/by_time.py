@@ -17,10 +17,12 @@ from contextlib import closing
 import zstandard
 
 from sentinel.journal.batches import Batch, batch_of, packed
-from sentinel.journal.reader import JournalReader
+from sentinel.journal.reader import ORDINARY_SPREAD_NS, JournalReader
 
 MINUTE_NS = 60_000_000_000
 ZSTD_LEVEL = 1
+MEMORY_KB = 64 * 1024
+"""What of the pieces is kept in memory."""
 
 LINE = re.compile(rb"^.* (-?\d+)$", re.MULTILINE)
 """A line, and its time."""
@@ -46,8 +48,13 @@ class ByTime:
 
     def __init__(self, reader: JournalReader) -> None:
         self._reader = reader
-        self._spill = sqlite3.connect("")  # a database of its own that SQLite moves to disk as it grows
+        # a database of its own, which nobody will miss, that SQLite moves to disk as it grows
+        self._spill = sqlite3.connect("", isolation_level=None)
+        self._spill.execute("PRAGMA journal_mode = OFF")
+        self._spill.execute(f"PRAGMA cache_size = -{MEMORY_KB}")
         self._spill.execute(PIECES)
+        self._spill.execute("BEGIN")  # and never end: only what does not fit in memory is ever written
+        self._following: dict[str, tuple[int, int | None]] = {}
         self._whole: dict[str, dict[int, tuple[int, int]]] = {}
         self._zstd = zstandard.ZstdDecompressor()
         self._compress = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
@@ -70,10 +77,18 @@ class ByTime:
         self._cut(stream, since_ns, until_ns)
         query = "SELECT minute FROM pieces WHERE stream = ? AND minute >= ? ORDER BY minute LIMIT 1"
         row = self._spill.execute(query, (stream, since_ns // MINUTE_NS)).fetchone()
-        ordinary_ns = self._reader.first_ordinary_ns(stream, since_ns)
+        ordinary_ns = self._next_ordinary_ns(stream, since_ns)
         found = [ns for ns in (ordinary_ns, None if row is None else row[0] * MINUTE_NS) if ns is not None]
         first_ns = max(since_ns, min(found, default=until_ns))
         return first_ns if first_ns < until_ns else None
+
+    def _next_ordinary_ns(self, stream: str, since_ns: int) -> int | None:
+        """The same of batches that are not cut; what was found holds until it is passed."""
+        asked_ns, last_ns = self._following.get(stream, (since_ns + 1, None))
+        if since_ns < asked_ns or (last_ns is not None and since_ns > last_ns):
+            last_ns = self._reader.next_ordinary_end_ns(stream, since_ns)
+            self._following[stream] = since_ns, last_ns
+        return None if last_ns is None else last_ns - ORDINARY_SPREAD_NS
 
     def count_lines(self, stream: str, since_ns: int, until_ns: int) -> int:
         """How many lines there are in what ``overlapping`` gives."""

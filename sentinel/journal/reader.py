@@ -98,13 +98,12 @@ class JournalReader:
         with closing(self._db.execute(query, (stream,))) as rows:
             return {number: (first_ns, last_ns) for number, first_ns, last_ns in rows}
 
-    def first_ordinary_ns(self, stream: str, since_ns: int) -> int | None:
-        """A time no later than the first point at or after ``since_ns`` of a batch that is not wide, and at most
-        ``ORDINARY_SPREAD_NS`` before it; None if there is none."""
+    def next_ordinary_end_ns(self, stream: str, since_ns: int) -> int | None:
+        """The earliest last point at or after ``since_ns`` of a batch that is not wide; None if there is none."""
         query = f"""SELECT last_ns FROM batches WHERE stream = ? AND last_ns >= ? AND NOT {HAS_LATE_LINES}
             ORDER BY last_ns LIMIT 1"""
         row = self._db.execute(query, (stream, since_ns)).fetchone()
-        return None if row is None else int(row[0]) - ORDINARY_SPREAD_NS
+        return None if row is None else int(row[0])
 
     def times(self, after_id: int) -> Iterator[tuple[int, str, int, int]]:
         """Id, stream, first and last time of each batch after ``after_id``, in the order of writing."""
