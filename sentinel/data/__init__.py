@@ -7,15 +7,18 @@
     top.holes                    # what is missing in that hour; empty means that nothing is
 
 Reads archive and journal of a ``data_dir``, also while a collector writes them. Times are an instant as the command
-line takes it, a datetime with a zone, or nanoseconds.
+line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a Unix time in s, ms, µs or ns.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from numbers import Integral, Real
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,11 +31,11 @@ from sentinel.data.source import Source
 from sentinel.errors import SentinelError, UsageError
 from sentinel.measurements import MEASUREMENTS
 from sentinel.shards import folder_of
-from sentinel.times import NS_PER_S, format_ns, parse_instant_ns
+from sentinel.times import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
 
 __all__ = ["BookAt", "Hole", "Loaded", "NoBook", "book", "coverage", "gaps", "load"]
 
-Instant = str | int | datetime
+Instant = str | int | float | datetime | date | timedelta
 DATA_DIR = Path("data")
 EXCHANGE = "coinbase"
 FRESH_NS = 10 * NS_PER_S
@@ -85,23 +88,7 @@ def load(
     """
     if measurement not in MEASUREMENTS:
         raise UsageError(f"no measurement {measurement!r}; there are {', '.join(MEASUREMENTS)}")
-    source = _source(data_dir, symbol)
-    asked = _interval(start, end)
-    table = source.rows(Series(measurement, exchange, symbol), *asked, columns)
-    if MEASUREMENTS[measurement].stream == "accounts":
-        return Loaded(table, [])
-    covered = _coverage(source, symbol, exchange, *asked)
-    lost = _rows(_gaps(source, symbol, exchange, *asked))
-    newest_ns = source.newest_ns() or max((row["time"] + MINUTE_NS for row in covered), default=asked[0])
-    now_ns = time.time_ns()
-    if now_ns - newest_ns < FRESH_NS:
-        asked = asked[0], min(asked[1], newest_ns)
-    if measurement != "trades":
-        begun = _begun(source, symbol, exchange, covered, lost)
-        return Loaded(table, sample_holes(covered, lost, asked, newest_ns, begun))
-    named = columns is None or "trade_id" in columns
-    ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(covered, lost, asked, newest_ns, ids["trade_id"].to_pylist()))
+    return _load(measurement, symbol, _interval(start, end), columns, data_dir, exchange)
 
 
 def gaps(
@@ -138,7 +125,7 @@ def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DI
         UsageError: for a ``data_dir`` without data.
     """
     at_ns = _instant(at)
-    top = load("top", symbol, at_ns - MINUTE_NS, at_ns + 1, data_dir=data_dir, exchange=exchange)
+    top = _load("top", symbol, (at_ns - MINUTE_NS, at_ns + 1), None, data_dir, exchange)
     hole = next((hole for hole in top.holes if hole.start_ns <= at_ns < hole.end_ns), None)
     if hole is not None:
         raise NoBook(f"no book of {symbol} at {format_ns(at_ns)}, {hole}")
@@ -150,7 +137,35 @@ def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DI
     return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
 
 
+def _load(
+    measurement: str,
+    symbol: str,
+    asked: tuple[int, int],
+    columns: Sequence[str] | None,
+    data_dir: str | os.PathLike[str],
+    exchange: str,
+) -> Loaded:
+    source = _source(data_dir, symbol)
+    table = source.rows(Series(measurement, exchange, symbol), *asked, columns)
+    if MEASUREMENTS[measurement].stream == "accounts":
+        return Loaded(table, [])
+    covered = _coverage(source, symbol, exchange, *asked)
+    lost = _rows(_gaps(source, symbol, exchange, *asked))
+    now_ns = time.time_ns()
+    newest_ns = source.newest_ns(now_ns) or max((row["time"] + MINUTE_NS for row in covered), default=asked[0])
+    if now_ns - newest_ns < FRESH_NS:
+        asked = asked[0], min(asked[1], newest_ns)
+    if measurement != "trades":
+        begun = _begun(source, symbol, exchange, covered, lost)
+        return Loaded(table, sample_holes(covered, lost, asked, newest_ns, begun))
+    named = columns is None or "trade_id" in columns
+    ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
+    return Loaded(table, trade_holes(covered, lost, asked, newest_ns, ids["trade_id"].to_pylist()))
+
+
 def _source(data_dir: str | os.PathLike[str], symbol: str) -> Source:
+    if not isinstance(symbol, str):
+        raise UsageError(f"{symbol!r} is not one product, such as 'BTC-USD'")
     return Source(folder_of(Path(data_dir), symbol))
 
 
@@ -196,11 +211,26 @@ def _interval(start: Instant, end: Instant) -> tuple[int, int]:
 
 
 def _instant(instant: Instant) -> int:
-    if isinstance(instant, int):
-        return instant
+    """Nanoseconds; see ``parse_instant_ns`` and ``unix_ns`` for what words and numbers mean."""
+    now_ns = time.time_ns()
     if isinstance(instant, str):
-        return parse_instant_ns(instant, time.time_ns())
-    if instant.tzinfo is None:
-        raise UsageError(f"{instant} has no time zone")
-    whole = instant.replace(microsecond=0)
-    return int(whole.timestamp()) * NS_PER_S + instant.microsecond * 1000
+        return parse_instant_ns(instant, now_ns)
+    if isinstance(instant, datetime):
+        if instant.tzinfo is None:
+            raise UsageError(f"{instant} has no time zone")
+        # pandas' instants are datetimes with nanoseconds of their own
+        return within_reach(_ns_of(instant - EPOCH) + getattr(instant, "nanosecond", 0))
+    if isinstance(instant, date):
+        return parse_instant_ns(instant.isoformat(), now_ns)
+    if isinstance(instant, timedelta):
+        return within_reach(now_ns - _ns_of(instant))
+    if isinstance(instant, Real) and not isinstance(instant, bool) and math.isfinite(instant) and instant >= 0:
+        # a float of today's seconds is exact to the microsecond and no further
+        return unix_ns(int(instant) if isinstance(instant, Integral) else Decimal(repr(float(instant))))
+    if isinstance(instant, Integral) and not isinstance(instant, bool):
+        return within_reach(int(instant))
+    raise UsageError(f"{instant!r} is no instant; give words, a datetime with a zone, or a Unix time")
+
+
+def _ns_of(span: timedelta) -> int:
+    return (span.days * 86_400 + span.seconds) * NS_PER_S + span.microseconds * 1000

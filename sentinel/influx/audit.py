@@ -95,12 +95,11 @@ async def audit(
         with JournalReader(journal) as reader:
             until_ns = min(end_ns, _delivered_until(reader, end_ns))
             for measurement in FIELDS:
-                for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, until_ns, HOUR_NS):
+                for lines in windows([reader], measurement, (), start_ns, until_ns, window_ns=HOUR_NS):
+                    hour_ns = decode(lines[0]).time_ns // HOUR_NS * HOUR_NS
                     window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
-                    lines = [line for part in windows(reader, measurement, (), *window) for line in part]
-                    if lines:
-                        theirs = await tallies(server, settings, measurement, *window)
-                        await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
+                    theirs = await tallies(server, settings, measurement, *window)
+                    await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
     return found
 
 
