@@ -107,6 +107,8 @@ class SinkStatus(Struct, frozen=True):
 class Status(Struct, frozen=True):
     """Everything at one moment.
 
+    ``stored_age_s`` is how long no line has reached the journal.
+
     Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
     is timed), ``loop_lag``, by which the collector's own clockwork was late.
     """
@@ -128,6 +130,7 @@ class Status(Struct, frozen=True):
     connections: list[ConnectionStatus]
     sinks: list[SinkStatus]
     gaps: list[GapStatus]
+    stored_age_s: float = 0.0
 
 
 class StatusReader:
@@ -149,11 +152,14 @@ class StatusReader:
         self._started_ns = now_ns()
         self._recent = Recent(service, self._started_ns)
         self._software = software()
+        self._stored_count, self._stored_ns = 0, self._started_ns
 
     def read(self) -> Status:
         """The present moment. Cost: some microseconds a product; it never waits."""
         now_ns, service, recent, storage = self._now_ns(), self._service, self._recent, self._storage()
         recent.look(now_ns)
+        if service.committer.lines_stored != self._stored_count:
+            self._stored_count, self._stored_ns = service.committer.lines_stored, now_ns
         products = service.pipeline.products.values()
         lanes = service.pipeline.lanes
         return Status(
@@ -177,6 +183,7 @@ class StatusReader:
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in self._sinks(storage)],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
 
     def _sinks(self, storage: Storage) -> list[tuple[str, SinkStatistics]]:
