@@ -7,7 +7,8 @@ collectors account for is ``not_collected``: nobody ran, or nobody has left a wo
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -78,6 +79,20 @@ def accounts_of(
         lost = [((gap.start_ns, end_ns), gap.cause) for gap, end_ns in zip(mine, ends, strict=True)]
         found[collector] = Accounts(time, sorted(lost))
     return found
+
+
+def accounts_with_samples(
+    coverage: Sequence[CoverageRow], gaps: Iterable[GapRow], sample_times: Callable[[int], Sequence[int]]
+) -> dict[str, Accounts]:
+    """Where the samples are at hand, ``sample_times`` being those of a minute in order: they tell the cadence, if no
+    minute holds as many as are usual, and where accounts begin in a minute that stands alone."""
+    cadence_ns = CADENCE_NS
+    fullest = max(coverage, key=lambda row: row.samples_due, default=None)
+    if fullest is not None and fullest.samples_due < MINUTE_NS // CADENCE_NS:
+        steps = (after - before for before, after in pairwise(sample_times(fullest.minute_ns)))
+        cadence_ns = max(CADENCE_NS, min(steps, default=CADENCE_NS))
+    begun = {minute_ns: min(sample_times(minute_ns), default=minute_ns) for minute_ns in _alone(coverage)}
+    return accounts_of(coverage, gaps, cadence_ns, begun)
 
 
 def covered(
@@ -174,7 +189,7 @@ def unaccounted(gap: GapRow, cadence_ns: int = CADENCE_NS) -> Interval | None:
     return start_ns, start_ns + gap.missing_count * cadence_ns
 
 
-def alone(coverage: Iterable[CoverageRow]) -> set[int]:
+def _alone(coverage: Iterable[CoverageRow]) -> set[int]:
     """The minutes of which the accounts do not tell where in them they begin: there is none before or after."""
     minutes = {(row.collector, row.minute_ns) for row in coverage if row.until_ns is None}
     near = (-MINUTE_NS, MINUTE_NS)

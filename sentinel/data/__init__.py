@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from book.sampler import CADENCE_NS
 from sentinel.accounts import CoverageRow, GapRow, Rows, coverage_row, gap_row, merged
 from sentinel.archive.layout import Series
 from sentinel.data.source import Source
 from sentinel.errors import SentinelError, UsageError
-from sentinel.holes import FRESH_NS, Hole, accounts_of, alone, sample_holes, trade_holes
+from sentinel.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
 from sentinel.measurements import MEASUREMENTS
 from sentinel.shards import folder_of
 from sentinel.times import NS_PER_S, format_ns, parse_instant_ns
@@ -92,8 +91,7 @@ def load(
     if MEASUREMENTS[measurement].stream == "accounts":
         return Loaded(table, [])
     rows = _accounts(source, symbol, exchange, *asked)
-    begun = {minute_ns: _first_sample_ns(source, symbol, exchange, minute_ns) for minute_ns in alone(rows.coverage)}
-    accounts = accounts_of(rows.coverage, rows.gaps, _cadence_ns(source, symbol, exchange, rows.coverage), begun)
+    accounts = accounts_with_samples(rows.coverage, rows.gaps, partial(_sample_times, source, symbol, exchange))
     newest_ns = max((mine.covered[-1][1] for mine in accounts.values() if mine.covered), default=asked[0])
     if time.time_ns() - newest_ns < FRESH_NS:
         asked = asked[0], max(asked[0], min(asked[1], newest_ns))
@@ -182,20 +180,6 @@ def _accounts(source: Source, symbol: str, exchange: str, start_ns: int, end_ns:
 
 def _is_of(row: CoverageRow | GapRow, symbol: str, exchange: str) -> bool:
     return (row.symbol, row.exchange) == (symbol, exchange)
-
-
-def _first_sample_ns(source: Source, symbol: str, exchange: str, minute_ns: int) -> int:
-    """Where the samples of a minute begin; where it begins itself, if it has none."""
-    return min(_sample_times(source, symbol, exchange, minute_ns), default=minute_ns)
-
-
-def _cadence_ns(source: Source, symbol: str, exchange: str, coverage: Sequence[CoverageRow]) -> int:
-    """How far apart the samples are, by those of the fullest minute, if no minute holds as many as are usual."""
-    fullest = max(coverage, key=lambda row: row.samples_due, default=None)
-    if fullest is None or fullest.samples_due >= MINUTE_NS // CADENCE_NS:
-        return CADENCE_NS
-    times = _sample_times(source, symbol, exchange, fullest.minute_ns)
-    return max(CADENCE_NS, min((after - before for before, after in pairwise(times)), default=CADENCE_NS))
 
 
 def _sample_times(source: Source, symbol: str, exchange: str, minute_ns: int) -> list[int]:

@@ -65,11 +65,9 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         oldest = next(reader.times(0), None)
         points = [] if first_id is None else _points(reader, first_id - 1, window)
         rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
-        markets = {(row.exchange, row.symbol) for row in rows.coverage}
-        before = {(row.exchange, row.symbol) for row in rows.coverage if row.minute_ns < window.start_ns}
-        if known is not None:
-            markets |= {(state.exchange, symbol) for symbol, state in known.products.items()}
-        rows = merged([from_points(_first_points(reader, markets - before, window)), rows])
+        before = {row.symbol for row in rows.coverage if row.minute_ns < window.start_ns}
+        symbols = None if known is None else {*known.products, *(row.symbol for row in rows.coverage)} - before
+        rows = merged([from_points(_first_points(reader, symbols, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough
 
@@ -82,21 +80,22 @@ def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Po
                 yield point
 
 
-def _first_points(reader: JournalReader, markets: Collection[tuple[str, str]], window: Window) -> Iterator[Point]:
-    """The first minute of each market that has one before the window."""
-    left = set(markets)
-    if not left:
+def _first_points(reader: JournalReader, symbols: Collection[str] | None, window: Window) -> Iterator[Point]:
+    """The first minute of each series of these products, or of all, that has one before the window."""
+    left = None if symbols is None else set(symbols)
+    if left is not None and not left:
         return
-    line = line_pattern("coverage", [symbol for _, symbol in left])
+    line = line_pattern("coverage", left or ())
+    seen: set[bytes] = set()
     for batch in reader.batches(("accounts",), until_ns=window.start_ns):
         for found in line.finditer(batch.body):
-            point = decode(found[0])
-            tags = dict(point.tags)
-            market = tags["exchange"], tags["symbol"]
-            if market in left and point.time_ns < window.start_ns:
-                left.discard(market)
+            if found[1] not in seen and int(found[2]) < window.start_ns:
+                seen.add(found[1])
+                point = decode(found[0])
+                if left is not None:
+                    left.discard(dict(point.tags)["symbol"])
                 yield point
-        if not left:
+        if left is not None and not left:
             return
 
 

@@ -129,7 +129,7 @@ def build(
     Accounts that reach to within ``fresh_ns`` of the present are those of a running collector: the report ends there.
     ``collected_only`` has time in which nobody collected named, but not counted.
     """
-    window = window.of_whole_minutes()
+    asked, window = window, window.of_whole_minutes()
     coverage: dict[tuple[str, str], list[CoverageRow]] = defaultdict(list)
     gaps: dict[tuple[str, str], list[GapRow]] = defaultdict(list)
     for row in rows.coverage:
@@ -141,7 +141,7 @@ def build(
     products = []
     for market in sorted({*coverage, *gaps}):
         of_market = _Market(*market, coverage[market], gaps[market], cadence_ns)
-        expected = of_market.expected(window, now_ns, fresh_ns)
+        expected = of_market.expected(asked, now_ns, fresh_ns)
         if expected is not None and not (collected_only and of_market.is_silent_in(expected)):
             products.append(of_market.report(window, expected, collected_only=collected_only))
     found = Window(
@@ -149,7 +149,7 @@ def build(
         max((product.window.end_ns for product in products), default=window.end_ns),
     )
     is_complete = all(product.is_complete for product in products)
-    return Report(found, products, "complete" if is_complete else "incomplete", window, collected_only)
+    return Report(found, products, "complete" if is_complete else "incomplete", asked, collected_only)
 
 
 def _is_wanted(row: CoverageRow | GapRow, symbols: Collection[str], collector: str | None) -> bool:
@@ -170,13 +170,19 @@ class _Market:
         self._accounts = accounts_of(coverage, gaps, cadence_ns)
         self._known = [interval for mine in self._accounts.values() for interval in mine.known]
 
-    def expected(self, window: Window, now_ns: int, fresh_ns: int) -> Window | None:
-        """The part of a window that a collector should have accounted for; None if there is no instant in it."""
+    def expected(self, asked: Window, now_ns: int, fresh_ns: int) -> Window | None:
+        """The part of a window that a collector should have accounted for; None if there is no instant in it.
+
+        What was added to it to make whole minutes is expected as far as it was collected.
+        """
+        window = asked.of_whole_minutes()
         begun_ns = self._begun_ns()
         reached_ns = max((end_ns for _, end_ns in self._known), default=0)
         end_ns = min(window.end_ns, now_ns)
         if now_ns - reached_ns < fresh_ns:
             end_ns = min(end_ns, reached_ns)
+        if end_ns > asked.end_ns:
+            end_ns = max(asked.end_ns, min(end_ns, reached_ns))
         start_ns = max(window.start_ns, begun_ns)
         return Window(start_ns, end_ns) if self._count([(start_ns, end_ns)]) else None
 

@@ -17,7 +17,7 @@ from sentinel.holes import (
     Hole,
     Interval,
     accounts_of,
-    alone,
+    accounts_with_samples,
     intersect,
     merge,
     sample_holes,
@@ -97,7 +97,6 @@ def test_left_in_one_minute_and_begun_anew_in_the_next() -> None:
 
 
 def test_a_minute_that_stands_alone_ends_where_its_accounts_have_got_to() -> None:
-    assert alone([minute(1, 8), minute(4), minute(5), minute(9, 5, until_ns=9 * M + 7)]) == {M}
     assert book_holes([minute(1, 8, until_ns=M + 30 * SECOND_NS)], [], (0, 2 * M)) == [
         idle(0, M + 29_200_000_000),
         idle(M + 30 * SECOND_NS, 2 * M),
@@ -106,6 +105,26 @@ def test_a_minute_that_stands_alone_ends_where_its_accounts_have_got_to() -> Non
     assert book_holes([minute(1, 8)], [], (M, 2 * M), {M: M + 9 * SECOND_NS}) == [
         idle(M, M + 9 * SECOND_NS),
         idle(M + 9_800_000_000, 2 * M),
+    ]
+
+
+def test_the_samples_tell_what_accounts_do_not() -> None:
+    asked: list[int] = []
+
+    def slow(minute_ns: int) -> list[int]:
+        asked.append(minute_ns)
+        return [minute_ns + k * SECOND_NS for k in range(9, 30)]
+
+    accounts = accounts_with_samples([minute(1, 8), minute(4, 60), minute(5, 60)], [], slow)
+    assert sample_holes(accounts, (M, 6 * M)) == [
+        idle(M, M + 9 * SECOND_NS),
+        idle(M + 17 * SECOND_NS, 4 * M),
+    ]
+    assert asked == [4 * M, M]
+    under_way = [minute(0), minute(1), minute(9, 5, until_ns=9 * M + SECOND_NS)]
+    assert accounts_with_samples(under_way, [], lambda _: [])["a"].covered == [
+        (0, 2 * M),
+        (9 * M + SECOND_NS // 2, 9 * M + SECOND_NS),
     ]
 
 

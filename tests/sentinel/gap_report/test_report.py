@@ -257,10 +257,10 @@ def test_twins_that_are_both_out_at_once_have_a_gap_together() -> None:
 
 
 def test_a_gap_that_one_of_twins_has_repaired_is_repaired() -> None:
-    lost = {"channel": "trades", "cause": "trades", "start_seq": 4, "end_seq": 5, "missing_count": 2}
+    lost = gap(START_NS, START_NS + 5, "trades", "trades", start_seq=4, end_seq=5, missing_count=2)
     rows = Rows(
         [minute(0, trades=10), minute(0, trades=10, collector="b")],
-        [gap(START_NS, START_NS + 5, **lost), gap(START_NS, START_NS + 5, **lost, repaired_count=2, collector="b")],
+        [lost, msgspec.structs.replace(lost, repaired_count=2, collector="b")],
     )
     report = build(rows, window(1))
     assert report.verdict == "complete"
