@@ -44,10 +44,13 @@ def _collect_and_report(urls: dict[str, str], data_dir: Path) -> int:
         first_line_s = _wait_for_lines(data_dir, collector, started_s)
     if collector.returncode:
         return collector.returncode
+    ended_ns = time.time_ns()
     _say(f"3. What is stored (the first lines were on disk after {first_line_s:.1f} s)")
     _show(data_dir)
     _say("4. What is complete and what is missing: sentinel-ws gap-report")
-    return subprocess.run([*COMMAND, "gap-report", "--data-dir", str(data_dir)], check=False).returncode
+    # from here on nobody collects, which a report of any later moment would say
+    report = ["gap-report", "--data-dir", str(data_dir), "--until", str(ended_ns)]
+    return subprocess.run([*COMMAND, *report], check=False).returncode
 
 
 def _wait_for_lines(data_dir: Path, collector: subprocess.Popen[bytes], started_s: float) -> float:

@@ -115,6 +115,8 @@ class SinkStatus(Struct, frozen=True):
 class Status(Struct, frozen=True):
     """Everything at one moment.
 
+    ``stored_age_s`` is how long no line has reached the journal.
+
     Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
     is timed), ``loop_lag``, by which the collector's own clockwork was late.
     """
@@ -137,6 +139,7 @@ class Status(Struct, frozen=True):
     sinks: list[SinkStatus]
     gaps: list[GapStatus]
     parts: list[PartStatus] = []
+    stored_age_s: float = 0.0
 
 
 def expected(status: Status) -> Status:
@@ -171,11 +174,14 @@ class StatusReader:
         self._started_ns = now_ns()
         self._recent = Recent(service, self._started_ns)
         self._software = software()
+        self._stored_count, self._stored_ns = 0, self._started_ns
 
     def read(self) -> Status:
         """The present moment. Cost: some microseconds a product; it never waits."""
         now_ns, service, recent, storage = self._now_ns(), self._service, self._recent, self._storage()
         recent.look(now_ns)
+        if service.committer.lines_stored != self._stored_count:
+            self._stored_count, self._stored_ns = service.committer.lines_stored, now_ns
         products, unlisted = service.pipeline.products.values(), service.unlisted()
         lanes = service.pipeline.lanes
         return Status(
@@ -203,6 +209,7 @@ class StatusReader:
             sinks=[_sink(name, storage, stats) for name, stats in sorted(self._delivery.items())],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
+            stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
 
 

@@ -79,7 +79,11 @@ class Trades(Struct, frozen=True):
 
 
 class Hole(Struct, frozen=True):
-    """A gap that begins in this hour; the sequence numbers or trade ids that did not come, where there are any."""
+    """A gap that begins in this hour; the sequence numbers or trade ids that did not come, where there are any.
+
+    With the cause ``not_collected``, time of this hour that no collector accounts for, of book and trades: version 0.1
+    did not name it.
+    """
 
     channel: str
     cause: str

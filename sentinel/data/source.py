@@ -6,16 +6,16 @@ never in none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from msgspec import Struct
 
+from sentinel.accounts import Rows, decode_checkpoint, unwritten
 from sentinel.archive.hour import split
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, hour_of, own_tags, schema, type_of
 from sentinel.archive.schedule import FOLDER, HOUR_NS
@@ -26,14 +26,6 @@ from sentinel.errors import UsageError
 from sentinel.history import line_pattern
 from sentinel.journal import JournalReader
 from sentinel.measurements import MEASUREMENTS
-from sentinel.pipeline.pipeline import Checkpoint
-
-
-class Minute(Struct, frozen=True):
-    """A minute in which a collector was at work."""
-
-    collector: str
-    start_ns: int
 
 
 class Source:
@@ -81,24 +73,29 @@ class Source:
         ((_, newer),) = split(series.measurement, both)
         return join([older, newer.select([name for name in shape.names if name in newer.column_names])])
 
-    def newest_ns(self, now_ns: int) -> int | None:
-        """The time of the last sample or trade in the journal, but for those ahead of ``now_ns``; None without one."""
+    def unwritten(self) -> Rows:
+        """What the accounts of every product do not say yet, as of the last commit."""
         if not self._journal.exists():
-            return None
-        with JournalReader(self._journal) as reader:
-            found = [reader.newest_ns(stream, now_ns) for stream in ("book", "trades")]
-        return max((ns + 1 for ns in found if ns is not None), default=None)
-
-    def minutes_under_way(self, symbol: str) -> list[Minute]:
-        """Minutes whose accounts are not written yet, as of the last commit."""
-        if not self._journal.exists():
-            return []
+            return Rows()
         with JournalReader(self._journal) as reader:
             checkpoint = reader.checkpoint()
-        if checkpoint is None:
-            return []
-        state = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products.get(symbol)
-        return [] if state is None else [Minute(state.collector, minute_ns) for minute_ns in state.books.minutes]
+        return Rows() if checkpoint is None else unwritten(decode_checkpoint(checkpoint))
+
+    def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
+        """Tags and fields, and the time, of each point that the archive has."""
+        files = self.files(series, start_ns, end_ns)
+        shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
+        shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), None)
+        table = _between(files, shape, start_ns, end_ns)
+        market = {"exchange": series.exchange, "symbol": series.symbol}
+        times = table["time"].cast(pa.int64()).to_pylist()
+        for row, time_ns in zip(table.drop_columns("time").to_pylist(), times, strict=True):
+            yield market | row, time_ns
+
+    def first_hour_ns(self, series: Series) -> int | None:
+        """The first hour of which the archive has anything."""
+        files = self.files(series, 0, 2**63 - 1)
+        return hour_of(files[0]) if files else None
 
     def _from_journal(self, series: Series, start_ns: int, end_ns: int) -> pa.Table | None:
         if not self._journal.exists():

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from sentinel.accounts import Rows, from_points
 from sentinel.config import Influx
 from sentinel.gap_report.report import Window
-from sentinel.gap_report.rows import Rows, from_points
+from sentinel.holes import FRESH_NS
 from sentinel.influx.buckets import ask_each, buckets_between
 from sentinel.influx.server import NoSuchBucket, Server
 from sentinel.line_protocol import Point
+from sentinel.pipeline.accounts import MINUTE_NS
 
 TAGS = {
     "coverage": ("exchange", "symbol", "collector"),
@@ -20,10 +22,13 @@ TAGS = {
 }
 MONTH_NS = 31 * 86_400 * 10**9
 """No month is longer."""
+REMOTE_FRESH_NS = MINUTE_NS + FRESH_NS
+"""What is younger may still be on its way: a minute is delivered when it is over."""
 
 
 def read(settings: Influx, window: Window) -> Rows:
-    """The rows of the buckets that hold books and accounts.
+    """The rows of the buckets that hold books and accounts, and for each product collected in the month before the
+    window its first minute.
 
     Raises:
         UsageError: if the server refuses who is asking.
@@ -33,10 +38,14 @@ def read(settings: Influx, window: Window) -> Rows:
 
 
 async def _read(settings: Influx, window: Window) -> Rows:
-    coverage = f"SELECT * FROM coverage WHERE time >= {window.start_ns} AND time < {window.end_ns}"
+    start_ns = window.start_ns - MINUTE_NS
+    statements = (
+        f"SELECT * FROM coverage WHERE time >= {start_ns} AND time < {window.end_ns}",
+        f"SELECT * FROM coverage WHERE time < {start_ns} GROUP BY * ORDER BY time LIMIT 1",
+    )
     buckets = buckets_between(settings.bucket_book, settings.rotation, window.start_ns, window.end_ns)
     async with Server(settings, time.time_ns) as server:
-        results = [result for _, result in await ask_each(server, buckets, coverage)]
+        results = [result for statement in statements for _, result in await ask_each(server, buckets, statement)]
         results += await _gaps(server, settings, window)
     return from_points([point for result in results for point in _points(result)])
 
@@ -70,6 +79,7 @@ def _points(result: dict[str, Any]) -> Iterator[Point]:
         columns = series["columns"]
         for values in series["values"]:
             row = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+            row |= series.get("tags", {})
             named = tuple(sorted((tag, row[tag]) for tag in tags))
             fields = tuple((name, value) for name, value in row.items() if name not in (*tags, "time"))
             yield Point(series["name"], named, fields, row["time"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-from sentinel.gap_report.report import GapFact
+from sentinel.gap_report.report import GapFact, Report
+from sentinel.holes import NOT_COLLECTED
 from sentinel.times import format_ns
 
+MOST_NAMED = 3
 CAUSES = {
     "sequence": "frames lost",
     "crossed": "book crossed",
@@ -17,6 +19,7 @@ CAUSES = {
     "refused": "refused by the venue",
     "stopped": "collector not running",
     "clock": "clock put forward",
+    "not_collected": "nobody collected",
     "disk": "disk refused",
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",
@@ -47,12 +50,33 @@ def moment(ns: int) -> str:
     return format_ns(ns // 100_000_000 * 100_000_000).replace("T", " ").removesuffix("Z")
 
 
+def scope(report: Report) -> list[str]:
+    """What must be known of the window to understand the verdict, in sentences without their full stop."""
+    told = []
+    if report.products and report.asked.start_ns < report.window.start_ns:
+        first = moment(report.window.start_ns)
+        told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
+    late = [product for product in report.products if product.window.start_ns > report.window.start_ns]
+    if late:
+        begun = ", ".join(f"{product.symbol} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED])
+        more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
+        told.append(f"Collected for the first time later: {begun}{more}")
+    idle_ns = max((product.not_collected_ns for product in report.products), default=0)
+    if idle_ns:
+        of = " of one product" if len(report.products) > 1 else ""
+        uncounted = ", which was to be left out" if report.collected_only else ""
+        told.append(f"Nobody collected for {duration(idle_ns)}{of}{uncounted}")
+    return told
+
+
 def length(gap: GapFact) -> str:
     return "open" if gap.end_ns is None else duration(gap.end_ns - gap.start_ns)
 
 
 def what(gap: GapFact) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
+    if gap.cause == NOT_COLLECTED:
+        return f"{gap.missing_count:,} samples, and the trades"
     named = ""
     if gap.start_seq is not None:
         kind = "ids" if gap.channel == "trades" else "frames"
