@@ -182,7 +182,7 @@ def _last(length: int, free: Sequence[Interval]) -> list[Interval]:
 
 
 def unaccounted(gap: GapRow, cadence_ns: int = CADENCE_NS) -> Interval | None:
-    """The time that only a ``stopped`` or a ``clock`` gap accounts for: the first instants of it, in which nobody ran."""
+    """The time that only a ``stopped`` or ``clock`` gap accounts for: the first instants of it, in which nobody ran."""
     if gap.channel != "book" or gap.cause not in ("stopped", "clock") or not gap.missing_count:
         return None
     start_ns = first_instant(gap.start_ns, cadence_ns)

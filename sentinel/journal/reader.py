@@ -143,12 +143,6 @@ class JournalReader:
         first_ns -= ORDINARY_SPREAD_NS
         return first_ns if late_ns is None else min(first_ns, late_ns), last_ns + 1
 
-    def newest_ns(self, stream: str, until_ns: int) -> int | None:
-        """The last point's time among the batches of a stream that end before ``until_ns``; None if there is none."""
-        query = "SELECT max(last_ns) FROM batches WHERE stream = ? AND last_ns < ?"
-        (found,) = self._db.execute(query, (stream, until_ns)).fetchone()
-        return None if found is None else int(found)
-
     def first_id_since(self, since_ns: int) -> int | None:
         """The first batch written with a point at or after ``since_ns``; None if there is none.
 
