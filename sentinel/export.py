@@ -7,6 +7,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,12 @@ def export(
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
     until_ns = None if until is None else parse_instant_ns(until, now_ns)
     config = load({} if data_dir is None else {"data_dir": data_dir}, None)
-    with reading(config.data_dir) as journals:
+    with ExitStack() as stack:
+        journals = stack.enter_context(reading(config.data_dir))
         older = _archived(config.data_dir, measurement, symbols)
-        found = windows(journals, measurement, symbols, since_ns, until_ns, archives=older)
+        found = stack.enter_context(
+            closing(windows(journals, measurement, symbols, since_ns, until_ns, archives=older))
+        )
         first = next(found, None)
         if first is None:
             of = f" of {', '.join(symbols)}" if symbols else ""

@@ -7,7 +7,7 @@ InfluxDB, and is given once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -43,11 +43,11 @@ def windows(
     *,
     archives: Sequence[Source] = (),
     window_ns: int = WINDOW_NS,
-) -> Iterator[list[bytes]]:
+) -> Generator[list[bytes], None, None]:
     """Lines with ``since_ns <= time < until_ns``, window by window, sorted by time, then series.
 
     All symbols if none is named. Windows are aligned to multiples of ``window_ns``; those without a line are left out,
-    and cost nothing. Of a point that is in an archive and in a journal, the journal's is given.
+    and cost nothing. Whoever leaves early closes it, since it may have a file open. Of a point that is in an archive and in a journal, the journal's is given.
     """
     stream = MEASUREMENTS[measurement].stream
     at_ns = EARLIEST_NS if since_ns is None else since_ns

@@ -187,13 +187,18 @@ class TapeWriter:
             self._abandon()
 
 
+def _in_order(directory: Path) -> list[Path]:
+    """Its tape files as they were begun; a clock that began in 1970 writes shorter numbers."""
+    return sorted(directory.glob(f"*{SUFFIX}"), key=lambda file: (len(file.name), file.name))
+
+
 def tape_files(path: Path) -> list[Path]:
     """The files of a tape in order: ``path`` itself, or every tape file in the directory ``path``.
 
     Raises:
         UsageError: if there is none.
     """
-    files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    files = _in_order(path) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise UsageError(f"no tape at {path}")
     return files
@@ -210,7 +215,7 @@ def prune(directory: Path, now_ns: int, keep_s: float | None, keep_bytes: int | 
     Raises:
         OSError: if the disk refuses.
     """
-    files = sorted(directory.glob(f"*{SUFFIX}"))
+    files = _in_order(directory)
     excess = 0 if keep_bytes is None else sum(file.stat().st_size for file in files) - keep_bytes
     oldest_ns = None if keep_s is None else now_ns - round(keep_s * 1e9)
     gone = 0

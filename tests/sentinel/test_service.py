@@ -312,7 +312,9 @@ async def test_a_committer_that_fails_loses_no_line(
 async def test_a_journal_that_was_taken_away_gets_no_lines_until_it_is_back(venue: SmallVenue, tmp_path: Path) -> None:
     data, away = tmp_path / "data", tmp_path / "away"
     async with journal(data / "journal.sqlite3") as store:
-        async with running(configured(), store, [StorageWatch(data / "journal.sqlite3").run]) as service:
+        async with running(
+            configured(), store, [StorageWatch(data / "journal.sqlite3", (), Clock().now_ns).run]
+        ) as service:
             await venue.subscribed.wait()
             await until(lambda: service.committer.lines_stored > 0)
             data.rename(away)
