@@ -47,7 +47,8 @@ def windows(
     """Lines with ``since_ns <= time < until_ns``, window by window, sorted by time, then series.
 
     All symbols if none is named. Windows are aligned to multiples of ``window_ns``; those without a line are left out,
-    and cost nothing. Whoever leaves early closes it, since it may have a file open. Of a point that is in an archive and in a journal, the journal's is given.
+    and cost nothing. Of a point that is in an archive and in a journal, the journal's is given. Whoever leaves early
+    closes it, since it may have a file open.
     """
     stream = MEASUREMENTS[measurement].stream
     at_ns = EARLIEST_NS if since_ns is None else since_ns

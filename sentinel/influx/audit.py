@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,11 +96,12 @@ async def audit(
         with JournalReader(journal) as reader:
             until_ns = min(end_ns, _delivered_until(reader, end_ns))
             for measurement in FIELDS:
-                for lines in windows([reader], measurement, (), start_ns, until_ns, window_ns=HOUR_NS):
-                    hour_ns = decode(lines[0]).time_ns // HOUR_NS * HOUR_NS
-                    window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
-                    theirs = await tallies(server, settings, measurement, *window)
-                    await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
+                with closing(windows([reader], measurement, (), start_ns, until_ns, window_ns=HOUR_NS)) as hours:
+                    for lines in hours:
+                        hour_ns = decode(lines[0]).time_ns // HOUR_NS * HOUR_NS
+                        window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
+                        theirs = await tallies(server, settings, measurement, *window)
+                        await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
     return found
 
 
