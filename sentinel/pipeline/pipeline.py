@@ -166,8 +166,8 @@ class Pipeline:
     def repaired(self, answer: RepairAnswer, now_ns: int) -> None:
         """REST has answered a ``Repair``, in whole or in part."""
         product = self.products.get(answer.symbol)
-        if product is not None and not self._is_suspended:
-            product.trades.repaired(answer, now_ns, product.books.account(now_ns))
+        if product is not None:
+            product.trades.repaired(answer, now_ns)
 
     def compared(self, answer: BookAnswer, now_ns: int) -> None:
         """REST has said what a whole book is: a substitute for the numbers that some lanes' frames do not have."""
@@ -196,11 +196,12 @@ class Pipeline:
                 product.write_minutes(now_ns, self.clock_step_ms, is_final=False)
 
     def suspend(self, now_ns: int) -> None:
-        """Nothing can be written: samples are withheld and trades left to a later repair."""
+        """Nothing can be written: samples are withheld, and the ids of trades noted for a later repair."""
         if not self._is_suspended:
             self._is_suspended = True
             for product in self.products.values():
                 product.books.suspend()
+                product.trades.suspend()
 
     def resume(self, now_ns: int) -> None:
         """Writing is possible again."""
@@ -208,11 +209,13 @@ class Pipeline:
             self._is_suspended = False
             for product in self.products.values():
                 product.books.resume(now_ns)
+                product.trades.resume()
 
     def stop(self, now_ns: int) -> None:
-        """Nothing more will come: writes the minutes under way."""
+        """Nothing more will come: names what is missing, and writes the minutes under way."""
         for product in self.products.values():
             product.books.tick(now_ns)
+            product.trades.stop(now_ns)
             product.write_minutes(now_ns, self.clock_step_ms, is_final=True)
 
     # What comes of it
@@ -239,8 +242,7 @@ class Pipeline:
                 if product is not None and lane.carries_trades:
                     product.trade_frames += 1
                     lane.serve("trades", event.product)
-                    if not self._is_suspended:
-                        product.trades.receive(event, received_ns, product.books.account(received_ns))
+                    product.trades.receive(event, received_ns, lane.plan.lane)
                     self._hear_witness(lane, event, received_ns)
                 return True
             case Snapshot():
@@ -250,8 +252,8 @@ class Pipeline:
                     lane.serve("book", event.product)
                     self.products[event.product].books.replace(book, event, received_ns)
                 return True
-            case Tail() if event.product in self.products and not self._is_suspended:
-                self.products[event.product].trades.hear(event, received_ns)
+            case Tail() if event.product in self.products:
+                self.products[event.product].trades.hear(event, received_ns, lane.plan.lane)
             case Subscribed():
                 lane.acknowledge(event)
             case Refused():
