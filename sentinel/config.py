@@ -282,7 +282,7 @@ class Alerts(Section):
     silence_s: float = Field(default=5, gt=0)
     """Nothing came on a connection for so long."""
     gap_s: float = Field(default=60, gt=0)
-    """A gap has been open for so long."""
+    """A gap of the book has been open for so long."""
     backlog_lines: int = Field(default=1_000_000, ge=1)
     """So many lines wait for a sink."""
     disk_free_bytes: int = Field(default=2_000_000_000, ge=0)

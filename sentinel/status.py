@@ -43,7 +43,8 @@ class ProductStatus(Struct, frozen=True):
     """One product. Prices are None while there has been no sample; ``sample_age_ms`` is the age of the newest one.
 
     Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
-    grid instant to the frame that proved it, and how many instants were written and withheld.
+    grid instant to the frame that proved it, and how many instants were written and withheld. ``trades_missing`` are
+    still asked for, ``trades_given_up`` are not.
     """
 
     symbol: str
@@ -66,6 +67,7 @@ class ProductStatus(Struct, frozen=True):
     lateness: Quantiles
     crossed_for_s: float
     bins: list[BinStatus]
+    trades_given_up: int = 0
 
 
 class ConnectionStatus(Struct, frozen=True):
@@ -249,6 +251,7 @@ def _product(product: Product, recent: Recent, at: int, now_ns: int) -> ProductS
         lateness=recent.lateness[at],
         crossed_for_s=0.0 if crossed_ns is None else max(0, now_ns - crossed_ns) / NS_PER_S,
         bins=bins,
+        trades_given_up=trades.given_up_count,
     )
 
 

@@ -101,7 +101,7 @@ def load(
         return Loaded(table, sample_holes(covered, lost, asked, newest_ns, begun))
     named = columns is None or "trade_id" in columns
     ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(covered, lost, asked, newest_ns, ids["trade_id"].to_pylist()))
+    return Loaded(table, trade_holes(covered, lost, asked, newest_ns, *_ids(ids)))
 
 
 def gaps(
@@ -186,6 +186,11 @@ def _begun(source: Source, symbol: str, exchange: str, covered: list[Row], lost:
 def _rows(table: pa.Table) -> list[Row]:
     rows: list[Row] = table.set_column(0, "time", table["time"].cast(pa.int64())).to_pylist()
     return rows
+
+
+def _ids(trades: pa.Table) -> tuple[list[int], list[int]]:
+    """The ids of trades and their points."""
+    return trades["trade_id"].to_pylist(), trades["time"].cast(pa.int64()).to_pylist()
 
 
 def _interval(start: Instant, end: Instant) -> tuple[int, int]:

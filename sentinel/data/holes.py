@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -66,20 +68,30 @@ def sample_holes(
 
 
 def trade_holes(
-    coverage: Sequence[Row], gaps: Sequence[Row], asked: Interval, newest_ns: int, present: Iterable[int]
+    coverage: Sequence[Row],
+    gaps: Sequence[Row],
+    asked: Interval,
+    newest_ns: int,
+    present: Iterable[int],
+    times: Iterable[int] = repeat(0),
 ) -> list[Hole]:
     """Ids that a gap names and nobody has, and the time before and after anything was collected.
 
-    ``present`` are the ids in the interval. A stop of the collector is no hole: what was traded meanwhile is fetched.
+    ``present`` are the ids in the interval, and ``times`` their points: an id of before a reset of the venue's ids is
+    not the one of after it. A stop of the collector is no hole: what was traded meanwhile is fetched.
     """
-    have = set(present)
+    resets = sorted({gap["start_ns"] for gap in gaps if gap["cause"] == "reset" and not gap["missing_count"]})
+    have = {(bisect_left(resets, time_ns), number) for number, time_ns in zip(present, times, strict=False)}
     begun_ns = min((row["time"] for row in coverage), default=asked[1])
     ended_ns = max([newest_ns, *(row["time"] + MINUTE_NS for row in coverage)]) if coverage else asked[1]
     found = [Hole(*interval, NOT_COLLECTED) for interval in subtract([asked], [(begun_ns, ended_ns)])]
     for gap in gaps:
         if gap["channel"] == "trades" and gap["repaired_count"] < gap["missing_count"]:
             start_ns, end_ns = _interval(gap, asked)
-            lost = [number for number in range(gap["start_seq"], gap["end_seq"] + 1) if number not in have]
+            era = bisect_left(resets, gap["start_ns"])
+            is_odd = gap["cause"] == "reset"  # the second trade of an id that is there
+            numbers = range(gap["start_seq"], gap["end_seq"] + 1)
+            lost = [number for number in numbers if is_odd or (era, number) not in have]
             found += [Hole(start_ns, end_ns, gap["cause"], first, last) for first, last in _runs(lost)]
     return sorted(set(found), key=lambda hole: (hole.start_ns, hole.first_id or 0))
 

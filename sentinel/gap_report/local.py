@@ -65,7 +65,7 @@ def _add_unwritten(rows: Rows, checkpoint: Checkpoint) -> None:
         under_way = [_minute(symbol, collector, state, *item) for item in state.books.minutes.items()]
         minutes = {(row.symbol, row.minute_ns) for row in under_way}
         rows.coverage = [row for row in rows.coverage if (row.symbol, row.minute_ns) not in minutes] + under_way
-        opened = [_open_gap(symbol, collector, state, gap) for gap in (*state.books.gaps, *state.trades.gaps)]
+        opened = [_open_gap(symbol, collector, state, gap) for gap in (*state.books.gaps, *state.trades.all_gaps())]
         known = {_identity(gap) for gap in opened}
         rows.gaps = [gap for gap in rows.gaps if _identity(gap) not in known] + opened
 
@@ -100,6 +100,7 @@ def _open_gap(symbol: str, collector: str, state: ProductState, gap: Gap) -> Gap
         end_seq=gap.range.last if gap.range else None,
         missing_count=gap.missing_count,
         repaired_count=gap.repaired_count,
+        given_up=bool(gap.given_up),
     )
 
 

@@ -45,14 +45,17 @@ class GapRow(Struct, frozen=True):
     end_seq: int | None
     missing_count: int
     repaired_count: int
+    given_up: bool = False
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         return self.start_ns < end_ns and (self.end_ns is None or self.end_ns > start_ns or self.start_ns >= start_ns)
 
     @property
     def is_open(self) -> bool:
-        """Still missing something."""
-        return self.end_ns is None if self.channel == "book" else self.repaired_count < self.missing_count
+        """Still missing something that may come."""
+        if self.channel == "book":
+            return self.end_ns is None
+        return self.repaired_count < self.missing_count and not self.given_up
 
 
 class Rows(Struct):
@@ -115,6 +118,7 @@ def _gap(point: Point) -> GapRow:
         end_seq=number("end_seq"),
         missing_count=number("missing_count") or 0,
         repaired_count=number("repaired_count") or 0,
+        given_up=bool(fields.get("given_up", False)),
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 
 from sentinel.gap_report.report import GapFact
+from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.times import format_ns
+
+HOUR_NS = 3_600_000_000_000
 
 CAUSES = {
     "sequence": "frames lost",
@@ -19,7 +22,10 @@ CAUSES = {
     "disk": "disk refused",
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",
+    "reset": "trade ids used again",
 }
+
+GIVEN_UP = f"given up: {GIVE_UP_ANSWERS} answers of REST or more, over {GIVE_UP_NS // HOUR_NS} h or more, without them"
 
 
 def percent(fraction: float) -> str:
@@ -52,6 +58,8 @@ def length(gap: GapFact) -> str:
 
 def what(gap: GapFact) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
+    if gap.cause == "reset" and not gap.missing_count:
+        return f"ids went from {gap.start_seq} to {gap.end_seq}"
     named = ""
     if gap.start_seq is not None:
         kind = "ids" if gap.channel == "trades" else "frames"
@@ -61,4 +69,7 @@ def what(gap: GapFact) -> str:
         return named
     if gap.repaired_count == gap.missing_count:
         return f"{named}, all repaired"
-    return f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
+    missing = f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
+    if gap.cause == "reset":
+        return f"{missing}: one trade that nobody confirmed"
+    return f"{missing}, {GIVEN_UP}" if gap.given_up else missing

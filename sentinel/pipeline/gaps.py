@@ -21,8 +21,9 @@ class Gap(Struct):
     lost when the cause is ``sequence``, and ``missing_count`` how many they are; for ``stopped``, ``missing_count`` is
     the number of grid instants that no coverage row accounts for, because nobody ran.
     On ``trades``: ``range`` holds the ids, ``start_ns`` and ``end_ns`` are the points of the trades around them.
-    ``given_up``: what is missing will not be asked for again, by the rule of ``numbering.GIVE_UP_ANSWERS``. With the
-    cause ``reset``, ``range`` holds the last id of the old numbering and the first one of the new.
+    ``given_up``: what is missing will not be asked for again, by the rule of ``numbering.GIVE_UP_ANSWERS``; False if it
+    came after all, None if it never was. With the cause ``reset``, ``range`` holds the last id of the old numbering and
+    the first one of the new.
     """
 
     channel: Channel
@@ -32,7 +33,7 @@ class Gap(Struct):
     range: Range | None = None
     missing_count: int = 0
     repaired_count: int = 0
-    given_up: bool = False
+    given_up: bool | None = None
 
     @property
     def is_open(self) -> bool:

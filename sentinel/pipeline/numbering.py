@@ -279,7 +279,7 @@ class Numbering:
         if repaired_count != gap.repaired_count:
             gap.repaired_count = repaired_count
             if repaired_count == gap.missing_count:
-                gap.given_up = False
+                gap.given_up = None if gap.given_up is None else False
                 del self._gaps[held.range.first]
             self._write(gap, not gap.is_open)
 

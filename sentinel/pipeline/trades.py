@@ -49,6 +49,10 @@ class TradesState(NumberingState):
 
     earlier: list[NumberingState] = field(default_factory=list)
 
+    def all_gaps(self) -> list[Gap]:
+        """Announced and not wholly repaired, of whatever numbering."""
+        return [gap for state in (*self.earlier, self) for gap in state.gaps]
+
 
 class Claim(Struct, eq=False):
     """An id that is not believed yet. ``trade`` is None if a heartbeat named it, ``lane`` is who told.

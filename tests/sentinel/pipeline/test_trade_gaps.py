@@ -153,7 +153,7 @@ def test_ids_that_rest_never_has_are_asked_for_ever_more_rarely_and_given_up_by_
     again.tick(now_ns + 4 * S)
     told.take(again)
     (gap,) = told.gap_list("trades")
-    assert (gap["repaired_count"], gap.get("given_up")) == (2, None)
+    assert (gap["repaired_count"], gap["given_up"]) == (2, False)
     assert again.products[SYMBOL].trades.given_up_count == 0
 
 
