@@ -12,6 +12,7 @@ from book.trade_ledger import TradeLedger
 from sentinel.line_protocol import Point
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.gaps import Gap
+from sentinel.pipeline.numbering import NumberingState
 from sentinel.pipeline.pipeline import Checkpoint
 from sentinel.pipeline.product import ProductState
 
@@ -60,6 +61,7 @@ class GapRow(Struct, frozen=True):
     end_seq: int | None
     missing_count: int
     repaired_count: int
+    given_up: bool = False
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         return self.start_ns < end_ns and (self.end_ns is None or self.end_ns > start_ns or self.start_ns >= start_ns)
@@ -148,6 +150,7 @@ def gap_row(facts: Mapping[str, Any], time_ns: int) -> GapRow:
         end_seq=number("end_seq"),
         missing_count=number("missing_count") or 0,
         repaired_count=number("repaired_count") or 0,
+        given_up=bool(facts.get("given_up")),
     )
 
 
@@ -164,15 +167,17 @@ def unwritten(checkpoint: Checkpoint) -> Rows:
     rows = Rows()
     for symbol, state in checkpoint.products.items():
         rows.coverage += [_minute(symbol, state, *minute) for minute in state.books.minutes.items()]
-        gaps = (*state.books.gaps, *state.trades.gaps, *_unannounced(state))
+        numberings = (*state.trades.earlier, state.trades)
+        unannounced = (gap for numbering in numberings for gap in _unannounced(numbering))
+        gaps = (*state.books.gaps, *state.trades.all_gaps(), *unannounced)
         rows.gaps += [_gap(symbol, state, gap) for gap in gaps]
     return rows
 
 
-def _unannounced(state: ProductState) -> Iterator[Gap]:
+def _unannounced(numbering: NumberingState) -> Iterator[Gap]:
     """The gaps that the pipeline would announce next, as it would write them."""
-    ledger = TradeLedger(state.trades.held, state.trades.first)
-    for hole in state.trades.holes:
+    ledger = TradeLedger(numbering.held, numbering.first)
+    for hole in numbering.holes:
         ledger.expect(hole.range.last)
         for missing in ledger.missing(hole.range):
             start_ns = hole.start_ns + missing.first - hole.range.first
@@ -212,4 +217,5 @@ def _gap(symbol: str, state: ProductState, gap: Gap) -> GapRow:
         end_seq=gap.range.last if gap.range else None,
         missing_count=gap.missing_count,
         repaired_count=gap.repaired_count,
+        given_up=bool(gap.given_up),
     )

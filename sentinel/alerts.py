@@ -84,9 +84,8 @@ def _of_connections(status: Status, limits: Limits) -> Iterator[Condition]:
 
 def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
     for gap in status.gaps:
-        if gap.age_s > limits.gap_s:
-            missing = f", {gap.missing} trades missing" if gap.missing else ""
-            yield "gap_open", f"{gap.symbol} {gap.channel}", f"{gap.cause} for {gap.age_s:.0f} s{missing}"
+        if gap.channel == "book" and gap.age_s > limits.gap_s:  # missing trades are told once, below
+            yield "gap_open", f"{gap.symbol} {gap.channel}", f"{gap.cause} for {gap.age_s:.0f} s"
     for product in status.products:
         if product.trades_missing:
             yield "trades_missing", product.symbol, f"{product.trades_missing} trades are missing"

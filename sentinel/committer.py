@@ -28,6 +28,7 @@ LEVELS = {
     "contradicted_by_rest": "WARNING",
     "gap_open": "WARNING",
     "refused": "WARNING",
+    "trade_id_doubted": "WARNING",
     "undecodable": "WARNING",
     "unusable": "WARNING",
 }

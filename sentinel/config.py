@@ -291,7 +291,7 @@ class Alerts(Section):
     silence_s: float = Field(default=5, gt=0)
     """Nothing came on a connection for so long."""
     gap_s: float = Field(default=60, gt=0)
-    """A gap has been open for so long."""
+    """A gap of the book has been open for so long."""
     sink_behind_s: float = Field(default=15, gt=0)
     """The oldest line waits for a sink so much longer than by the sink's design."""
     backlog_lines: int | None = Field(default=None, ge=1)

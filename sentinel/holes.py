@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -232,21 +232,31 @@ def _causes(intervals: Sequence[Interval], lost: Iterable[tuple[Interval, str]])
 
 
 def trade_holes(
-    accounts: Mapping[str, Accounts], gaps: Iterable[GapRow], asked: Interval, present: Iterable[int]
+    accounts: Mapping[str, Accounts],
+    gaps: Collection[GapRow],
+    asked: Interval,
+    present: Iterable[int],
+    times: Iterable[int] = repeat(0),
 ) -> list[Hole]:
     """Ids that a gap names and nobody has, and the time in which nobody collected.
 
-    ``present`` are the ids in the interval. A stop of the collector is no hole: what was traded meanwhile is fetched.
+    ``present`` are the ids in the interval, and ``times`` their points: an id of before a reset of the venue's ids is
+    not the one of after it. A stop of the collector is no hole: what was traded meanwhile is fetched.
     """
-    have = sorted(set(present))
+    resets = sorted({gap.start_ns for gap in gaps if gap.cause == "reset" and not gap.missing_count})
+    have: dict[int, set[int]] = {}
+    for number, time_ns in zip(present, times, strict=False):
+        have.setdefault(bisect_left(resets, time_ns), set()).add(number)
     found = [Hole(*interval, NOT_COLLECTED) for interval in not_collected(accounts.values(), asked)]
     for gap in gaps:
         if gap.channel == "trades" and gap.is_open and gap.start_seq is not None and gap.end_seq is not None:
             start_ns = max(gap.start_ns, asked[0])
             end_ns = asked[1] if gap.end_ns is None else min(gap.end_ns, asked[1])
+            # the cause ``reset`` names the second trade of an id that is there
+            of_era = () if gap.cause == "reset" else have.get(bisect_left(resets, gap.start_ns), ())
             found += [
                 Hole(start_ns, end_ns, gap.cause, first, last)
-                for first, last in _absent(gap.start_seq, gap.end_seq, have)
+                for first, last in _absent(gap.start_seq, gap.end_seq, sorted(of_era))
             ]
     return sorted(set(found), key=lambda hole: (hole.start_ns, hole.first_id or 0))
 

@@ -47,7 +47,8 @@ class ProductStatus(Struct, frozen=True):
 
     Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
     grid instant to the frame that proved it, and how many instants were written and withheld. ``is_listed`` is False
-    while the venue does not have the product, so that nothing can be expected of it.
+    while the venue does not have the product, so that nothing can be expected of it. ``trades_missing`` are still asked
+    for, ``trades_given_up`` are not.
     """
 
     symbol: str
@@ -71,6 +72,7 @@ class ProductStatus(Struct, frozen=True):
     crossed_for_s: float
     bins: list[BinStatus]
     is_listed: bool = True
+    trades_given_up: int = 0
 
 
 class ConnectionStatus(Struct, frozen=True):
@@ -279,6 +281,7 @@ def _product(product: Product, recent: Recent, at: int, now_ns: int, *, is_liste
         crossed_for_s=0.0 if crossed_ns is None else max(0, now_ns - crossed_ns) / NS_PER_S,
         bins=bins,
         is_listed=is_listed,
+        trades_given_up=trades.given_up_count,
     )
 
 

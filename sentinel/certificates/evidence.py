@@ -38,14 +38,15 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
     found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items()}
     accounts = _rows(found["coverage"]) if "coverage" in found else []
+    gaps = _rows(found["gaps"]) if "gaps" in found else []
     steps = [row["clock_step_ms"] or 0 for row in accounts]
     return Evidence(
         files={path: FileSeal(found[name].num_rows, sha256_of(archive / path)) for name, path in paths.items()},
-        trades=_trades(found["trades"]) if "trades" in found else None,
+        trades=_trades(found["trades"], gaps) if "trades" in found else None,
         accounts=_sums(accounts),
         integrity=sorted({row["integrity"] for row in accounts if row["integrity"] is not None}),
         clock_step_ms=max(steps, key=abs, default=0),
-        holes=[*(_holes(_rows(found["gaps"])) if "gaps" in found else []), *_not_collected(found, market, hour_ns)],
+        holes=[*_holes(gaps), *_not_collected(found, market, hour_ns)],
         book_edges=_edges(found["top"], found.get("book")) if "top" in found else [],
         connections=[] if tape is None else tape.connections(market, hour_ns),
         tapes={} if tape is None else tape.seals(hour_ns),
@@ -58,12 +59,18 @@ def _rows(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _trades(table: pa.Table) -> Trades:
-    ids = np.unique(table["trade_id"].to_numpy())
-    before = np.flatnonzero(np.diff(ids) > 1)
-    missing = [(int(ids[at]) + 1, int(ids[at + 1]) - 1) for at in before]
+def _trades(table: pa.Table, gaps: list[dict[str, Any]]) -> Trades:
+    """Ids are compared with those of their own numbering: a reset begins another."""
+    resets = sorted(gap["start_ns"] for gap in gaps if gap["cause"] == "reset" and not gap["missing_count"])
+    all_ids, times = table["trade_id"].to_numpy(), table["time"].cast(pa.int64()).to_numpy()
+    numbering = np.searchsorted(resets, times)
+    missing = []
+    for number in range(len(resets) + 1):
+        ids = np.unique(all_ids[numbering == number])
+        before = np.flatnonzero(np.diff(ids) > 1)
+        missing += [(int(ids[at]) + 1, int(ids[at + 1]) - 1) for at in before]
     repaired = pc.sum(table["repaired"].cast(pa.int64())).as_py() or 0
-    return Trades(table.num_rows, int(ids[0]), int(ids[-1]), repaired, missing)
+    return Trades(table.num_rows, int(all_ids.min()), int(all_ids.max()), repaired, missing)
 
 
 def _sums(accounts: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

@@ -158,7 +158,7 @@ def _load(
         return Loaded(table, sample_holes(accounts, asked))
     named = columns is None or "trade_id" in columns
     ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(accounts, rows.gaps, asked, ids["trade_id"].to_pylist()))
+    return Loaded(table, trade_holes(accounts, rows.gaps, asked, *_ids(ids)))
 
 
 def _source(data_dir: str | os.PathLike[str], symbol: str) -> Source:
@@ -206,6 +206,11 @@ def _sample_times(source: Source, symbol: str, exchange: str, minute_ns: int) ->
 def _rows(table: pa.Table) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = table.set_column(0, "time", table["time"].cast(pa.int64())).to_pylist()
     return rows
+
+
+def _ids(trades: pa.Table) -> tuple[list[int], list[int]]:
+    """The ids of trades and their points."""
+    return trades["trade_id"].to_pylist(), trades["time"].cast(pa.int64()).to_pylist()
 
 
 def _interval(start: Instant, end: Instant) -> tuple[int, int]:

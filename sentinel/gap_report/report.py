@@ -63,8 +63,9 @@ class Trades(Struct, frozen=True):
     repaired: int
 
 
-class GapFact(Struct, frozen=True):
-    """A gap as the report shows it. One whose cause is ``not_collected`` is of the trades, too."""
+class GapFact(Struct, frozen=True, omit_defaults=True):
+    """A gap as the report shows it. One whose cause is ``not_collected`` is of the trades, too. ``given_up``: what is
+    missing is not asked for any more."""
 
     channel: str
     cause: str
@@ -74,6 +75,7 @@ class GapFact(Struct, frozen=True):
     repaired_count: int
     start_ns: int
     end_ns: int | None
+    given_up: bool = False
 
 
 class ProductReport(Struct, frozen=True):
@@ -287,6 +289,7 @@ def _fact(gap: GapRow) -> GapFact:
         repaired_count=gap.repaired_count,
         start_ns=gap.start_ns,
         end_ns=gap.end_ns,
+        given_up=gap.given_up,
     )
 
 

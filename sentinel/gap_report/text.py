@@ -16,7 +16,7 @@ MOST_GAPS = 50
 COLUMNS = (
     *("exchange", "symbol", "integrity", "samples_due", "samples_written", "samples_withheld", "trades"),
     *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
-    *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns"),
+    *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns", "given_up"),
     "samples_not_collected",
 )
 
@@ -36,7 +36,7 @@ def as_csv(report: Report) -> str:
         named = [product.exchange, product.symbol, product.integrity]
         totals = [samples.due, samples.written, samples.withheld, trades.count, trades.missing, trades.repaired]
         fractions = [product.book_verified, product.book_clean, product.trade_coverage]
-        writer.writerow([*named, *totals, *fractions, *[""] * 8, samples.not_collected])
+        writer.writerow([*named, *totals, *fractions, *[""] * 9, samples.not_collected])
         for gap in product.gaps:
             writer.writerow([*named, *[""] * 9, *msgspec.structs.astuple(gap), ""])
     return text.getvalue()

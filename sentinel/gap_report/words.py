@@ -6,9 +6,12 @@ import math
 
 from sentinel.gap_report.report import GapFact, Report
 from sentinel.holes import NOT_COLLECTED
+from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.times import format_ns
 
 MOST_NAMED = 3
+HOUR_NS = 3_600_000_000_000
+
 CAUSES = {
     "sequence": "frames lost",
     "crossed": "book crossed",
@@ -23,7 +26,10 @@ CAUSES = {
     "disk": "disk refused",
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",
+    "reset": "trade ids used again",
 }
+
+GIVEN_UP = f"given up: {GIVE_UP_ANSWERS} answers of REST or more, over {GIVE_UP_NS // HOUR_NS} h or more, without them"
 
 
 def percent(fraction: float) -> str:
@@ -77,6 +83,8 @@ def what(gap: GapFact) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
     if gap.cause == NOT_COLLECTED:
         return f"{gap.missing_count:,} samples, and the trades"
+    if gap.cause == "reset" and not gap.missing_count:
+        return f"ids went from {gap.start_seq} to {gap.end_seq}"
     named = ""
     if gap.start_seq is not None:
         kind = "ids" if gap.channel == "trades" else "frames"
@@ -86,4 +94,7 @@ def what(gap: GapFact) -> str:
         return named
     if gap.repaired_count == gap.missing_count:
         return f"{named}, all repaired"
-    return f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
+    missing = f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
+    if gap.cause == "reset":
+        return f"{missing}: one trade that nobody confirmed"
+    return f"{missing}, {GIVEN_UP}" if gap.given_up else missing

@@ -28,6 +28,7 @@ Cause = Literal[
     "disk",
     "undecodable",
     "witness",
+    "reset",
 ]
 """Why something is missing: the ``cause`` tag of ``gaps``."""
 

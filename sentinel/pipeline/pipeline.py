@@ -231,8 +231,8 @@ class Pipeline:
         for record in answer.unusable:
             self._name(record, None)
         product = self.products.get(answer.symbol)
-        if product is not None and not self._is_suspended:
-            product.trades.repaired(answer, now_ns, product.books.account(now_ns))
+        if product is not None:
+            product.trades.repaired(answer, now_ns)
 
     def compared(self, answer: BookAnswer, now_ns: int) -> None:
         """REST has said what a whole book is: a substitute for the numbers that some lanes' frames do not have."""
@@ -264,11 +264,12 @@ class Pipeline:
                 product.write_minutes(now_ns, self._behind_ms, is_final=False)
 
     def suspend(self, now_ns: int) -> None:
-        """Nothing can be written: samples are withheld and trades left to a later repair."""
+        """Nothing can be written: samples are withheld, and the ids of trades noted for a later repair."""
         if not self._is_suspended:
             self._is_suspended = True
             for product in self.products.values():
                 product.books.suspend()
+                product.trades.suspend()
 
     def resume(self, now_ns: int) -> None:
         """Writing is possible again."""
@@ -276,11 +277,13 @@ class Pipeline:
             self._is_suspended = False
             for product in self.products.values():
                 product.books.resume(now_ns)
+                product.trades.resume()
 
     def stop(self, now_ns: int) -> None:
-        """Nothing more will come: writes the minutes under way."""
+        """Nothing more will come: names what is missing, and writes the minutes under way."""
         for product in self.products.values():
             product.books.tick(now_ns)
+            product.trades.stop(now_ns)
             product.write_minutes(now_ns, self._behind_ms, is_final=True)
 
     # What comes of it
@@ -318,8 +321,7 @@ class Pipeline:
                 product = self.products.get(event.product)
                 if product is None:
                     return self._unasked(lane, "trades", event.product)
-                if not self._is_suspended:
-                    product.trades.hear(event, received_ns)
+                product.trades.hear(event, received_ns, lane.plan.lane)
             case Quote():
                 if event.product not in lane.plan.subscription.products:
                     return self._unasked(lane, "quotes", event.product)
@@ -352,8 +354,7 @@ class Pipeline:
             return self._unasked(lane, "trades", trade.product)
         product.trade_frames += 1
         lane.serve("trades", trade.product)
-        if not self._is_suspended:
-            product.trades.receive(trade, received_ns, product.books.account(received_ns))
+        product.trades.receive(trade, received_ns, lane.plan.lane)
         self._hear_witness(lane, trade, received_ns)
         return APPLIED
 

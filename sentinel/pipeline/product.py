@@ -38,7 +38,8 @@ class Product:
         self.labels = [edge_label(edge) for edge in settings.edges_bps]
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
         self.books = ProductBooks(symbol, settings, lines, output, self.flow, state.books if state else None)
-        self.trades = ProductTrades(symbol, settings, lines, output, self.flow, state.trades if state else None)
+        trades = state.trades if state else None
+        self.trades = ProductTrades(symbol, settings, lines, output, self.flow, self.books.account, trades)
         self.integrity: Integrity = state.integrity if state else "none"
         self.trade_frames = 0
         self._lanes: list[Lane] = []
@@ -75,8 +76,8 @@ class Product:
     def tick(self, now_ns: int, commands: list[Command]) -> None:
         """Time passes: gaps grow, holes are announced, REST is asked again."""
         self.books.tick(now_ns)
-        if self.trades.is_waiting:
-            self.trades.tick(now_ns, self.books.account(now_ns), commands)
+        if self.trades.is_due(now_ns):
+            self.trades.tick(now_ns, commands)
         for second_ns, fields in self.flow.advance(now_ns):
             self._output.book.append(self._lines.flow(second_ns, fields))
 

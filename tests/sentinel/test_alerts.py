@@ -94,6 +94,14 @@ def test_each_kind_is_raised_once_and_cleared_once(kind: str) -> None:
     assert not watchman.raised
 
 
+def test_one_gap_raises_one_alert_and_none_once_it_is_given_up() -> None:
+    gap = change(GAP, channel="trades", cause="trades", missing=3)
+    asked_for = change(GOOD, gaps=[gap], products=[change(GOOD_PRODUCT, trades_missing=3)])
+    assert [kind for kind, *_ in conditions(asked_for, LIMITS)] == ["trades_missing"]
+    given_up = change(GOOD, products=[change(GOOD_PRODUCT, trades_given_up=3)])
+    assert not list(conditions(given_up, LIMITS))
+
+
 def test_a_flicker_tells_nobody_anything() -> None:
     watchman = Watchman(LIMITS)
     for second in range(0, 40, 2):

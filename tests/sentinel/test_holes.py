@@ -256,3 +256,14 @@ def test_trades_of_a_time_in_which_nobody_collected_are_a_hole_and_those_of_a_st
 
 def test_a_hole_reads_well() -> None:
     assert str(Hole(0, M, "trades", 3, 4)) == "1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z: trades, trades 3 to 4"
+
+
+def test_an_id_of_before_a_reset_is_not_the_one_of_after_it() -> None:
+    lost = [
+        gap(20, 30, "reset", channel="trades", start_seq=9, end_seq=1),
+        gap(31, 40, "trades", channel="trades", start_seq=4, end_seq=5, missing_count=2),
+        gap(50, 50, "reset", channel="trades", start_seq=7, end_seq=7, missing_count=1),
+    ]
+    accounts = accounts_of(minutes(0), lost)
+    found = trade_holes(accounts, lost, (0, M), [4, 5, 7, 5, 7], [10, 11, 12, 33, 35])
+    assert found == [Hole(31, 40, "trades", 4, 4), Hole(50, 50, "reset", 7, 7)]

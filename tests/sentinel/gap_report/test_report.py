@@ -335,6 +335,33 @@ def test_json_is_the_public_shape() -> None:
     assert shown["verdict"] == "incomplete"
 
 
+def test_what_is_given_up_says_so_by_which_rule_and_stays_missing() -> None:
+    hole = gap(START_NS, START_NS + 9, "trades", "trades", start_seq=4, end_seq=5, missing_count=2, given_up=True)
+    report = build(Rows([minute(0, trades=8)], [hole]), window(1))
+    assert (report.verdict, report.products[0].trades.missing) == ("incomplete", 2)
+    assert json.loads(as_json(report))["products"][0]["gaps"][0]["given_up"] is True
+    assert "given up: 12 answers of REST or more, over 6 h or more" in " ".join(as_table(report, width=400).split())
+    assert "given up" in as_html(report, Rows([minute(0)]))
+    assert as_csv(report).splitlines()[2].endswith(",True")
+    assert not hole.is_open
+
+
+def test_a_reset_of_the_ids_is_told_and_is_no_loss() -> None:
+    reset = gap(START_NS, START_NS + 9, "trades", "reset", start_seq=1010, end_seq=1)
+    report = build(Rows([minute(0, trades=8)], [reset]), window(1))
+    assert report.verdict == "complete"
+    assert "ids went from 1010 to 1" in as_table(report, width=400)
+
+
+def test_a_gap_filled_after_it_was_given_up_is_repaired() -> None:
+    tags = dict.fromkeys(("exchange", "symbol", "channel", "cause", "collector"), "trades")
+    counts = (("missing_count", 2), ("start_ns", 5), ("end_ns", 9))
+    first = Point("gaps", tuple(tags.items()), (*counts, ("repaired_count", 0), ("given_up", True)), 5)
+    last = Point("gaps", tuple(tags.items()), (*counts, ("repaired_count", 2), ("given_up", False)), 5)
+    (given_up,), (filled,) = from_points([first]).gaps, from_points([first, last]).gaps
+    assert (given_up.given_up, filled.given_up, filled.repaired_count) == (True, False, 2)
+
+
 @pytest.mark.parametrize(
     ("fraction", "text"),
     [(1.0, "100 %"), (0.9999999, "99.999 %"), (0.99999, "99.999 %"), (0.5, "50.000 %"), (0.0, "0.000 %")],
