@@ -138,7 +138,7 @@ class Numbering:
     def add(self, trade_id: int, point_ns: int, received_ns: int) -> bool:
         """Enters a trade that is about to be stored; False if it is held already. Ids jumped over are noted."""
         before = self.ledger.tail if self.ledger.first is not None else trade_id - 1
-        edge_ns = self.edge_ns(before + 1)
+        edge_ns = self.edge_ns(before + 1) if trade_id > before + 1 else 0
         entry = self.ledger.add(trade_id)
         if entry is Entry.DUPLICATE:
             return False

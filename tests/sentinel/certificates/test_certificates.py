@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -22,6 +23,7 @@ from sentinel.archive.worker import main as archive_worker
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import Damaged, Market
 from sentinel.certificates.command import certify, verify_command
+from sentinel.certificates.evidence import _trades as trades_of
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import read_chains, verify
 from sentinel.errors import UsageError
@@ -364,3 +366,12 @@ def test_the_commands(data_dir: Path) -> None:
     table = run(verify_command, data_dir, "--from", "2026-11-23T01:00:00Z", "--until", "2026-11-23T02:00:00Z")
     assert table.exit_code == 0, table.output
     assert "everything certified holds" in table.output
+
+
+def test_ids_that_began_again_within_an_hour_are_counted_for_themselves() -> None:
+    table = pa.table(
+        {"time": [1, 2, 3, 4, 5], "trade_id": [1000, 1001, 1, 2, 5], "repaired": [None, None, None, True, None]}
+    )
+    reset = {"cause": "reset", "start_ns": 2, "missing_count": 0}
+    found = trades_of(table, [reset])
+    assert (found.count, found.missing, found.repaired) == (5, [(3, 4)], 1)
