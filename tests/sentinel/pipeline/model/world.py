@@ -45,7 +45,7 @@ class Heard:
 
 
 @dataclass
-class RunOfCollector:
+class Run:
     """What the judge must know of one run: its ears, where its clock jumped, and whether it began with a clock that
     was behind the run before it."""
 
@@ -75,7 +75,7 @@ class World:
         ]
         self.disk = Disk()
         self.rest = Rest(self.markets)
-        self.runs: list[RunOfCollector] = []
+        self.runs: list[Run] = []
         self.heard: list[Heard] = []
         self.wires: dict[int, Wire] = {}
         self.ears: dict[int, Ear] = {}
@@ -239,7 +239,7 @@ class World:
         )
         began_ns = self.collector.now_ns()
         self._last_ahead_ns = began_ns - self.true_ns
-        self.runs.append(RunOfCollector(began_ns, [], [], began_ns < self._last_stamp_ns))
+        self.runs.append(Run(began_ns, [], [], began_ns < self._last_stamp_ns))
         self._obey()
         for plan in self.plans:
             self._opens_ns[plan.lane] = self.true_ns
