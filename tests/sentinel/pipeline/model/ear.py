@@ -31,7 +31,8 @@ class Proof:
 @dataclass
 class Spell:
     """One product's book on one connection, from a snapshot until it is lost: ``books[n]`` from ``stamps[n]`` on.
-    ``is_free``: a frame without a number was lost, so nobody can know what is right. ``crossed_ns``: since when."""
+    ``is_free``: a frame without a number was lost, so nobody can know what is right. ``crossed_ns``: since when.
+    ``is_given_up``: it may have been given up, so that nothing more is expected of it, and nothing wrong with it."""
 
     start_ns: int
     end_ns: int
@@ -78,7 +79,7 @@ class Ear:
         False for a frame that is to be ignored."""
         if is_torn:
             if frame.number is None:
-                self._sound.clear()
+                self._tear(frame)
             return False
         if frame.number is not None:
             if frame.number < self._expected:
@@ -117,6 +118,13 @@ class Ear:
             spell.stamps.append(ns)
             spell.books.append(book)
             spell.crossed_ns = (spell.crossed_ns or ns) if book.is_crossed else None
+
+    def _tear(self, frame: Frame) -> None:
+        """Whoever cannot tell what a damaged frame was may give up every book, and must give up its own."""
+        for spell in self._sound.values():
+            spell.is_given_up = True
+        if frame.book is not None:
+            self._sound.pop(frame.book[0], None)
 
     def lost(self, frame: Frame) -> None:
         """A frame did not arrive. A number shows it later; without one nobody can say what the book is."""

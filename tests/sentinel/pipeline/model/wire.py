@@ -140,7 +140,7 @@ class Wire:
     def _history(self, name: str) -> Frame:
         market = self.markets[name]
         place = "market_trades" if self.is_numbered else "matches"
-        deals = [deal for deal in market.deals.values() if place not in deal.kept_from and deal.era == market.era]
+        deals = [deal for deal in market.deals.values() if place not in deal.kept_from]
         if self.is_numbered:
             return self._batch(name, deals[-HISTORY:], "snapshot")
         return self._match(name, deals[-1], "last_match")

@@ -261,11 +261,11 @@ class World:
         if step_ms:
             self.clock_steps_ms.append(step_ms)
         self._tell(lambda: collector.opened(lane))
-        self._stamp()
 
     def _tell(self, what: object) -> None:
         self.turn += 1
         what()  # type: ignore[operator]
+        self._stamp()
         self._obey()
 
     def _obey(self) -> None:
@@ -386,7 +386,9 @@ class World:
         """One trade carries an id beyond belief."""
         for wire in list(self.wires.values()):
             if product in wire.trades:
-                deal = Deal(-1, 10**9 + self.turn, 10_000, 1_000, "buy", self.true_ns // 1000 * 1000)
+                deal = Deal(
+                    -1, 10**9 * (1 + len(self.wild[product])), 10_000, 1_000, "buy", self.true_ns // 1000 * 1000
+                )
                 self.wild[product][deal.trade_id] = deal
                 for frame in wire.trade(product, [deal]):
                     self._say(wire, frame)
