@@ -54,7 +54,9 @@ def open_gaps(found: dict[str, ProductLines], world: World) -> list[str]:
     unhealed = []
     for name, lines in found.items():
         unhealed += [f"open: {gap}" for gap in lines.open_book_gaps()]
-        never = {deal.trade_id for deal in world.markets[name].deals.values() if "rest" in deal.kept_from}
+        market = world.markets[name]
+        deals = market.deals.values()
+        never = {deal.trade_id for deal in deals if "rest" in deal.kept_from or deal.era < market.era}
         if wrong := lines.missing_ids() - never:
             unhealed.append(f"{name} is still missing {len(wrong)}, from {min(wrong)} on")
     return unhealed

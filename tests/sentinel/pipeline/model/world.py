@@ -80,6 +80,7 @@ class World:
         self.wires: dict[int, Wire] = {}
         self.ears: dict[int, Ear] = {}
         self.collector: Collector | None = None
+        self.wild_beats = 0
         self.requests = 0
         self.clock_steps_ms: list[int] = []
         self._opens_ns: dict[int, int] = {}
@@ -379,7 +380,8 @@ class World:
         """One heartbeat names an id beyond belief."""
         for wire in list(self.wires.values()):
             if not wire.is_numbered:
-                self._say(wire, wire.beat(product, 10**12))
+                self.wild_beats += 1
+                self._say(wire, wire.beat(product, 10**12 * self.wild_beats))
                 return
 
     def wild_trade(self, product: str) -> None:
