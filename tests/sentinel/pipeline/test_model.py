@@ -115,6 +115,7 @@ class Troubles(RuleBasedStateMachine):
     def step_clock(self, ms: int, then: int) -> None:
         self._do("step_clock", ms, then=then)
 
+    @precondition(lambda self: self.world is not None and not any(m.era for m in self.world.markets.values()))
     @rule(product=PRODUCT, at_one=st.booleans(), then=MOMENT)
     def begin_ids_anew(self, product: str, at_one: bool, then: int) -> None:
         self._do("begin_ids_anew", product, at_one=at_one, then=then)

@@ -17,7 +17,8 @@ from tests.sentinel.pipeline.model.market import FAR_ABOVE, MS, Book, Change, De
 ANSWER_NS = 40 * MS
 SNAPSHOT_NS = 90 * MS
 HISTORY = 3
-"""Trades a subscription to ``market_trades`` begins with; ``matches`` begins with one."""
+"""Trades a subscription to ``market_trades`` begins with, as far as they are without a hole; ``matches`` begins with
+one."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,11 @@ class Wire:
         place = "market_trades" if self.is_numbered else "matches"
         deals = [deal for deal in market.deals.values() if place not in deal.kept_from]
         if self.is_numbered:
-            return self._batch(name, deals[-HISTORY:], "snapshot")
+            newest = deals[-HISTORY:]
+            whole = [
+                deal for n, deal in enumerate(newest) if deal.trade_id == newest[-1].trade_id - len(newest) + 1 + n
+            ]
+            return self._batch(name, whole, "snapshot")
         return self._match(name, deals[-1], "last_match")
 
     def _batch(self, name: str, deals: list[Deal], kind: str) -> Frame:
