@@ -16,6 +16,9 @@ from tests.sentinel.pipeline.model.market import FAR_ABOVE, MS, Book, Change, De
 
 ANSWER_NS = 40 * MS
 SNAPSHOT_NS = 90 * MS
+CROSSING = FAR_ABOVE + 1
+"""A bid that one connection tells and the market has not."""
+
 HISTORY = 3
 """Trades a subscription to ``market_trades`` begins with, as far as they are without a hole; ``matches`` begins with
 one."""
@@ -97,7 +100,7 @@ class Wire:
     def book(self, name: str) -> Book:
         """The book as this connection tells it."""
         book = self.markets[name].book
-        return book.apply([Change("bid", FAR_ABOVE, 1_000)]) if name in self.extra else book
+        return book.apply([Change("bid", CROSSING, 1_000)]) if name in self.extra else book
 
     def _snapshot(self, name: str) -> Frame:
         self.books.add(name)
@@ -110,7 +113,7 @@ class Wire:
     def cross(self, name: str) -> Frame:
         """On this connection alone a bid appears above every ask; only a snapshot takes it away."""
         self.extra.add(name)
-        return self.update(name, [Change("bid", FAR_ABOVE, 1_000)])
+        return self.update(name, [Change("bid", CROSSING, 1_000)])
 
     def _tell(self, name: str, changes: list[Change], *, is_snapshot: bool) -> Frame:
         told = (name, is_snapshot, self.book(name), 1 if is_snapshot else len(changes))
