@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check contract bench lock clean
+.PHONY: help demo test fuzz check contract bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,6 +19,9 @@ demo: $(READY) ## Collect from the local exchange for 20 s, then show what is st
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal
+
+fuzz: $(READY) ## Play sequences of troubles against the pipeline until stopped, or one fails
+	$(BIN)/python -m pytest tests/sentinel/pipeline/test_model.py --hypothesis-profile fuzz --timeout 0
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .
