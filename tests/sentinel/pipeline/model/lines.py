@@ -53,14 +53,18 @@ class ProductLines:
     def open_book_gaps(self) -> list[Facts]:
         return [gap for gap in self.gaps_of("book") if "end_ns" not in gap]
 
-    def missing_ids(self) -> set[int]:
-        """Ids in gaps that are not repaired; a partly repaired gap still names those it has got."""
+    def named_ids(self) -> set[int]:
+        """Ids in gaps that are not repaired; one repaired in part still names those it has got."""
         named: set[int] = set()
         for gap in self.gaps_of("trades"):
             if gap["repaired_count"] < gap["missing_count"]:
                 assert gap["end_seq"] - gap["start_seq"] < 10_000, f"a gap beyond belief: {gap}"
                 named |= set(range(gap["start_seq"], gap["end_seq"] + 1))
-        return named - {line.facts["trade_id"] for line in self.trades}
+        return named
+
+    def missing_ids(self) -> set[int]:
+        """Ids that are named and not stored, of whatever numbering."""
+        return self.named_ids() - {line.facts["trade_id"] for line in self.trades}
 
 
 def read(batches: Iterable[Batch], *, with_book: bool = True) -> dict[str, ProductLines]:
