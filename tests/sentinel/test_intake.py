@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from book.sampler import CADENCE_NS
+from sentinel.accounts import from_points
 from sentinel.clock import Clock
 from sentinel.gap_report.report import Window, build
-from sentinel.accounts import from_points
 from sentinel.intake import Intake
 from sentinel.line_protocol import decode
 from sentinel.pipeline import Command, Output, Reconnect, Send
