@@ -8,7 +8,7 @@ from msgspec import Struct
 from book.events import Integrity
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.books import BooksState, ProductBooks
-from sentinel.pipeline.flow import FlowState, ProductFlow
+from sentinel.pipeline.flow import GRACE_NS, FlowState, ProductFlow
 from sentinel.pipeline.inputs import Command, Note, Output, Settings
 from sentinel.pipeline.lane import FrameCounts, Lane
 from sentinel.pipeline.lines import ProductLines, edge_label
@@ -78,7 +78,10 @@ class Product:
         self.books.tick(now_ns)
         if self.trades.is_due(now_ns):
             self.trades.tick(now_ns, commands)
-        for second_ns, fields in self.flow.advance(now_ns):
+        next_ns = self.books.next_ns
+        # the samples of a second may be proved long after it, when the process stood still
+        over_ns = now_ns if next_ns is None else min(now_ns, next_ns + GRACE_NS)
+        for second_ns, fields in self.flow.advance(over_ns):
             self._output.book.append(self._lines.flow(second_ns, fields))
 
     def write_minutes(self, now_ns: int, behind_ms: int, *, is_final: bool) -> None:
