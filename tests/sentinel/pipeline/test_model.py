@@ -137,7 +137,7 @@ class Troubles(RuleBasedStateMachine):
     def stop(self, then: int) -> None:
         self._do("stop", then=0)
         assert self.world is not None
-        judge_jumps(self.world, with_checkpoint=False)
+        judge_jumps(self.world, with_checkpoint=self.world.disk.refuses)
         self.world.wait(then)
 
     @precondition(lambda self: self.world is not None and self.world.collector is not None)
