@@ -71,8 +71,9 @@ class Ear:
         )
 
     def is_sound(self, product: str) -> bool:
+        """Whether a listener who lost nothing that shows has a book that can be sampled."""
         spell = self._sound.get(product)
-        return spell is not None and not spell.books[-1].is_crossed
+        return spell is not None and (spell.is_free or not spell.books[-1].is_crossed)
 
     def hear(self, frame: Frame, ns: int, true_ns: int, turn: int, *, is_torn: bool, due_from_ns: int | None) -> bool:
         """A frame has reached the collector. ``due_from_ns``: from when on samples may be written; None: not at all.

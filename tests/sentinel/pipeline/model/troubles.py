@@ -119,9 +119,9 @@ class Troubles(RuleBasedStateMachine):
         self._do("step_clock", ms, then=then)
 
     @precondition(lambda self: self.world is not None and not any(m.era for m in self.world.markets.values()))
-    @rule(product=PRODUCT, at_one=st.booleans(), then=MOMENT)
-    def begin_ids_anew(self, product: str, at_one: bool, then: int) -> None:
-        self._do("begin_ids_anew", product, at_one=at_one, then=then)
+    @rule(product=PRODUCT, then=MOMENT)
+    def begin_ids_anew(self, product: str, then: int) -> None:
+        self._do("begin_ids_anew", product, at_one=True, then=then)
 
     @rule(product=PRODUCT, then=MOMENT)
     def wild_heartbeat(self, product: str, then: int) -> None:
@@ -140,7 +140,7 @@ class Troubles(RuleBasedStateMachine):
     def stop(self, then: int) -> None:
         self._do("stop", then=0)
         assert self.world is not None
-        judge_jumps(self.world, with_checkpoint=False)
+        judge_jumps(self.world, with_checkpoint=self.world.disk.refuses)
         self.world.wait(then)
 
     @precondition(lambda self: self.world is not None and self.world.collector is not None)

@@ -452,9 +452,9 @@ class World:
         self.wait(4_000)
 
     def are_books_good(self) -> bool:
-        """Every connection tells its books, and they are what the market is."""
+        """Every connection tells its books, and they are what the market is, as far as anybody can know."""
         return not self._opens_ns and all(
-            self.ears[lane].is_sound(product) and not wire.extra
+            self.ears[lane].is_sound(product)
             for lane, wire in self.wires.items()
             for product in wire.products
             if "book" in self.plans[lane].subscription.channels
