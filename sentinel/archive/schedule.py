@@ -20,6 +20,11 @@ def end_of_archive_ns(now_ns: int) -> int:
     return (now_ns - GRACE_NS) // HOUR_NS * HOUR_NS
 
 
+def by_design_s(interval_s: float) -> float:
+    """How long a line may wait for the archive: its hour, then until the next pass, and as long again for the pass."""
+    return (HOUR_NS + GRACE_NS) / 1e9 + 2 * interval_s
+
+
 def end_of_waiting_ns(before_ns: int) -> int:
     """The end of the hours that may be under way when those before ``before_ns`` are over; what is later is ahead."""
     return before_ns + 2 * HOUR_NS

@@ -74,6 +74,7 @@ class GapFact(Struct, frozen=True):
     repaired_count: int
     start_ns: int
     end_ns: int | None
+    given_up: bool = False
 
 
 class ProductReport(Struct, frozen=True):
@@ -287,6 +288,7 @@ def _fact(gap: GapRow) -> GapFact:
         repaired_count=gap.repaired_count,
         start_ns=gap.start_ns,
         end_ns=gap.end_ns,
+        given_up=gap.given_up,
     )
 
 

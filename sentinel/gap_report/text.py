@@ -17,7 +17,7 @@ COLUMNS = (
     *("exchange", "symbol", "integrity", "samples_due", "samples_written", "samples_withheld", "trades"),
     *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
     *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns"),
-    "samples_not_collected",
+    *("samples_not_collected", "given_up"),
 )
 
 
@@ -36,9 +36,10 @@ def as_csv(report: Report) -> str:
         named = [product.exchange, product.symbol, product.integrity]
         totals = [samples.due, samples.written, samples.withheld, trades.count, trades.missing, trades.repaired]
         fractions = [product.book_verified, product.book_clean, product.trade_coverage]
-        writer.writerow([*named, *totals, *fractions, *[""] * 8, samples.not_collected])
+        writer.writerow([*named, *totals, *fractions, *[""] * 8, samples.not_collected, ""])
         for gap in product.gaps:
-            writer.writerow([*named, *[""] * 9, *msgspec.structs.astuple(gap), ""])
+            *facts, given_up = msgspec.structs.astuple(gap)
+            writer.writerow([*named, *[""] * 9, *facts, "", str(given_up).lower()])
     return text.getvalue()
 
 
@@ -48,7 +49,7 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
     console = Console(file=text, width=width or (None if is_terminal else 140), force_terminal=is_terminal)
     colour = "green" if report.verdict == "complete" else "red"
     span = f"{moment(report.window.start_ns)} to {moment(report.window.end_ns)} UTC"
-    console.print(f"[bold {colour}]{report.verdict}[/]  {span}, by whole minutes")
+    console.print(f"[bold {colour}]{report.verdict}[/]  {span}")
     for sentence in scope(report):
         console.print(sentence, highlight=False)
     console.print(_products(report))

@@ -6,6 +6,7 @@ import math
 
 from sentinel.gap_report.report import GapFact, Report
 from sentinel.holes import NOT_COLLECTED
+from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.times import format_ns
 
 MOST_NAMED = 3
@@ -18,10 +19,12 @@ CAUSES = {
     "disconnected": "disconnected",
     "refused": "refused by the venue",
     "stopped": "collector not running",
+    "clock": "clock put forward",
     "not_collected": "nobody collected",
     "disk": "disk refused",
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",
+    "reset": "ids began again",
 }
 
 
@@ -55,16 +58,16 @@ def scope(report: Report) -> list[str]:
     if report.products and report.asked.start_ns < report.window.start_ns:
         first = moment(report.window.start_ns)
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
-    late = [product for product in report.products if product.window.start_ns > report.window.start_ns]
+    late = [each for each in report.products if each.window.start_ns >= report.window.start_ns + MINUTE_NS]
     if late:
         begun = ", ".join(f"{product.symbol} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED])
         more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
         told.append(f"Collected for the first time later: {begun}{more}")
     idle_ns = max((product.not_collected_ns for product in report.products), default=0)
     if idle_ns:
-        of = " of one product" if len(report.products) > 1 else ""
-        uncounted = ", which was to be left out" if report.collected_only else ""
-        told.append(f"Nobody collected for {duration(idle_ns)}{of}{uncounted}")
+        most = "up to " if len(report.products) > 1 else ""
+        uncounted = ", which the figures leave out" if report.collected_only else ""
+        told.append(f"Nobody collected for {most}{duration(idle_ns)}{uncounted}")
     return told
 
 
@@ -76,6 +79,8 @@ def what(gap: GapFact) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
     if gap.cause == NOT_COLLECTED:
         return f"{gap.missing_count:,} samples, and the trades"
+    if gap.cause == "reset" and not gap.missing_count:
+        return f"after id {gap.start_seq} came id {gap.end_seq}"
     named = ""
     if gap.start_seq is not None:
         kind = "ids" if gap.channel == "trades" else "frames"
@@ -85,4 +90,5 @@ def what(gap: GapFact) -> str:
         return named
     if gap.repaired_count == gap.missing_count:
         return f"{named}, all repaired"
-    return f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
+    state = "given up" if gap.given_up else "missing"
+    return f"{named}, {gap.missing_count - gap.repaired_count:,} {state}"
