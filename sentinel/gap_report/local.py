@@ -100,19 +100,18 @@ def _first_points(reader: JournalReader, symbols: Collection[str] | None, window
 
 
 def _from_archive(folder: Path, window: Window) -> Rows:
-    from sentinel.archive.layout import Series  # with Arrow, which a collector does without
-    from sentinel.data.source import Source
+    from sentinel.data.source import Source  # with Arrow, which a collector does without
 
-    source, archive = Source(folder), folder / FOLDER
+    source = Source(folder)
     rows = Rows()
-    for series in Series.all(archive, "coverage"):
+    for series in source.archived_series("coverage"):
         spans = [(window.start_ns - MINUTE_NS, window.end_ns)]
         first_ns = source.first_hour_ns(series)
         if first_ns is not None and first_ns < spans[0][0]:
             spans.append((first_ns, min(first_ns + HOUR_NS, spans[0][0])))
         for span in spans:
             rows.coverage += [coverage_row(*facts) for facts in source.archived(series, *span)]
-    for series in Series.all(archive, "gaps"):
+    for series in source.archived_series("gaps"):
         gaps = source.archived(series, window.start_ns - LONGEST_GAP_NS, window.end_ns)
         rows.gaps += [gap_row(*facts) for facts in gaps]
     return rows
