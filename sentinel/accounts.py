@@ -47,9 +47,7 @@ class CoverageRow(Struct, frozen=True):
 
 
 class GapRow(Struct, frozen=True):
-    """One gap. ``end_ns`` is None while it is open, ``start_seq`` and ``end_seq`` where nothing is numbered. What is
-    missing of one ``given_up`` will not be asked for again.
-    """
+    """One gap. ``end_ns`` is None while it is open, ``start_seq`` and ``end_seq`` where nothing is numbered."""
 
     exchange: str
     symbol: str
@@ -62,7 +60,6 @@ class GapRow(Struct, frozen=True):
     end_seq: int | None
     missing_count: int
     repaired_count: int
-    given_up: bool = False
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         return self.start_ns < end_ns and (self.end_ns is None or self.end_ns > start_ns or self.start_ns >= start_ns)
@@ -151,7 +148,6 @@ def gap_row(facts: Mapping[str, Any], time_ns: int) -> GapRow:
         end_seq=number("end_seq"),
         missing_count=number("missing_count") or 0,
         repaired_count=number("repaired_count") or 0,
-        given_up=bool(facts.get("given_up")),
     )
 
 

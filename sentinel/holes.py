@@ -21,9 +21,6 @@ from sentinel.times import NS_PER_S, format_ns
 NOT_COLLECTED = "not_collected"
 """The cause where no collector ran, or none that has left a word."""
 
-UNCOUNTED = ("stopped", "clock")
-"""Causes of gaps whose ``missing_count`` are instants that no coverage row counts."""
-
 FRESH_NS = 10 * NS_PER_S
 """What is younger may still be on its way to the disk and is no hole."""
 
@@ -185,8 +182,8 @@ def _last(length: int, free: Sequence[Interval]) -> list[Interval]:
 
 
 def unaccounted(gap: GapRow, cadence_ns: int = CADENCE_NS) -> Interval | None:
-    """The time that only a gap accounts for: the first instants of it, in which nobody ran."""
-    if gap.channel != "book" or gap.cause not in UNCOUNTED or not gap.missing_count:
+    """The time that only a ``stopped`` gap accounts for: the first instants of it, in which nobody ran."""
+    if gap.channel != "book" or gap.cause != "stopped" or not gap.missing_count:
         return None
     start_ns = first_instant(gap.start_ns, cadence_ns)
     return start_ns, start_ns + gap.missing_count * cadence_ns

@@ -66,13 +66,6 @@ class Source:
             checkpoint = reader.checkpoint()
         return Rows() if checkpoint is None else unwritten(decode_checkpoint(checkpoint))
 
-    def archived_series(self, measurement: str) -> list[Series]:
-        """Every series of a measurement in the archive."""
-        folders = self._root.glob(f"{measurement}/exchange=*/symbol=*")
-        return sorted(
-            Series(measurement, *(part.partition("=")[2] for part in folder.parts[-2:])) for folder in folders
-        )
-
     def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Tags and fields, and the time, of each point that the archive has."""
         table = self._from_archive(series, start_ns, end_ns, None)

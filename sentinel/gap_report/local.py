@@ -100,18 +100,19 @@ def _first_points(reader: JournalReader, symbols: Collection[str] | None, window
 
 
 def _from_archive(folder: Path, window: Window) -> Rows:
-    from sentinel.data.source import Source  # with Arrow, which a collector does without
+    from sentinel.archive.layout import Series  # with Arrow, which a collector does without
+    from sentinel.data.source import Source
 
-    source = Source(folder)
+    source, archive = Source(folder), folder / FOLDER
     rows = Rows()
-    for series in source.archived_series("coverage"):
+    for series in Series.all(archive, "coverage"):
         spans = [(window.start_ns - MINUTE_NS, window.end_ns)]
         first_ns = source.first_hour_ns(series)
         if first_ns is not None and first_ns < spans[0][0]:
             spans.append((first_ns, min(first_ns + HOUR_NS, spans[0][0])))
         for span in spans:
             rows.coverage += [coverage_row(*facts) for facts in source.archived(series, *span)]
-    for series in source.archived_series("gaps"):
+    for series in Series.all(archive, "gaps"):
         gaps = source.archived(series, window.start_ns - LONGEST_GAP_NS, window.end_ns)
         rows.gaps += [gap_row(*facts) for facts in gaps]
     return rows

@@ -74,7 +74,6 @@ class GapFact(Struct, frozen=True):
     repaired_count: int
     start_ns: int
     end_ns: int | None
-    given_up: bool = False
 
 
 class ProductReport(Struct, frozen=True):
@@ -111,6 +110,11 @@ class Report(Struct, frozen=True):
     verdict: Literal["complete", "incomplete"]
     asked: Window
     collected_only: bool
+
+    @property
+    def begun_late(self) -> list[ProductReport]:
+        """The products that were collected for the first time a minute or more after the window begins."""
+        return [each for each in self.products if each.window.start_ns >= self.window.start_ns + MINUTE_NS]
 
 
 def build(
@@ -288,7 +292,6 @@ def _fact(gap: GapRow) -> GapFact:
         repaired_count=gap.repaired_count,
         start_ns=gap.start_ns,
         end_ns=gap.end_ns,
-        given_up=gap.given_up,
     )
 
 

@@ -17,7 +17,7 @@ COLUMNS = (
     *("exchange", "symbol", "integrity", "samples_due", "samples_written", "samples_withheld", "trades"),
     *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
     *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns"),
-    *("samples_not_collected", "given_up"),
+    "samples_not_collected",
 )
 
 
@@ -36,10 +36,9 @@ def as_csv(report: Report) -> str:
         named = [product.exchange, product.symbol, product.integrity]
         totals = [samples.due, samples.written, samples.withheld, trades.count, trades.missing, trades.repaired]
         fractions = [product.book_verified, product.book_clean, product.trade_coverage]
-        writer.writerow([*named, *totals, *fractions, *[""] * 8, samples.not_collected, ""])
+        writer.writerow([*named, *totals, *fractions, *[""] * 8, samples.not_collected])
         for gap in product.gaps:
-            *facts, given_up = msgspec.structs.astuple(gap)
-            writer.writerow([*named, *[""] * 9, *facts, "", str(given_up).lower()])
+            writer.writerow([*named, *[""] * 9, *msgspec.structs.astuple(gap), ""])
     return text.getvalue()
 
 

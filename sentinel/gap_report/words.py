@@ -6,7 +6,6 @@ import math
 
 from sentinel.gap_report.report import GapFact, Report
 from sentinel.holes import NOT_COLLECTED
-from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.times import format_ns
 
 MOST_NAMED = 3
@@ -19,12 +18,10 @@ CAUSES = {
     "disconnected": "disconnected",
     "refused": "refused by the venue",
     "stopped": "collector not running",
-    "clock": "clock put forward",
     "not_collected": "nobody collected",
     "disk": "disk refused",
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",
-    "reset": "ids began again",
 }
 
 
@@ -58,7 +55,7 @@ def scope(report: Report) -> list[str]:
     if report.products and report.asked.start_ns < report.window.start_ns:
         first = moment(report.window.start_ns)
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
-    late = [each for each in report.products if each.window.start_ns >= report.window.start_ns + MINUTE_NS]
+    late = report.begun_late
     if late:
         begun = ", ".join(f"{product.symbol} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED])
         more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
@@ -79,8 +76,6 @@ def what(gap: GapFact) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
     if gap.cause == NOT_COLLECTED:
         return f"{gap.missing_count:,} samples, and the trades"
-    if gap.cause == "reset" and not gap.missing_count:
-        return f"after id {gap.start_seq} came id {gap.end_seq}"
     named = ""
     if gap.start_seq is not None:
         kind = "ids" if gap.channel == "trades" else "frames"
@@ -90,5 +85,4 @@ def what(gap: GapFact) -> str:
         return named
     if gap.repaired_count == gap.missing_count:
         return f"{named}, all repaired"
-    state = "given up" if gap.given_up else "missing"
-    return f"{named}, {gap.missing_count - gap.repaired_count:,} {state}"
+    return f"{named}, {gap.missing_count - gap.repaired_count:,} missing"

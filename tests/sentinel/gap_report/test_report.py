@@ -19,7 +19,7 @@ from sentinel.gap_report.html import as_html
 from sentinel.gap_report.report import ProductReport, Window, build, lowest_percent
 from sentinel.gap_report.text import as_csv, as_json, as_table
 from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
-from sentinel.gap_report.words import duration, percent, what
+from sentinel.gap_report.words import duration, percent
 from sentinel.line_protocol import Point
 
 CADENCE_NS = 100_000_000
@@ -332,7 +332,6 @@ def test_json_is_the_public_shape() -> None:
         ("repaired_count", 0),
         ("start_ns", START_NS),
         ("end_ns", None),
-        ("given_up", False),
     ]
     assert shown["verdict"] == "incomplete"
 
@@ -358,22 +357,6 @@ def test_a_gap_written_again_counts_as_it_was_last() -> None:
     last = Point("gaps", tags, (("end_ns", 9), ("missing_count", 0), ("repaired_count", 0), ("start_ns", 5)), 5)
     (row,) = from_points([first, last]).gaps
     assert row.end_ns == 9
-
-
-def test_what_was_given_up_and_a_new_numbering_read_well() -> None:
-    lost = {"start_seq": 4, "end_seq": 5, "missing_count": 2}
-    tags = {"exchange": "c", "symbol": "s", "channel": "trades", "cause": "trades", "collector": "a"}
-    rows = from_points(
-        [
-            Point("gaps", tuple(sorted(tags.items())), (*sorted(lost.items()), ("given_up", True)), START_NS),
-            Point(
-                "gaps", tuple(sorted((tags | {"cause": "reset"}).items())), (("end_seq", 1), ("start_seq", 9)), START_NS
-            ),
-        ]
-    )
-    product = build(Rows([minute(0, symbol="s", exchange="c")], rows.gaps), window(1)).products[0]
-    assert product.trades.missing == 2
-    assert [what(fact) for fact in product.gaps] == ["after id 9 came id 1", "ids 4-5 (2), 2 given up"]
 
 
 class Page(HTMLParser):
@@ -436,7 +419,7 @@ def test_chip_and_timeline_agree_with_the_verdict() -> None:
 def test_every_form_names_the_time_in_which_nobody_collected_and_its_length() -> None:
     report = build(Rows([minute(0), minute(3)]), window(4))
     assert '"cause": "not_collected"' in as_json(report)
-    assert f",book,not_collected,,,1200,0,{START_NS + MINUTE_NS},{START_NS + 3 * MINUTE_NS},,false" in as_csv(report)
+    assert f",book,not_collected,,,1200,0,{START_NS + MINUTE_NS},{START_NS + 3 * MINUTE_NS}," in as_csv(report)
     (totals,) = [row for row in csv.DictReader(io.StringIO(as_csv(report))) if not row["channel"]]
     assert totals["samples_not_collected"] == "1200"
     assert "nobody collected" in as_table(report)
