@@ -116,11 +116,13 @@ def covered(
     counts = {minute_ns: count + stopped[minute_ns] for minute_ns, count in due.items()}
     whole = {minute_ns: count_instants(minute_ns, minute_ns + MINUTE_NS, cadence_ns) for minute_ns in due}
     found: list[Interval] = []
-    reached = {boundary_ns for stop in stops for boundary_ns in _boundaries(*stop)}
+    reached = {boundary_ns for start_ns, end_ns in stops for boundary_ns in _boundaries(start_ns, end_ns)}
+    left = {boundary_ns for start_ns, end_ns in stops for boundary_ns in _boundaries(start_ns - 1, end_ns - 1)}
     for row in sorted(rows, key=lambda row: row.minute_ns):
         start_ns, end_ns = row.minute_ns, row.end_ns
         length = max(0, row.samples_due - withheld[start_ns]) * cadence_ns
-        goes_on, goes_on_whole = counts.get(end_ns, 0) > 0, counts.get(end_ns, 0) >= whole.get(end_ns, 1)
+        goes_on = end_ns in left or counts.get(end_ns, 0) > 0
+        goes_on_whole = end_ns in left or counts.get(end_ns, 0) >= whole.get(end_ns, 1)
         if counts[start_ns] >= whole[start_ns]:
             found.append((start_ns, end_ns))
             reached.add(end_ns)

@@ -23,13 +23,19 @@ def as_html(report: Report) -> str:
     page = Template(files(__package__).joinpath("page.html").read_text())
     return page.substitute(
         verdict=report.verdict,
-        headline="Everything is there" if report.verdict == "complete" else "Something is missing",
+        headline=_headline(report),
         start=moment(report.window.start_ns),
         end=moment(report.window.end_ns),
         scope="".join(f" {escape(sentence)}." for sentence in scope(report)),
         totals=_totals(report),
         products="\n".join(cards),
     )
+
+
+def _headline(report: Report) -> str:
+    if report.verdict == "incomplete":
+        return "Something is missing"
+    return "All that was collected is there" if report.collected_only else "Everything is there"
 
 
 def _totals(report: Report) -> str:

@@ -113,6 +113,11 @@ class Report(Struct, frozen=True):
     asked: Window
     collected_only: bool
 
+    @property
+    def begun_late(self) -> list[ProductReport]:
+        """The products that were collected for the first time a minute or more after the window begins."""
+        return [each for each in self.products if each.window.start_ns >= self.window.start_ns + MINUTE_NS]
+
 
 def build(
     rows: Rows,

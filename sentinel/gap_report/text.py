@@ -48,7 +48,7 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
     console = Console(file=text, width=width or (None if is_terminal else 140), force_terminal=is_terminal)
     colour = "green" if report.verdict == "complete" else "red"
     span = f"{moment(report.window.start_ns)} to {moment(report.window.end_ns)} UTC"
-    console.print(f"[bold {colour}]{report.verdict}[/]  {span}, by whole minutes")
+    console.print(f"[bold {colour}]{report.verdict}[/]  {span}")
     for sentence in scope(report):
         console.print(sentence, highlight=False)
     console.print(_products(report))

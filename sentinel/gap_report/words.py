@@ -62,16 +62,16 @@ def scope(report: Report) -> list[str]:
     if report.products and report.asked.start_ns < report.window.start_ns:
         first = moment(report.window.start_ns)
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
-    late = [product for product in report.products if product.window.start_ns > report.window.start_ns]
+    late = report.begun_late
     if late:
         begun = ", ".join(f"{product.symbol} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED])
         more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
         told.append(f"Collected for the first time later: {begun}{more}")
     idle_ns = max((product.not_collected_ns for product in report.products), default=0)
     if idle_ns:
-        of = " of one product" if len(report.products) > 1 else ""
-        uncounted = ", which was to be left out" if report.collected_only else ""
-        told.append(f"Nobody collected for {duration(idle_ns)}{of}{uncounted}")
+        most = "up to " if len(report.products) > 1 else ""
+        uncounted = ", which the figures leave out" if report.collected_only else ""
+        told.append(f"Nobody collected for {most}{duration(idle_ns)}{uncounted}")
     return told
 
 

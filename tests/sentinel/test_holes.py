@@ -179,6 +179,14 @@ def test_a_stop_within_a_minute_makes_up_for_what_was_not_due() -> None:
     ]
 
 
+def test_a_stop_longer_than_a_minute_begins_where_the_accounts_were_left() -> None:
+    stopped = gap(M + 40 * SECOND_NS, 3 * M + 10 * SECOND_NS, "stopped", missing_count=900)
+    assert book_holes([minute(1, 100), minute(3, 500)], [stopped], (0, 4 * M)) == [
+        idle(0, M + 30 * SECOND_NS),
+        Hole(M + 40 * SECOND_NS, 3 * M + 10 * SECOND_NS, "stopped"),
+    ]
+
+
 def test_what_one_of_two_collectors_has_is_there() -> None:
     rows = [*minutes(0, 1, 2), *minutes(0, 1, 2, collector="b")]
     lost = [gap(5, 20), gap(10, 30, "sequence", "b"), gap(M, M + 9, collector="b")]

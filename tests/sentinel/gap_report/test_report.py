@@ -133,15 +133,16 @@ def test_a_minute_that_stands_alone_is_not_complete() -> None:
 
 def test_nothing_is_expected_before_the_first_collected_instant_and_the_window_says_so() -> None:
     late = minute(10, samples_due=100, samples_written=100)
-    report = build(Rows([late, minute(11), minute(11, symbol="ETH-USD")]), Window(0, START_NS + 12 * MINUTE_NS))
+    rows = Rows([late, minute(11), minute(12), minute(12, symbol="ETH-USD")])
+    report = build(rows, Window(0, START_NS + 13 * MINUTE_NS))
     begun_ns = START_NS + 11 * MINUTE_NS - 100 * CADENCE_NS
     assert report.verdict == "complete"
-    assert report.window == Window(begun_ns, START_NS + 12 * MINUTE_NS)
-    assert report.asked == Window(0, START_NS + 12 * MINUTE_NS)
-    assert [product.window.start_ns for product in report.products] == [begun_ns, START_NS + 11 * MINUTE_NS]
+    assert report.window == Window(begun_ns, START_NS + 13 * MINUTE_NS)
+    assert report.asked == Window(0, START_NS + 13 * MINUTE_NS)
+    assert [product.window.start_ns for product in report.products] == [begun_ns, START_NS + 12 * MINUTE_NS]
     for shown in (as_table(report), as_html(report)):
         assert "Asked from 1970-01-01 00:00:00: nothing was collected before 2023-11-14 22:24:50" in shown
-        assert "Collected for the first time later: ETH-USD at 2023-11-14 22:25:00" in shown
+        assert "Collected for the first time later: ETH-USD at 2023-11-14 22:26:00" in shown
 
 
 def test_a_window_in_which_nobody_collected_is_not_complete() -> None:
@@ -184,7 +185,7 @@ def test_time_without_a_collector_is_left_out_when_asked() -> None:
     assert lowest_percent(counted) == pytest.approx(200 / 3)
     assert lowest_percent(left_out) == 100.0
     for shown in (as_table(left_out), as_html(left_out)):
-        assert "Nobody collected for 1 m 0 s, which was to be left out" in shown
+        assert "Nobody collected for 1 m 0 s, which the figures leave out" in shown
 
 
 def test_a_collector_that_samples_nothing_is_not_complete() -> None:
