@@ -19,8 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from sentinel.pipeline import Repair, RepairAnswer
 from tests.sentinel.pipeline.model.judge import judge_jumps, settle_and_judge
+from tests.sentinel.pipeline.model.lines import read
 from tests.sentinel.pipeline.model.market import S
-from tests.sentinel.pipeline.model.world import LAYOUTS, PRODUCTS, World
+from tests.sentinel.pipeline.model.traffic import LAYOUTS, PRODUCTS
+from tests.sentinel.pipeline.model.world import World
 from tests.sentinel.pipeline.venue import START, SYMBOL, heartbeat, match, pipeline, plan
 
 MOMENT = st.sampled_from([0, 50, 130, 400, 1_100, 2_600])
@@ -294,3 +296,32 @@ def test_what_rest_never_has_is_asked_for_ever_more_rarely() -> None:
     half = sum(elapsed_s < 15 * 86_400 for elapsed_s in asked_s)
     assert 5 < len(asked_s) < 200
     assert len(asked_s) - half < half / 2
+
+
+def test_a_run_that_begins_from_before_the_first_proof_names_no_gap_since_1970() -> None:
+    world = World("alone", 1)
+    world.wait(100)
+    world.commit()
+    world.kill()
+    world.wait(1_000)
+    settle_and_judge(world)
+    causes = [gap["cause"] for lines in read(world.disk.batches).values() for gap in lines.gaps_of("book")]
+    assert set(causes) == {"stopped"}
+
+
+def test_a_step_forward_after_a_clock_was_put_back_keeps_no_run_from_writing() -> None:
+    world = world_of("alone", 1)
+    world.step_clock(-600_000)
+    world.stop()
+    world.start()
+    world.step_clock(3_000)
+    settle_and_judge(world)
+
+
+def test_what_a_late_copy_says_of_an_earlier_numbering_makes_nothing_missing() -> None:
+    world = world_of("unnumbered", 2)
+    world.stall(0, 2_000)
+    world.wait(1_100)
+    world.begin_ids_anew("ETH-USD", at_one=True)
+    world.wait(2_600)
+    settle_and_judge(world)
