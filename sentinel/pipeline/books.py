@@ -349,8 +349,10 @@ class ProductBooks:
             return
         if self.gaps and not self.is_proved:
             self.withhold(now_ns - step_ns)
-        start_ns = self.next_ns = max(self.next_ns, self._said_ns)
-        missed = self._skip(now_ns)
+        # what a run that was ahead has said is said; but nobody waits until its time comes
+        start_ns = max(self.next_ns, self._said_ns)
+        missed = count_instants(start_ns, now_ns, self._cadence_ns)
+        self._skip(now_ns)
         if missed:
             gap = Gap("book", "clock", start_ns, missing_count=missed)
             self._open(gap)
@@ -389,7 +391,8 @@ class ProductBooks:
         """After a stop: the time nobody ran is one ``stopped`` gap, whose instants are counted nowhere else."""
         if self.next_ns is None:
             return
-        start_ns = self.next_ns if self.gaps else self.proved_ns
+        is_unproved = bool(self.gaps) or not self.proved_ns
+        start_ns = self.next_ns if is_unproved else self.proved_ns
         while self.gaps:
             self._close(self.gaps[0], max(start_ns, self.gaps[0].start_ns))
         self._open(Gap("book", "stopped", start_ns, missing_count=self._skip(now_ns)))
