@@ -37,6 +37,9 @@ a second witness, which a real jump has within a second."""
 SKEW_NS = 50_000_000
 """How far apart two witnesses may put one trade."""
 
+LATE_NS = 10_000_000_000
+"""How long after the last trade of a numbering a heartbeat may speak of it: no connection is silent for as long."""
+
 CLAIMS = 8
 """Doubtful ids that are remembered, the oldest being forgotten."""
 
@@ -155,7 +158,7 @@ class ProductTrades:
     def hear(self, tail: Tail, received_ns: int, lane: int) -> None:
         """Notes the venue's word on the newest trade; it is acted on when the trade has not come in time."""
         last_id, ledger = tail.last_trade_id, self.ledger
-        if ledger.first is None or self._is_of_earlier(last_id):
+        if ledger.first is None or self._is_of_earlier(last_id) or self._is_late_word(last_id, received_ns):
             return
         if last_id - ledger.tail > CREDIBLE:
             self._doubt(Claim(last_id, None, lane, received_ns, is_reset=False))
@@ -187,6 +190,14 @@ class ProductTrades:
             return False
         beyond = trade_id - self._numberings[-2].ledger.tail
         return 0 < beyond <= CREDIBLE and beyond < abs(trade_id - self.ledger.tail)
+
+    def _is_late_word(self, last_id: int, received_ns: int) -> bool:
+        """Whether a heartbeat speaks of the numbering before: a copy of the connection may be behind. It has no time to
+        tell by, so it is believed later, when the venue says it still."""
+        if len(self._numberings) < 2 or received_ns - self._present.since_ns > LATE_NS:
+            return False
+        before = self._numberings[-2].ledger.tail
+        return abs(last_id - before) < last_id - self.ledger.tail
 
     def _is_credible(self, trade: Trade) -> bool:
         """Whether a trade may be what its id says, in the present numbering."""

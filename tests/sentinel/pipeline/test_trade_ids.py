@@ -358,3 +358,17 @@ def test_numberings_without_end_are_forgotten_and_what_they_miss_is_given_up() -
     given_up = [gap for gap in story.told.gap_list("trades") if gap.get("given_up")]
     assert len(given_up) == 2
     assert len(story.gaps()) == 6
+
+
+def test_a_heartbeat_of_before_a_reset_makes_nothing_missing_and_one_that_goes_on_does() -> None:
+    story = Story()
+    story.trade(*range(990, 1001))
+    story.trade(1, 2, 3)
+    story.beat(1000)
+    for _ in range(9):
+        story.wait(1)
+        story.beat(3)
+    assert story.gaps() == []
+    story.beat(1000)
+    story.wait(2)
+    assert story.gaps() == [(4, 1000, 997, 0)]
