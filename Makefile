@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test test-pure fuzz-native check contract bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native check contract bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,6 +35,8 @@ fuzz-native: $(SANITIZED) ## Fuzz the C extension under address and undefined-be
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		$(BIN)/python -m tests.fuzz.native --seconds $(FUZZ_S) --module $(SANITIZED)
+fuzz: $(READY) ## Play sequences of troubles against the pipeline until stopped, or one fails
+	$(BIN)/python -m pytest tests/sentinel/pipeline/model/troubles.py --hypothesis-profile fuzz --timeout 0
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .

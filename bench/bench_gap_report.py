@@ -65,5 +65,5 @@ def test_gap_report(clock: Clock, tmp_path: Path, form: str) -> None:
     products = json.loads(run("json"))["products"]
     assert [product["symbol"] for product in products] == SYMBOLS
     withheld = MINUTES // 60 * WITHHELD_IN_A_GAP
-    expected = {"due": MINUTES * DUE, "written": MINUTES * DUE - withheld, "withheld": withheld}
+    expected = {"due": MINUTES * DUE, "written": MINUTES * DUE - withheld, "withheld": withheld, "not_collected": 0}
     assert all(product["samples"] == expected and len(product["gaps"]) == MINUTES // 60 for product in products)

@@ -49,10 +49,10 @@ class Measure(Struct, frozen=True, gc=False):
         return Top(bid, bid_size, ask, ask_size)
 
     @property
-    def is_crossed(self) -> bool:
-        """True when the best bid is at or above the best ask."""
+    def touch(self) -> tuple[float, float]:
+        """The best bid and the best ask."""
         ask, _, bid, _ = cast(tuple[float, float, float, float], self.figures[:4])
-        return bid >= ask
+        return bid, ask
 
     @property
     def microprice(self) -> float:
@@ -107,10 +107,7 @@ class BookMeasure:
 
         Cost: O(changes since the last call), O(levels inside the widest bin).
         """
-        is_followed = book is self._book and book.epoch == self._epoch
-        bids, asks = book.take_changes()
-        self._book, self._epoch = book, book.epoch
-        figures = self._levels.measure() if is_followed and self._levels.enter(bids, asks) else None
+        figures = self._levels.measure() if self._follow(book) else None
         if figures is None and self._load(book):
             figures = self._levels.measure()
         if figures is False:  # too many digits for 128 bits: from now on with as many as it takes
@@ -118,6 +115,20 @@ class BookMeasure:
             self._load(book)
             figures = self._levels.measure()
         return None if figures is None else Measure(figures)
+
+    def touch(self, book: OrderBook) -> tuple[float, float] | None:
+        """The best bid and the best ask alone, at a fraction of the cost; None while a side is empty."""
+        touch = self._levels.touch() if self._follow(book) else None
+        if touch is None and self._load(book):
+            touch = self._levels.touch()
+        return touch
+
+    def _follow(self, book: OrderBook) -> bool:
+        """Enters what changed since the last call; False when the levels are to be loaded anew."""
+        is_followed = book is self._book and book.epoch == self._epoch
+        bids, asks = book.take_changes()
+        self._book, self._epoch = book, book.epoch
+        return is_followed and self._levels.enter(bids, asks)
 
     def _load(self, book: OrderBook) -> bool:
         """Takes the levels around mid from the book; False while a side is empty."""

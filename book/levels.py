@@ -44,9 +44,9 @@ class Scale:
 
     __slots__ = ("factor",)
 
-    EXACT = 2**51
-    """Below it rounding a product finds the right integer: the value is off by up to 1/4 of one (half of its last bit,
-    times the factor), the product by 1/8 more."""
+    EXACT = 10**15
+    """Below it a product has no more digits than a double holds, so that rounding it finds the right integer; above,
+    two neighbours may come back to one and the same double."""
 
     def __init__(self) -> None:
         self.factor = 1
@@ -170,6 +170,14 @@ class Levels:
             (ask - bid) * 20_000 / twice_mid,
             *self._depths(sums[:, bounds].tolist(), sums[:, touch].tolist()),
         )
+
+    def touch(self) -> tuple[float, float] | None:
+        """The best bid and the best ask; None while a side is empty, or when the levels do not reach far enough."""
+        middle = int(self._ticks.searchsorted(0))
+        bids, asks = self._units[:middle] > 0, self._units[middle:] > 0
+        if not bids.any() or not asks.any():
+            return None
+        return -float(self._keys[bids.argmax()]), float(self._keys[middle + asks.argmax()])
 
     def _sums(self) -> Wholes:
         """How many levels, units and ticks x units lie before each position: three rows."""

@@ -21,7 +21,7 @@
 typedef __int128 i128;
 typedef unsigned __int128 u128;
 
-#define EXACT 2251799813685248.0 /* 2^51: below it rounding a product finds the right integer, see book/levels.py */
+#define EXACT 1e15               /* below it rounding a product finds the right integer, see book/levels.py */
 #define LARGEST 1e15             /* feeds' bound on prices and sizes: beyond, the typed decoder decides */
 
 /* 10^0 .. 10^22 are exact as doubles */
@@ -310,7 +310,7 @@ static PyObject *levels_enter(Levels *self, PyObject *const *arguments, Py_ssize
 PyDoc_STRVAR(load_doc,
 "load(bid_count: int, prices: list[float], sizes: list[float], low: float, high: float) -> bool\n\n"
 "Forgets everything and holds these levels: first ``bid_count`` bids from ``low`` up, then asks up to ``high``, either from\n"
-"the touch outwards; False if they have more digits than 51 bits hold.");
+"the touch outwards; False if they have more digits than a double holds.");
 
 static PyObject *levels_load(Levels *self, PyObject *arguments) {
     Py_ssize_t bid_count;
@@ -372,6 +372,32 @@ static int set_depth(Levels *self, PyObject *figures, Py_ssize_t at, const Sums 
     return PyTuple_SetItem(figures, at + 3, none) < 0 ? -1 : 1;
 }
 
+/* The best of either side; 0 while one is empty. ``*first_ask`` is where the asks begin, whatever rests there. */
+static int touch_of(const Levels *self, const Level **bid, const Level **ask, const Level **first_ask) {
+    const Level *levels = self->levels, *end = levels + self->count;
+    Py_ssize_t low = 0, high = self->count;
+    while (low < high) {
+        Py_ssize_t middle = low + (high - low) / 2;
+        if (levels[middle].key < 0) low = middle + 1;
+        else high = middle;
+    }
+    *first_ask = levels + low;
+    for (*bid = levels; *bid < *first_ask && (*bid)->units == 0;) ++*bid;
+    for (*ask = *first_ask; *ask < end && (*ask)->units == 0;) ++*ask;
+    return *bid < *first_ask && *ask < end;
+}
+
+PyDoc_STRVAR(touch_doc,
+"touch() -> tuple[float, float] | None\n\n"
+"The best bid and the best ask; None while a side is empty, or when the levels do not reach far enough.");
+
+static PyObject *levels_touch(Levels *self, PyObject *unused) {
+    const Level *bid, *ask, *first_ask;
+    (void)unused;
+    if (!touch_of(self, &bid, &ask, &first_ask)) Py_RETURN_NONE;
+    return Py_BuildValue("(dd)", -bid->key, ask->key);
+}
+
 PyDoc_STRVAR(measure_doc,
 "measure() -> tuple[float | int | None, ...] | None | False\n\n"
 "ask, ask size, bid, bid size, microprice, mid, spread in bps; then levels, notional, volume and vwap of each bin, those\n"
@@ -379,23 +405,11 @@ PyDoc_STRVAR(measure_doc,
 "are not enough.");
 
 static PyObject *levels_measure(Levels *self, PyObject *unused) {
-    const Level *levels = self->levels, *end = levels + self->count, *bid = levels, *touch, *ask;
+    const Level *levels = self->levels, *end = levels + self->count, *bid, *touch, *ask;
     Py_ssize_t bins = self->bins;
     double figure[7];
     (void)unused;
-    while (bid < end && bid->key < 0 && bid->units == 0) bid++;
-    if (bid == end || bid->key >= 0) Py_RETURN_NONE;
-    for (Py_ssize_t low = 0, high = self->count;;) { /* the first ask */
-        if (low == high) {
-            touch = levels + low;
-            break;
-        }
-        Py_ssize_t middle = low + (high - low) / 2;
-        if (levels[middle].key < 0) low = middle + 1;
-        else high = middle;
-    }
-    for (ask = touch; ask < end && ask->units == 0;) ask++;
-    if (ask == end) Py_RETURN_NONE;
+    if (!touch_of(self, &bid, &ask, &touch)) Py_RETURN_NONE;
     i128 twice_mid = (i128)ask->ticks - bid->ticks;
     u128 per_price = (u128)self->price_factor;
     /* |price - mid| <= mid * n / d  <=>  twice_mid * (d - n) / 2d <= price <= twice_mid * (d + n) / 2d, in ticks */
@@ -484,6 +498,7 @@ static void levels_dealloc(Levels *self) {
 static PyMethodDef levels_methods[] = {
     {"load", (PyCFunction)levels_load, METH_VARARGS, load_doc},
     {"enter", (PyCFunction)(void (*)(void))levels_enter, METH_FASTCALL, enter_doc},
+    {"touch", (PyCFunction)levels_touch, METH_NOARGS, touch_doc},
     {"measure", (PyCFunction)levels_measure, METH_NOARGS, measure_doc},
     {NULL, NULL, 0, NULL},
 };

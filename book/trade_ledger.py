@@ -12,7 +12,7 @@ at ``last``, or at ``tail`` when the venue has named a later id than any we hold
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -44,7 +44,8 @@ class Range(Struct, frozen=True, order=True, gc=False):
 class TradeLedger:
     """The ids held of one product.
 
-    ``starts`` and ``ends`` are the bounds of disjoint, non-adjacent intervals in rising order.
+    ``starts`` and ``ends`` are the bounds of disjoint, non-adjacent intervals in rising order. ``first`` itself need
+    not be held.
     """
 
     __slots__ = ("_ends", "_starts", "first", "tail")
@@ -53,7 +54,7 @@ class TradeLedger:
         self._starts = [r.first for r in held]
         self._ends = [r.last for r in held]
         self.first = first
-        self.tail = self._ends[-1] if held else 0
+        self.tail = self._ends[-1] if held else (first or 1) - 1
 
     @property
     def last(self) -> int | None:
@@ -64,13 +65,21 @@ class TradeLedger:
         """Ids held within the accounts."""
         if self.first is None:
             return 0
-        index = bisect_right(self._starts, self.first) - 1
+        index = bisect_left(self._starts, self.first)
         return sum(self._ends[index:]) - sum(self._starts[index:]) + len(self._starts) - index
 
     @property
     def has_holes(self) -> bool:
-        """True when ``missing`` is not empty. Cost: O(1)."""
-        return self.first is not None and (self._starts[-1] > self.first or self.tail > self._ends[-1])
+        """True when ``missing`` is not empty. Cost: O(log n)."""
+        if self.first is None:
+            return False
+        index = bisect_right(self._starts, self.first) - 1
+        return (self._ends[index] if index >= 0 else 0) < self.tail
+
+    def begin(self, first: int) -> None:
+        """Starts the accounts at ``first``, which need not be held: only for a ledger without any."""
+        assert self.first is None
+        self.first, self.tail = first, first - 1
 
     def add(self, trade_id: int) -> Entry:
         """Enters an id. Cost: O(1) for the next id, O(log n) in the number of holes for any other."""
@@ -81,11 +90,8 @@ class TradeLedger:
                 return Entry.FILLED
             self.tail = trade_id
             return Entry.NEW
-        if not ends:
-            self._starts.append(trade_id)
-            ends.append(trade_id)
-            self.first = self.tail = trade_id
-            return Entry.NEW
+        if self.first is None:
+            self.begin(trade_id)
         return self._insert(trade_id)
 
     def expect(self, last_id: int) -> None:
@@ -93,10 +99,19 @@ class TradeLedger:
         if self.first is not None and last_id > self.tail:
             self.tail = last_id
 
+    def holds(self, trade_id: int) -> bool:
+        """Whether this very id has been added."""
+        index = bisect_right(self._starts, trade_id) - 1
+        return index >= 0 and trade_id <= self._ends[index]
+
+    def misses(self, trade_id: int) -> bool:
+        """Whether this very id is missing."""
+        return self.first is not None and self.first <= trade_id <= self.tail and not self.holds(trade_id)
+
     def _insert(self, trade_id: int) -> Entry:
         starts, ends = self._starts, self._ends
         assert self.first is not None
-        is_inside = self.first < trade_id <= self.tail
+        is_inside = self.first <= trade_id <= self.tail
         index = bisect_right(starts, trade_id)
         if index and trade_id <= ends[index - 1]:
             return Entry.DUPLICATE
@@ -112,7 +127,7 @@ class TradeLedger:
         else:
             starts.insert(index, trade_id)
             ends.insert(index, trade_id)
-        if trade_id == self.first - 1:
+        if self.first - 1 <= trade_id <= self.first:
             self.first = starts[bisect_right(starts, trade_id) - 1]
         if trade_id < self.first:
             self._forget_strays()
@@ -121,7 +136,7 @@ class TradeLedger:
 
     def _forget_strays(self) -> None:
         assert self.first is not None
-        surplus = bisect_right(self._starts, self.first) - 1 - STRAYS
+        surplus = bisect_left(self._starts, self.first) - STRAYS
         if surplus > 0:
             del self._starts[:surplus], self._ends[:surplus]
 
@@ -133,7 +148,7 @@ class TradeLedger:
         low, high = (self.first, self.tail) if within is None else (max(self.first, within.first), within.last)
         holes = []
         for index in range(bisect_right(starts, low) - 1, len(starts)):
-            first = max(low, ends[index] + 1)
+            first = max(low, ends[index] + 1) if index >= 0 else low
             if first > high:
                 break
             last = min(high, starts[index + 1] - 1 if index + 1 < len(starts) else self.tail)
@@ -150,6 +165,6 @@ class TradeLedger:
         bounds = [b for pair in zip(self._starts, self._ends, strict=True) for b in pair]
         assert all(a <= b for a, b in zip(self._starts, self._ends, strict=True)), "an interval is backwards"
         assert all(b - a > 1 for a, b in zip(bounds[1::2], bounds[2::2], strict=False)), "intervals touch"
-        assert (self.first is None) == (not self._starts), "accounts without a start"
-        assert self.first is None or self.first in self._starts, "the accounts start inside an interval"
+        assert self.first is not None or not self._starts, "accounts without a start"
+        assert self.first is None or self.first in self._starts or not self.holds(self.first), "a start inside"
         assert not self._ends or self.tail >= self._ends[-1], "the tail is behind the last id"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 EXCERPT_BYTES = 200
+REASON_CHARS = 200
 
 
 class FeedError(Exception):
@@ -10,11 +11,11 @@ class FeedError(Exception):
 
 
 class Undecodable(FeedError):
-    """The frame is not JSON, is truncated, or has wrong types or numbers (``nan``, infinite, negative).
+    """The frame is not JSON, is truncated, or is without what every frame has: a type, a number.
 
-    ``excerpt`` is the first 200 bytes of the frame: enough to see what it was, little enough to log. They may show
-    what the frame was of: ``sequence`` is its number, ``may_be_book`` is False when it was certainly no book event, and
-    ``product`` is the only product whose book it can have been about; None if that cannot be said.
+    ``excerpt`` is the first 200 bytes of the frame: enough to see what it was, little enough to log. ``may_be_book`` is
+    False when it was certainly no book event, ``product`` the only one whose book it can have been about, None if that
+    cannot be said. On a numbered feed neither matters: its next frame shows a hole, and a hole is everybody's.
     """
 
     def __init__(
@@ -23,15 +24,13 @@ class Undecodable(FeedError):
         reason: str,
         frame: bytes,
         *,
-        sequence: int | None = None,
         may_be_book: bool = True,
         product: str | None = None,
     ) -> None:
         self.excerpt = frame[:EXCERPT_BYTES]
-        self.sequence = sequence
         self.may_be_book = may_be_book
         self.product = product
-        super().__init__(f"{venue}: undecodable frame of {len(frame)} bytes: {reason}: {self.excerpt!r}")
+        super().__init__(f"{venue}: undecodable frame of {len(frame)} bytes: {reason[:REASON_CHARS]}: {self.excerpt!r}")
 
 
 class Unplannable(FeedError):

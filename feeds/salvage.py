@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from book.events import BookEvent, Unusable
-from feeds.errors import EXCERPT_BYTES
+from feeds.errors import EXCERPT_BYTES, REASON_CHARS
 from feeds.numbers import LARGEST, TradeId
 
 T = TypeVar("T")
@@ -28,7 +28,6 @@ T = TypeVar("T")
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """Everything a decoder may raise, whatever the bytes."""
 
-REASON_CHARS = 200
 NAME_CHARS = 64
 NOTHING = Raw(b"null")
 NO_RECORDS = Raw(b"[]")

@@ -16,7 +16,7 @@ from loguru import logger
 from msgspec import Struct
 
 from sentinel.config import Alerts as Limits
-from sentinel.status import Status
+from sentinel.status import SinkStatus, Status, expected
 
 Kind = Literal[
     "silence",
@@ -30,6 +30,7 @@ Kind = Literal[
     "clock_step",
     "crossed",
     "late",
+    "part_failed",
 ]
 
 ATTEMPTS = 5
@@ -58,13 +59,16 @@ Condition = tuple[Kind, str, str]
 
 def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     """Everything that is wrong at this moment."""
+    status = expected(status)
     yield from _of_connections(status, limits)
     yield from _of_products(status, limits)
     yield from _of_sinks(status, limits)
+    yield from _of_parts(status)
     if 0 < status.disk_free_bytes < limits.disk_free_bytes:
         yield "disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free"
     if abs(status.clock_step_ms) > limits.clock_step_ms:
-        yield "clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms"
+        ahead = "; until a restart samples may bear times as much ahead" if status.clock_step_ms < 0 else ""
+        yield "clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms{ahead}"
     if status.lateness.p99_ms > limits.lateness_ms:
         yield "late", "samples", f"the 99th percentile is {status.lateness.p99_ms:.0f} ms"
 
@@ -80,9 +84,8 @@ def _of_connections(status: Status, limits: Limits) -> Iterator[Condition]:
 
 def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
     for gap in status.gaps:
-        if gap.age_s > limits.gap_s:
-            missing = f", {gap.missing} trades missing" if gap.missing else ""
-            yield "gap_open", f"{gap.symbol} {gap.channel}", f"{gap.cause} for {gap.age_s:.0f} s{missing}"
+        if gap.channel == "book" and gap.age_s > limits.gap_s:  # missing trades are told once, below
+            yield "gap_open", f"{gap.symbol} {gap.channel}", f"{gap.cause} for {gap.age_s:.0f} s"
     for product in status.products:
         if product.trades_missing:
             yield "trades_missing", product.symbol, f"{product.trades_missing} trades are missing"
@@ -92,12 +95,25 @@ def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
 
 def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
     for sink in status.sinks:
-        if sink.backlog_lines > limits.backlog_lines:
-            yield "sink_behind", sink.name, f"{sink.backlog_lines} lines are waiting"
+        if sink.behind_s > sink.by_design_s + limits.sink_behind_s:
+            yield "sink_behind", sink.name, _lateness(sink)
         if sink.state == "barred":
             yield "sink_barred", sink.name, sink.last_error or "refused"
         if sink.lines_set_aside:
             yield "dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside"
+
+
+def _of_parts(status: Status) -> Iterator[Condition]:
+    for part in status.parts:
+        if part.state == "failed":
+            yield "part_failed", part.name, part.last_error or "no reason given"
+
+
+def _lateness(sink: SinkStatus) -> str:
+    words = f"the oldest waiting line is {sink.behind_s:.0f} s old"
+    if sink.by_design_s >= 60:
+        words += f", where up to {sink.by_design_s:.0f} s are by design"
+    return words if sink.state == "delivering" or sink.last_error is None else f"{words}: {sink.last_error}"
 
 
 class Watchman:
@@ -153,7 +169,7 @@ class Webhook:
                         if response.status < 300:
                             return True
                         reason = f"status {response.status}"
-                except (aiohttp.ClientError, TimeoutError) as error:
+                except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a redirect to no address
                     reason = f"{type(error).__name__}: {error}"
         logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")
         return False

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sentinel.errors import SentinelError, UsageError
+from sentinel.outlet import Outlet
 from sentinel.times import parse_duration_s
 
 COMMANDS = {
@@ -89,14 +90,14 @@ def collect(
     """Collect trades and the book of each PRODUCT, such as BTC-USD, until stopped."""
     from sentinel.collect import collect as run
 
-    read = partial(_load, products, **given)
-    config = read()
+    config = _load(products, **given, is_quiet=is_shard)
     if not config.products:
         raise click.UsageError("no product to collect: name one, such as BTC-USD")
     if not is_shard and not dry_run and (config.processes > 1 or _has_shards(config.data_dir)):
         _supervise(config, is_live=live, duration_s=duration, given=given)
         return
-    run(config, read, is_dry_run=dry_run, is_live=live, is_shard=is_shard, duration_s=duration)
+    reread = partial(_load, products, **given, is_quiet=True)  # what there is to say was said at the start
+    run(config, reread, is_dry_run=dry_run, is_live=live, is_shard=is_shard, duration_s=duration)
 
 
 def _has_shards(data_dir: Path) -> bool:
@@ -135,8 +136,8 @@ def check_config(config_file: Path | None, online: bool) -> None:
             sys.exit(1)
 
 
-def _load(products: tuple[str, ...], *, config_file: Path | None, **given: Any) -> Any:
-    """The configuration, with flags on top."""
+def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool = False, **given: Any) -> Any:
+    """The configuration, with flags on top. ``is_quiet`` leaves out the warnings."""
     from sentinel.config import load
 
     flags: dict[str, Any] = {
@@ -148,7 +149,7 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, **given: Any) 
         flags["influx"] = {"url": given["influx_url"]}
     if given.get("connections") is not None:
         flags["feeds"] = {"connections": int(given["connections"])}
-    return load(flags, config_file)
+    return load(flags, config_file, warn=lambda text: None) if is_quiet else load(flags, config_file)
 
 
 def main() -> None:
@@ -156,7 +157,8 @@ def main() -> None:
     try:
         cli()
     except SentinelError as error:
-        click.echo(f"sentinel-ws: {error}", err=True)
+        with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
+            outlet.write(f"sentinel-ws: {error}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our stdout has left, as `| head` does
         sys.stderr.close()

@@ -21,17 +21,23 @@ from rich.console import Console
 from sentinel import logs, systemd, terminal
 from sentinel.api.watch import Watch
 from sentinel.archive.schedule import FOLDER
+from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
 from sentinel.clock import Clock
-from sentinel.committer import Store
+from sentinel.collector_name import settle, with_name
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
-from sentinel.errors import JournalError, SentinelError, UsageError
+from sentinel.errors import JournalError, SentinelError
 from sentinel.journal import Journal
+from sentinel.listing import Listing
+from sentinel.outlet import Outlet
 from sentinel.pace import Pace
+from sentinel.parts import Named
+from sentinel.pipeline.pipeline import states
+from sentinel.pipeline.product import ProductState
 from sentinel.proxies import proxy_trouble
 from sentinel.reload import Reload
-from sentinel.rest import RestClient, RestTrouble
+from sentinel.rest import RestClient
 from sentinel.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.sinks.statistics import SINK, SinkStatistics
 from sentinel.status import StatusReader
@@ -46,20 +52,28 @@ if TYPE_CHECKING:
 
 JOURNAL_FILE = "journal.sqlite3"
 DRY_RUN_S = 30.0
-PRODUCT_CHECK_S = 5.0
 REST_BURST = 5
+MOST_PRINTED_BYTES = 16 * 1024 * 1024
+"""Of ``--dry-run``: some minutes of lines that nobody has read."""
+
 PRUNE_EVERY_S = 60.0
 FOR_EVER_S = 1e9
 WITHOUT_BOUND = 2**62
 
 
 class Printer:
-    """A store that keeps nothing: lines go to stdout, as ``--dry-run`` promises."""
+    """A store that keeps nothing: lines go to stdout, as ``--dry-run`` promises, and ``stop`` is set once nobody can
+    read them any more, as after ``| head``."""
+
+    def __init__(self, outlet: Outlet, stop: asyncio.Event) -> None:
+        self._outlet = outlet
+        self._stop = stop
 
     async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
         for lines in batches.values():
-            sys.stdout.buffer.write(b"".join(line + b"\n" for line in lines))
-        sys.stdout.buffer.flush()
+            self._outlet.put(b"".join(line + b"\n" for line in lines))
+        if self._outlet.is_broken:
+            self._stop.set()
 
 
 def collect(
@@ -78,13 +92,14 @@ def collect(
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
     """
-    console = Console(stderr=True)
-    logs.configure(console, config.log_level)
     if is_shard:
         logger.configure(extra={"shard": config.data_dir.name})
     if is_dry_run and duration_s is None:
         duration_s = DRY_RUN_S
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        logs.opened(sys.stderr, config.log_level) as console,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         runner.run(
             _collect(
                 config,
@@ -112,38 +127,42 @@ async def _collect(
     pace = Pace(config.feeds.share * config.repair.requests_per_s, max(1, int(config.feeds.share * REST_BURST)))
     with ExitStack() as stack:
         journal = None if is_dry_run else _open_journal(config, stack)
+        checkpoint = journal.read_checkpoint() if journal else None
+        known = _states(checkpoint)
+        if journal:
+            config = settle(config, known)
         async with (
             RestClient(config.coinbase.rest_url, pace, config.repair.timeout_s) as rest,
             _stopping(duration_s) as stop,
         ):
             _check_proxies(config)
-            await _check_products(config, rest)
+            listing = Listing(rest, config.products)
+            await listing.begin(known, is_shard=is_shard)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
-            store: Store = journal or Printer()
-            checkpoint = journal.read_checkpoint() if journal else None
-            try:
-                service = Service(config, clock, rest, store, random.random, checkpoint=checkpoint, tape=tape)
-            except msgspec.MsgspecError as error:
-                raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
-            companions: list[Companion] = [partial(systemd.accompany, stop)]
+            service = Service(
+                config,
+                clock,
+                rest,
+                journal or _printer(stop, stack),
+                random.random,
+                checkpoint=checkpoint,
+                tape=tape,
+                unlisted=lambda: listing.unlisted,
+            )
+            companions: list[Companion] = [
+                Named("systemd", partial(systemd.accompany, stop)),
+                Named("listing", listing.run),
+            ]
             if is_shard:
-                companions += [partial(terminal.tell, service), partial(_stop_with_stdin, stop)]
+                companions.append(Named("terminal", partial(terminal.tell, service)))
+                companions.append(Named("stdin", partial(_stop_with_stdin, stop)))
             elif console.is_terminal:
                 render = terminal.live_table if is_live else terminal.status_line
-                companions.append(partial(terminal.show, service, console, render))
-            if journal:
-                companions.append(partial(_prune, journal, config.journal, clock))
+                companions.append(Named("terminal", partial(terminal.show, service, console, render)))
             if tape:
-                companions.append(partial(_prune_tapes, config, clock))
-            sinks: list[Sink] = []
-            told: dict[str, SinkStatistics] = {}
-            if journal and config.archive.is_enabled:
-                sinks.append(ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns).run)
-            if journal and config.influx.url is not None:
-                delivery = _delivery(journal, config, clock)
-                sinks.append(delivery.run)
-                told[SINK] = delivery.statistics
-            storage = StorageWatch(config.data_dir / JOURNAL_FILE)
+                companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
+            sinks, told = _sinks(config, journal, clock)
+            storage = StorageWatch(config.data_dir / JOURNAL_FILE, told.keys(), clock.now_ns)
             reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
             watch = Watch(config, service, reader)
 
@@ -151,15 +170,40 @@ async def _collect(
                 logs.configure(console, config.log_level)
                 watch.apply(config)
 
-            companions.append(Reload(config, reread, apply).run)
+            name = config.collector
+            reload = Reload(config, lambda: with_name(reread(), name), apply)
+            companions.append(Named("reload", reload.run))
             if journal:
-                companions += [storage.run, watch.watch]
+                companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
+                companions += [Named("storage", storage.run), Named("alerts", watch.watch)]
             if config.http is not None:
-                companions.append(_server(watch, config))
+                companions.append(Named("api", _server(watch, config, stack)))
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
             await service.run(stop, companions, sinks)
+
+
+def _states(checkpoint: bytes | None) -> dict[str, ProductState]:
+    try:
+        return states(checkpoint)
+    except msgspec.MsgspecError as error:
+        raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
+
+
+def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:
+    """Whoever follows the journal, and what those tell of themselves that do."""
+    sinks: list[Sink] = []
+    told: dict[str, SinkStatistics] = {}
+    if journal and config.archive.is_enabled:
+        archive = ArchiveSink(journal, config.data_dir / FOLDER, config.archive, clock.now_ns)
+        sinks.append(Named(ARCHIVE_SINK, archive.run))
+        told[ARCHIVE_SINK] = archive.statistics
+    if journal and config.influx.url is not None:
+        delivery = _delivery(journal, config, clock)
+        sinks.append(Named(SINK, delivery.run))
+        told[SINK] = delivery.statistics
+    return sinks, told
 
 
 def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
@@ -170,12 +214,19 @@ def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
     return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
 
 
-def _server(watch: Watch, config: Config) -> Companion:
-    from sentinel.api.server import serve  # 9 MB, for those who use it
+def _server(watch: Watch, config: Config, stack: ExitStack) -> Companion:
+    from sentinel.api.server import HttpServer  # 9 MB, for those who use it
 
     assert config.http is not None
     token = config.http_token
-    return partial(serve, watch, config.http, token.get_secret_value() if token else None)
+    server = HttpServer(watch, config.http, token.get_secret_value() if token else None)
+    stack.callback(server.close)
+    return server.run
+
+
+def _printer(stop: asyncio.Event, stack: ExitStack) -> Printer:
+    outlet = Outlet(sys.stdout, logs.dropped_from_stdout, MOST_PRINTED_BYTES)
+    return Printer(stack.enter_context(outlet), stop)
 
 
 def _open_journal(config: Config, stack: ExitStack) -> Journal:
@@ -197,26 +248,18 @@ def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
     try:
         yield tape
     finally:
-        tape.close()
+        try:
+            tape.close()
+        except OSError as error:  # the lines are stored, and there was word of it each second
+            logger.bind(reason=str(error)).error("tape_refuses")
 
 
 def _check_proxies(config: Config) -> None:
     """A proxy that cannot be used is said once, and tried again like everything that keeps us from the venue."""
     urls = {url_of(config.coinbase, lane.venue) for lane in lane_plans(config)} | {config.coinbase.rest_url}
-    for reason in sorted({proxy_trouble(url) or "" for url in urls} - {""}):
-        logger.bind(reason=reason).error("proxy_unusable")
-
-
-async def _check_products(config: Config, rest: RestClient) -> None:
-    """A misspelt product would be waited for in vain; but a REST that does not answer must not stop collection."""
-    try:
-        async with asyncio.timeout(PRODUCT_CHECK_S):
-            unknown = await rest.unknown(config.products)
-    except (RestTrouble, TimeoutError) as error:
-        logger.bind(reason=str(error) or "no answer in time").warning("products_not_checked")
-        return
-    if unknown:
-        raise UsageError(f"Coinbase has no product {', '.join(unknown)}")
+    troubles = {trouble for url in urls if (trouble := proxy_trouble(url)) is not None}
+    if troubles:
+        logger.bind(reason="; ".join(sorted(troubles))).error("proxy_unusable")
 
 
 @asynccontextmanager

@@ -23,9 +23,12 @@ TAPE_FAILURES = 60
 
 LEVELS = {
     "accounts_open": "ERROR",
+    "clock_step": "WARNING",
+    "last_run_was_ahead": "WARNING",
     "contradicted_by_rest": "WARNING",
     "gap_open": "WARNING",
     "refused": "WARNING",
+    "trade_id_doubted": "WARNING",
     "undecodable": "WARNING",
     "unusable": "WARNING",
 }
@@ -52,6 +55,7 @@ class Committer:
 
     Lines and the checkpoint that goes with them are taken together and stored in one transaction. What the journal
     refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
+    ``refusal`` is why the journal refuses, while it does.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Committer:
         commit_every_s: float = COMMIT_EVERY_S,
     ) -> None:
         self.lines_stored = 0
+        self.refusal: str | None = None
         self._intake = intake
         self._store = store
         self._memory_bytes = memory_bytes
@@ -98,6 +103,8 @@ class Committer:
         except JournalError as error:
             self._refused(error)
             return False
+        finally:
+            self._bound()
         self._accepted()
         return True
 
@@ -108,10 +115,10 @@ class Committer:
             JournalError: if the journal refuses; nothing is lost then.
         """
         output = self._intake.take()
-        checkpoint = self._intake.checkpoint()
         self._held["trades"] += output.trades
         self._held["book"] += output.book
         self._held["accounts"] += output.accounts
+        checkpoint = self._intake.checkpoint()
         for note in output.notes:
             logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
         await self._flush_tape()  # before the lines: a stored line can always be replayed
@@ -123,8 +130,9 @@ class Committer:
         """A tape that cannot be written must not stop collection, nor fill the memory for ever."""
         if self._tape is None:
             return
+        self._tape.cut()
         try:
-            await asyncio.to_thread(self._tape.flush)
+            await asyncio.to_thread(self._tape.store)
         except OSError as error:
             self._tape_failures += 1
             logger.bind(reason=str(error)).error("tape_refuses")
@@ -136,15 +144,23 @@ class Committer:
             self._tape_failures = 0
 
     def _refused(self, error: JournalError) -> None:
-        held_bytes = sum(len(line) for lines in self._held.values() for line in lines)
-        logger.bind(reason=str(error), held_bytes=held_bytes, memory_bytes=self._memory_bytes).error("journal_refuses")
-        if held_bytes > self._memory_bytes and not self._is_suspended:
+        self.refusal = str(error)
+        facts = {"reason": self.refusal, "held_bytes": self._held_bytes(), "memory_bytes": self._memory_bytes}
+        logger.bind(**facts).error("journal_refuses")
+
+    def _held_bytes(self) -> int:
+        return sum(len(line) for lines in self._held.values() for line in lines)
+
+    def _bound(self) -> None:
+        """Whatever keeps lines from being stored, they do not fill the memory."""
+        if not self._is_suspended and self._held_bytes() > self._memory_bytes:
             self._is_suspended = True
             self._intake.suspend()
             logger.error("collection_suspended")
 
     def _accepted(self) -> None:
         self._backoff.reset()
+        self.refusal = None
         if self._is_suspended:
             self._is_suspended = False
             self._intake.resume()

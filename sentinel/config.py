@@ -11,8 +11,9 @@ import json
 import os
 import platform
 import re
+import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -32,6 +33,7 @@ from pydantic import (
 from pydantic import field_validator as validates
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
@@ -53,6 +55,13 @@ ECOSYSTEM_NAMES = {"INFLUXDB_V2_URL": "url", "INFLUXDB_V2_TOKEN": "token", "INFL
 NOT_SETTINGS = {"SENTINEL_CAPTURES", PURE}
 """Environment names of ours that are not settings: where the tests find recordings, and which code runs."""
 
+SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
+"""How names end that Kubernetes and Docker make up for a service called ``sentinel…``; no setting's name does."""
+
+NEAR = 0.75
+"""Of 1: a name so like a setting's is a misspelt one."""
+
+COLLECTOR = r"^[!-~]+$"
 PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 BookFeed = Literal["coinbase_advanced", "coinbase_exchange_level2", "coinbase_exchange_level2_batch"]
 TradeFeed = Literal["coinbase_exchange", "coinbase_advanced"]
@@ -283,9 +292,11 @@ class Alerts(Section):
     silence_s: float = Field(default=5, gt=0)
     """Nothing came on a connection for so long."""
     gap_s: float = Field(default=60, gt=0)
-    """A gap has been open for so long."""
-    backlog_lines: int = Field(default=1_000_000, ge=1)
-    """So many lines wait for a sink."""
+    """A gap of the book has been open for so long."""
+    sink_behind_s: float = Field(default=15, gt=0)
+    """The oldest line waits for a sink so much longer than by the sink's design."""
+    backlog_lines: int | None = Field(default=None, ge=1)
+    """Without effect, taken from older configurations: see ``sink_behind_s``."""
     disk_free_bytes: int = Field(default=2_000_000_000, ge=0)
     """Less is free where the data is."""
     clock_step_ms: int = Field(default=500, ge=1)
@@ -313,8 +324,8 @@ class Config(BaseSettings):
     """What to collect, such as ``BTC-USD``; the command line wins."""
     data_dir: Path = Path("data")
     """Where journal, tapes and archive are kept."""
-    collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=r"^[!-~]+$")
-    """Whose accounts these are: the ``collector`` tag of ``gaps`` and ``coverage``. Else the host's name."""
+    collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
+    """Whose accounts these are: the tag of ``gaps`` and ``coverage``. Else the host's name at the first start."""
     http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     """``HOST:PORT`` of status, metrics and live page; not served, if there is none."""
     http_token: SecretStr | None = None
@@ -364,18 +375,27 @@ class Config(BaseSettings):
         return self
 
 
-def load(flags: Mapping[str, Any], config_file: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+def load(
+    flags: Mapping[str, Any],
+    config_file: Path | None,
+    environment: Mapping[str, str] = os.environ,
+    warn: Callable[[str], object] = lambda text: sys.stderr.write(f"sentinel-ws: {text}\n"),
+) -> Config:
     """Reads every source.
 
     ``flags`` is nested like the TOML file and holds only what was given. ``config_file`` must exist if it is named;
-    by default ``sentinel.toml`` is read if it is there.
+    by default ``sentinel.toml`` is read if it is there. ``warn`` is told in one line which names of the environment
+    look like ours and are not.
 
     Raises:
         UsageError: one line that says which setting is wrong and why, without its value.
     """
     if config_file is not None and not config_file.is_file():
         raise UsageError(f"no such file: {config_file}")
-    _refuse_unknown_names([*environment, *dotenv_values(DOTENV_FILE)])
+    ignored = _unknown_names([*environment, *dotenv_values(DOTENV_FILE)])
+    if ignored:
+        warn(f"no settings, ignored: {', '.join(ignored)}")
+    known = set(known_names())
     ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
 
     class Sources(Config):
@@ -388,6 +408,9 @@ def load(flags: Mapping[str, Any], config_file: Path | None, environment: Mappin
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
+            for source in (env_settings, dotenv_settings):
+                assert isinstance(source, EnvSettingsSource)
+                source.env_vars = {name: value for name, value in source.env_vars.items() if name.upper() in known}
             return (
                 init_settings,
                 env_settings,
@@ -406,12 +429,23 @@ def load(flags: Mapping[str, Any], config_file: Path | None, environment: Mappin
         raise UsageError(_explain(error)) from error
 
 
-def _refuse_unknown_names(names: Iterable[str]) -> None:
-    """pydantic-settings passes over environment names it does not know; a misspelt one must not be lost."""
-    known = known_names()
+def _unknown_names(names: Iterable[str]) -> list[str]:
+    """Names of the environment that begin like a setting's and are not near one: other programs' business.
+
+    Raises:
+        UsageError: for one that is near: pydantic-settings passes over it, and a misspelt setting must not be lost.
+    """
+    known = [name.removeprefix(ENVIRONMENT_PREFIX) for name in known_names()]
+    ignored = []
     for name in names:
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in known and name not in NOT_SETTINGS:
-            raise UsageError(f"unknown environment variable {name}{_suggest(name, known)}")
+        bare = name.removeprefix(ENVIRONMENT_PREFIX)
+        if bare == name or bare in known or name in NOT_SETTINGS:
+            continue
+        near = [] if SERVICE_LINK.search(name) else difflib.get_close_matches(bare, known, n=1, cutoff=NEAR)
+        if near:
+            raise UsageError(f"unknown environment variable {name}; did you mean {ENVIRONMENT_PREFIX}{near[0]}?")
+        ignored.append(name)
+    return sorted(ignored)
 
 
 def known_names() -> list[str]:

@@ -20,6 +20,7 @@ from websockets.frames import DATA_OPCODES, Frame
 from websockets.protocol import Event
 
 from book.events import Meaning
+from feeds.errors import REASON_CHARS
 from sentinel.backoff import Backoff
 from sentinel.pace import Pace
 from sentinel.pipeline import Cause, LanePlan
@@ -165,7 +166,7 @@ class Connection:
             # whatever a server, a proxy or the system does (no descriptor left, a Location that is no address) is a
             # connection that could not be opened, and has a reason
             self._heed(error)
-            return proxy_trouble(self._url) or f"{type(error).__name__}: {error}"
+            return proxy_trouble(self._url) or f"{type(error).__name__}: {error}"[:REASON_CHARS]
         assert isinstance(socket, StampedSocket)
         self._socket = socket
         try:

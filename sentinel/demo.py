@@ -45,9 +45,11 @@ def _collect_and_report(urls: dict[str, str], data_dir: Path) -> int:
     if collector.returncode:
         return collector.returncode
     _say(f"3. What is stored (the first lines were on disk after {first_line_s:.1f} s)")
-    _show(data_dir)
+    ended_ns = _show(data_dir)
     _say("4. What is complete and what is missing: sentinel-ws gap-report")
-    return subprocess.run([*COMMAND, "gap-report", "--data-dir", str(data_dir)], check=False).returncode
+    # from here on nobody collects, which a report of any later moment would say
+    report = ["gap-report", "--data-dir", str(data_dir), "--until", str(ended_ns)]
+    return subprocess.run([*COMMAND, *report], check=False).returncode
 
 
 def _wait_for_lines(data_dir: Path, collector: subprocess.Popen[bytes], started_s: float) -> float:
@@ -62,8 +64,9 @@ def _wait_for_lines(data_dir: Path, collector: subprocess.Popen[bytes], started_
     return time.monotonic() - started_s
 
 
-def _show(data_dir: Path) -> None:
-    """How many lines of each measurement, and one of each to look at."""
+def _show(data_dir: Path) -> int:
+    """How many lines of each measurement, and one of each to look at; gives until when every product has samples."""
+    last_ns: dict[bytes, int] = {}
     counts: dict[str, int] = {}
     examples: dict[str, bytes] = {}
     with JournalReader(data_dir / "journal.sqlite3") as reader:
@@ -72,8 +75,11 @@ def _show(data_dir: Path) -> None:
                 name = line.partition(b",")[0].decode()
                 counts[name] = counts.get(name, 0) + 1
                 examples[name] = line
+                if name == "top":
+                    last_ns[line.partition(b" ")[0]] = int(line.rpartition(b" ")[2])
     for name, count in sorted(counts.items()):
         click.echo(f"   {count:7,d} {name:<9} {examples[name].decode()[:180]}")
+    return min(last_ns.values(), default=time.time_ns()) + 1
 
 
 def _say(words: str) -> None:

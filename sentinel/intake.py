@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from book.events import Meaning
-from sentinel.clock import Clock
+from sentinel.clock import STEP_LEAST_NS, Clock
 from sentinel.durations import Durations
 from sentinel.pipeline import BookAnswer, Cause, Command, Output, Pipeline, RepairAnswer
 from sentinel.tape import Kind
@@ -20,11 +20,16 @@ TIMED_EVERY = 17
 it does not fall in step with a venue's rhythm."""
 
 
+ANCHOR_EVERY_NS = 1_000_000_000
+"""How often the clock is held against the wall: a step is known after a second, not at the next reconnect."""
+
+
 class Tape(Protocol):
     """What is needed of a ``TapeWriter``."""
 
     def write(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None: ...
-    def flush(self) -> None: ...
+    def cut(self) -> None: ...
+    def store(self) -> None: ...
 
 
 class Intake:
@@ -43,6 +48,8 @@ class Intake:
         self.handling = Durations()
         self.opened_counts = [0] * len(pipeline.lanes)
         self._last_ns = 0
+        self._anchor_ns = 0
+        self._behind_ns = 0
         self._untimed = TIMED_EVERY
         self._carry_out = carry_out
         self._tape = tape
@@ -57,10 +64,9 @@ class Intake:
     def opened(self, lane: int) -> None:
         """A socket is open."""
         self.opened_counts[lane] += 1
-        step_ms = self.clock.anchor()
+        self._anchor()
         now_ns = self._now_ns()
-        self._record(Kind.OPENED, lane, now_ns, str(step_ms).encode())
-        self.pipeline.clock_step_ms = step_ms
+        self._record(Kind.OPENED, lane, now_ns, b"0")
         self.pipeline.opened(lane, now_ns)
         self._serve()
 
@@ -95,6 +101,10 @@ class Intake:
     def tick(self) -> None:
         """Time has passed."""
         now_ns = self._now_ns()
+        if now_ns >= self._anchor_ns:
+            self._anchor()
+            now_ns = self._now_ns()
+            self._anchor_ns = now_ns + ANCHOR_EVERY_NS
         self._record(Kind.TICK, 0, now_ns, b"")
         self.pipeline.tick(now_ns)
         self._serve()
@@ -146,6 +156,17 @@ class Intake:
     def _now_ns(self) -> int:
         self._last_ns = self.clock.now_ns()
         return self._last_ns
+
+    def _anchor(self) -> None:
+        """Holds the clock against the wall. A step is an input like any other; being behind is told once."""
+        self.clock.anchor()
+        step_ns = self.clock.step_ns
+        if step_ns > 0 or abs(step_ns - self._behind_ns) >= STEP_LEAST_NS:
+            self._behind_ns = min(0, step_ns)
+            now_ns = self._now_ns()
+            self._record(Kind.STEP, 0, now_ns, str(step_ns).encode())
+            self.pipeline.step(step_ns, now_ns)
+            self._serve()
 
     def _record(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
         if self._tape is not None:

@@ -29,7 +29,7 @@ from sentinel.config import Config, load
 from sentinel.line_protocol import decode
 from sentinel.pace import Pace
 from sentinel.pipeline import Pipeline
-from sentinel.pipeline.books import LaneBook
+from sentinel.pipeline.lane_book import LaneBook
 from sentinel.rest import RestClient
 from sentinel.service import Service
 
@@ -169,7 +169,7 @@ def watch_order_book(
         found = []
         for symbol, product in pipeline.products.items():
             sample = product.books.last_sample
-            lane = next((lane for lane in product.books.lanes.values() if lane.is_proved), None)
+            lane = product.books.shown()
             if sample is not None and lane is not None and seen.get(symbol) != sample.grid_ns:
                 seen[symbol] = sample.grid_ns
                 found.append(_book(symbol, lane, depth))

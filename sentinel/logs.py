@@ -1,19 +1,24 @@
 """What happened, for people and for machines: a stable event name and its facts.
 
 On a terminal one coloured line per event; anywhere else one JSON object per line on stderr, with ISO 8601 UTC times.
-Write events as ``logger.bind(lane=3).warning("connection_lost")``.
+Write events as ``logger.bind(lane=3).warning("connection_lost")``. Nobody waits for the reader of the log.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from loguru import logger
 from rich.console import Console
 from rich.text import Text
+
+from sentinel.outlet import Outlet
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -44,6 +49,39 @@ class Quench:
         if event in self._seen or len(self._seen) < TRACKED_EVENTS:
             self._seen[event] = (since_s, count + 1)
         return count < BURST
+
+
+class Libraries(logging.Handler):
+    """What libraries log becomes an event; Python's own way out would wait for the reader of stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        failure = record.exc_info[1] if record.exc_info else None
+        reason = None if failure is None else f"{type(failure).__name__}: {failure}"
+        logger.bind(library=record.name, words=record.getMessage(), reason=reason).warning("library_warns")
+
+
+@contextmanager
+def opened(stream: IO[str] | None, level: str) -> Iterator[Console]:
+    """Sends every event to ``stream`` while this lasts, without ever waiting for its reader. Gives the console that
+    whatever else is to be shown there goes to."""
+    libraries = Libraries(logging.WARNING)
+    try:
+        with Outlet(stream, dropped) as outlet:
+            console = Console(file=outlet)  # type: ignore[arg-type]  # as much of a file as rich asks for
+            configure(console, level)
+            logging.getLogger().addHandler(libraries)
+            yield console
+    finally:
+        logging.getLogger().removeHandler(libraries)
+        logger.remove()
+
+
+def dropped(writes: int, stream: str = "stderr") -> None:
+    """Says that the reader of a stream was too slow for so many writes."""
+    logger.bind(stream=stream, writes=writes).warning("output_dropped")
+
+
+dropped_from_stdout = partial(dropped, stream="stdout")
 
 
 def configure(console: Console, level: str) -> None:

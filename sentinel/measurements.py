@@ -92,6 +92,7 @@ MEASUREMENTS = {
             "end_seq": int,
             "start_ns": int,
             "end_ns": int,
+            "given_up": bool,
         },
     ),
     "coverage": Measurement(

@@ -20,6 +20,7 @@ from sentinel.connection import MAX_FRAME_BYTES
 from sentinel.errors import SentinelError, UsageError
 from sentinel.pace import Pace
 from sentinel.pipeline import LanePlan
+from sentinel.proxies import proxy_trouble
 from sentinel.rest import RestClient
 from sentinel.service import lane_plans
 from sentinel.times import NS_PER_S
@@ -66,8 +67,8 @@ async def _told(what: str, trial: Awaitable[str]) -> Finding:
             return Finding(what, works=True, seen=await trial)
     except TimeoutError:
         return Finding(what, works=False, seen=f"no answer within {PATIENCE_S:g} s")
-    except (SentinelError, FeedError, OSError, WebSocketException) as error:
-        return Finding(what, works=False, seen=str(error))
+    except (SentinelError, FeedError, OSError, WebSocketException, ValueError, ImportError) as error:
+        return Finding(what, works=False, seen=(what.startswith("ws") and proxy_trouble(what)) or str(error))
 
 
 def _disk(data_dir: Path) -> Finding:

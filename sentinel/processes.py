@@ -15,6 +15,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,9 +26,11 @@ from rich.text import Text
 
 from sentinel import logs, systemd
 from sentinel.backoff import Backoff
+from sentinel.collector_name import settle
 from sentinel.config import Config
 from sentinel.errors import SentinelError, UsageError
-from sentinel.shards import deal
+from sentinel.parts import Parts
+from sentinel.shards import deal, products_of
 from sentinel.terminal import REFRESH_S, Figures, as_line
 
 END_S = 15.0
@@ -51,6 +54,7 @@ class Shard:
         self._environment = environment
         self._backoff = Backoff(random.random)
         self._process: Process | None = None
+        self._has_ever_begun = False
 
     @property
     def is_running(self) -> bool:
@@ -65,7 +69,8 @@ class Shard:
         """Until ``stop`` is set and the process has ended.
 
         Raises:
-            UsageError: if it refused to begin; it has said why.
+            UsageError: if it refused to begin the first time; it has said why.
+            OSError: if it could not be started; may be run again.
             ShardFailed: if its end was no clean one.
         """
         while not stop.is_set():
@@ -76,7 +81,8 @@ class Shard:
                 if status != 0 and (has_begun or status != -signal.SIGTERM):
                     raise ShardFailed(f"{self.name} ended with status {status}")
                 return
-            if status == UsageError.exit_code and not has_begun:
+            self._has_ever_begun |= has_begun
+            if status == UsageError.exit_code and not self._has_ever_begun:
                 raise UsageError(f"{self.name} did not start; see above")
             wait_s = self._backoff.next_s()
             logger.bind(shard=self.name, status=status, wait_s=round(wait_s, 3)).error("shard_died")
@@ -141,13 +147,18 @@ def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | N
     Raises:
         SentinelError: if a shard could not start, or did not end as it should have.
     """
-    console = Console(stderr=True)
-    logs.configure(console, config.log_level)
+    with logs.opened(sys.stderr, config.log_level) as console:
+        _supervise_all(config, arguments, console, duration_s)
+
+
+def _supervise_all(config: Config, arguments: Sequence[str], console: Console, duration_s: float | None) -> None:
     dealt = deal(config.products, config.data_dir, config.processes)
     if len(dealt) > config.processes:
         logger.bind(asked=config.processes, needed=len(dealt)).warning("more_processes_than_asked")
     environment = {name: value for name, value in os.environ.items() if name not in OF_THE_SUPERVISOR}
     environment["SENTINEL_FEEDS_SHARE"] = repr(config.feeds.share / len(dealt))
+    held = {symbol: state for folder in dealt for symbol, state in products_of(folder).items()}
+    environment["SENTINEL_COLLECTOR"] = settle(config, held).collector  # one name for all
     shards = []
     for number, (folder, products) in enumerate(dealt.items()):
         own = [*products, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
@@ -178,12 +189,13 @@ async def _supervise(shards: Sequence[Shard], console: Console, duration_s: floa
             failures.append(error)
             stop.set()
 
+    parts = Parts(stop, random.random)
     with _signals(shards, stop):
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(see_through(shard)) for shard in shards]
-            beside = [tasks.create_task(systemd.accompany(stop))]
+            running = [tasks.create_task(parts.keep(shard.name, partial(see_through, shard))) for shard in shards]
+            beside = [tasks.create_task(parts.keep("systemd", partial(systemd.accompany, stop)))]
             if console.is_terminal:
-                beside.append(tasks.create_task(_show(shards, console)))
+                beside.append(tasks.create_task(parts.keep("terminal", partial(_show, shards, console))))
             await asyncio.wait(running)
             for task in beside:
                 task.cancel()

@@ -90,7 +90,9 @@ class Repairer:
         self._has_work.set()
 
     async def run(self) -> None:
-        """Works until cancelled: one worker for each product that has something missing."""
+        """Works until cancelled: one worker for each product that has something missing. May be run again."""
+        self._idle = set(self._jobs)
+        self._has_work.set()
         async with asyncio.TaskGroup() as workers:
             while True:
                 await self._has_work.wait()

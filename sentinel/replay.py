@@ -125,8 +125,10 @@ def _feed(pipeline: Pipeline, record: Record) -> None:
         case Kind.START:
             pipeline.start(received_ns)
         case Kind.OPENED:
-            pipeline.clock_step_ms = int(payload)
+            pipeline.note_step(int(payload), received_ns)
             pipeline.opened(lane, received_ns)
+        case Kind.STEP:
+            pipeline.step(int(payload), received_ns)
         case Kind.CLOSED:
             pipeline.closed(lane, msgspec.convert(payload.decode(), Cause), received_ns)
         case Kind.REPAIR:
@@ -139,6 +141,11 @@ def _feed(pipeline: Pipeline, record: Record) -> None:
             pipeline.resume(received_ns)
         case Kind.STOP:
             pipeline.stop(received_ns)
+
+
+def clock_moved_ns(record: Record) -> int:
+    """How far the clock was put forward just before this record: no time passed over it."""
+    return max(0, int(record.payload)) if record.kind is Kind.STEP else 0
 
 
 def digests(pipeline: Pipeline) -> dict[tuple[str, int], str]:
@@ -214,6 +221,7 @@ def _paced(steps: Iterable[Step], speed: float) -> Iterator[Step]:
     first_ns = None
     for step in steps:
         first_ns = step.record.received_ns if first_ns is None else first_ns
+        first_ns += clock_moved_ns(step.record)
         due_s = (step.record.received_ns - first_ns) / NS_PER_S / speed
         wait_s = due_s - (time.monotonic() - began_s)
         if wait_s > 0:

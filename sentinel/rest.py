@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from book.events import Taker, Trade, Unusable
 from feeds.aliases import coinbase_name
 from feeds.coinbase_exchange.messages import decode_ask, decode_bid, decode_loose_level
+from feeds.errors import REASON_CHARS
 from feeds.numbers import Price, TradeId, TradeSize
 from feeds.salvage import REFUSALS, each, levels, unusable
 from feeds.timestamps import parse_ns
@@ -48,9 +49,10 @@ class WireTrade(Struct, frozen=True, gc=False):
 
 
 class WireProduct(Struct, frozen=True, gc=False):
-    """``{"id":"BTC-USD","base_currency":"BTC",...}``"""
+    """``{"id":"BTC-USD","base_currency":"BTC",...,"status":"online"}``"""
 
     id: str
+    status: str = ""
 
 
 class WireBook(Struct, frozen=True, gc=False):
@@ -127,7 +129,8 @@ class RestClient:
             raise RestTrouble(f"not a book to compare with: {product}/{path}: {error}") from error
 
     async def unknown(self, products: tuple[str, ...]) -> list[str]:
-        """Those of ``products`` that the venue says do not exist. Only its 404 counts: no answer is not a no.
+        """Those of ``products`` that the venue says are delisted or do not exist. Only its 404 counts for the latter:
+        no answer is not a no.
 
         Raises:
             RestTrouble: if the list of products cannot be had.
@@ -139,9 +142,14 @@ class RestClient:
             decode_list(body)
         except REFUSALS as error:
             raise RestTrouble(f"not a list of products: {error}") from error
-        listed = {product.id for product in each(Raw(body), decode_product, "products")[0]}
-        doubtful = [product for product in products if not {product, coinbase_name(product)} & listed]
-        return [product for product in doubtful if (await self._get(f"/products/{product}"))[0] == 404]
+        listed = {product.id: product.status for product in each(Raw(body), decode_product, "products")[0]}
+        return [product for product in products if await self._is_unknown(product, listed)]
+
+    async def _is_unknown(self, product: str, listed: Mapping[str, str]) -> bool:
+        names = [name for name in (product, coinbase_name(product)) if name in listed]
+        if names:
+            return all(listed[name] == "delisted" for name in names)
+        return (await self._get(f"/products/{product}"))[0] == 404
 
     async def _ask(self, product: str, path: str) -> bytes:
         """The answer about one product; whoever calls has waited for his turn.
@@ -168,7 +176,7 @@ class RestClient:
                 self._heed(response.status, response.headers)
                 return response.status, await response.read()
         except Exception as error:  # whatever a server, a proxy or the system does is no answer
-            why = proxy_trouble(self._base_url) or f"{type(error).__name__} for {path}: {error}"
+            why = proxy_trouble(self._base_url) or f"{type(error).__name__} for {path}: {error}"[:REASON_CHARS]
             raise RestTrouble(why) from error
 
     def _heed(self, status: int, headers: Mapping[str, str]) -> None:

@@ -1,16 +1,23 @@
-"""Who runs when: builds the collector from its parts and sees it through from first to last line."""
+"""Who runs when: builds the collector from its parts and sees it through from first to last line.
+
+Each part runs behind the boundary of ``parts``. The end is the same whatever went wrong before: no more input, the last
+samples, the last commit, and a while for the sinks.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Protocol
 
 from loguru import logger
+from msgspec.structs import replace
 
 from book.sampler import first_instant
 from feeds.catalogue import FEEDS
+from feeds.protocol import Feed
 from sentinel.backoff import Backoff
 from sentinel.clock import Clock
 from sentinel.committer import COMMIT_EVERY_S, Committer, Store
@@ -18,8 +25,10 @@ from sentinel.comparison import BookSource, Comparer
 from sentinel.config import Config
 from sentinel.connection import Connection
 from sentinel.durations import Durations
+from sentinel.errors import JournalError
 from sentinel.intake import Intake, Tape
 from sentinel.pace import Pace
+from sentinel.parts import Parts, PartStatus, name_of
 from sentinel.pipeline import Command, LanePlan, Pipeline, Reconnect, Repair, Send, Settings
 from sentinel.planner import plan
 from sentinel.repair import Repairer, TradeSource
@@ -33,10 +42,14 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 Companion = Callable[[], Awaitable[None]]
-"""Runs beside the collector until cancelled."""
+"""Runs beside the collector until cancelled; if it fails, it is started again. ``parts.Named`` gives it a name."""
 
 Sink = Callable[[asyncio.Event], Awaitable[None]]
-"""Follows the journal; once the event is set it has ``FLUSH_S`` to deliver what is left, and returns."""
+"""Follows the journal; once the event is set it has ``FLUSH_S`` to deliver what is left, and returns. If it fails, it
+is started again."""
+
+JOURNAL = "journal"
+"""The part that commits."""
 
 
 class Rest(TradeSource, BookSource, Protocol):
@@ -58,6 +71,8 @@ def lane_plans(config: Config) -> list[LanePlan]:
 class Service:
     """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
+    ``unlisted`` gives the products that the venue does not have at the moment: they are asked for apart from the rest.
+
     Raises:
         UsageError: if a key in the configuration cannot be used.
     """
@@ -73,16 +88,20 @@ class Service:
         checkpoint: bytes | None = None,
         tape: Tape | None = None,
         commit_every_s: float = COMMIT_EVERY_S,
+        unlisted: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         plans = lane_plans(config)
-        make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
-        self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
+        self.unlisted = unlisted
+        self._make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
+        self.pipeline = Pipeline(pipeline_settings(config), plans, self._feed, checkpoint)
         self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
         self.repairer = Repairer(rest, self.intake.repaired, draw)
         self.comparer = Comparer(rest, _unnumbered(plans), config.feeds.comparison_interval_s, self.intake.compared)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
         self.connections = _connections(config, plans, self.intake, clock, draw)
         self.loop_lag = Durations()
+        self._ending = asyncio.Event()
+        self.parts = Parts(self._ending, draw)
         self._checkpoint = checkpoint
         self._clock = clock
 
@@ -95,33 +114,66 @@ class Service:
         drain = asyncio.Event()
         self.intake.start(self._checkpoint)
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(_run(companion())) for companion in companions]
-            delivering = [tasks.create_task(_run(sink(drain))) for sink in sinks]
-            committing = tasks.create_task(self.committer.run())
+
+            def keep(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[Exception | None]:
+                return tasks.create_task(self.parts.keep(name, work))
+
+            beside = [keep(name_of(companion), companion) for companion in companions]
+            delivering = [keep(name_of(sink), partial(sink, drain)) for sink in sinks]
+            committing = keep(JOURNAL, self.committer.run)
+            live = [
+                keep(lane_name(connection.plan), partial(self._serve, connection)) for connection in self.connections
+            ]
+            live += [
+                keep("clock", self._tick),
+                keep("repair", self.repairer.run),
+                keep("comparison", self.comparer.run),
+            ]
             try:
-                await self._collect(stop)
+                await stop.wait()
             finally:  # whatever went wrong, what was collected is stored
-                self.intake.stop()
+                for task in live:
+                    task.cancel()
+                await asyncio.wait(live)
+                self._ending.set()
+                await self.parts.keep("last samples", self._stop_intake)
                 self.committer.stop()
-                await committing
+                failure = await committing
             drain.set()
             if delivering:
                 _, late = await asyncio.wait(delivering, timeout=FLUSH_S)
-                running += late
-            for task in running:
+                beside += late
+            for task in beside:
                 task.cancel()
+        if failure is not None:
+            raise JournalError(f"the last lines are lost: {failure}") from failure
         logger.info("stopped")
 
-    async def _collect(self, stop: asyncio.Event) -> None:
-        """Sockets, clock, repairs and comparisons, until ``stop`` is set."""
-        async with asyncio.TaskGroup() as tasks:
-            live = [tasks.create_task(connection.run()) for connection in self.connections]
-            live.append(tasks.create_task(self._tick()))
-            live.append(tasks.create_task(self.repairer.run()))
-            live.append(tasks.create_task(self.comparer.run()))
-            await stop.wait()
-            for task in live:
-                task.cancel()
+    def _feed(self, plan: LanePlan) -> Feed:
+        """A new connection's. A name the venue does not know has the whole subscription refused: it is left to the
+        lane, which asks again for what is not served, each product in a message of its own."""
+        listed = tuple(symbol for symbol in plan.subscription.products if symbol not in self.unlisted())
+        if listed:
+            plan = replace(plan, subscription=replace(plan.subscription, products=listed))
+        return self._make_feed(plan)
+
+    def part_statuses(self) -> list[PartStatus]:
+        """How each part is; a journal that refuses to be written has failed, though the committer goes on."""
+        refusal = self.committer.refusal
+        return [
+            PartStatus(JOURNAL, "failed", part.failures, refusal) if refusal and part.name == JOURNAL else part
+            for part in self.parts.status()
+        ]
+
+    async def _serve(self, connection: Connection) -> None:
+        """A connection that failed could not say so itself: its books are not proved any more."""
+        lane = connection.plan.lane
+        if self.pipeline.lanes[lane].feed is not None:
+            self.intake.closed(lane, "disconnected")
+        await connection.run()
+
+    async def _stop_intake(self) -> None:
+        self.intake.stop()
 
     async def _tick(self) -> None:
         """Ten ticks a second, without catching up on those a busy moment has cost.
@@ -131,7 +183,9 @@ class Service:
         now_ns, due_ns = self._clock.now_ns, 0
         while True:
             due_ns = first_instant(max(now_ns(), due_ns) + 1 - TICK_NS // 2, TICK_NS) + TICK_NS // 2
+            moved_ns = self._clock.moved_ns
             await asyncio.sleep((due_ns - now_ns()) / NS_PER_S)
+            due_ns += self._clock.moved_ns - moved_ns
             self.loop_lag.add(max(0, now_ns() - due_ns))
             self.intake.tick()
 
@@ -152,8 +206,9 @@ def _unnumbered(plans: Sequence[LanePlan]) -> list[str]:
     return sorted({product for subscription in unproved for product in subscription.products})
 
 
-async def _run(work: Awaitable[None]) -> None:
-    await work
+def lane_name(plan: LanePlan) -> str:
+    """A connection in status and alerts."""
+    return f"{plan.venue}#{plan.lane}"
 
 
 def _connections(

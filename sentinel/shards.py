@@ -9,17 +9,18 @@ left by a time with one process, is a shard like the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 
 import msgspec
 
-from sentinel.archive.schedule import FOLDER
+from sentinel.archive.schedule import FOLDER, market_path
 from sentinel.collect import JOURNAL_FILE
 from sentinel.errors import SentinelError
-from sentinel.journal import Batch, JournalReader
-from sentinel.pipeline.pipeline import Checkpoint
+from sentinel.journal import JournalReader
+from sentinel.pipeline.pipeline import states
+from sentinel.pipeline.product import ProductState
 
 SHARD = "shard="
 
@@ -42,24 +43,30 @@ def journals(data_dir: Path) -> list[Path]:
     return [journal for journal in found if journal.exists()] or [data_dir / JOURNAL_FILE]
 
 
+def archives(data_dir: Path) -> list[Path]:
+    """The archives of a data directory."""
+    return [folder / FOLDER for folder in data_folders(data_dir) if (folder / FOLDER).is_dir()]
+
+
 def folder_of(data_dir: Path, symbol: str) -> Path:
     """Where a product's data are."""
     folders = data_folders(data_dir)
     if len(folders) == 1:
         return folders[0]
     with_state = (folder for folder in folders if symbol in products_of(folder))
-    archived = (folder for folder in folders if any((folder / FOLDER).glob(f"*/exchange=*/symbol={symbol}")))
+    name = market_path("", symbol).name
+    archived = (folder for folder in folders if any((folder / FOLDER).glob(f"*/exchange=*/{name}")))
     return next(chain(with_state, archived), folders[0])
 
 
-def products_of(folder: Path) -> set[str]:
+def products_of(folder: Path) -> dict[str, ProductState]:
     """The products whose state is in the journal of ``folder``."""
     if not (folder / JOURNAL_FILE).exists():
-        return set()
+        return {}
     with JournalReader(folder / JOURNAL_FILE) as reader:
         checkpoint = reader.checkpoint()
     try:
-        return set() if checkpoint is None else set(msgspec.msgpack.decode(checkpoint, type=Checkpoint).products)
+        return states(checkpoint)
     except msgspec.MsgspecError as error:
         raise SentinelError(f"{folder / JOURNAL_FILE} was left by another version of sentinel-ws: {error}") from error
 
@@ -81,30 +88,15 @@ def deal(products: Sequence[str], data_dir: Path, processes: int) -> dict[Path, 
     return {folder: symbols for folder, symbols in dealt.items() if symbols}
 
 
-class Journals:
-    """The journals of a data directory, read as one.
+@contextmanager
+def reading(data_dir: Path) -> Iterator[list[JournalReader]]:
+    """The journals of a data directory, open; none if all that is left is an archive.
 
     Raises:
-        UsageError: if there is none, or one is of another version.
+        UsageError: if there is neither, or a journal is of another version.
     """
-
-    def __init__(self, data_dir: Path) -> None:
-        with ExitStack() as stack:
-            self._readers = [stack.enter_context(JournalReader(path)) for path in journals(data_dir)]
-            self._opened = stack.pop_all()
-
-    def __enter__(self) -> Journals:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def span(self, stream: str) -> tuple[int, int] | None:
-        """A time at or before a stream's first point, and one after its last; None if it has none."""
-        spans = [span for reader in self._readers if (span := reader.span(stream)) is not None]
-        return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None
-
-    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]:
-        """Batches that may hold points in ``since_ns <= time < until_ns``, journal by journal."""
-        for reader in self._readers:
-            yield from reader.overlapping(stream, since_ns, until_ns)
+    paths = journals(data_dir)
+    if archives(data_dir):
+        paths = [path for path in paths if path.exists()]
+    with ExitStack() as stack:
+        yield [stack.enter_context(JournalReader(path)) for path in paths]

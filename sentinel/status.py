@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 from sentinel.durations import NS_PER_MS, Quantiles
+from sentinel.journal import Backlog
+from sentinel.parts import PartStatus
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
 from sentinel.recent import Recent
 from sentinel.service import Service
-from sentinel.sinks.statistics import SINK, SinkStatistics
+from sentinel.sinks.statistics import SinkStatistics
 from sentinel.storage import Storage
 from sentinel.times import NS_PER_S
 from sentinel.version import software
@@ -43,7 +46,9 @@ class ProductStatus(Struct, frozen=True):
     """One product. Prices are None while there has been no sample; ``sample_age_ms`` is the age of the newest one.
 
     Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
-    grid instant to the frame that proved it, and how many instants were written and withheld.
+    grid instant to the frame that proved it, and how many instants were written and withheld. ``is_listed`` is False
+    while the venue does not have the product, so that nothing can be expected of it. ``trades_missing`` are still asked
+    for, ``trades_given_up`` are not.
     """
 
     symbol: str
@@ -66,6 +71,8 @@ class ProductStatus(Struct, frozen=True):
     lateness: Quantiles
     crossed_for_s: float
     bins: list[BinStatus]
+    is_listed: bool = True
+    trades_given_up: int = 0
 
 
 class ConnectionStatus(Struct, frozen=True):
@@ -92,7 +99,8 @@ class ConnectionStatus(Struct, frozen=True):
 class SinkStatus(Struct, frozen=True):
     """A consumer of the journal. ``state`` is ``delivering``, ``waiting`` or ``barred``.
 
-    ``behind_s`` is how old the oldest sample is that waits for it; ``delivered`` and ``set_aside`` since the start.
+    ``behind_s`` is how long the oldest line that waits for it has been in the journal, ``by_design_s`` how long it may
+    be; ``delivered`` and ``set_aside`` since the start. ``last_error`` is why it waits, or last waited.
     """
 
     name: str
@@ -103,10 +111,13 @@ class SinkStatus(Struct, frozen=True):
     lines_delivered: int
     lines_set_aside: int
     last_error: str | None
+    by_design_s: float = 0.0
 
 
 class Status(Struct, frozen=True):
     """Everything at one moment.
+
+    ``stored_age_s`` is how long no line has reached the journal.
 
     Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
     is timed), ``loop_lag``, by which the collector's own clockwork was late.
@@ -129,10 +140,25 @@ class Status(Struct, frozen=True):
     connections: list[ConnectionStatus]
     sinks: list[SinkStatus]
     gaps: list[GapStatus]
+    parts: list[PartStatus] = []
+    stored_age_s: float = 0.0
+
+
+def expected(status: Status) -> Status:
+    """The part of it that can be well: without products that the venue does not list, and connections only for them."""
+    unlisted = {product.symbol for product in status.products if not product.is_listed}
+    if not unlisted:
+        return status
+    return msgspec.structs.replace(
+        status,
+        products=[product for product in status.products if product.is_listed],
+        connections=[line for line in status.connections if not unlisted.issuperset(line.products)],
+        gaps=[gap for gap in status.gaps if gap.symbol not in unlisted],
+    )
 
 
 class StatusReader:
-    """Makes a ``Status`` on request. ``storage`` gives what is known of the disk, ``delivery`` is by sink."""
+    """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run."""
 
     def __init__(
         self,
@@ -150,18 +176,21 @@ class StatusReader:
         self._started_ns = now_ns()
         self._recent = Recent(service, self._started_ns)
         self._software = software()
+        self._stored_count, self._stored_ns = 0, self._started_ns
 
     def read(self) -> Status:
         """The present moment. Cost: some microseconds a product; it never waits."""
         now_ns, service, recent, storage = self._now_ns(), self._service, self._recent, self._storage()
         recent.look(now_ns)
-        products = service.pipeline.products.values()
+        if service.committer.lines_stored != self._stored_count:
+            self._stored_count, self._stored_ns = service.committer.lines_stored, now_ns
+        products, unlisted = service.pipeline.products.values(), service.unlisted()
         lanes = service.pipeline.lanes
         return Status(
             software=self._software,
             collector=self._collector,
             now_ns=now_ns,
-            uptime_s=(now_ns - self._started_ns) / NS_PER_S,
+            uptime_s=(now_ns - self._started_ns - service.intake.clock.moved_ns) / NS_PER_S,
             lines_stored=service.committer.lines_stored,
             trades_to_repair=service.repairer.outstanding,
             clock_step_ms=service.pipeline.clock_step_ms,
@@ -171,32 +200,33 @@ class StatusReader:
             journal_bytes=storage.journal_bytes,
             disk_free_bytes=storage.disk_free_bytes,
             dead_letters=storage.dead_letter_count,
-            products=[_product(product, recent, at, now_ns) for at, product in enumerate(products)],
+            products=[
+                _product(product, recent, at, now_ns, is_listed=product.symbol not in unlisted)
+                for at, product in enumerate(products)
+            ],
             connections=[
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
                 for at, lane in enumerate(lanes)
             ],
-            sinks=[_sink(name, storage, stats, now_ns) for name, stats in self._sinks(storage)],
+            sinks=[_sink(name, storage, stats) for name, stats in sorted(self._delivery.items())],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            parts=service.part_statuses(),
+            stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
 
-    def _sinks(self, storage: Storage) -> list[tuple[str, SinkStatistics]]:
-        """Those of this run; the journal also remembers InfluxDB of an earlier one."""
-        names = sorted(name for name in storage.backlogs if name in self._delivery or name != SINK)
-        return [(name, self._delivery.get(name, SinkStatistics())) for name in names]
 
-
-def _sink(name: str, storage: Storage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
-    backlog = storage.backlogs[name]
+def _sink(name: str, storage: Storage, stats: SinkStatistics) -> SinkStatus:
+    backlog = storage.backlogs.get(name, Backlog(0, 0, 0, None))
     return SinkStatus(
         name=name,
         state=stats.state,
         backlog_lines=backlog.line_count,
         backlog_bytes=backlog.raw_bytes,
-        behind_s=max(0, now_ns - storage.oldest_ns.get(name, now_ns)) / NS_PER_S,
+        behind_s=storage.behind_s.get(name, 0.0),
         lines_delivered=stats.lines_delivered,
         lines_set_aside=stats.lines_set_aside,
         last_error=stats.last_error,
+        by_design_s=stats.by_design_s,
     )
 
 
@@ -217,7 +247,7 @@ def _gap(symbol: str, gap: Gap, now_ns: int) -> GapStatus:
     )
 
 
-def _product(product: Product, recent: Recent, at: int, now_ns: int) -> ProductStatus:
+def _product(product: Product, recent: Recent, at: int, now_ns: int, *, is_listed: bool) -> ProductStatus:
     books, trades = product.books, product.trades
     sample = books.last_sample
     top = sample.measure.top if sample else None
@@ -250,6 +280,8 @@ def _product(product: Product, recent: Recent, at: int, now_ns: int) -> ProductS
         lateness=recent.lateness[at],
         crossed_for_s=0.0 if crossed_ns is None else max(0, now_ns - crossed_ns) / NS_PER_S,
         bins=bins,
+        is_listed=is_listed,
+        trades_given_up=trades.given_up_count,
     )
 
 

@@ -21,7 +21,9 @@ import os
 import struct
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -51,7 +53,7 @@ class Kind(enum.IntEnum):
     START = 1
     """[the checkpoint it began with]"""
     OPENED = 2
-    """[the clock step in milliseconds, as decimal text]"""
+    """[a step of the clock that was noticed then, in milliseconds, as decimal text; 0 since there is STEP]"""
     CLOSED = 3
     """[the cause]"""
     FRAME = 4
@@ -64,6 +66,8 @@ class Kind(enum.IntEnum):
     STOP = 9
     BOOK = 10
     """[a BookAnswer in msgpack]"""
+    STEP = 11
+    """[how far the wall clock was ahead, or behind if negative, in nanoseconds, as decimal text]"""
 
 
 class Record(NamedTuple):
@@ -75,8 +79,18 @@ class Record(NamedTuple):
     payload: bytes
 
 
+class Block(NamedTuple):
+    """Whole records in order, not joined yet, and the time of the last."""
+
+    parts: list[bytes]
+    last_ns: int
+
+
 class TapeWriter:
-    """Writes a tape. ``write`` only gathers; ``flush``, from any one thread at a time, puts it on disk.
+    """Writes a tape.
+
+    ``write`` and ``cut`` belong to one thread, the event loop's: a block has whole records, and what it has is decided
+    between two of them. ``store``, from any one thread at a time, puts the blocks on disk.
 
     A file is followed by a new one when it has ``max_bytes`` or covers ``max_age_s`` seconds of records.
     """
@@ -90,48 +104,64 @@ class TapeWriter:
         self._max_age_ns = round(max_age_s * 1e9)
         self._compress = zstandard.ZstdCompressor().compress
         self._pending: list[bytes] = []
+        self._blocks: deque[Block] = deque()
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._first_ns = 0
         self._last_ns = int(header["created_ns"])
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to {directory}: {error.strerror}") from error
 
     def write(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
-        """Adds a record. Cost: O(1); nothing is on disk before ``flush``."""
+        """Adds a record. Cost: O(1); nothing is on disk before it was cut and stored."""
         self._pending.append(RECORD.pack(kind, lane, received_ns, len(payload)))
         self._pending.append(payload)
         self._last_ns = received_ns
 
-    def flush(self) -> None:
-        """Puts everything written so far on disk and syncs it.
+    def cut(self) -> None:
+        """Ends the block: everything written so far is in it or in one before."""
+        if self._pending:
+            self._blocks.append(Block(self._pending, self._last_ns))
+            self._pending = []
+
+    def store(self) -> None:
+        """Puts every block on disk, the oldest first, and syncs it.
 
         Raises:
-            OSError: if the disk refuses; the block is kept for the next flush.
+            OSError: if the disk refuses; the block is kept and goes first the next time.
         """
         with self._lock:
-            pending, self._pending = self._pending, []
-            if not pending:
-                return
-            body = b"".join(pending)
-            try:
-                self._append(body)
-            except OSError:
-                self._pending.insert(0, body)
-                self._abandon()
-                raise
+            while self._blocks:
+                try:
+                    self._append(self._blocks[0])
+                except OSError:
+                    self._abandon()
+                    raise
+                self._blocks.popleft()
 
-    def _append(self, body: bytes) -> None:
+    def flush(self) -> None:
+        """Cuts and stores, for a writer that is all there is in its process.
+
+        Raises:
+            OSError: if the disk refuses; the block is kept and goes first the next time.
+        """
+        self.cut()
+        self.store()
+
+    def _append(self, block: Block) -> None:
         if self._file is None:
             # names rise with the order of writing, even if a clock does not
-            self._first_ns = max(self._last_ns, self._first_ns + 1)
+            self._first_ns = max(block.last_ns, self._first_ns + 1)
             path = self._directory / f"tape-{self._first_ns}{SUFFIX}"
             self._file = path.open("xb")
             head = msgspec.json.encode(self._header | {"created_ns": self._first_ns})
             self._file.write(MAGIC + self._block(head))
-        self._file.write(self._block(body))
+        self._file.write(self._block(b"".join(block.parts)))
         self._file.flush()
         os.fsync(self._file.fileno())
-        if self._file.tell() >= self._max_bytes or self._last_ns - self._first_ns >= self._max_age_ns:
+        if self._file.tell() >= self._max_bytes or block.last_ns - self._first_ns >= self._max_age_ns:
             self._abandon()
 
     def _block(self, body: bytes) -> bytes:
@@ -140,14 +170,26 @@ class TapeWriter:
 
     def _abandon(self) -> None:
         """Ends the present file: it may be full, or torn by a refusal of the disk; the next block begins a new one."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # what was stored is synced; what was not goes first into the next file
+                file.close()
 
     def close(self) -> None:
-        """Flushes and closes."""
-        self.flush()
-        self._abandon()
+        """Flushes and closes.
+
+        Raises:
+            OSError: if the disk refuses: what was not stored yet is lost.
+        """
+        try:
+            self.flush()
+        finally:
+            self._abandon()
+
+
+def _in_order(directory: Path) -> list[Path]:
+    """Its tape files as they were begun; a clock that began in 1970 writes shorter numbers."""
+    return sorted(directory.glob(f"*{SUFFIX}"), key=lambda file: (len(file.name), file.name))
 
 
 def tape_files(path: Path) -> list[Path]:
@@ -156,7 +198,7 @@ def tape_files(path: Path) -> list[Path]:
     Raises:
         UsageError: if there is none.
     """
-    files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    files = _in_order(path) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise UsageError(f"no tape at {path}")
     return files
@@ -173,7 +215,7 @@ def prune(directory: Path, now_ns: int, keep_s: float | None, keep_bytes: int | 
     Raises:
         OSError: if the disk refuses.
     """
-    files = sorted(directory.glob(f"*{SUFFIX}"))
+    files = _in_order(directory)
     excess = 0 if keep_bytes is None else sum(file.stat().st_size for file in files) - keep_bytes
     oldest_ns = None if keep_s is None else now_ns - round(keep_s * 1e9)
     gone = 0

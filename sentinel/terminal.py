@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sentinel.outlet import Outlet
 from sentinel.repair import LONG_RANGE
 from sentinel.service import Service
 
@@ -72,12 +72,10 @@ def figures(service: Service) -> Figures:
 
 async def tell(service: Service) -> None:
     """The figures as a JSON line on stdout, for the supervisor of a shard, until cancelled or nobody listens."""
-    while True:
-        try:
-            os.write(sys.stdout.fileno(), msgspec.json.encode(figures(service)) + b"\n")
-        except BrokenPipeError:
-            return
-        await asyncio.sleep(REFRESH_S)
+    with Outlet(sys.stdout) as outlet:
+        while not outlet.is_broken:
+            outlet.put(msgspec.json.encode(figures(service)) + b"\n")
+            await asyncio.sleep(REFRESH_S)
 
 
 def status_line(service: Service) -> Text:
@@ -110,7 +108,8 @@ def live_table(service: Service) -> Table:
     now_ns = service.intake.clock.now_ns()
     for product in service.pipeline.products.values():
         sample, gaps = product.books.last_sample, product.books.gaps + product.trades.open_gaps
-        book = next((lane.book for lane in product.books.lanes.values() if lane.is_proved), None)
+        lane = product.books.shown()
+        book = None if lane is None else lane.book
         table.add_row(
             product.symbol,
             *(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from sentinel.errors import UsageError
 
@@ -11,6 +13,12 @@ NS_PER_S = 1_000_000_000
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(?:\.(\d{1,9}))?)?\s*(Z|[+-]\d{2}:?\d{2})?")
+NUMBER = re.compile(r"\d{1,30}(?:\.\d{1,9})?", re.ASCII)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LARGEST_NS = 2**63 - 1
+EARLIEST_S = 10**8
+UNIX = ((10**11, NS_PER_S), (10**14, 1_000_000), (10**17, 1000), (math.inf, 1))
+"""Numbers below the first of a pair, and not below that of the pair before, are times in units of so many ns."""
 
 
 def parse_duration_s(text: str) -> float:
@@ -29,31 +37,60 @@ def parse_duration_s(text: str) -> float:
 
 
 def parse_instant_ns(text: str, now_ns: int) -> int:
-    """UTC nanoseconds of ``2026-11-23T10:00:00Z``, a date, nanoseconds since 1970, ``now``, or ``24h`` ago.
+    """UTC nanoseconds of ``2026-11-23T10:00:00Z``, a date, a Unix time, ``now``, or ``24h ago``, also without ``ago``.
 
-    An instant without a zone is UTC.
+    An instant without a zone is UTC. A number is what ``unix_ns`` takes.
 
     Raises:
         UsageError: for anything else.
     """
+    text = text.strip()
     if text == "now":
         return now_ns
-    if text.isdecimal():
-        return int(text)
+    if NUMBER.fullmatch(text):
+        return unix_ns(Decimal(text))
     found = INSTANT.fullmatch(text)
     if found is None:
         try:
-            return now_ns - round(parse_duration_s(text) * NS_PER_S)
-        except UsageError:
+            return within_reach(now_ns - round(parse_duration_s(text.removesuffix("ago").rstrip()) * NS_PER_S))
+        except (UsageError, OverflowError):
             raise UsageError(
-                f"{text!r} is no instant; write 2026-11-23T10:00:00Z, a date, or how long ago, such as 24h"
+                f"{text!r} is no instant; write 2026-11-23T10:00:00Z, a date, or how long ago, such as 24h ago"
             ) from None
     date, clock, fraction, zone = found.groups()
     try:
         moment = datetime.fromisoformat(f"{date}T{clock or '00:00'}{(zone or 'Z').replace('Z', '+00:00')}")
-    except ValueError as error:
+        seconds = (moment - EPOCH) // timedelta(seconds=1)
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{text!r} is no instant: {error}") from None
-    return int(moment.timestamp()) * NS_PER_S + int((fraction or "").ljust(9, "0"))
+    return within_reach(seconds * NS_PER_S + int((fraction or "").ljust(9, "0")))
+
+
+def unix_ns(number: Decimal | int) -> int:
+    """Nanoseconds of a Unix time in seconds, milliseconds, microseconds or nanoseconds: its size tells which.
+
+    Seconds from 1973 to 5138 are smaller numbers than milliseconds from 1973 on, and so forth. 0 is 1970 in all four.
+
+    Raises:
+        UsageError: for a number too small to be told from seconds since 1970, or beyond what 64 bits hold.
+    """
+    if 0 < number < EARLIEST_S:
+        raise UsageError(
+            f"{number} is no instant: a Unix time in s, ms, µs or ns is one of 1973 or later; "
+            "write 2026-11-23T10:00:00Z, a date, or how long ago, such as 24h ago"
+        )
+    return within_reach(int(number * next(unit_ns for limit, unit_ns in UNIX if number < limit)))
+
+
+def within_reach(ns: int) -> int:
+    """``ns`` itself.
+
+    Raises:
+        UsageError: if it lies beyond what 64 bits of nanoseconds reach.
+    """
+    if not -LARGEST_NS <= ns <= LARGEST_NS:
+        raise UsageError("that instant lies before 1678 or after 2262: times are 64 bits of nanoseconds since 1970")
+    return ns
 
 
 def format_ns(ns: int) -> str:

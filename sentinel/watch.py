@@ -13,15 +13,19 @@ import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from sentinel.accounts import Rows
 from sentinel.alerts import Alert, Webhook
 from sentinel.config import Config, load
+from sentinel.durations import NS_PER_MS
 from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
-from sentinel.shards import journals
-from sentinel.status import Status
+from sentinel.holes import FRESH_NS
+from sentinel.shards import data_folders
+from sentinel.status import ProductStatus, Status, expected
 
 NOT_READY = 1
 REFRESH_S = 1.0
@@ -42,7 +46,10 @@ class NoAnswer(SentinelError):
 )
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def status(http: str | None, data_dir: Path | None, form: str) -> None:
-    """How a collector is: from its server, or from its journal. Exits with 1 if a book is not proved."""
+    """How a collector is: from its server, or from its journal.
+
+    Exits with 1 if a book is not proved, or nothing was written for 10 s.
+    """
     config = _config(http, data_dir)
     if config.http is None:
         _from_journal(config, form)
@@ -52,7 +59,8 @@ def status(http: str | None, data_dir: Path | None, form: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
         Console().print(view(found))
-    if not all(product.is_proved for product in found.products):
+    well = expected(found)
+    if not all(product.is_proved for product in well.products) or not _is_writing(well, config):
         sys.exit(NOT_READY)
 
 
@@ -90,7 +98,7 @@ def test_alerts() -> None:
 
 
 def view(found: Status) -> RenderableType:
-    """Products, connections and sinks as tables."""
+    """Products, connections and sinks as tables, and the parts that have failed."""
     products = Table(
         "product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=found.collector
     )
@@ -98,7 +106,7 @@ def view(found: Status) -> RenderableType:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
         products.add_row(
             product.symbol,
-            "[green]proved[/]" if product.is_proved else "[red]not proved[/]",
+            _book(product),
             *("" if price is None else str(price) for price in (product.bid, product.ask)),
             spread,
             f"{product.trades_stored:,}",
@@ -110,14 +118,30 @@ def view(found: Status) -> RenderableType:
         state = "[green]live[/]" if line.is_live else "[red]not live[/]"
         silent = f"{line.silent_ms / 1000:.1f} s ago"
         lines.add_row(str(line.lane), line.venue, state, silent, f"{line.frames_received:,}", f"{line.frames_lost:,}")
-    sinks = Table("sink", "state", "waiting", "delivered", "set aside")
+    sinks = Table("sink", "state", "waiting", "oldest", "delivered", "set aside", "last error")
     for sink in found.sinks:
-        counts = (sink.backlog_lines, sink.lines_delivered, sink.lines_set_aside)
-        sinks.add_row(sink.name, sink.state, *(f"{value:,}" for value in counts))
+        waiting = (f"{sink.backlog_lines:,}", f"{sink.behind_s:,.0f} s")
+        done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", sink.last_error or "")
+        sinks.add_row(sink.name, sink.state, *waiting, *done)
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
+    failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
     return Group(
-        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
+        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}", *failed
     )
+
+
+def _book(product: ProductStatus) -> str:
+    if not product.is_listed:
+        return "[yellow]not listed[/]"
+    return "[green]proved[/]" if product.is_proved else "[red]not proved[/]"
+
+
+def _is_writing(found: Status, config: Config) -> bool:
+    """Whether samples of every product are taken, and what is taken reaches the disk."""
+    longest_ms = FRESH_NS / NS_PER_MS + config.book.cadence_ms
+    ages_ms = [product.sample_age_ms for product in found.products]
+    is_sampling = all(age_ms is not None and abs(age_ms) <= longest_ms for age_ms in ages_ms)
+    return is_sampling and found.stored_age_s * 1000 <= longest_ms
 
 
 def _config(http: str | None, data_dir: Path | None) -> Config:
@@ -147,11 +171,18 @@ async def _ask(config: Config) -> Status:
 
 
 def _from_journal(config: Config, form: str) -> None:
+    """Of each data folder the products of its last run; all there ever were, if its collector has ended."""
     now_ns = time.time_ns()
     window = Window(now_ns - RECENT_NS, now_ns)
-    report = build(local.read_all(journals(config.data_dir), window), window)
+    rows = Rows()
+    for folder in data_folders(config.data_dir):
+        found = local.read(folder, window)
+        is_recent = {row.symbol for row in found.coverage if row.end_ns > window.start_ns}
+        rows.coverage += [row for row in found.coverage if not is_recent or row.symbol in is_recent]
+        rows.gaps += [gap for gap in found.gaps if not is_recent or gap.symbol in is_recent]
+    report = build(rows, window, cadence_ns=config.book.cadence_ms * NS_PER_MS, now_ns=now_ns)
     if not report.products:
-        raise UsageError(f"nothing was collected in {config.data_dir} in the last five minutes")
+        raise UsageError(f"nothing was collected in {config.data_dir}")
     click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=sys.stdout.isatty()), nl=False)
     if report.verdict != "complete":
         sys.exit(NOT_READY)

@@ -17,6 +17,7 @@ settings.register_profile("dev", max_examples=60, deadline=None)
 settings.register_profile(
     "ci", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("fuzz", max_examples=1_000_000, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
 OPEN_FILES = Path("/proc/self/fd")

@@ -8,7 +8,6 @@ what it knows), and ids are left to the ledger.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -49,21 +48,16 @@ from feeds.coinbase_advanced.messages import (
     decode_message,
     decode_number,
 )
-from feeds.coinbase_advanced.salvage import CHANNELS_WITHOUT_BOOKS, SALVAGE
-from feeds.errors import Undecodable, Unplannable
+from feeds.coinbase_advanced.salvage import SALVAGE
+from feeds.errors import REASON_CHARS, Undecodable, Unplannable
 from feeds.protocol import Authenticate, FeedLimits, Subscription
-from feeds.salvage import NOTHING, REASON_CHARS, REFUSALS, decode_text, maybe, name_of, unusable
+from feeds.salvage import NOTHING, REFUSALS, decode_text, maybe, name_of, unusable
 from feeds.timestamps import parse_ns
 
 parse_level2 = None if speedups is None else speedups.parse_level2
 
 CHANNELS = {"book": "level2", "trades": "market_trades", "quotes": "ticker"}
 OUR_NAMES = {theirs: ours for ours, theirs in CHANNELS.items()}
-
-HEAD = re.compile(
-    rb'\{\s*"channel"\s*:\s*"(\w+)"\s*,(?:\s*"\w+"\s*:\s*"[^"\\]*"\s*,)*\s*"sequence_num"\s*:\s*(\d{1,18})\s*,'
-)
-"""How every frame seen begins: enough to know a torn one by."""
 
 
 class CoinbaseAdvancedFeed:
@@ -92,6 +86,7 @@ class CoinbaseAdvancedFeed:
         self._subscription = subscription
         self._authenticate = authenticate
         self._aliases = Aliases(subscription.products, coinbase_name)
+        self._is_plain = not self._aliases
 
     def open(self) -> list[bytes]:
         """Trades before the book, so that the history they begin with is in the ledger when samples start."""
@@ -124,19 +119,21 @@ class CoinbaseAdvancedFeed:
         Raises:
             FeedError: for any bytes that are not a valid frame, and nothing else.
         """
-        if parse_level2 is not None and not self._aliases:
+        if parse_level2 is not None:
             parsed = parse_level2(frame)
             if parsed is not None:  # nearly every frame
                 sequence, product, is_snapshot, bids, asks, count = parsed
                 event = Snapshot(product, bids, asks) if is_snapshot else MapDelta(product, bids, asks, count)
-                return Meaning(sequence, (event,))
+                return Meaning(sequence, (event,) if self._is_plain else self._aliases.translate((event,)))
         try:
             message = decode_message(frame)
         except REFUSALS as error:
             return self._receive_other(frame, error)
-        if isinstance(message, Level2) and not self._aliases:
+        if self._is_plain:
+            if not isinstance(message, Level2):
+                return Meaning(message.sequence_num, _interpret(message))
             delta = message.events[0] if len(message.events) == 1 else None
-            if isinstance(delta, LevelsDelta):
+            if isinstance(delta, LevelsDelta) and delta.product:
                 return Meaning(message.sequence, (delta,))
         return self._mean(message, [])
 
@@ -152,27 +149,19 @@ class CoinbaseAdvancedFeed:
         try:
             envelope = decode_envelope(frame)
         except REFUSALS as undecodable:
-            raise self._torn(frame, undecodable) from undecodable
+            raise Undecodable(self.venue, str(undecodable), frame) from undecodable
         sequence = maybe(decode_number, envelope.sequence_num)
         channel, kind = name_of(envelope.channel), name_of(envelope.type)
         if kind == "error":
             return Meaning(sequence, (Refused(None, _words(envelope.message)),))
         if sequence is None and (channel in SALVAGE or kind is None or envelope.sequence_num != NOTHING):
-            raise Undecodable(self.venue, str(error), frame, may_be_book=channel not in CHANNELS_WITHOUT_BOOKS)
+            raise Undecodable(self.venue, str(error), frame)
         if channel in SALVAGE:
             assert sequence is not None
             return self._mean(*SALVAGE[channel](sequence, envelope.events))
         if channel is None and kind is None:
             return Meaning(sequence, (unusable("book", frame, "no channel", book_event="delta"),))
         return Meaning(sequence, (Unknown(channel or str(kind)),))
-
-    def _torn(self, frame: bytes, error: Exception) -> Undecodable:
-        """A frame that is not JSON still shows its number and its channel, if only its end is damaged."""
-        head = HEAD.match(frame)
-        if head is None:
-            return Undecodable(self.venue, str(error), frame)
-        is_book = head[1].decode() not in CHANNELS_WITHOUT_BOOKS
-        return Undecodable(self.venue, str(error), frame, sequence=int(head[2]), may_be_book=is_book)
 
 
 def _words(message: msgspec.Raw) -> str:
@@ -208,10 +197,10 @@ def _book(event: LevelsSnapshot | LevelsDelta) -> Event:
 def _trades(event: TradesEvent) -> list[Trade | Unusable]:
     is_live = event.type == "update"
     ordered = sorted(event.trades, key=lambda trade: trade.trade_id, reverse=not is_live)
-    return [_trade(wire, is_live=is_live) for wire in ordered]
+    return [_trade(wire, is_live) for wire in ordered]
 
 
-def _trade(wire: WireTrade, *, is_live: bool) -> Trade | Unusable:
+def _trade(wire: WireTrade, is_live: bool) -> Trade | Unusable:
     """Its time is half of its identity: without one it cannot be stored."""
     try:
         venue_ns = parse_ns(wire.time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Raw
@@ -126,5 +126,3 @@ SALVAGE: dict[str, Callable[[int, Raw], Salvaged]] = {
     "ticker": ticker,
 }
 """By the venue's name of the channel; all that we know are here."""
-
-CHANNELS_WITHOUT_BOOKS: Sequence[str] = tuple(SALVAGE.keys() - {"l2_data"})

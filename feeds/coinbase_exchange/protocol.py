@@ -56,8 +56,10 @@ OUR_NAMES = {"level2": "book", "level2_batch": "book", "level2_50": "book", "mat
 PRODUCTS_PER_MESSAGE = 100
 """Keeps a subscribe message near 1 kB: the venue closes on one that is too big and does not say how big that is."""
 
-HEAD = re.compile(rb'\{\s*"type"\s*:\s*"(\w+)"\s*,(?:\s*"product_id"\s*:\s*"([A-Z0-9-]+)"\s*,)?')
-"""How every frame seen begins: enough to know a torn one by."""
+TYPE = re.compile(rb'"type"\s*:\s*"(\w+)"')
+PRODUCT = re.compile(rb'"product_id"\s*:\s*"([A-Z0-9-]+)"')
+NO_BOOK = re.compile(rb'"(?:last_)?trade_id"|"maker_order_id"')
+"""What a frame that is not JSON is known by, as long as it is whole where it matters."""
 
 INVALID_PRODUCT = re.compile(r"(\S+) is not a valid product")
 BATCH_REFUSED = re.compile(r"level2|authenticat|api key", re.IGNORECASE)
@@ -101,6 +103,7 @@ class CoinbaseExchangeFeed:
         self._quoted: set[str] = set()
         self._names = {product: coinbase_name(product) for product in subscription.products}
         self._aliases = Aliases(subscription.products, coinbase_name)
+        self._is_plain = not self._aliases
 
     @property
     def has_single_changes(self) -> bool:
@@ -152,7 +155,7 @@ class CoinbaseExchangeFeed:
             message = decode_message(frame)
         except REFUSALS as error:
             return self._receive_other(frame, error)
-        if type(message) is BookUpdate and not self._aliases:  # the hot path
+        if type(message) is BookUpdate and self._is_plain:  # the hot path
             return Meaning(None, (_delta(message),))
         try:
             events = self._interpret(message)
@@ -194,13 +197,13 @@ class CoinbaseExchangeFeed:
         return Meaning(None, self._aliases.translate([*events, *flaws]))
 
     def _torn(self, frame: bytes, error: Exception) -> Undecodable:
-        """A frame that is not JSON still shows what it was of, if only its end is damaged."""
-        head = HEAD.match(frame)
-        if head is None:
-            return Undecodable(self.venue, str(error), frame)
-        is_book = head[1].decode() not in TYPES_WITHOUT_BOOKS
-        product = head[2].decode() if is_book and head[2] else None
-        return Undecodable(self.venue, str(error), frame, may_be_book=is_book, product=product)
+        """A frame that is not JSON may still show what it was of."""
+        kind, product = TYPE.search(frame), PRODUCT.search(frame)
+        is_other = NO_BOOK.search(frame) if kind is None else kind[1].decode() in TYPES_WITHOUT_BOOKS
+        name = None if product is None else product[1].decode()
+        if name not in self._subscription.products or self._aliases:  # a name may be damaged like anything else
+            name = None
+        return Undecodable(self.venue, str(error), frame, may_be_book=not is_other, product=name)
 
     def _quote(self, ticker: Ticker) -> Sequence[Event]:
         """Nothing for the first ticker of a product, which repeats the last one before we subscribed."""

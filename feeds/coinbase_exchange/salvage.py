@@ -25,7 +25,8 @@ from feeds.coinbase_exchange.messages import (
     decode_subscriptions_parts,
     decode_update_parts,
 )
-from feeds.salvage import REASON_CHARS, REFUSALS, decode_text, each, left_out, levels, maybe, name_of, unusable
+from feeds.errors import REASON_CHARS
+from feeds.salvage import REFUSALS, decode_text, each, left_out, levels, maybe, name_of, unusable
 
 Salvaged = tuple[Message | None, list[Unusable]]
 

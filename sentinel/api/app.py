@@ -18,8 +18,9 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from sentinel.alerts import Alert
 from sentinel.api.metrics import Metrics
+from sentinel.errors import SentinelError
 from sentinel.gap_report.report import Report
-from sentinel.status import Status
+from sentinel.status import Status, expected
 
 STREAM_EVERY_S = 1.0
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
@@ -64,11 +65,15 @@ def _probes(sight: Sight) -> APIRouter:
         return {"status": "ok"}
 
     @router.get(
-        "/readyz", summary="Whether every book is proved; 503 with reasons if not", responses=_shown(503, READY)
+        "/readyz",
+        summary="Whether every book is proved that the venue lists; 503 with reasons if not",
+        responses=_shown(503, READY),
     )
     async def readyz() -> Response:
-        reasons = _reasons(sight.status())
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        status = sight.status()
+        failures = _failures(expected(status))
+        unlisted = [f"{each.symbol} is not listed by the venue" for each in status.products if not each.is_listed]
+        return _json({"ready": not failures, "reasons": failures + unlisted}, 503 if failures else 200)
 
     return router
 
@@ -87,7 +92,10 @@ def _facts(sight: Sight) -> APIRouter:
 
     @router.get("/sentinel/gaps", responses=_shown(200, {"window": {}, "products": [], "verdict": "complete"}))
     async def gaps(since_s: Annotated[float, Query(gt=0, le=31 * 86_400)] = 86_400) -> Response:
-        return _json(await asyncio.to_thread(sight.report, since_s))
+        try:
+            return _json(await asyncio.to_thread(sight.report, since_s))
+        except SentinelError as error:
+            raise HTTPException(503, str(error)) from error
 
     @router.get("/sentinel/book/{product}", responses=_shown(404, {"detail": "no such product"}))
     async def book(
@@ -132,7 +140,7 @@ def _json(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def _reasons(status: Status) -> list[str]:
+def _failures(status: Status) -> list[str]:
     """Why the collector is not ready, in words."""
     found = [f"the book of {product.symbol} is not proved" for product in status.products if not product.is_proved]
     found += [f"{line.venue} on lane {line.lane} is not live" for line in status.connections if not line.is_live]

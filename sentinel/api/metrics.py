@@ -43,6 +43,7 @@ class Metrics:
         yield from _products(status)
         yield from _connections(status)
         yield from _sinks(status)
+        yield from _parts(status)
         raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised", labels=["kind", "about"])
         for alert in self._alerts():
             raised.add_metric([alert.kind, alert.about], 1)
@@ -91,7 +92,11 @@ def _connections(status: Status) -> Iterator[Metric]:
     live = GaugeMetricFamily("sentinel_connection_live", "1 while live data comes", labels=labels)
     silent = GaugeMetricFamily("sentinel_connection_silent_seconds", "since the last frame", labels=labels)
     frames = CounterMetricFamily("sentinel_frames", "frames by what became of them", labels=[*labels, "outcome"])
-    skipped = CounterMetricFamily("sentinel_messages_skipped", "messages of unknown kinds", labels=[*labels, "kind"])
+    skipped = CounterMetricFamily(
+        "sentinel_messages_skipped",
+        "messages of unknown kinds, and records that nobody asked for or can use",
+        labels=[*labels, "kind"],
+    )
     for line in status.connections:
         name = [str(line.lane), line.venue]
         live.add_metric(name, float(line.is_live))
@@ -105,10 +110,24 @@ def _connections(status: Status) -> Iterator[Metric]:
 
 def _sinks(status: Status) -> Iterator[Metric]:
     backlog = GaugeMetricFamily("sentinel_sink_backlog_lines", "lines not delivered yet", labels=["sink"])
+    behind = GaugeMetricFamily("sentinel_sink_behind_seconds", "age of the oldest line that waits", labels=["sink"])
+    by_design = GaugeMetricFamily("sentinel_sink_by_design_seconds", "how old it may be by design", labels=["sink"])
     delivered = CounterMetricFamily("sentinel_sink_lines_delivered", "since the start", labels=["sink"])
     aside = CounterMetricFamily("sentinel_sink_lines_set_aside", "refused for good", labels=["sink"])
     for sink in status.sinks:
         backlog.add_metric([sink.name], sink.backlog_lines)
+        behind.add_metric([sink.name], sink.behind_s)
+        by_design.add_metric([sink.name], sink.by_design_s)
         delivered.add_metric([sink.name], sink.lines_delivered)
         aside.add_metric([sink.name], sink.lines_set_aside)
-    yield from (backlog, delivered, aside)
+    yield from (backlog, behind, by_design, delivered, aside)
+
+
+def _parts(status: Status) -> Iterator[Metric]:
+    labels = ["part"]
+    sound = GaugeMetricFamily("sentinel_part_sound", "1 unless the part has failed and not recovered", labels=labels)
+    failures = CounterMetricFamily("sentinel_part_failures", "since the start", labels=labels)
+    for part in status.parts:
+        sound.add_metric([part.name], float(part.state != "failed"))
+        failures.add_metric([part.name], part.failures)
+    yield from (sound, failures)

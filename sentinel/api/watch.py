@@ -16,7 +16,6 @@ from sentinel.status import Status, StatusReader
 from sentinel.times import NS_PER_S
 
 WATCH_EVERY_S = 1.0
-JOURNAL_FILE = "journal.sqlite3"
 
 
 class Depth(Struct, frozen=True):
@@ -72,7 +71,7 @@ class Watch:
         product = self._service.pipeline.products.get(symbol)
         if product is None:
             return None
-        lane = next((lane for lane in product.books.lanes.values() if lane.is_proved), None)
+        lane = product.books.shown()
         if lane is None:
             return Depth(symbol, is_proved=False, changed_ns=None, bids=[], asks=[])
         bids, asks = lane.book.bids, lane.book.asks
@@ -88,8 +87,8 @@ class Watch:
         """The gap report of the last so many seconds."""
         now_ns = self._service.intake.clock.now_ns()
         window = Window(now_ns - round(since_s * NS_PER_S), now_ns)
-        rows = local.read(self._config.data_dir / JOURNAL_FILE, window)
-        return build(rows, window, cadence_ns=self._config.book.cadence_ms * 1_000_000)
+        rows = local.read(self._config.data_dir, window)
+        return build(rows, window, cadence_ns=self._config.book.cadence_ms * 1_000_000, now_ns=now_ns)
 
 
 def _webhook(config: Config) -> Webhook | None:

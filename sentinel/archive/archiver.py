@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import resource
 import shutil
@@ -15,10 +14,10 @@ from msgspec import Struct
 from sentinel.archive import manifest
 from sentinel.archive.hour import archive_hour
 from sentinel.archive.layout import hour_of
-from sentinel.archive.schedule import HOUR_NS
+from sentinel.archive.schedule import HOUR_NS, end_of_waiting_ns
 from sentinel.errors import UsageError
-from sentinel.journal import ORDINARY_SPREAD_NS, JournalReader
-from sentinel.measurements import MEASUREMENTS
+from sentinel.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
+from sentinel.lock import Held, hold
 
 PRUNED = "pruned.txt"
 """In the archive's root: the folders of days that retention removed, one a line."""
@@ -33,6 +32,13 @@ class Hour(Struct, frozen=True, order=True):
     stream: str
 
 
+class Seen(Struct, frozen=True):
+    """What an earlier pass has done: batches up to ``batch_id`` looked at, their hours before ``before_ns`` written."""
+
+    batch_id: int
+    before_ns: int
+
+
 class Due(Struct, frozen=True):
     """Hours to write, and the batch up to which the archive then has everything."""
 
@@ -40,31 +46,49 @@ class Due(Struct, frozen=True):
     cursor: int
 
 
-def due_hours(reader: JournalReader, after_id: int, before_ns: int) -> Due:
-    """The hours before ``before_ns`` that batches after ``after_id`` have points in."""
+def due_hours(reader: JournalReader, after_id: int, before_ns: int, seen: Seen | None = None) -> Due:
+    """The hours that batches after ``after_id`` have points in, but for the one or two under way at ``before_ns``.
+
+    An hour further ahead is the word of a wrong clock: it is written as it is found, for it may be long in coming. What
+    an earlier pass has ``seen`` is due only if its hour has ended since.
+    """
+    ahead_ns = end_of_waiting_ns(before_ns)
+    seen = seen or Seen(after_id, before_ns)
     hours: set[Hour] = set()
-    cursor = after_id
-    is_past = True
-    for batch_id, stream, first_ns, last_ns in reader.times(after_id):
-        times: Iterable[int] = (first_ns, last_ns)
-        if last_ns - first_ns > ORDINARY_SPREAD_NS:
-            batch = reader.batch(batch_id)
-            times = (int(time) for time in TIME.findall(batch.body)) if batch is not None else ()
-        hours.update(Hour(time_ns - time_ns % HOUR_NS, stream) for time_ns in times if time_ns < before_ns)
-        is_past = is_past and last_ns < before_ns
+    cursor = begin_id = after_id
+    if seen.before_ns == before_ns:  # what waited for the end of the hour still does
+        begin_id = max(after_id, seen.batch_id)
+    is_past = begin_id == after_id
+    for batch_id, stream, first_ns, last_ns in reader.times(begin_id):
+        is_new = batch_id > seen.batch_id
+        for start_ns in _hours_of(reader, batch_id, first_ns, last_ns):
+            if before_ns <= start_ns < ahead_ns:
+                is_past = False
+            elif is_new or start_ns >= seen.before_ns:
+                hours.add(Hour(start_ns, stream))
         if is_past:
             cursor = batch_id
     return Due(sorted(hours), cursor)
 
 
+def _hours_of(reader: JournalReader, batch_id: int, first_ns: int, last_ns: int) -> set[int]:
+    """The hours a batch has points in."""
+    times: Iterable[int] = (first_ns, last_ns)
+    if last_ns - first_ns > ORDINARY_SPREAD_NS:
+        batch = reader.batch(batch_id)
+        times = (int(time) for time in TIME.findall(batch.body)) if batch is not None else ()
+    return {time_ns - time_ns % HOUR_NS for time_ns in times}
+
+
 def all_hours(reader: JournalReader, since_ns: int | None, until_ns: int) -> list[Hour]:
-    """Every hour between that the journal has, for a backfill."""
-    hours = []
-    for stream in sorted({shape.stream for shape in MEASUREMENTS.values()}):
-        first_ns, last_ns = reader.span(stream) or (0, 0)
-        first_ns = first_ns if since_ns is None else max(first_ns, since_ns)
-        starts = range(first_ns - first_ns % HOUR_NS, min(last_ns, until_ns), HOUR_NS)
-        hours += [Hour(start_ns, stream) for start_ns in starts]
+    """Every hour between that the journal has something of, for a backfill."""
+    hours: set[Hour] = set()
+    with ByTime(reader) as journal:
+        for stream in STREAMS:
+            at_ns: int | None = -(2**63) if since_ns is None else since_ns - since_ns % HOUR_NS
+            while at_ns is not None and (at_ns := journal.next_ns(stream, at_ns, until_ns)) is not None:
+                hours.add(Hour(at_ns - at_ns % HOUR_NS, stream))
+                at_ns += HOUR_NS - at_ns % HOUR_NS
     return sorted(hours)
 
 
@@ -75,16 +99,23 @@ def write_hours(
     until_ns: int,
     done: Callable[[Hour], object] = lambda hour: None,
 ) -> list[Path]:
-    """Writes hours and their manifests; ``done`` is told after each. Gives the files written."""
+    """Writes hours and their manifests; ``done`` is told after each. Gives the files written.
+
+    ``until_ns`` cuts the hour it lies in; an hour named that begins later is written whole.
+    """
     # one file for each product and measurement is open at a time: more than the 1,024 that a shell usually allows
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     written = []
-    for hour in hours:
-        files = archive_hour(reader, root, hour.stream, hour.start_ns, min(hour.start_ns + HOUR_NS, until_ns))
-        manifest.update(files)
-        written += files
-        done(hour)
+    with ByTime(reader) as journal:
+        for hour in hours:
+            end_ns = hour.start_ns + HOUR_NS
+            if hour.start_ns < until_ns:
+                end_ns = min(end_ns, until_ns)
+            files = archive_hour(journal, root, hour.stream, hour.start_ns, end_ns)
+            manifest.update(files)
+            written += files
+            done(hour)
     return written
 
 
@@ -93,18 +124,13 @@ def alone(root: Path) -> Iterator[None]:
     """Holds the archive for this process, and clears away what a killed one left half done.
 
     Raises:
-        UsageError: if another process is writing, or the folder cannot be written.
+        UsageError: if another process is writing, or the folder cannot be written or locked.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".lock").open("wb")
-    except OSError as error:
-        raise UsageError(f"cannot write to {root}: {error.strerror}") from error
+        lock = hold(root / ".lock")
+    except Held:
+        raise UsageError(f"{root} is being written by another process") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{root} is being written by another process") from None
         for part in root.rglob(".*.part"):
             part.unlink()
         yield

@@ -20,7 +20,7 @@ from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, sch
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.table_file import TableFile
 from sentinel.archive.tables import ORDER, join, tables
-from sentinel.journal import JournalReader
+from sentinel.journal import ByTime, JournalReader
 from sentinel.measurements import MEASUREMENTS
 
 LINES_AT_ONCE = 600_000
@@ -31,8 +31,12 @@ S_NS = 1_000_000_000
 WINDOWS_NS = tuple(seconds * S_NS for seconds in (3600, 1800, 900, 600, 300, 120, 60, 30, 10))
 
 
-def archive_hour(reader: JournalReader, root: Path, stream: str, hour_ns: int, end_ns: int | None = None) -> list[Path]:
+def archive_hour(
+    journal: JournalReader | ByTime, root: Path, stream: str, hour_ns: int, end_ns: int | None = None
+) -> list[Path]:
     """Brings every file of this hour up to date with the journal, until ``end_ns`` if the hour is not over.
+
+    Of many hours, ``ByTime`` keeps what was decoded for one of them for the next.
 
     Returns:
         The files that were written.
@@ -41,8 +45,8 @@ def archive_hour(reader: JournalReader, root: Path, stream: str, hour_ns: int, e
     files: dict[Series, TableFile] = {}
     earlier = _earlier(root, stream, hour_ns)
     with ExitStack() as stack:
-        for since_ns, until_ns in _windows(reader, stream, hour_ns, end_ns):
-            for series, rows in _window(reader, stream, earlier, since_ns, until_ns):
+        for since_ns, until_ns in _windows(journal, stream, hour_ns, end_ns):
+            for series, rows in _window(journal, stream, earlier, since_ns, until_ns):
                 if series not in files:
                     path = series.file(root, hour_ns)
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,21 +59,22 @@ def _earlier(root: Path, stream: str, hour_ns: int) -> dict[Series, pa.Table]:
     """What the archive has of this hour, in the shape of ``tables``."""
     found = {}
     for measurement in (name for name, shape in MEASUREMENTS.items() if shape.stream == stream):
-        pattern = Series(measurement, "*", "*").file(Path(), hour_ns)
-        for path in root.glob(str(pattern)):
-            exchange, symbol = (path.parts[place].partition("=")[2] for place in (-4, -3))
+        for series in Series.all(root, measurement):
+            path = series.file(root, hour_ns)
+            if not path.exists():
+                continue
             table = pq.read_table(path, partitioning=None)
             time = table["time"].cast(pa.int64())
             table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
-            for name, value in zip(PARTITIONS, (exchange, symbol), strict=True):
+            for name, value in zip(PARTITIONS, (series.exchange, series.symbol), strict=True):
                 table = table.append_column(name, pa.repeat(value, table.num_rows).cast(TAG))
-            found[Series(measurement, exchange, symbol)] = table
+            found[series] = table
     return found
 
 
-def _windows(reader: JournalReader, stream: str, hour_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
+def _windows(journal: JournalReader | ByTime, stream: str, hour_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
     """Parts of the hour that are small enough to be sorted in memory."""
-    lines = reader.count_lines(stream, hour_ns, end_ns)
+    lines = journal.count_lines(stream, hour_ns, end_ns)
     fitting = [length for length in WINDOWS_NS if lines * length <= LINES_AT_ONCE * HOUR_NS]
     length = max(fitting, default=WINDOWS_NS[-1])
     for since_ns in range(hour_ns, end_ns, length):
@@ -77,14 +82,14 @@ def _windows(reader: JournalReader, stream: str, hour_ns: int, end_ns: int) -> I
 
 
 def _window(
-    reader: JournalReader, stream: str, earlier: dict[Series, pa.Table], since_ns: int, until_ns: int
+    journal: JournalReader | ByTime, stream: str, earlier: dict[Series, pa.Table], since_ns: int, until_ns: int
 ) -> Iterator[tuple[Series, pa.Table]]:
     parts: dict[str, list[pa.Table]] = {}
     for series, table in earlier.items():
         parts.setdefault(series.measurement, []).append(_between(table, since_ns, until_ns))
     order = 0
     lines: list[bytes] = []
-    for batch in reader.overlapping(stream, since_ns, until_ns):
+    for batch in journal.overlapping(stream, since_ns, until_ns):
         lines += batch.lines()
         if len(lines) >= LINES_A_READ:
             _read(lines, order, since_ns, until_ns, parts)

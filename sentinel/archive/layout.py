@@ -2,18 +2,22 @@
 
 ``archive/book/exchange=coinbase/symbol=BTC-USD/date=2026-11-23/hour=10.parquet``
 
-Exchange, symbol and date are in the path only, as DuckDB, polars, Spark and pyarrow expect of partitions.
+Exchange, symbol and date are in the path only, as DuckDB, polars, Spark and pyarrow expect of partitions. They are
+percent-encoded there, as those readers expect, too: whatever a market is called, its folder is one below its archive.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 from msgspec import Struct
 
+from sentinel.archive.schedule import market_of, market_path
 from sentinel.line_protocol import Value
 from sentinel.measurements import MEASUREMENTS
 
@@ -21,6 +25,9 @@ MANIFEST = "_manifest.json"
 """The leading underscore keeps readers of data sets from taking it for data."""
 
 PARTITIONS = ("exchange", "symbol")
+OWN_BIN = re.compile(r"imbalance_(\d+(?:\.\d+)?)")
+"""A field of ``flow``: there is one for each configured bin, so that the contract cannot know them all."""
+
 NUMERIC_TAGS = frozenset({"bps"})
 TIME = pa.timestamp("ns", "UTC")
 TAG = pa.dictionary(pa.int32(), pa.string())
@@ -35,7 +42,17 @@ class Series(Struct, frozen=True, order=True):
     symbol: str
 
     def folder(self, root: Path) -> Path:
-        return root / self.measurement / f"exchange={self.exchange}" / f"symbol={self.symbol}"
+        return root / self.measurement / market_path(self.exchange, self.symbol)
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The one whose folder this is."""
+        return cls(folder.parent.parent.name, *market_of(folder))
+
+    @classmethod
+    def all(cls, root: Path, measurement: str) -> list[Self]:
+        """Every series of a measurement in the archive at ``root``."""
+        return sorted(cls.of(folder) for folder in root.glob(f"{measurement}/exchange=*/symbol=*"))
 
     def file(self, root: Path, hour_ns: int) -> Path:
         """The file of the hour that begins at ``hour_ns``."""
@@ -53,6 +70,14 @@ def schema(measurement: str, others: Sequence[pa.Field] = ()) -> pa.Schema:
     tags = [pa.field(tag, pa.float64() if tag in NUMERIC_TAGS else TAG) for tag in own_tags(measurement)]
     fields = [pa.field(name, TYPES[kind]) for name, kind in MEASUREMENTS[measurement].fields.items()]
     return pa.schema([pa.field("time", TIME), *tags, *fields, *others])
+
+
+def type_of(measurement: str, column: str) -> pa.DataType | None:
+    """The type of a column that a file may have; None if no point of the measurement can have it."""
+    known = schema(measurement)
+    if column in known.names:
+        return known.field(column).type
+    return pa.float64() if measurement == "flow" and OWN_BIN.fullmatch(column) else None
 
 
 def hour_of(file: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sentinel.config import Influx
 from sentinel.influx.audit import bucket_of
-from sentinel.influx.buckets import buckets_between
+from sentinel.influx.buckets import ask_each, buckets_between
 from sentinel.influx.server import Server
 from sentinel.journal import Journal
 from sentinel.line_protocol import Point, Value, encode
@@ -39,8 +39,9 @@ async def _fetch(settings: Influx, journal_file: Path, start_ns: int, end_ns: in
     try:
         async with Server(settings, time.time_ns) as server:
             for measurement, shape in MEASUREMENTS.items():
-                for bucket in buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns):
-                    for symbol in await _symbols(server, bucket, measurement, start_ns, end_ns):
+                buckets = buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns)
+                for bucket, symbols in await _symbols(server, buckets, measurement, start_ns, end_ns):
+                    for symbol in symbols:
                         for since_ns in range(start_ns, end_ns, WINDOW_NS):
                             asked(measurement, symbol, since_ns)
                             until_ns = min(since_ns + WINDOW_NS, end_ns)
@@ -53,31 +54,26 @@ async def _fetch(settings: Influx, journal_file: Path, start_ns: int, end_ns: in
     return count
 
 
-async def _symbols(server: Server, bucket: str, measurement: str, start_ns: int, end_ns: int) -> list[str]:
-    """Those that have a point in the interval."""
-    (result,) = await _ask(
-        server,
-        bucket,
-        f'SELECT count(*) FROM "{measurement}" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY symbol',
-    )
-    return [series["tags"]["symbol"] for series in result.get("series", [])]
+async def _symbols(
+    server: Server, buckets: list[str], measurement: str, start_ns: int, end_ns: int
+) -> list[tuple[str, list[str]]]:
+    """Those that have a point in the interval, of each bucket that is there."""
+    statement = f'SELECT count(*) FROM "{measurement}" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY symbol'
+    return [
+        (bucket, [series["tags"]["symbol"] for series in result.get("series", [])])
+        for bucket, result in await ask_each(server, buckets, statement)
+    ]
 
 
 async def _lines(
     server: Server, bucket: str, measurement: str, symbol: str, since_ns: int, until_ns: int
 ) -> list[bytes]:
     quoted = symbol.replace("\\", "\\\\").replace("'", "\\'")
-    (result,) = await _ask(
-        server,
-        bucket,
-        f'SELECT * FROM "{measurement}" WHERE "symbol" = \'{quoted}\' AND time >= {since_ns} AND time < {until_ns}',
+    statement = (
+        f'SELECT * FROM "{measurement}" WHERE "symbol" = \'{quoted}\' AND time >= {since_ns} AND time < {until_ns}'
     )
+    ((_, result),) = await ask_each(server, [bucket], statement)
     return [encode(point) for series in result.get("series", []) for point in _points(measurement, series)]
-
-
-async def _ask(server: Server, bucket: str, statement: str) -> list[dict[str, Any]]:
-    database, _, policy = bucket.partition("/")
-    return await server.query(statement, database, policy)
 
 
 def _points(measurement: str, series: dict[str, Any]) -> Iterator[Point]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from loguru import logger
 
-from sentinel.archive.schedule import UNLIMITED, end_of_archive_ns
+from sentinel.archive.schedule import UNLIMITED, by_design_s, end_of_archive_ns, end_of_waiting_ns
 from sentinel.config import Archive
 from sentinel.errors import JournalError
 from sentinel.journal import Journal
+from sentinel.sinks.statistics import SinkStatistics
 
 SINK = "parquet"
 
@@ -29,6 +30,9 @@ class ArchiveSink:
         self._root = root
         self._settings = settings
         self._now_ns = now_ns
+        self.statistics = SinkStatistics(by_design_s=by_design_s(settings.interval_s))
+        self._seen: tuple[int, int] | None = None
+        """The last batch that was looked at, and the end of the hours that were over then."""
 
     async def run(self, drain: asyncio.Event) -> None:
         """Follows the journal until ``drain`` is set."""
@@ -37,15 +41,24 @@ class ArchiveSink:
             try:
                 cursor = await self._pass(cursor, drain)
             except JournalError as error:
+                self._in_trouble(str(error))
                 logger.bind(reason=str(error)).error("archive_cursor_not_stored")
             with suppress(TimeoutError):
-                await asyncio.wait_for(drain.wait(), self._settings.interval_s)
+                async with asyncio.timeout(self._settings.interval_s):
+                    await drain.wait()
 
     async def _pass(self, cursor: int, drain: asyncio.Event) -> int:
         now_ns = self._now_ns()
-        if not await self._journal.has_before(cursor, end_of_archive_ns(now_ns)):
+        before_ns = end_of_archive_ns(now_ns)
+        # the cursor stands still until the hour is over; what was looked at meanwhile need not be written again
+        is_same_hour = self._seen is not None and self._seen[1] == before_ns
+        looked_at = self._seen[0] if self._seen is not None and is_same_hour else cursor
+        if not await self._journal.has_outside(looked_at, before_ns, end_of_waiting_ns(before_ns)):
             return cursor
+        last_id = await self._journal.last_id()
         reached = await self._work(cursor, now_ns, drain)
+        if reached is not None:
+            self._seen = last_id, before_ns
         if reached is not None and reached > cursor:
             await self._journal.advance(SINK, reached)
             return reached
@@ -55,6 +68,7 @@ class ArchiveSink:
         """One run of the worker: the batch it got to, or None if it failed or had to be stopped."""
         limits = (self._settings.max_age_s, self._settings.max_bytes)
         facts = [self._journal.path, self._root, cursor, now_ns, *(UNLIMITED if x is None else x for x in limits)]
+        facts += self._seen or ()
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "sentinel.archive.worker", *map(str, facts)),
@@ -73,11 +87,17 @@ class ArchiveSink:
         reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
         if worker.returncode:
             if not drain.is_set():
+                self._in_trouble(reason)
                 logger.bind(reason=reason).error("archive_failed")
             return None
+        self.statistics.state = "delivering"
         if reason:
             logger.bind(reason=reason).error("hours_not_certified")
         return int(said)
+
+    def _in_trouble(self, reason: str) -> None:
+        self.statistics.state = "waiting"
+        self.statistics.last_error = reason
 
 
 async def _kill_at(drain: asyncio.Event, worker: asyncio.subprocess.Process) -> None:

@@ -1,7 +1,8 @@
 """The process that keeps the archive up to date beside a collector: low priority, one pass, then it ends.
 
-``python -m sentinel.archive.worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES`` prints the batch up to which the
-archive has everything. A process of its own, so that a collector shares neither interpreter nor memory with it.
+``python -m sentinel.archive.worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES [SEEN_ID SEEN_BEFORE_NS]`` prints
+the batch up to which the archive has everything. A process of its own, so that a collector shares neither interpreter
+nor memory with it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from sentinel.archive.archiver import alone, due_hours, prune, write_hours
-from sentinel.archive.schedule import UNLIMITED, end_of_archive_ns
+from sentinel.archive.archiver import Seen, alone, due_hours, prune, write_hours
+from sentinel.archive.schedule import HOUR_NS, UNLIMITED, end_of_archive_ns
 from sentinel.certificates.certificate import Damaged
 from sentinel.certificates.issuer import Folders, hours_of, issue
 from sentinel.errors import SentinelError
@@ -20,15 +21,16 @@ from sentinel.journal import JournalReader
 NICENESS = 10
 
 
-def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str) -> None:
+def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, *seen: str) -> None:
     os.nice(NICENESS)
     archive = Path(root)
     before_ns = end_of_archive_ns(int(now_ns))
     with alone(archive), JournalReader(Path(journal)) as reader:
-        due = due_hours(reader, int(after_id), before_ns)
+        due = due_hours(reader, int(after_id), before_ns, Seen(*map(int, seen)) if seen else None)
         files = write_hours(reader, archive, due.hours, before_ns)
         try:
-            issue(Folders.of(archive.parent), hours_of(files))
+            over = {hour for hour in hours_of(files) if hour.hour_ns + HOUR_NS <= before_ns}
+            issue(Folders.of(archive.parent), over)
         except Damaged as error:  # an archive without certificates is better than no archive
             sys.stderr.write(f"{error}\n")
         prune(

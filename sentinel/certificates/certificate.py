@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from sentinel import sealing
 from sentinel.archive.layout import Series
+from sentinel.archive.schedule import market_of, market_path
 from sentinel.errors import SentinelError
 from sentinel.files import replacing
 from sentinel.sealing import is_whole
@@ -38,7 +39,7 @@ class Market(Struct, frozen=True, order=True):
     symbol: str
 
     def folder(self, root: Path) -> Path:
-        return root / f"exchange={self.exchange}" / f"symbol={self.symbol}"
+        return root / market_path(self.exchange, self.symbol)
 
     def file(self, measurement: str, hour_ns: int) -> str:
         """The path of a Parquet file below the archive's root."""
@@ -47,7 +48,7 @@ class Market(Struct, frozen=True, order=True):
     @classmethod
     def of(cls, folder: Path) -> Self:
         """The one whose folder this is."""
-        return cls(folder.parent.name.partition("=")[2], folder.name.partition("=")[2])
+        return cls(*market_of(folder))
 
     def __str__(self) -> str:
         return f"{self.exchange} {self.symbol}"
@@ -78,7 +79,11 @@ class Trades(Struct, frozen=True):
 
 
 class Hole(Struct, frozen=True):
-    """A gap that begins in this hour; the sequence numbers or trade ids that did not come, where there are any."""
+    """A gap that begins in this hour; the sequence numbers or trade ids that did not come, where there are any.
+
+    With the cause ``not_collected``, time of this hour that no collector accounts for, of book and trades: version 0.1
+    did not name it.
+    """
 
     channel: str
     cause: str

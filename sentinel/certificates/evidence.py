@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sentinel.accounts import coverage_row, gap_row
+from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Hole, Market, Trades
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.tapes import TapeRecord
+from sentinel.holes import NOT_COLLECTED, accounts_with_samples, not_collected
 from sentinel.measurements import COUNTS, MEASUREMENTS
+from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.times import format_ns
 
 SUMMED = tuple(name for name in COUNTS if not name.endswith("_trade_id") and name != "clock_step_ms")
@@ -32,14 +38,15 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
     found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items()}
     accounts = _rows(found["coverage"]) if "coverage" in found else []
+    gaps = _rows(found["gaps"]) if "gaps" in found else []
     steps = [row["clock_step_ms"] or 0 for row in accounts]
     return Evidence(
         files={path: FileSeal(found[name].num_rows, sha256_of(archive / path)) for name, path in paths.items()},
-        trades=_trades(found["trades"]) if "trades" in found else None,
+        trades=_trades(found["trades"], gaps) if "trades" in found else None,
         accounts=_sums(accounts),
         integrity=sorted({row["integrity"] for row in accounts if row["integrity"] is not None}),
         clock_step_ms=max(steps, key=abs, default=0),
-        holes=_holes(_rows(found["gaps"])) if "gaps" in found else [],
+        holes=[*_holes(gaps), *_not_collected(found, market, hour_ns)],
         book_edges=_edges(found["top"], found.get("book")) if "top" in found else [],
         connections=[] if tape is None else tape.connections(market, hour_ns),
         tapes={} if tape is None else tape.seals(hour_ns),
@@ -52,12 +59,18 @@ def _rows(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _trades(table: pa.Table) -> Trades:
-    ids = np.unique(table["trade_id"].to_numpy())
-    before = np.flatnonzero(np.diff(ids) > 1)
-    missing = [(int(ids[at]) + 1, int(ids[at + 1]) - 1) for at in before]
+def _trades(table: pa.Table, gaps: list[dict[str, Any]]) -> Trades:
+    """Ids are compared with those of their own numbering: a reset begins another."""
+    resets = sorted(gap["start_ns"] for gap in gaps if gap["cause"] == "reset" and not gap["missing_count"])
+    all_ids, times = table["trade_id"].to_numpy(), table["time"].cast(pa.int64()).to_numpy()
+    numbering = np.searchsorted(resets, times)
+    missing = []
+    for number in range(len(resets) + 1):
+        ids = np.unique(all_ids[numbering == number])
+        before = np.flatnonzero(np.diff(ids) > 1)
+        missing += [(int(ids[at]) + 1, int(ids[at + 1]) - 1) for at in before]
     repaired = pc.sum(table["repaired"].cast(pa.int64())).as_py() or 0
-    return Trades(table.num_rows, int(ids[0]), int(ids[-1]), repaired, missing)
+    return Trades(table.num_rows, int(all_ids.min()), int(all_ids.max()), repaired, missing)
 
 
 def _sums(accounts: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
@@ -80,6 +93,28 @@ def _holes(gaps: list[dict[str, Any]]) -> list[Hole]:
         )
         for gap in gaps
     ]
+
+
+def _not_collected(found: dict[str, pa.Table], market: Market, hour_ns: int) -> list[Hole]:
+    """The time of the hour that its own files do not account for, be it before a collector began."""
+    top = found.get("top")
+    times = [] if top is None else top["time"].cast(pa.int64()).to_pylist()
+
+    def sample_times(minute_ns: int) -> list[int]:
+        return times[bisect_left(times, minute_ns) : bisect_left(times, minute_ns + MINUTE_NS)]
+
+    coverage = [coverage_row(*facts) for facts in _facts(found.get("coverage"), market)]
+    gaps = [gap_row(*facts) for facts in _facts(found.get("gaps"), market)]
+    accounts = accounts_with_samples(coverage, gaps, sample_times)
+    nobody = not_collected(accounts.values(), (hour_ns, hour_ns + HOUR_NS))
+    return [Hole("book", NOT_COLLECTED, *interval, None, None, 0, 0) for interval in nobody]
+
+
+def _facts(table: pa.Table | None, market: Market) -> Iterator[tuple[dict[str, Any], int]]:
+    if table is not None:
+        named = {"exchange": market.exchange, "symbol": market.symbol}
+        for row, time_ns in zip(_rows(table), table["time"].cast(pa.int64()).to_pylist(), strict=True):
+            yield named | row, time_ns
 
 
 def _edges(top: pa.Table, book: pa.Table | None) -> list[Edge]:

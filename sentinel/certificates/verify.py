@@ -17,6 +17,7 @@ from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.issuer import Folders
+from sentinel.holes import NOT_COLLECTED
 from sentinel.tape import SUFFIX
 from sentinel.tape import pruned as pruned_tapes
 from sentinel.times import parse_instant_ns
@@ -155,6 +156,8 @@ def check_contents(archive: Path, intact: Sequence[Certificate]) -> Check:
         said = link.evidence
         found = evidence_of(archive, link.market, hour_ns(link))
         found = replace(found, connections=said.connections, tapes=said.tapes)
+        if all(hole.cause != NOT_COLLECTED for hole in said.holes):  # issued before such time was named
+            found = replace(found, holes=[hole for hole in found.holes if hole.cause != NOT_COLLECTED])
         names = [name for name in said.__struct_fields__ if getattr(said, name) != getattr(found, name)]
         if names:
             check.problems.append(f"{link.market} {link.hour}: {', '.join(names)} are not as certified")

@@ -7,37 +7,40 @@
     top.holes                    # what is missing in that hour; empty means that nothing is
 
 Reads archive and journal of a ``data_dir``, also while a collector writes them. Times are an instant as the command
-line takes it, a datetime with a zone, or nanoseconds.
+line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a Unix time in s, ms, µs or ns.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from sentinel.accounts import CoverageRow, GapRow, Rows, coverage_row, gap_row, merged
 from sentinel.archive.layout import Series
-from sentinel.data.holes import Hole, Row, first_minutes, sample_holes, trade_holes
 from sentinel.data.source import Source
 from sentinel.errors import SentinelError, UsageError
+from sentinel.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
 from sentinel.measurements import MEASUREMENTS
 from sentinel.shards import folder_of
-from sentinel.times import NS_PER_S, format_ns, parse_instant_ns
+from sentinel.times import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
 
 __all__ = ["BookAt", "Hole", "Loaded", "NoBook", "book", "coverage", "gaps", "load"]
 
-Instant = str | int | datetime
+Instant = str | int | float | datetime | date | timedelta
 DATA_DIR = Path("data")
 EXCHANGE = "coinbase"
-FRESH_NS = 10 * NS_PER_S
-"""What is younger may still be on its way to the disk and is no hole."""
-
 MINUTE_NS = 60 * NS_PER_S
 
 
@@ -85,23 +88,7 @@ def load(
     """
     if measurement not in MEASUREMENTS:
         raise UsageError(f"no measurement {measurement!r}; there are {', '.join(MEASUREMENTS)}")
-    source = _source(data_dir, symbol)
-    asked = _interval(start, end)
-    table = source.rows(Series(measurement, exchange, symbol), *asked, columns)
-    if MEASUREMENTS[measurement].stream == "accounts":
-        return Loaded(table, [])
-    covered = _coverage(source, symbol, exchange, *asked)
-    lost = _rows(_gaps(source, symbol, exchange, *asked))
-    newest_ns = source.newest_ns() or max((row["time"] + MINUTE_NS for row in covered), default=asked[0])
-    now_ns = time.time_ns()
-    if now_ns - newest_ns < FRESH_NS:
-        asked = asked[0], min(asked[1], newest_ns)
-    if measurement != "trades":
-        begun = _begun(source, symbol, exchange, covered, lost)
-        return Loaded(table, sample_holes(covered, lost, asked, newest_ns, begun))
-    named = columns is None or "trade_id" in columns
-    ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(covered, lost, asked, newest_ns, ids["trade_id"].to_pylist()))
+    return _load(measurement, symbol, _interval(start, end), columns, data_dir, exchange)
 
 
 def gaps(
@@ -138,7 +125,7 @@ def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DI
         UsageError: for a ``data_dir`` without data.
     """
     at_ns = _instant(at)
-    top = load("top", symbol, at_ns - MINUTE_NS, at_ns + 1, data_dir=data_dir, exchange=exchange)
+    top = _load("top", symbol, (at_ns - MINUTE_NS, at_ns + 1), None, data_dir, exchange)
     hole = next((hole for hole in top.holes if hole.start_ns <= at_ns < hole.end_ns), None)
     if hole is not None:
         raise NoBook(f"no book of {symbol} at {format_ns(at_ns)}, {hole}")
@@ -150,7 +137,33 @@ def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DI
     return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
 
 
+def _load(
+    measurement: str,
+    symbol: str,
+    asked: tuple[int, int],
+    columns: Sequence[str] | None,
+    data_dir: str | os.PathLike[str],
+    exchange: str,
+) -> Loaded:
+    source = _source(data_dir, symbol)
+    table = source.rows(Series(measurement, exchange, symbol), *asked, columns)
+    if MEASUREMENTS[measurement].stream == "accounts":
+        return Loaded(table, [])
+    rows = _accounts(source, symbol, exchange, *asked)
+    accounts = accounts_with_samples(rows.coverage, rows.gaps, partial(_sample_times, source, symbol, exchange))
+    newest_ns = max((mine.covered[-1][1] for mine in accounts.values() if mine.covered), default=asked[0])
+    if time.time_ns() - newest_ns < FRESH_NS:
+        asked = asked[0], max(asked[0], min(asked[1], newest_ns))
+    if measurement != "trades":
+        return Loaded(table, sample_holes(accounts, asked))
+    named = columns is None or "trade_id" in columns
+    ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
+    return Loaded(table, trade_holes(accounts, rows.gaps, asked, *_ids(ids)))
+
+
 def _source(data_dir: str | os.PathLike[str], symbol: str) -> Source:
+    if not isinstance(symbol, str):
+        raise UsageError(f"{symbol!r} is not one product, such as 'BTC-USD'")
     return Source(folder_of(Path(data_dir), symbol))
 
 
@@ -162,30 +175,42 @@ def _gaps(source: Source, symbol: str, exchange: str, start_ns: int, end_ns: int
     return table.filter(pc.or_(pc.greater(ends, start_ns), pc.greater_equal(table["start_ns"], start_ns)))
 
 
-def _coverage(source: Source, symbol: str, exchange: str, start_ns: int, end_ns: int) -> list[Row]:
-    """The minutes in which a collector was at work, those under way among them."""
-    minutes = source.minutes_under_way(symbol)
-    under_way: list[Row] = [{"collector": minute.collector, "time": minute.start_ns} for minute in minutes]
-    series = Series("coverage", exchange, symbol)
-    written = source.rows(series, start_ns - start_ns % MINUTE_NS, end_ns, ["collector"])
-    return _rows(written) + [row for row in under_way if start_ns - MINUTE_NS < row["time"] < end_ns]
+def _accounts(source: Source, symbol: str, exchange: str, start_ns: int, end_ns: int) -> Rows:
+    """The accounts of the interval and of the minutes around it, those under way among them."""
+    first_ns, after_ns = start_ns - start_ns % MINUTE_NS - MINUTE_NS, end_ns + MINUTE_NS
+    found = source.unwritten()
+    under_way = Rows(
+        [row for row in found.coverage if _is_of(row, symbol, exchange) and first_ns <= row.minute_ns < after_ns],
+        [gap for gap in found.gaps if _is_of(gap, symbol, exchange) and gap.overlaps(start_ns, end_ns)],
+    )
+    market = {"exchange": exchange, "symbol": symbol}
+    minutes = _rows(source.rows(Series("coverage", exchange, symbol), first_ns, after_ns))
+    lost = _rows(_gaps(source, symbol, exchange, start_ns, end_ns))
+    written = Rows(
+        [coverage_row(market | row, row["time"]) for row in minutes],
+        [gap_row(market | row, row["time"]) for row in lost],
+    )
+    return merged([written, under_way])
 
 
-def _begun(source: Source, symbol: str, exchange: str, covered: list[Row], lost: list[Row]) -> dict[int, int]:
-    """Where a collector began within a minute: with its first sample, or with the gap it began in."""
-    begun = {}
-    for minute_ns in first_minutes(covered):
-        samples = source.rows(Series("top", exchange, symbol), minute_ns, minute_ns + MINUTE_NS, ["time"])
-        times = samples["time"].cast(pa.int64()).slice(0, 1).to_pylist()
-        times += [gap["start_ns"] for gap in lost if minute_ns <= gap["start_ns"] < minute_ns + MINUTE_NS]
-        times += [minute_ns for gap in lost if gap["start_ns"] < minute_ns < (gap["end_ns"] or minute_ns + 1)]
-        begun[minute_ns] = min(times, default=minute_ns)
-    return begun
+def _is_of(row: CoverageRow | GapRow, symbol: str, exchange: str) -> bool:
+    return (row.symbol, row.exchange) == (symbol, exchange)
 
 
-def _rows(table: pa.Table) -> list[Row]:
-    rows: list[Row] = table.set_column(0, "time", table["time"].cast(pa.int64())).to_pylist()
+def _sample_times(source: Source, symbol: str, exchange: str, minute_ns: int) -> list[int]:
+    samples = source.rows(Series("top", exchange, symbol), minute_ns, minute_ns + MINUTE_NS, ["time"])
+    times: list[int] = samples["time"].cast(pa.int64()).to_pylist()
+    return times
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.set_column(0, "time", table["time"].cast(pa.int64())).to_pylist()
     return rows
+
+
+def _ids(trades: pa.Table) -> tuple[list[int], list[int]]:
+    """The ids of trades and their points."""
+    return trades["trade_id"].to_pylist(), trades["time"].cast(pa.int64()).to_pylist()
 
 
 def _interval(start: Instant, end: Instant) -> tuple[int, int]:
@@ -196,11 +221,26 @@ def _interval(start: Instant, end: Instant) -> tuple[int, int]:
 
 
 def _instant(instant: Instant) -> int:
-    if isinstance(instant, int):
-        return instant
+    """Nanoseconds; see ``parse_instant_ns`` and ``unix_ns`` for what words and numbers mean."""
+    now_ns = time.time_ns()
     if isinstance(instant, str):
-        return parse_instant_ns(instant, time.time_ns())
-    if instant.tzinfo is None:
-        raise UsageError(f"{instant} has no time zone")
-    whole = instant.replace(microsecond=0)
-    return int(whole.timestamp()) * NS_PER_S + instant.microsecond * 1000
+        return parse_instant_ns(instant, now_ns)
+    if isinstance(instant, datetime):
+        if instant.tzinfo is None:
+            raise UsageError(f"{instant} has no time zone")
+        # pandas' instants are datetimes with nanoseconds of their own
+        return within_reach(_ns_of(instant - EPOCH) + getattr(instant, "nanosecond", 0))
+    if isinstance(instant, date):
+        return parse_instant_ns(instant.isoformat(), now_ns)
+    if isinstance(instant, timedelta):
+        return within_reach(now_ns - _ns_of(instant))
+    if isinstance(instant, Real) and not isinstance(instant, bool) and math.isfinite(instant) and instant >= 0:
+        # a float of today's seconds is exact to the microsecond and no further
+        return unix_ns(int(instant) if isinstance(instant, Integral) else Decimal(repr(float(instant))))
+    if isinstance(instant, Integral) and not isinstance(instant, bool):
+        return within_reach(int(instant))
+    raise UsageError(f"{instant!r} is no instant; give words, a datetime with a zone, or a Unix time")
+
+
+def _ns_of(span: timedelta) -> int:
+    return (span.days * 86_400 + span.seconds) * NS_PER_S + span.microseconds * 1000

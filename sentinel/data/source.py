@@ -6,18 +6,18 @@ never in none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from msgspec import Struct
 
+from sentinel.accounts import Rows, decode_checkpoint, unwritten
 from sentinel.archive.hour import split
-from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, hour_of, schema
+from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, hour_of, own_tags, schema, type_of
 from sentinel.archive.schedule import FOLDER, HOUR_NS
 from sentinel.archive.sink import SINK
 from sentinel.archive.tables import ORDER, join, tables
@@ -26,14 +26,6 @@ from sentinel.errors import UsageError
 from sentinel.history import line_pattern
 from sentinel.journal import JournalReader
 from sentinel.measurements import MEASUREMENTS
-from sentinel.pipeline.pipeline import Checkpoint
-
-
-class Minute(Struct, frozen=True):
-    """A minute in which a collector was at work."""
-
-    collector: str
-    start_ns: int
 
 
 class Source:
@@ -50,40 +42,60 @@ class Source:
             raise UsageError(f"no journal and no archive in {data_dir}")
 
     def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Points with ``start_ns <= time < end_ns``, sorted by time and tags, each once; ``time`` comes always."""
+        """Points with ``start_ns <= time < end_ns``, sorted by time and tags, each once; ``time`` comes always.
+
+        Files and lines need not have the same columns: there is one for each bin, and bins are configured anew.
+
+        Raises:
+            UsageError: for a column that no point of the measurement can have.
+        """
         recent = self._from_journal(series, start_ns, end_ns)
+        files = self.files(series, start_ns, end_ns)
+        shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
+        if recent is not None:
+            recent = recent.set_column(0, "time", recent["time"].cast(TIME))
+            shapes.append(pa.schema(field for field in recent.schema if field.name not in (*PARTITIONS, ORDER)))
+        shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), columns)
         if recent is None:
-            return self._from_archive(series, start_ns, end_ns, columns)
+            return _between(files, shape, start_ns, end_ns)
         # points that only the archive has, from before the first one in the journal, are in order already
-        meet_ns = int(pc.min(recent["time"]).as_py())
-        older = self._from_archive(series, start_ns, meet_ns, columns)
-        later = self._from_archive(series, meet_ns, end_ns, None)
-        time = later["time"].cast(pa.int64())
-        later = later.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, later.num_rows))
+        meet_ns = int(pc.min(recent["time"].cast(pa.int64())).as_py())
+        older = _between(files, shape, start_ns, meet_ns)
+        identity = [name for name in own_tags(series.measurement) if name not in shape.names]
+        wide = pa.schema([*shape, *(schema(series.measurement).field(name) for name in identity)])
+        later = _between(files, wide, meet_ns, end_ns)
+        parts = [later.append_column(ORDER, pa.repeat(-1, later.num_rows))]
+        parts.append(recent.select([name for name in recent.column_names if name in (*wide.names, ORDER)]))
+        both = join(parts)
         for name, value in zip(PARTITIONS, (series.exchange, series.symbol), strict=True):
-            later = later.append_column(name, pa.repeat(value, later.num_rows).cast(TAG))
-        ((_, newer),) = split(series.measurement, join([later, recent]))
-        chosen = newer.column_names if columns is None else ["time", *(name for name in columns if name != "time")]
-        return join([older, newer.select(chosen)]).select(chosen)
+            both = both.append_column(name, pa.repeat(value, both.num_rows).cast(TAG))
+        both = both.set_column(0, "time", both["time"].cast(pa.int64()))
+        ((_, newer),) = split(series.measurement, both)
+        return join([older, newer.select([name for name in shape.names if name in newer.column_names])])
 
-    def newest_ns(self) -> int | None:
-        """The time of the last sample or trade in the journal; None without one."""
+    def unwritten(self) -> Rows:
+        """What the accounts of every product do not say yet, as of the last commit."""
         if not self._journal.exists():
-            return None
-        with JournalReader(self._journal) as reader:
-            spans = [reader.span(stream) for stream in ("book", "trades")]
-        return max((span[1] for span in spans if span is not None), default=None)
-
-    def minutes_under_way(self, symbol: str) -> list[Minute]:
-        """Minutes whose accounts are not written yet, as of the last commit."""
-        if not self._journal.exists():
-            return []
+            return Rows()
         with JournalReader(self._journal) as reader:
             checkpoint = reader.checkpoint()
-        if checkpoint is None:
-            return []
-        state = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products.get(symbol)
-        return [] if state is None else [Minute(state.collector, minute_ns) for minute_ns in state.books.minutes]
+        return Rows() if checkpoint is None else unwritten(decode_checkpoint(checkpoint))
+
+    def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
+        """Tags and fields, and the time, of each point that the archive has."""
+        files = self.files(series, start_ns, end_ns)
+        shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
+        shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), None)
+        table = _between(files, shape, start_ns, end_ns)
+        market = {"exchange": series.exchange, "symbol": series.symbol}
+        times = table["time"].cast(pa.int64()).to_pylist()
+        for row, time_ns in zip(table.drop_columns("time").to_pylist(), times, strict=True):
+            yield market | row, time_ns
+
+    def first_hour_ns(self, series: Series) -> int | None:
+        """The first hour of which the archive has anything."""
+        files = self.files(series, 0, 2**63 - 1)
+        return hour_of(files[0]) if files else None
 
     def _from_journal(self, series: Series, start_ns: int, end_ns: int) -> pa.Table | None:
         if not self._journal.exists():
@@ -103,22 +115,28 @@ class Source:
         table = table.filter(pc.and_(chosen, pc.equal(table["exchange"].cast(pa.string()), series.exchange)))
         return table if table.num_rows else None
 
-    def _from_archive(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None) -> pa.Table:
-        files = self.files(series, start_ns, end_ns)
-        known = schema(series.measurement)
-        shape = pa.unify_schemas([known, *(pq.read_schema(file) for file in files)], promote_options="permissive")
-        chosen = shape.names if columns is None else ["time", *(name for name in columns if name != "time")]
-        unknown = set(chosen) - set(shape.names)
-        if unknown:
-            raise UsageError(f"{series.measurement} has no column {', '.join(sorted(unknown))}")
-        if not files:
-            return shape.empty_table().select(chosen)
-        first, last = (pa.scalar(ns, pa.int64()).cast(TIME) for ns in (start_ns, end_ns))
-        is_inside = (ds.field("time") >= first) & (ds.field("time") < last)
-        found = ds.dataset(files, schema=shape, format="parquet")
-        return found.to_table(columns=chosen, filter=is_inside)
-
     def files(self, series: Series, start_ns: int, end_ns: int) -> list[Path]:
         """The files of the archive that may hold points of that time, in order of time."""
         files = sorted(series.folder(self._root).glob("date=*/hour=*.parquet"))
         return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
+
+
+def _chosen(measurement: str, known: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    """The columns asked for, ``time`` first; all of ``known`` by default."""
+    if columns is None:
+        return known
+    names = list(dict.fromkeys(["time", *columns]))
+    kinds = {name: known.field(name).type if name in known.names else type_of(measurement, name) for name in names}
+    unknown = sorted(name for name, kind in kinds.items() if kind is None)
+    if unknown:
+        raise UsageError(f"{measurement} has no column {', '.join(unknown)}")
+    return pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
+
+
+def _between(files: Sequence[Path], shape: pa.Schema, start_ns: int, end_ns: int) -> pa.Table:
+    """The rows of ``files`` with ``start_ns <= time < end_ns``; a column that a file has not is null."""
+    if not files:
+        return shape.empty_table()
+    first, last = (pa.scalar(ns, pa.int64()).cast(TIME) for ns in (start_ns, end_ns))
+    is_inside = (ds.field("time") >= first) & (ds.field("time") < last)
+    return ds.dataset(list(files), schema=shape, format="parquet").to_table(filter=is_inside)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from html import escape
 from importlib.resources import files
 from string import Template
 
 from sentinel.gap_report.report import GapFact, ProductReport, Report, Window
-from sentinel.gap_report.rows import CoverageRow, Rows
 from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
-from sentinel.gap_report.words import CAUSES, length, moment, percent, what
+from sentinel.gap_report.words import CAUSES, duration, length, moment, percent, scope, what
 
 MOST_GAPS = 300
 """Of one product: a page stays a page. The newest are shown, and how many there are."""
@@ -19,40 +17,44 @@ LANE_HEIGHT = 22
 MARKS = 4
 
 
-def as_html(report: Report, rows: Rows) -> str:
+def as_html(report: Report) -> str:
     """The page."""
-    coverage: dict[tuple[str, str], list[CoverageRow]] = defaultdict(list)
-    for row in rows.coverage:
-        if report.window.start_ns <= row.minute_ns < report.window.end_ns:
-            coverage[row.exchange, row.symbol].append(row)
-    cards = [
-        _product(product, coverage[product.exchange, product.symbol], report.window) for product in report.products
-    ]
+    cards = [_product(product, report.window) for product in report.products]
     page = Template(files(__package__).joinpath("page.html").read_text())
     return page.substitute(
         verdict=report.verdict,
-        headline="Everything is there" if report.verdict == "complete" else "Something is missing",
+        headline=_headline(report),
         start=moment(report.window.start_ns),
         end=moment(report.window.end_ns),
+        scope="".join(f" {escape(sentence)}." for sentence in scope(report)),
         totals=_totals(report),
         products="\n".join(cards),
     )
+
+
+def _headline(report: Report) -> str:
+    if report.verdict == "incomplete":
+        return "Something is missing"
+    return "All that was collected is there" if report.collected_only else "Everything is there"
 
 
 def _totals(report: Report) -> str:
     products = report.products
     due = sum(product.samples.due for product in products)
     written = sum(product.samples.written for product in products)
-    verified = sum(round(product.book_verified * product.samples.due) for product in products)
+    of_product = [product.samples.counted(collected_only=report.collected_only) for product in products]
+    counted = sum(of_product)
+    verified = sum(round(product.book_verified * of) for product, of in zip(products, of_product, strict=True))
     trades = sum(product.trades.count for product in products)
     missing = sum(product.trades.missing for product in products)
     repaired = sum(product.trades.repaired for product in products)
     return _facts(
         [
             ("products", f"{len(products):,}"),
-            ("book verified", percent(verified / due if due else 0.0)),
-            ("book clean", percent(written / due if due else 0.0)),
+            ("book verified", percent(verified / counted if counted else 0.0)),
+            ("book clean", percent(written / counted if counted else 0.0)),
             ("samples withheld", f"{due - written:,} of {due:,}"),
+            ("not collected", duration(sum(product.not_collected_ns for product in products))),
             ("trades", f"{trades:,}"),
             ("trades missing", f"{missing:,}"),
             ("trades repaired", f"{repaired:,}"),
@@ -64,13 +66,14 @@ def _facts(facts: list[tuple[str, str]]) -> str:
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
 
 
-def _product(product: ProductReport, rows: list[CoverageRow], window: Window) -> str:
+def _product(product: ProductReport, window: Window) -> str:
     samples, trades = product.samples, product.trades
     ids = "none" if trades.first_id is None else f"{trades.first_id} to {trades.last_id}"
     facts = [
         ("book verified", percent(product.book_verified)),
         ("book clean", percent(product.book_clean)),
         ("withheld", f"{samples.withheld:,} of {samples.due:,}"),
+        ("not collected", duration(product.not_collected_ns)),
         ("trade coverage", percent(product.trade_coverage)),
         ("missing", f"{trades.missing:,}"),
         ("repaired", f"{trades.repaired:,}"),
@@ -82,22 +85,22 @@ def _product(product: ProductReport, rows: list[CoverageRow], window: Window) ->
         f'<section class="product {state}"><h2>{escape(product.symbol)} <small>{escape(product.exchange)}</small>'
         f'<span class="chip">integrity: {escape(product.integrity)}</span>'
         f'<span class="chip {state}">{state}</span></h2>'
-        f"{_timeline(product, rows, window)}<dl>{_facts(facts)}</dl>{_gaps(product)}</section>"
+        f"{_timeline(product, window)}<dl>{_facts(facts)}</dl>{_gaps(product)}</section>"
     )
 
 
-def _timeline(product: ProductReport, rows: list[CoverageRow], window: Window) -> str:
-    lanes = [("book", book_states(product, rows, window)), ("trades", trade_states(product, rows, window))]
+def _timeline(product: ProductReport, window: Window) -> str:
+    lanes = [("book", book_states(product, window)), ("trades", trade_states(product, window))]
     shapes = []
     for number, (name, columns) in enumerate(lanes):
         top = number * (LANE_HEIGHT + 6)
-        shapes.append(f'<rect class="not_collected" x="0" y="{top}" width="{COLUMNS}" height="{LANE_HEIGHT}"/>')
+        shapes.append(f'<rect class="outside" x="0" y="{top}" width="{COLUMNS}" height="{LANE_HEIGHT}"/>')
         for first, count, state in runs(columns):
             # what was repaired is half as high: nobody needs to tell amber from red
             if state is State.REPAIRED:
                 shapes.append(_column(State.PROVED, first, count, top, LANE_HEIGHT, ""))
             drop = LANE_HEIGHT // 2 if state is State.REPAIRED else 0
-            title = f"{name}: {state.name.lower()}, {_span(first, count, window)}"
+            title = f"{name}: {_named(state)}, {_span(first, count, window)}"
             shapes.append(_column(state, first, count, top + drop, LANE_HEIGHT - drop, title))
     marks = "".join(f"<span>{_mark(number, window)}</span>" for number in range(MARKS + 1))
     words = f"{product.symbol}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
@@ -127,11 +130,13 @@ def _mark(number: int, window: Window) -> str:
     return date[5:] if is_long else time[:5]
 
 
+def _named(state: State) -> str:
+    return state.name.lower().replace("_", " ")
+
+
 def _spoken(columns: list[State]) -> str:
     return ", ".join(
-        f"{100 * columns.count(state) / COLUMNS:.1f} % {state.name.lower().replace('_', ' ')}"
-        for state in State
-        if state in columns
+        f"{100 * columns.count(state) / COLUMNS:.1f} % {_named(state)}" for state in State if state in columns
     )
 
 

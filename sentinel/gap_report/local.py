@@ -1,52 +1,75 @@
-"""The accounts in a journal, while its collector runs or after it has ended."""
+"""The accounts in a data directory, while its collector runs or after it has ended: archive and journal as one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
+from sentinel.accounts import Rows, coverage_row, decode_checkpoint, from_points, gap_row, merged, unwritten
+from sentinel.archive.schedule import FOLDER, HOUR_NS
+from sentinel.errors import UsageError
 from sentinel.gap_report.report import Window
-from sentinel.gap_report.rows import CoverageRow, GapRow, Rows, from_points
+from sentinel.history import line_pattern
 from sentinel.journal import JournalReader
 from sentinel.line_protocol import Point, decode
-from sentinel.pipeline.accounts import Account
-from sentinel.pipeline.gaps import Gap
-from sentinel.pipeline.pipeline import Checkpoint
-from sentinel.pipeline.product import ProductState
+from sentinel.pipeline.accounts import MINUTE_NS
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage),.*$", re.MULTILINE)
+LONGEST_GAP_NS = 31 * 86_400 * 10**9
+"""Gaps are looked for this long before the window; of one that lasts longer, the rest is ``not_collected``."""
 
 
-def read_all(paths: Sequence[Path], window: Window) -> Rows:
-    """The rows of several journals, of different products.
+def read_all(folders: Sequence[Path], window: Window) -> Rows:
+    """The rows of several data folders, each with a journal or an archive.
 
     Raises:
-        UsageError: if one is not there.
+        UsageError: if one has neither.
     """
-    parts = [read(path, window) for path in paths]
-    return Rows([row for part in parts for row in part.coverage], [gap for part in parts for gap in part.gaps])
+    return merged(read(folder, window) for folder in folders)
 
 
-def read(path: Path, window: Window) -> Rows:
-    """The rows of a journal that matter to a window, with what its collector has not written yet.
+def read(folder: Path, window: Window) -> Rows:
+    """The rows of a data folder that matter to a window, with what its collector has not written yet, and for each
+    product collected before the window at least one row from then.
+
+    The journal is read first and the archive after it: what moves from one to the other meanwhile is seen.
+
+    Raises:
+        UsageError: if there is neither a journal nor an archive in ``folder``.
+    """
+    from sentinel.collect import JOURNAL_FILE  # which serves this report itself
+
+    window = window.of_whole_minutes()
+    journal, archive = folder / JOURNAL_FILE, folder / FOLDER
+    if not journal.exists():
+        if not archive.is_dir():
+            raise UsageError(f"no journal and no archive in {folder}")
+        return _from_archive(folder, window)
+    rows, is_enough = _from_journal(journal, window)
+    if is_enough or not any(archive.glob("coverage/*/*")):
+        return rows
+    return merged([_from_archive(folder, window), rows])
+
+
+def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
+    """A journal's rows, and whether it has everything since before the window.
 
     A gap that reaches into the window was written again when it ended, so nothing written before the first point of
     the window has to be read; what is still open is in the collector's checkpoint.
-
-    Raises:
-        UsageError: if there is no journal at ``path``.
     """
-    window = window.of_whole_minutes()
     with JournalReader(path) as reader:
         checkpoint = reader.checkpoint()
-        first_id = reader.first_id_since(window.start_ns)
-        rows = from_points(_points(reader, first_id - 1, window)) if first_id is not None else Rows()
-    if checkpoint is not None:
-        _add_unwritten(rows, msgspec.msgpack.decode(checkpoint, type=Checkpoint))
-    return rows
+        known = None if checkpoint is None else decode_checkpoint(checkpoint)
+        first_id = reader.first_id_since(window.start_ns - MINUTE_NS)
+        oldest = next(reader.times(0), None)
+        points = [] if first_id is None else _points(reader, first_id - 1, window)
+        rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
+        before = {row.symbol for row in rows.coverage if row.minute_ns < window.start_ns}
+        symbols = None if known is None else {*known.products, *(row.symbol for row in rows.coverage)} - before
+        rows = merged([from_points(_first_points(reader, symbols, window)), rows])
+    is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
+    return rows, is_enough
 
 
 def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Point]:
@@ -57,51 +80,39 @@ def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Po
                 yield point
 
 
-def _add_unwritten(rows: Rows, checkpoint: Checkpoint) -> None:
-    """Minutes under way and gaps that are open: the checkpoint was committed with the last lines."""
-    collectors = {row.symbol: row.collector for row in rows.coverage}
-    for symbol, state in checkpoint.products.items():
-        collector = collectors.get(symbol, state.collector)
-        under_way = [_minute(symbol, collector, state, *item) for item in state.books.minutes.items()]
-        minutes = {(row.symbol, row.minute_ns) for row in under_way}
-        rows.coverage = [row for row in rows.coverage if (row.symbol, row.minute_ns) not in minutes] + under_way
-        opened = [_open_gap(symbol, collector, state, gap) for gap in (*state.books.gaps, *state.trades.gaps)]
-        known = {_identity(gap) for gap in opened}
-        rows.gaps = [gap for gap in rows.gaps if _identity(gap) not in known] + opened
+def _first_points(reader: JournalReader, symbols: Collection[str] | None, window: Window) -> Iterator[Point]:
+    """The first minute of each series of these products, or of all, that has one before the window."""
+    left = None if symbols is None else set(symbols)
+    if left is not None and not left:
+        return
+    line = line_pattern("coverage", left or ())
+    seen: set[bytes] = set()
+    for batch in reader.batches(("accounts",), until_ns=window.start_ns):
+        for found in line.finditer(batch.body):
+            if found[1] not in seen and int(found[2]) < window.start_ns:
+                seen.add(found[1])
+                point = decode(found[0])
+                if left is not None:
+                    left.discard(dict(point.tags)["symbol"])
+                yield point
+        if left is not None and not left:
+            return
 
 
-def _minute(symbol: str, collector: str, state: ProductState, minute_ns: int, account: Account) -> CoverageRow:
-    return CoverageRow(
-        exchange=state.exchange,
-        symbol=symbol,
-        collector=collector,
-        minute_ns=minute_ns,
-        samples_due=account.samples_due,
-        samples_written=account.samples_written,
-        samples_withheld=account.samples_withheld,
-        trades=account.trades,
-        first_trade_id=account.first_trade_id,
-        last_trade_id=account.last_trade_id,
-        repaired=account.repaired,
-        integrity=state.integrity,
-    )
+def _from_archive(folder: Path, window: Window) -> Rows:
+    from sentinel.archive.layout import Series  # with Arrow, which a collector does without
+    from sentinel.data.source import Source
 
-
-def _open_gap(symbol: str, collector: str, state: ProductState, gap: Gap) -> GapRow:
-    return GapRow(
-        exchange=state.exchange,
-        symbol=symbol,
-        collector=collector,
-        channel=gap.channel,
-        cause=gap.cause,
-        start_ns=gap.start_ns,
-        end_ns=gap.end_ns,
-        start_seq=gap.range.first if gap.range else None,
-        end_seq=gap.range.last if gap.range else None,
-        missing_count=gap.missing_count,
-        repaired_count=gap.repaired_count,
-    )
-
-
-def _identity(gap: GapRow) -> tuple[object, ...]:
-    return gap.exchange, gap.symbol, gap.collector, gap.channel, gap.cause, gap.start_ns
+    source, archive = Source(folder), folder / FOLDER
+    rows = Rows()
+    for series in Series.all(archive, "coverage"):
+        spans = [(window.start_ns - MINUTE_NS, window.end_ns)]
+        first_ns = source.first_hour_ns(series)
+        if first_ns is not None and first_ns < spans[0][0]:
+            spans.append((first_ns, min(first_ns + HOUR_NS, spans[0][0])))
+        for span in spans:
+            rows.coverage += [coverage_row(*facts) for facts in source.archived(series, *span)]
+    for series in Series.all(archive, "gaps"):
+        gaps = source.archived(series, window.start_ns - LONGEST_GAP_NS, window.end_ns)
+        rows.gaps += [gap_row(*facts) for facts in gaps]
+    return rows

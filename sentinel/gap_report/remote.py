@@ -7,23 +7,28 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from sentinel.accounts import Rows, from_points
 from sentinel.config import Influx
 from sentinel.gap_report.report import Window
-from sentinel.gap_report.rows import Rows, from_points
-from sentinel.influx.buckets import buckets_between
-from sentinel.influx.server import Server
+from sentinel.holes import FRESH_NS
+from sentinel.influx.buckets import ask_each, buckets_between
+from sentinel.influx.server import NoSuchBucket, Server
 from sentinel.line_protocol import Point
+from sentinel.pipeline.accounts import MINUTE_NS
 
 TAGS = {
     "coverage": ("exchange", "symbol", "collector"),
     "gaps": ("exchange", "symbol", "channel", "cause", "collector"),
 }
-LONGEST_GAP_NS = 31 * 86_400 * 10**9
-"""With a bucket for each month, gaps are looked for this long before the window."""
+MONTH_NS = 31 * 86_400 * 10**9
+"""No month is longer."""
+REMOTE_FRESH_NS = MINUTE_NS + FRESH_NS
+"""What is younger may still be on its way: a minute is delivered when it is over."""
 
 
 def read(settings: Influx, window: Window) -> Rows:
-    """The rows of the buckets that hold books and accounts.
+    """The rows of the buckets that hold books and accounts, and for each product collected in the month before the
+    window its first minute.
 
     Raises:
         UsageError: if the server refuses who is asking.
@@ -33,27 +38,48 @@ def read(settings: Influx, window: Window) -> Rows:
 
 
 async def _read(settings: Influx, window: Window) -> Rows:
-    first_ns = window.start_ns - LONGEST_GAP_NS
-    points: list[Point] = []
+    start_ns = window.start_ns - MINUTE_NS
+    statements = (
+        f"SELECT * FROM coverage WHERE time >= {start_ns} AND time < {window.end_ns}",
+        f"SELECT * FROM coverage WHERE time < {start_ns} GROUP BY * ORDER BY time LIMIT 1",
+    )
+    buckets = buckets_between(settings.bucket_book, settings.rotation, window.start_ns, window.end_ns)
     async with Server(settings, time.time_ns) as server:
-        for bucket in buckets_between(settings.bucket_book, settings.rotation, first_ns, window.end_ns):
-            database, _, policy = bucket.partition("/")
-            for statement in (
-                f"SELECT * FROM coverage WHERE time >= {window.start_ns} AND time < {window.end_ns}",
-                # a gap may have begun long before the window; there are few, and the report sorts them out
-                f"SELECT * FROM gaps WHERE time < {window.end_ns}",
-            ):
-                points += _points(await server.query(statement, database, policy))
-    return from_points(points)
+        results = [result for statement in statements for _, result in await ask_each(server, buckets, statement)]
+        results += await _gaps(server, settings, window)
+    return from_points([point for result in results for point in _points(result)])
 
 
-def _points(results: list[dict[str, Any]]) -> Iterator[Point]:
-    for result in results:
-        for series in result.get("series", []):
-            tags = TAGS[series["name"]]
-            columns = series["columns"]
-            for values in series["values"]:
-                row = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
-                named = tuple(sorted((tag, row[tag]) for tag in tags))
-                fields = tuple((name, value) for name, value in row.items() if name not in (*tags, "time"))
-                yield Point(series["name"], named, fields, row["time"])
+async def _gaps(server: Server, settings: Influx, window: Window) -> list[dict[str, Any]]:
+    """A gap may have begun long before the window; there are few, and the report sorts them out.
+
+    With a bucket for each month, back to the first month that is not there.
+    """
+    statement = f"SELECT * FROM gaps WHERE time < {window.end_ns}"
+    found: list[dict[str, Any]] = []
+    asked: set[str] = set()
+    start_ns = window.start_ns
+    while start_ns > 0:
+        buckets = buckets_between(settings.bucket_book, settings.rotation, start_ns, window.end_ns)
+        new = [bucket for bucket in buckets if bucket not in asked]
+        if not new:
+            break
+        try:
+            found += [result for _, result in await ask_each(server, new, statement)]
+        except NoSuchBucket:
+            break
+        asked.update(new)
+        start_ns -= MONTH_NS
+    return found
+
+
+def _points(result: dict[str, Any]) -> Iterator[Point]:
+    for series in result.get("series", []):
+        tags = TAGS[series["name"]]
+        columns = series["columns"]
+        for values in series["values"]:
+            row = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+            row |= series.get("tags", {})
+            named = tuple(sorted((tag, row[tag]) for tag in tags))
+            fields = tuple((name, value) for name, value in row.items() if name not in (*tags, "time"))
+            yield Point(series["name"], named, fields, row["time"])

@@ -1,19 +1,33 @@
 """The report itself: rows in, figures out. Pure; it knows no clock and no store.
 
-Accounts are kept by the minute, so a window is widened outwards to whole minutes.
+Accounts are kept by the minute, so a window is widened outwards to whole minutes. What is expected of a market begins
+with its first collected instant; from there on, time in which nobody collected counts like time without a book.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from book.sampler import CADENCE_NS, count_instants, first_instant
-from sentinel.gap_report.rows import CoverageRow, GapRow, Rows
+from book.sampler import CADENCE_NS, count_instants
+from sentinel.accounts import CoverageRow, GapRow, Rows
+from sentinel.gap_report import together
+from sentinel.holes import (
+    FRESH_NS,
+    NOT_COLLECTED,
+    Interval,
+    accounts_of,
+    not_collected,
+    subtract,
+    unaccounted,
+)
 from sentinel.pipeline.accounts import MINUTE_NS
+
+OVER_NS = 2**63 - 1
+"""A present in which every window is over."""
 
 
 class Window(Struct, frozen=True):
@@ -27,11 +41,16 @@ class Window(Struct, frozen=True):
 
 
 class Samples(Struct, frozen=True):
-    """How many grid instants there were, and what became of them."""
+    """How many grid instants a collector had to account for, and what became of them; and how many nobody did."""
 
     due: int
     written: int
     withheld: int
+    not_collected: int = 0
+
+    def counted(self, *, collected_only: bool) -> int:
+        """What the fractions are of."""
+        return self.due if collected_only else self.due + self.not_collected
 
 
 class Trades(Struct, frozen=True):
@@ -44,8 +63,9 @@ class Trades(Struct, frozen=True):
     repaired: int
 
 
-class GapFact(Struct, frozen=True):
-    """A gap as the report shows it."""
+class GapFact(Struct, frozen=True, omit_defaults=True):
+    """A gap as the report shows it. One whose cause is ``not_collected`` is of the trades, too. ``given_up``: what is
+    missing is not asked for any more."""
 
     channel: str
     cause: str
@@ -55,12 +75,15 @@ class GapFact(Struct, frozen=True):
     repaired_count: int
     start_ns: int
     end_ns: int | None
+    given_up: bool = False
 
 
 class ProductReport(Struct, frozen=True):
-    """One product. Fractions are of the window's due samples and of the ids in it.
+    """One product. Fractions are of ``window``, the part of the report's that anything is expected of: it begins with
+    the first collected instant, and ends where a running collector has got to.
 
-    ``book_verified`` counts samples proved by the venue's own counter, ``book_clean`` those nothing is known against.
+    ``book_verified`` counts samples proved by the venue's own counter, ``book_clean`` those nothing is known against,
+    ``trade_coverage`` the ids, as far as anybody collected them.
     """
 
     exchange: str
@@ -72,18 +95,28 @@ class ProductReport(Struct, frozen=True):
     book_clean: float
     trade_coverage: float
     gaps: list[GapFact]
+    window: Window
+    is_complete: bool
 
     @property
-    def is_complete(self) -> bool:
-        return self.samples.written == self.samples.due and self.trades.missing == 0
+    def not_collected_ns(self) -> int:
+        """How long nobody collected."""
+        return sum(gap.end_ns - gap.start_ns for gap in self.gaps if gap.cause == NOT_COLLECTED and gap.end_ns)
 
 
 class Report(Struct, frozen=True):
-    """The public JSON shape (design, section 9)."""
+    """The public JSON shape (design, section 9). ``asked`` may reach beyond what ``window`` is of."""
 
     window: Window
     products: list[ProductReport]
     verdict: Literal["complete", "incomplete"]
+    asked: Window
+    collected_only: bool
+
+    @property
+    def begun_late(self) -> list[ProductReport]:
+        """The products that were collected for the first time a minute or more after the window begins."""
+        return [each for each in self.products if each.window.start_ns >= self.window.start_ns + MINUTE_NS]
 
 
 def build(
@@ -93,72 +126,162 @@ def build(
     symbols: Collection[str] = (),
     collector: str | None = None,
     cadence_ns: int = CADENCE_NS,
+    now_ns: int = OVER_NS,
+    fresh_ns: int = FRESH_NS,
+    collected_only: bool = False,
 ) -> Report:
     """The report of a window, for all symbols or those named.
 
-    Where several collectors wrote for one product, the one that wrote the most samples speaks for it, unless
-    ``collector`` names another.
+    Where several collectors wrote for one product, what one of them has is there, unless ``collector`` names one.
+    Accounts that reach to within ``fresh_ns`` of the present are those of a running collector: the report ends there.
+    ``collected_only`` has time in which nobody collected named, but not counted.
     """
-    window = window.of_whole_minutes()
-    coverage: dict[tuple[str, str], dict[str, list[CoverageRow]]] = defaultdict(lambda: defaultdict(list))
-    gaps: dict[tuple[str, str, str], list[GapRow]] = defaultdict(list)
+    asked, window = window, window.of_whole_minutes()
+    coverage: dict[tuple[str, str], list[CoverageRow]] = defaultdict(list)
+    gaps: dict[tuple[str, str], list[GapRow]] = defaultdict(list)
     for row in rows.coverage:
-        if window.start_ns <= row.minute_ns < window.end_ns and _is_wanted(row, symbols, collector):
-            coverage[row.exchange, row.symbol][row.collector].append(row)
+        if _is_wanted(row, symbols, collector):
+            coverage[row.exchange, row.symbol].append(row)
     for gap in rows.gaps:
-        if gap.overlaps(window.start_ns, window.end_ns) and _is_wanted(gap, symbols, collector):
-            gaps[gap.exchange, gap.symbol, gap.collector].append(gap)
-            coverage[gap.exchange, gap.symbol][gap.collector] += []
+        if _is_wanted(gap, symbols, collector):
+            gaps[gap.exchange, gap.symbol].append(gap)
     products = []
-    for (exchange, symbol), by_collector in sorted(coverage.items()):
-        speaker = max(sorted(by_collector), key=lambda name: sum(row.samples_written for row in by_collector[name]))
-        chosen = sorted(gaps[exchange, symbol, speaker], key=lambda gap: (gap.start_ns, gap.channel, gap.cause))
-        products.append(_product(exchange, symbol, by_collector[speaker], chosen, window, cadence_ns))
+    for market in sorted({*coverage, *gaps}):
+        of_market = _Market(*market, coverage[market], gaps[market], cadence_ns)
+        expected = of_market.expected(asked, now_ns, fresh_ns)
+        if expected is not None and not (collected_only and of_market.is_silent_in(expected)):
+            products.append(of_market.report(window, expected, collected_only=collected_only))
+    found = Window(
+        min((product.window.start_ns for product in products), default=window.start_ns),
+        max((product.window.end_ns for product in products), default=window.end_ns),
+    )
     is_complete = all(product.is_complete for product in products)
-    return Report(window, products, "complete" if is_complete else "incomplete")
+    return Report(found, products, "complete" if is_complete else "incomplete", asked, collected_only)
 
 
 def _is_wanted(row: CoverageRow | GapRow, symbols: Collection[str], collector: str | None) -> bool:
     return (not symbols or row.symbol in symbols) and collector in (None, row.collector)
 
 
-def _product(
-    exchange: str, symbol: str, coverage: list[CoverageRow], gaps: list[GapRow], window: Window, cadence_ns: int
-) -> ProductReport:
-    unaccounted = sum(_unaccounted(gap, window, cadence_ns) for gap in gaps)
-    due = sum(row.samples_due for row in coverage) + unaccounted
-    written = sum(row.samples_written for row in coverage)
-    verified = sum(row.samples_written for row in coverage if row.integrity != "none")
-    missing = sum(gap.missing_count - gap.repaired_count for gap in gaps if gap.channel == "trades")
+class _Market:
+    """Everything that is known of one product, whenever it was."""
+
+    def __init__(
+        self, exchange: str, symbol: str, coverage: list[CoverageRow], gaps: list[GapRow], cadence_ns: int
+    ) -> None:
+        self._exchange = exchange
+        self._symbol = symbol
+        self._coverage = coverage
+        self._gaps = sorted(gaps, key=lambda gap: (gap.start_ns, gap.channel, gap.cause))
+        self._cadence_ns = cadence_ns
+        self._accounts = accounts_of(coverage, gaps, cadence_ns)
+        self._known = [interval for mine in self._accounts.values() for interval in mine.known]
+
+    def expected(self, asked: Window, now_ns: int, fresh_ns: int) -> Window | None:
+        """The part of a window that a collector should have accounted for; None if there is no instant in it.
+
+        What was added to it to make whole minutes is expected as far as it was collected.
+        """
+        window = asked.of_whole_minutes()
+        begun_ns = self._begun_ns()
+        reached_ns = max((end_ns for _, end_ns in self._known), default=0)
+        end_ns = min(window.end_ns, now_ns)
+        if now_ns - reached_ns < fresh_ns:
+            end_ns = min(end_ns, reached_ns)
+        if end_ns > asked.end_ns:
+            end_ns = max(asked.end_ns, min(end_ns, reached_ns))
+        start_ns = max(window.start_ns, begun_ns)
+        return Window(start_ns, end_ns) if self._count([(start_ns, end_ns)]) else None
+
+    def _begun_ns(self) -> int:
+        """The first collected instant: where the accounts begin, or the first minute that has some without an instant
+        due, when those come that much later that no snapshot can have been on its way."""
+        begun_ns = min((start_ns for start_ns, _ in self._known), default=OVER_NS)
+        first_ns = min((row.minute_ns for row in self._coverage), default=OVER_NS)
+        return first_ns if begun_ns >= first_ns + 2 * MINUTE_NS else begun_ns
+
+    def is_silent_in(self, expected: Window) -> bool:
+        """Whether nobody collected it at all then."""
+        asked = expected.start_ns, expected.end_ns
+        return not_collected(self._accounts.values(), asked) == [asked]
+
+    def report(self, window: Window, expected: Window, *, collected_only: bool) -> ProductReport:
+        coverage = [row for row in self._coverage if window.start_ns <= row.minute_ns < window.end_ns]
+        gaps = [gap for gap in self._gaps if gap.overlaps(window.start_ns, window.end_ns)]
+        asked = expected.start_ns, expected.end_ns
+        nobody = [span for span in not_collected(self._accounts.values(), asked) if self._count([span])]
+        if len(self._accounts) > 1:
+            samples, verified = self._samples_together(coverage, asked, nobody)
+            ids = together.TradeIds(coverage, gaps)
+            trades = Trades(ids.first, ids.last, ids.count, ids.missing, ids.repaired)
+            gaps = together.gaps(gaps, self._accounts.values(), ids, asked)
+        else:
+            samples, verified = self._samples(coverage, gaps, window, nobody)
+            trades = _trades(coverage, gaps)
+        counted = samples.counted(collected_only=collected_only)
+        lost_ns = 0 if collected_only else sum(end_ns - start_ns for start_ns, end_ns in nobody)
+        of_ids = trades.count / (trades.count + trades.missing) if trades.count + trades.missing else 1.0
+        newest = max(coverage, key=lambda row: row.minute_ns, default=None)
+        facts = [*map(_fact, gaps), *(_nobody(span, self._count([span])) for span in nobody)]
+        return ProductReport(
+            exchange=self._exchange,
+            symbol=self._symbol,
+            integrity=newest.integrity if newest else "none",
+            samples=samples,
+            trades=trades,
+            book_verified=verified / counted if counted else 0.0,
+            book_clean=samples.written / counted if counted else 0.0,
+            trade_coverage=of_ids * (1 - lost_ns / max(1, asked[1] - asked[0])),
+            gaps=sorted(facts, key=lambda gap: gap.start_ns),
+            window=expected,
+            is_complete=samples.written == counted and not trades.missing,
+        )
+
+    def _samples(
+        self, coverage: Sequence[CoverageRow], gaps: Sequence[GapRow], window: Window, nobody: Sequence[Interval]
+    ) -> tuple[Samples, int]:
+        """Of one collector, by its own counts; and how many were verified."""
+        stops = [stop for gap in gaps if (stop := unaccounted(gap, self._cadence_ns)) is not None]
+        of_window = [(max(start_ns, window.start_ns), min(end_ns, window.end_ns)) for start_ns, end_ns in stops]
+        due = sum(row.samples_due for row in coverage) + self._count(of_window)
+        # of the time of a gap that no minute accounts for, the gap alone remains
+        for mine in self._accounts.values():
+            lost = [(max(start, window.start_ns), min(end, window.end_ns)) for (start, end), _ in mine.lost]
+            due += self._count(subtract(lost, mine.covered))
+        written = sum(row.samples_written for row in coverage)
+        verified = sum(row.samples_written for row in coverage if row.integrity != "none")
+        return Samples(due, written, due - written, self._count(nobody)), verified
+
+    def _samples_together(
+        self, coverage: Sequence[CoverageRow], asked: Interval, nobody: Sequence[Interval]
+    ) -> tuple[Samples, int]:
+        """Of several collectors, what any of them has."""
+        due = self._count([asked]) - self._count(nobody)
+        numbered = [row for row in self._coverage if row.integrity != "none"]
+        by_number = accounts_of(numbered, self._gaps, self._cadence_ns)
+        written = together.written(coverage, self._accounts.values(), asked, self._cadence_ns)
+        proved = [row for row in coverage if row.integrity != "none"]
+        verified = together.written(proved, by_number.values(), asked, self._cadence_ns)
+        return Samples(due, written, due - written, self._count(nobody)), verified
+
+    def _count(self, intervals: Sequence[Interval]) -> int:
+        return sum(count_instants(*interval, self._cadence_ns) for interval in intervals)
+
+
+def _trades(coverage: Sequence[CoverageRow], gaps: Sequence[GapRow]) -> Trades:
+    """Of one collector, by its own counts."""
     with_trades = [row for row in coverage if row.trades]
-    count = sum(row.trades for row in coverage)
-    newest = max(coverage, key=lambda row: row.minute_ns, default=None)
-    return ProductReport(
-        exchange=exchange,
-        symbol=symbol,
-        integrity=newest.integrity if newest else "none",
-        samples=Samples(due, written, due - written),
-        trades=Trades(
-            first_id=min((row.first_trade_id for row in with_trades), default=None),
-            last_id=max((row.last_trade_id for row in with_trades), default=None),
-            count=count,
-            missing=missing,
-            repaired=sum(row.repaired for row in coverage),
-        ),
-        book_verified=verified / due if due else 0.0,
-        book_clean=written / due if due else 0.0,
-        trade_coverage=count / (count + missing) if count + missing else 1.0,
-        gaps=[_fact(gap) for gap in gaps],
+    return Trades(
+        first_id=min((row.first_trade_id for row in with_trades), default=None),
+        last_id=max((row.last_trade_id for row in with_trades), default=None),
+        count=sum(row.trades for row in coverage),
+        missing=sum(gap.missing_count - gap.repaired_count for gap in gaps if gap.channel == "trades"),
+        repaired=sum(row.repaired for row in coverage),
     )
 
 
-def _unaccounted(gap: GapRow, window: Window, cadence_ns: int) -> int:
-    """Instants inside the window that only a ``stopped`` gap accounts for: the first ones of it, nobody ran then."""
-    if gap.channel != "book" or gap.cause != "stopped":
-        return 0
-    first_ns = first_instant(gap.start_ns, cadence_ns)
-    end_ns = first_ns + gap.missing_count * cadence_ns
-    return count_instants(max(first_ns, window.start_ns), min(end_ns, window.end_ns), cadence_ns)
+def _nobody(span: Interval, count: int) -> GapFact:
+    return GapFact("book", NOT_COLLECTED, None, None, count, 0, *span)
 
 
 def _fact(gap: GapRow) -> GapFact:
@@ -171,6 +294,7 @@ def _fact(gap: GapRow) -> GapFact:
         repaired_count=gap.repaired_count,
         start_ns=gap.start_ns,
         end_ns=gap.end_ns,
+        given_up=gap.given_up,
     )
 
 

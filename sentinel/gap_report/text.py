@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from sentinel.gap_report.report import ProductReport, Report
-from sentinel.gap_report.words import CAUSES, length, moment, percent, what
+from sentinel.gap_report.words import CAUSES, duration, length, moment, percent, scope, what
 
 MOST_GAPS = 50
 COLUMNS = (
     *("exchange", "symbol", "integrity", "samples_due", "samples_written", "samples_withheld", "trades"),
     *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
-    *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns"),
+    *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns", "given_up"),
+    "samples_not_collected",
 )
 
 
@@ -35,9 +36,9 @@ def as_csv(report: Report) -> str:
         named = [product.exchange, product.symbol, product.integrity]
         totals = [samples.due, samples.written, samples.withheld, trades.count, trades.missing, trades.repaired]
         fractions = [product.book_verified, product.book_clean, product.trade_coverage]
-        writer.writerow([*named, *totals, *fractions, *[""] * 8])
+        writer.writerow([*named, *totals, *fractions, *[""] * 9, samples.not_collected])
         for gap in product.gaps:
-            writer.writerow([*named, *[""] * 9, *msgspec.structs.astuple(gap)])
+            writer.writerow([*named, *[""] * 9, *msgspec.structs.astuple(gap), ""])
     return text.getvalue()
 
 
@@ -47,7 +48,9 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
     console = Console(file=text, width=width or (None if is_terminal else 140), force_terminal=is_terminal)
     colour = "green" if report.verdict == "complete" else "red"
     span = f"{moment(report.window.start_ns)} to {moment(report.window.end_ns)} UTC"
-    console.print(f"[bold {colour}]{report.verdict}[/]  {span}, by whole minutes")
+    console.print(f"[bold {colour}]{report.verdict}[/]  {span}")
+    for sentence in scope(report):
+        console.print(sentence, highlight=False)
     console.print(_products(report))
     gaps = sorted(
         ((gap, product) for product in report.products for gap in product.gaps), key=lambda item: item[0].start_ns
@@ -67,7 +70,9 @@ def _products(report: Report) -> Table:
     table = Table()
     for name in ("product", "integrity"):
         table.add_column(name)
-    for name in ("book verified", "book clean", "samples", "withheld", "trades", "missing", "repaired", "coverage"):
+    for name in ("book verified", "book clean", "samples", "withheld", "not collected"):
+        table.add_column(name, justify="right")
+    for name in ("trades", "missing", "repaired", "coverage"):
         table.add_column(name, justify="right")
     for product in report.products:
         table.add_row(product.symbol, product.integrity, *_figures(product))
@@ -76,16 +81,13 @@ def _products(report: Report) -> Table:
 
 def _figures(product: ProductReport) -> list[str]:
     samples, trades = product.samples, product.trades
-    counts = (samples.due, samples.withheld, trades.count, trades.missing, trades.repaired)
-    due, withheld, count, missing, repaired = (f"{value:,}" for value in counts)
-    coverage = percent(product.trade_coverage)
+    idle_ns = product.not_collected_ns
     return [
         percent(product.book_verified),
         percent(product.book_clean),
-        due,
-        withheld,
-        count,
-        missing,
-        repaired,
-        coverage,
+        f"{samples.due:,}",
+        f"{samples.withheld:,}",
+        duration(idle_ns) if idle_ns else "0",
+        *(f"{value:,}" for value in (trades.count, trades.missing, trades.repaired)),
+        percent(product.trade_coverage),
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from itertools import groupby
 
 from sentinel.gap_report.report import GapFact, ProductReport, Window
-from sentinel.gap_report.rows import CoverageRow
+from sentinel.holes import NOT_COLLECTED
 
 COLUMNS = 960
 """Narrower than a pixel on any screen that matters, and a month is still bounded in size."""
@@ -16,24 +16,26 @@ COLUMNS = 960
 class State(IntEnum):
     """In rising order of badness: a column shows the worst."""
 
-    NOT_COLLECTED = 0
+    OUTSIDE = 0
+    """Before its first collected instant, or after what the report is of."""
     PROVED = 1
     REPAIRED = 2
-    MISSING = 3
+    NOT_COLLECTED = 3
+    MISSING = 4
 
 
-def book_states(product: ProductReport, rows: Iterable[CoverageRow], window: Window) -> list[State]:
+def book_states(product: ProductReport, window: Window) -> list[State]:
     """The book's columns."""
-    columns = _collected(rows, window)
+    columns = _expected(product, window)
     for gap in product.gaps:
-        if gap.channel == "book":
+        if gap.channel == "book" and gap.cause != NOT_COLLECTED:
             _mark(columns, gap, State.MISSING, window)
     return columns
 
 
-def trade_states(product: ProductReport, rows: Iterable[CoverageRow], window: Window) -> list[State]:
+def trade_states(product: ProductReport, window: Window) -> list[State]:
     """The trades' columns."""
-    columns = _collected(rows, window)
+    columns = _expected(product, window)
     for gap in product.gaps:
         if gap.channel == "trades":
             is_whole = gap.repaired_count >= gap.missing_count
@@ -42,20 +44,21 @@ def trade_states(product: ProductReport, rows: Iterable[CoverageRow], window: Wi
 
 
 def runs(columns: list[State]) -> Iterator[tuple[int, int, State]]:
-    """(first column, how many, state) of each run of equal columns, those not collected left out."""
+    """(first column, how many, state) of each run of equal columns, those outside left out."""
     at = 0
     for state, group in groupby(columns):
         count = sum(1 for _ in group)
-        if state is not State.NOT_COLLECTED:
+        if state is not State.OUTSIDE:
             yield at, count, state
         at += count
 
 
-def _collected(rows: Iterable[CoverageRow], window: Window) -> list[State]:
-    columns = [State.NOT_COLLECTED] * COLUMNS
-    for row in rows:
-        if row.samples_due:
-            _paint(columns, row.minute_ns, row.end_ns, State.PROVED, window)
+def _expected(product: ProductReport, window: Window) -> list[State]:
+    columns = [State.OUTSIDE] * COLUMNS
+    _paint(columns, product.window.start_ns, product.window.end_ns, State.PROVED, window)
+    for gap in product.gaps:
+        if gap.cause == NOT_COLLECTED:
+            _mark(columns, gap, State.NOT_COLLECTED, window)
     return columns
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 
-from sentinel.gap_report.report import GapFact
+from sentinel.gap_report.report import GapFact, Report
+from sentinel.holes import NOT_COLLECTED
+from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.times import format_ns
+
+MOST_NAMED = 3
+HOUR_NS = 3_600_000_000_000
 
 CAUSES = {
     "sequence": "frames lost",
@@ -16,10 +21,15 @@ CAUSES = {
     "disconnected": "disconnected",
     "refused": "refused by the venue",
     "stopped": "collector not running",
+    "clock": "clock put forward",
+    "not_collected": "nobody collected",
     "disk": "disk refused",
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",
+    "reset": "trade ids used again",
 }
+
+GIVEN_UP = f"given up: {GIVE_UP_ANSWERS} answers of REST or more, over {GIVE_UP_NS // HOUR_NS} h or more, without them"
 
 
 def percent(fraction: float) -> str:
@@ -46,12 +56,35 @@ def moment(ns: int) -> str:
     return format_ns(ns // 100_000_000 * 100_000_000).replace("T", " ").removesuffix("Z")
 
 
+def scope(report: Report) -> list[str]:
+    """What must be known of the window to understand the verdict, in sentences without their full stop."""
+    told = []
+    if report.products and report.asked.start_ns < report.window.start_ns:
+        first = moment(report.window.start_ns)
+        told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
+    late = report.begun_late
+    if late:
+        begun = ", ".join(f"{product.symbol} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED])
+        more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
+        told.append(f"Collected for the first time later: {begun}{more}")
+    idle_ns = max((product.not_collected_ns for product in report.products), default=0)
+    if idle_ns:
+        most = "up to " if len(report.products) > 1 else ""
+        uncounted = ", which the figures leave out" if report.collected_only else ""
+        told.append(f"Nobody collected for {most}{duration(idle_ns)}{uncounted}")
+    return told
+
+
 def length(gap: GapFact) -> str:
     return "open" if gap.end_ns is None else duration(gap.end_ns - gap.start_ns)
 
 
 def what(gap: GapFact) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
+    if gap.cause == NOT_COLLECTED:
+        return f"{gap.missing_count:,} samples, and the trades"
+    if gap.cause == "reset" and not gap.missing_count:
+        return f"ids went from {gap.start_seq} to {gap.end_seq}"
     named = ""
     if gap.start_seq is not None:
         kind = "ids" if gap.channel == "trades" else "frames"
@@ -61,4 +94,7 @@ def what(gap: GapFact) -> str:
         return named
     if gap.repaired_count == gap.missing_count:
         return f"{named}, all repaired"
-    return f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
+    missing = f"{named}, {gap.missing_count - gap.repaired_count:,} missing"
+    if gap.cause == "reset":
+        return f"{missing}: one trade that nobody confirmed"
+    return f"{missing}, {GIVEN_UP}" if gap.given_up else missing

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from msgspec import Struct
 from sentinel.config import Influx
 from sentinel.history import windows
 from sentinel.influx.answers import Accepted
-from sentinel.influx.buckets import bucket_at, buckets_between
+from sentinel.influx.buckets import ask_each, bucket_at, buckets_between
 from sentinel.influx.server import InfluxError, Server
 from sentinel.journal import JournalReader
 from sentinel.line_protocol import Point, decode, encode
@@ -95,10 +96,10 @@ async def audit(
         with JournalReader(journal) as reader:
             until_ns = min(end_ns, _delivered_until(reader, end_ns))
             for measurement in FIELDS:
-                for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, until_ns, HOUR_NS):
-                    window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
-                    lines = [line for part in windows(reader, measurement, (), *window) for line in part]
-                    if lines:
+                with closing(windows([reader], measurement, (), start_ns, until_ns, window_ns=HOUR_NS)) as hours:
+                    for lines in hours:
+                        hour_ns = decode(lines[0]).time_ns // HOUR_NS * HOUR_NS
+                        window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
                         theirs = await tallies(server, settings, measurement, *window)
                         await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
     return found
@@ -175,9 +176,8 @@ async def tallies(server: Server, settings: Influx, measurement: str, start_ns: 
         f" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY symbol, time(1m)"
     )
     found: dict[Key, Tally] = {}
-    for bucket in buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns):
-        database, _, policy = bucket.partition("/")
-        (result,) = await server.query(statement, database, policy)
+    buckets = buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns)
+    for _, result in await ask_each(server, buckets, statement):
         for series in result.get("series", []):
             for minute_ns, count, lowest, highest in series["values"]:
                 if count:

@@ -6,13 +6,14 @@ month of points goes to a bucket of its own, which expires as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import Struct
 
 from sentinel.config import Influx
-from sentinel.influx.server import InfluxError, Server
+from sentinel.influx.server import InfluxError, NoSuchBucket, Server
 from sentinel.times import NS_PER_S
 
 MONTH_FORMAT = "_%Y_%m"
@@ -43,6 +44,27 @@ def buckets_between(name: str, rotation: str, start_ns: int, end_ns: int) -> lis
     return [bucket_at(name, rotation, at_ns) for at_ns in months(start_ns, end_ns)]
 
 
+async def ask_each(server: Server, buckets: Sequence[str], statement: str) -> list[tuple[str, dict[str, Any]]]:
+    """The result of a statement in each bucket that is there; with rotation, some month may not be.
+
+    Raises:
+        NoSuchBucket: if none of them is there.
+        UsageError, InfluxError: as ``Server.query``.
+    """
+    found, missing = [], None
+    for bucket in buckets:
+        database, _, policy = bucket.partition("/")
+        try:
+            (result,) = await server.query(statement, database, policy)
+        except NoSuchBucket as error:
+            missing = error
+        else:
+            found.append((bucket, result))
+    if missing is not None and not found:
+        raise missing
+    return found
+
+
 class Bucket(Struct, frozen=True):
     """A bucket as the server has it; ``retention_s`` None keeps points for ever."""
 
@@ -69,8 +91,8 @@ async def ensure(server: Server, settings: Influx, names: Iterable[str]) -> list
 async def listed(server: Server, settings: Influx) -> list[Bucket]:
     """Every bucket the server shows us."""
     if not await _is_v1(server):
-        answer = await server.api("GET", "/api/v2/buckets", [("org", settings.org or ""), ("limit", "100")])
-        return [Bucket(entry["name"], _retention_s(entry)) for entry in answer["buckets"]]
+        entries = await server.pages("/api/v2/buckets", [("org", settings.org)] if settings.org else [], "buckets")
+        return [Bucket(entry["name"], _retention_s(entry)) for entry in entries]
     (databases,) = await server.query("SHOW DATABASES")
     found = []
     for (database,) in databases["series"][0].get("values", []):
@@ -86,11 +108,8 @@ async def listed(server: Server, settings: Influx) -> list[Bucket]:
 async def _create(server: Server, settings: Influx, name: str) -> None:
     retention_s = settings.retention_s
     if not await _is_v1(server):
-        organisations = await server.api("GET", "/api/v2/orgs", [("org", settings.org or "")])
-        if not organisations["orgs"]:
-            raise InfluxError(f"the server knows no organisation {settings.org}")
         rules = [] if retention_s is None else [{"type": "expire", "everySeconds": round(retention_s)}]
-        wanted = {"orgID": organisations["orgs"][0]["id"], "name": name, "retentionRules": rules}
+        wanted = {"orgID": await _organisation(server, settings), "name": name, "retentionRules": rules}
         await server.api("POST", "/api/v2/buckets", body=wanted)
         return
     database, _, policy = name.partition("/")
@@ -100,6 +119,17 @@ async def _create(server: Server, settings: Influx, name: str) -> None:
         return
     await server.query(f'CREATE DATABASE "{database}"')
     await server.query(f'CREATE RETENTION POLICY "{policy}" ON "{database}" DURATION {duration} REPLICATION 1')
+
+
+async def _organisation(server: Server, settings: Influx) -> str:
+    """The id of the one that is configured, or of the only one there is."""
+    found = await server.pages("/api/v2/orgs", [("org", settings.org)] if settings.org else [], "orgs")
+    named = [entry for entry in found if settings.org in (entry["id"], entry.get("name"))]
+    ids = [entry["id"] for entry in named or found]
+    if len(ids) != 1:
+        words = f"knows no organisation {settings.org}" if settings.org else f"has {len(ids)} organisations: name one"
+        raise InfluxError(f"the server {words}")
+    return str(ids[0])
 
 
 async def _is_v1(server: Server) -> bool:

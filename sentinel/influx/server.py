@@ -11,6 +11,7 @@ import gzip
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import msgspec
@@ -19,17 +20,28 @@ from influxdb_client.rest import ApiException
 
 from sentinel.config import Influx
 from sentinel.errors import SentinelError, UsageError
-from sentinel.influx.answers import Later, Outcome, outcome_of, words_of
+from sentinel.influx.answers import Later, Outcome, Unanswered, is_bucket_missing, outcome_of, words_of
 from sentinel.times import NS_PER_S
 
 COMPRESSION_LEVEL = 1
 """Six times as fast as level 9 for a body a quarter larger."""
+
+PAGE = 100
+"""The most that the 2.x API gives of a list at once."""
 
 Parameters = Sequence[tuple[str, str]]
 
 
 class InfluxError(SentinelError):
     """The server could not be asked, or does not understand; nothing is lost, as everything is in the journal."""
+
+
+class NoSuchBucket(InfluxError):
+    """The server has no such bucket: with rotation, a month in which nobody collected, or that has expired."""
+
+
+class NoAnswer(InfluxError):
+    """Nothing came in time, or the connection broke: what was asked may have been done all the same."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -104,7 +116,12 @@ class Server:
             headers["Content-Encoding"] = "gzip"
         try:
             path, parameters = await self._door(bucket)
+        except InfluxError as error:
+            return Later(str(error))
+        try:
             answer = await self._call("POST", path, parameters, headers, body)
+        except NoAnswer as error:
+            return Unanswered(str(error))
         except InfluxError as error:
             return Later(str(error))
         return outcome_of(answer.status, answer.headers, answer.body, self._now_ns() / NS_PER_S)
@@ -139,25 +156,37 @@ class Server:
         return answer.status != 404 or not answer.body.startswith(b"404 page not found")
 
     async def query(self, statements: str, database: str = "", policy: str = "") -> list[dict[str, Any]]:
-        """The results of InfluxQL statements, one each; times are nanoseconds.
+        """The results of InfluxQL statements, one each and whole; times are nanoseconds.
+
+        Asked for in chunks: a server with a limit on rows (``max-row-limit``) gives only so many in one piece.
 
         Raises:
             UsageError: if the server refuses who is asking.
+            NoSuchBucket: if it does not know the database or bucket.
             InfluxError: if it does not answer, or not with results.
         """
         named = [(name, value) for name, value in (("db", database), ("rp", policy)) if value]
-        parameters = [*named, ("epoch", "ns"), ("q", statements)]
+        parameters = [*named, ("epoch", "ns"), ("chunked", "true"), ("q", statements)]
         method = "GET" if statements.lstrip().upper().startswith(("SELECT", "SHOW")) else "POST"
         answer = await self._call(method, "/query", parameters, {"Accept": "application/json"})
         if answer.status in (401, 403):
             raise UsageError(f"{self.url} refuses: {answer.words}")
         try:
-            results: list[dict[str, Any]] = msgspec.json.decode(answer.body)["results"]
+            chunks = [
+                result for chunk in msgspec.json.Decoder().decode_lines(answer.body) for result in chunk["results"]
+            ]
         except (msgspec.DecodeError, KeyError, TypeError):
-            raise InfluxError(f"{self.url}/query: {answer.words}") from None
-        for result in results:
-            if "error" in result:
-                raise InfluxError(f"{self.url}/query: {result['error']}")
+            chunks = []
+        if not chunks:
+            kind = NoSuchBucket if answer.status == 404 else InfluxError
+            raise kind(f"{self.url}/query: {answer.words}")
+        for chunk in chunks:
+            if "error" in chunk:
+                kind = NoSuchBucket if is_bucket_missing(chunk["error"]) else InfluxError
+                raise kind(f"{self.url}/query: {chunk['error']}")
+        results = joined(chunks)
+        if any(result.get("partial") for result in results):
+            raise InfluxError(f"{self.url}/query: only a part of the answer came")
         return results
 
     async def api(self, method: str, path: str, parameters: Parameters = (), body: object = None) -> Any:
@@ -174,6 +203,32 @@ class Server:
         if answer.status >= 300:
             raise InfluxError(f"{self.url}{path}: {answer.words}")
         return msgspec.json.decode(answer.body) if answer.body else None
+
+    async def pages(self, path: str, parameters: Parameters, name: str) -> list[dict[str, Any]]:
+        """Everything of a list of the 2.x API, which gives at most ``PAGE`` at a time.
+
+        Raises:
+            UsageError: if the server refuses who is asking.
+            InfluxError: if it does not answer, or not with a list.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        asked = {"limit": str(PAGE), "offset": "0"}
+        while True:
+            answer = await self.api("GET", path, [*parameters, *asked.items()])
+            try:
+                page = {entry.get("id") or entry["name"]: entry for entry in answer[name]}
+                following = (answer.get("links") or {}).get("next")
+            except (KeyError, TypeError, AttributeError):
+                raise InfluxError(f"{self.url}{path}: the answer is no list of {name}") from None
+            is_done = page.keys() <= found.keys()
+            found |= page
+            if following and not is_done:
+                own = dict(parameters)
+                asked = {key: value for key, value in parse_qsl(urlsplit(following).query) if key not in own}
+            elif len(page) >= PAGE and not is_done:
+                asked["offset"] = str(int(asked.get("offset", "0")) + PAGE)
+            else:
+                return list(found.values())
 
     async def _call(
         self,
@@ -193,11 +248,36 @@ class Server:
                 content = await response.read()
                 return Answer(response.status, dict(response.headers), content)
         except TimeoutError:
-            raise InfluxError(f"{self.url}: no answer within {self._settings.timeout_s:g} s") from None
+            raise NoAnswer(f"{self.url}: no answer within {self._settings.timeout_s:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise InfluxError(f"{self.url}: {error}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise InfluxError(f"{self.url}: {type(error).__name__}: {error}") from error
+            raise NoAnswer(f"{self.url}: {type(error).__name__}: {error}") from error
         except ApiException as error:
             raise InfluxError(f"{self.url}: {error.reason}") from error
+
+
+def joined(chunks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results of statements from the chunks they came in: rows of a series that goes on are one series.
+
+    ``partial`` is what the last chunk of a result says: that there would be more.
+    """
+    results: dict[int, dict[str, Any]] = {}
+    for place, chunk in enumerate(chunks):
+        parts = chunk.get("series", [])
+        result = results.setdefault(chunk.get("statement_id", place), {})
+        result["partial"] = bool(chunk.get("partial") or (parts and parts[-1].get("partial")))
+        for part in parts:
+            series = result.setdefault("series", [])
+            if series and _title(series[-1]) == _title(part):
+                series[-1].setdefault("values", []).extend(part.get("values", []))
+            else:
+                series.append(part)
+    return list(results.values())
+
+
+def _title(series: dict[str, Any]) -> tuple[object, ...]:
+    return series.get("name"), series.get("tags"), series.get("columns")
 
 
 def _token(settings: Influx) -> str:

@@ -9,10 +9,11 @@ with them the pipeline's checkpoint, so that lines and state can never disagree.
 writes; other threads and processes read through ``JournalReader``, also while the collector runs.
 """
 
-from sentinel.journal.batches import Backlog, Batch, DeadLetter, Pruned
+from sentinel.journal.batches import SMALLEST_COMPRESSED_BYTES, Backlog, Batch, DeadLetter, Pruned
+from sentinel.journal.by_time import ByTime
 from sentinel.journal.reader import ORDINARY_SPREAD_NS, JournalReader
 from sentinel.journal.schema import STREAMS
-from sentinel.journal.writer import SMALLEST_COMPRESSED_BYTES, Journal
+from sentinel.journal.writer import Journal
 
 __all__ = [
     "ORDINARY_SPREAD_NS",
@@ -20,6 +21,7 @@ __all__ = [
     "STREAMS",
     "Backlog",
     "Batch",
+    "ByTime",
     "DeadLetter",
     "Journal",
     "JournalReader",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 import zstandard
 from msgspec import Struct
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+SMALLEST_COMPRESSED_BYTES = 400
+"""Below it zstd saves nothing worth its time; a body says itself which it is by its first bytes."""
 
 COLUMNS = "id, stream, first_ns, last_ns, line_count, raw_bytes, body"
 
@@ -51,6 +55,11 @@ class Pruned(Struct, frozen=True):
 
     batch_count: int
     line_count: int
+
+
+def packed(body: bytes, compress: Callable[[bytes], bytes]) -> bytes:
+    """A body as it is stored; ``batch_of`` reads it."""
+    return compress(body) if len(body) >= SMALLEST_COMPRESSED_BYTES else body
 
 
 def batch_of(row: tuple[int, str, int, int, int, int, bytes], zstd: zstandard.ZstdDecompressor) -> Batch:

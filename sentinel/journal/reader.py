@@ -16,6 +16,10 @@ ORDINARY_SPREAD_NS = 60_000_000_000
 """A batch that covers more holds repairs of old points; those few have an index of their own."""
 
 HAS_LATE_LINES = "last_ns - first_ns > 60000000000"
+IS_ORDINARY = f"""id IN (
+    SELECT id FROM batches WHERE stream = :stream AND last_ns BETWEEN :since_ns AND :until_ns + {ORDINARY_SPREAD_NS}
+        AND first_ns < :until_ns AND NOT {HAS_LATE_LINES}
+)"""
 OVERLAPS = f"""id IN (
     SELECT id FROM batches WHERE stream = :stream AND last_ns BETWEEN :since_ns AND :until_ns + {ORDINARY_SPREAD_NS}
         AND first_ns < :until_ns
@@ -73,13 +77,33 @@ class JournalReader:
     def overlapping(self, stream: str, since_ns: int, until_ns: int, after_id: int = 0) -> Iterator[Batch]:
         """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing.
 
-        Cost: O(what is found), however long the journal is.
+        Cost: O(what is found), however long the journal is. To read interval after interval, see ``ByTime``.
         """
+        return self._found(OVERLAPS, stream, since_ns, until_ns, after_id)
+
+    def overlapping_ordinary(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]:
+        """Those of ``overlapping`` that are not ``wide``."""
+        return self._found(IS_ORDINARY, stream, since_ns, until_ns, 0)
+
+    def _found(self, condition: str, stream: str, since_ns: int, until_ns: int, after_id: int) -> Iterator[Batch]:
         values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns, "after_id": after_id}
-        query = f"SELECT {COLUMNS} FROM batches WHERE {OVERLAPS} AND id > :after_id ORDER BY id"
+        query = f"SELECT {COLUMNS} FROM batches WHERE {condition} AND id > :after_id ORDER BY id"
         with closing(self._db.execute(query, values)) as rows:
             for row in rows:
                 yield batch_of(row, self._zstd)
+
+    def wide(self, stream: str) -> dict[int, tuple[int, int]]:
+        """First and last time, by id, of the batches that cover more than ``ORDINARY_SPREAD_NS``."""
+        query = f"SELECT id, first_ns, last_ns FROM batches WHERE stream = ? AND {HAS_LATE_LINES}"
+        with closing(self._db.execute(query, (stream,))) as rows:
+            return {number: (first_ns, last_ns) for number, first_ns, last_ns in rows}
+
+    def next_ordinary_end_ns(self, stream: str, since_ns: int) -> int | None:
+        """The earliest last point at or after ``since_ns`` of a batch that is not wide; None if there is none."""
+        query = f"""SELECT last_ns FROM batches WHERE stream = ? AND last_ns >= ? AND NOT {HAS_LATE_LINES}
+            ORDER BY last_ns LIMIT 1"""
+        row = self._db.execute(query, (stream, since_ns)).fetchone()
+        return None if row is None else int(row[0])
 
     def times(self, after_id: int) -> Iterator[tuple[int, str, int, int]]:
         """Id, stream, first and last time of each batch after ``after_id``, in the order of writing."""
@@ -94,8 +118,15 @@ class JournalReader:
 
     def count_lines(self, stream: str, since_ns: int, until_ns: int) -> int:
         """How many lines the batches that ``overlapping`` would give hold."""
+        return self._count(OVERLAPS, stream, since_ns, until_ns)
+
+    def count_ordinary_lines(self, stream: str, since_ns: int, until_ns: int) -> int:
+        """Those of ``count_lines`` that are in no wide batch."""
+        return self._count(IS_ORDINARY, stream, since_ns, until_ns)
+
+    def _count(self, condition: str, stream: str, since_ns: int, until_ns: int) -> int:
         values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns}
-        (count,) = self._db.execute(f"SELECT total(line_count) FROM batches WHERE {OVERLAPS}", values).fetchone()
+        (count,) = self._db.execute(f"SELECT total(line_count) FROM batches WHERE {condition}", values).fetchone()
         return int(count)
 
     def span(self, stream: str) -> tuple[int, int] | None:
@@ -113,10 +144,13 @@ class JournalReader:
         return first_ns if late_ns is None else min(first_ns, late_ns), last_ns + 1
 
     def first_id_since(self, since_ns: int) -> int | None:
-        """The first batch written with a point at or after ``since_ns``; None if there is none."""
-        query = "SELECT id FROM batches WHERE stream = ? AND last_ns >= ? ORDER BY last_ns LIMIT 1"
+        """The first batch written with a point at or after ``since_ns``; None if there is none.
+
+        Cost: O(batches since), in the index alone: the first to be written need not be the one with the earliest point.
+        """
+        query = "SELECT min(id) FROM batches WHERE stream = ? AND last_ns >= ?"
         found = [self._db.execute(query, (stream, since_ns)).fetchone() for stream in STREAMS]
-        return min((int(row[0]) for row in found if row is not None), default=None)
+        return min((int(first_id) for (first_id,) in found if first_id is not None), default=None)
 
     def cursor(self, sink: str) -> int | None:
         """The batch up to which ``sink`` has delivered everything; None if there is no such sink."""
@@ -146,14 +180,14 @@ class JournalReader:
         """What each sink has not delivered. Cost: O(its batches)."""
         return backlogs_of(self._db)
 
-    def oldest_unsent_ns(self, sink: str) -> int | None:
-        """The time of the oldest sample ``sink`` has not delivered; None if it has them all.
+    def last_id(self) -> int:
+        """The id of the newest batch; 0 when there is none."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0])
 
-        Trades do not count: one that was repaired today may be of last week.
-        """
-        query = """SELECT first_ns FROM batches WHERE stream = 'book'
-            AND id > (SELECT batch_id FROM cursors WHERE sink = ?) ORDER BY id LIMIT 1"""
-        row = self._db.execute(query, (sink,)).fetchone()
+    def first_sample_ns(self, after_id: int, until_id: int) -> int | None:
+        """The time of the first sample in the batches ``after_id < id <= until_id``; None if there is none."""
+        query = "SELECT first_ns FROM batches WHERE stream = 'book' AND id > ? AND id <= ? ORDER BY id LIMIT 1"
+        row = self._db.execute(query, (after_id, until_id)).fetchone()
         return None if row is None else int(row[0])
 
     def line_count(self) -> int:

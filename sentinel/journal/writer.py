@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,31 +13,40 @@ from typing import IO, ParamSpec, TypeVar
 
 import zstandard
 
-from sentinel.errors import UsageError
-from sentinel.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of
+from sentinel.errors import JournalWriteFailed, UsageError
+from sentinel.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of, packed
 from sentinel.journal.schema import STREAMS, connect, transaction
+from sentinel.lock import Held, hold
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SMALLEST_COMPRESSED_BYTES = 400
-"""Below it zstd saves nothing worth its time; a body says itself which it is by its first bytes."""
+AHEAD_NS = 86_400_000_000_000
+"""A point so far ahead of the clock says nothing of the time it was written at."""
 
 INSERT = "INSERT INTO batches (stream, first_ns, last_ns, line_count, raw_bytes, body) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Of the file that is at ``path`` now."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 class Journal:
     """The writer. One process at a time; every method but ``open`` and ``close`` is for the event loop's thread.
 
     Raises:
-        UsageError: from ``open``, if the directory cannot be written, the file is no journal, or another collector
-            has it.
-        JournalWriteFailed: from what writes, if the disk refuses; the journal stays usable.
+        UsageError: from ``open``, if the directory cannot be written or locked, the file is no journal, or another
+            collector has it.
+        JournalWriteFailed: from what writes, if the disk refuses or the file has been taken away; the journal stays
+            usable, and goes on once the file is back.
     """
 
     def __init__(self, path: Path, db: sqlite3.Connection, lock: IO[bytes], zstd_level: int) -> None:
         self.path = path
         self._db = db
+        self._file = _identity(path)
         self._lock = lock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._compress = zstandard.ZstdCompressor(level=zstd_level).compress
@@ -49,14 +57,8 @@ class Journal:
     def open(cls, path: Path, *, zstd_level: int = 3) -> Journal:
         """Opens or creates the journal at ``path``, for this process alone."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.with_suffix(".lock").open("wb")
-        except OSError as error:
-            raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+            lock = hold(path.with_suffix(".lock"))
+        except Held:
             raise UsageError(f"{path.parent} is in use by another collector; give each its own --data-dir") from None
         try:
             db = connect(path)
@@ -86,16 +88,25 @@ class Journal:
 
     def _append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]
+        self._check_in_place()
         with transaction(self._db):
             self._db.executemany(INSERT, rows)
             if checkpoint is not None:
                 self._db.execute("REPLACE INTO checkpoint VALUES (0, ?)", (self._compress(checkpoint),))
 
+    def _check_in_place(self) -> None:
+        """SQLite writes on without a word into a file that was removed, and all of it would be gone at the end."""
+        try:
+            is_ours = self._file == _identity(self.path)
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise JournalWriteFailed(f"the journal is not at {self.path} any more")
+
     def _row(self, stream: str, items: Sequence[bytes]) -> tuple[object, ...]:
         times = [int(item[item.rfind(b" ") + 1 :]) for item in items]
         body = b"\n".join(items)
-        packed = self._compress(body) if len(body) >= SMALLEST_COMPRESSED_BYTES else body
-        return stream, min(times), max(times), body.count(b"\n") + 1, len(body), packed
+        return stream, min(times), max(times), body.count(b"\n") + 1, len(body), packed(body, self._compress)
 
     async def wait_appended(self) -> None:
         """Waits for the next ``append``; a sink that has read everything waits here instead of polling."""
@@ -107,6 +118,7 @@ class Journal:
         return await self._do(self._register, sink, from_start)
 
     def _register(self, sink: str, from_start: bool) -> int:
+        self._check_in_place()
         with transaction(self._db):
             (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
             self._db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?)", (sink, 0 if from_start else last))
@@ -131,10 +143,11 @@ class Journal:
                     break
         return found
 
-    async def has_before(self, batch_id: int, before_ns: int) -> bool:
-        """Whether a batch after ``batch_id`` has a point before ``before_ns``."""
-        query = "SELECT EXISTS (SELECT 1 FROM batches WHERE id > ? AND first_ns < ?)"
-        return bool(await self._do(lambda: self._db.execute(query, (batch_id, before_ns)).fetchone()[0]))
+    async def has_outside(self, batch_id: int, since_ns: int, until_ns: int) -> bool:
+        """Whether a batch after ``batch_id`` has a point that is not in ``since_ns <= time < until_ns``."""
+        query = "SELECT EXISTS (SELECT 1 FROM batches WHERE id > ? AND (first_ns < ? OR last_ns >= ?))"
+        values = (batch_id, since_ns, until_ns)
+        return bool(await self._do(lambda: self._db.execute(query, values).fetchone()[0]))
 
     async def last_id(self) -> int:
         """The id of the newest batch; 0 when there is none."""
@@ -152,6 +165,7 @@ class Journal:
         await self._do(self._write, insert, rows)
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        self._check_in_place()
         with transaction(self._db):
             self._db.executemany(statement, rows)
 
@@ -159,15 +173,20 @@ class Journal:
         """Removes the oldest batches that every sink is past and that are older than ``max_age_s`` or in the way of
         keeping the file within ``max_bytes``; None sets no limit."""
         oldest_ns = -(2**63) if max_age_s is None else now_ns - round(max_age_s * 1e9)
-        return await self._do(self._prune, oldest_ns, max_bytes)
+        return await self._do(self._prune, oldest_ns, now_ns + AHEAD_NS, max_bytes)
 
-    def _prune(self, oldest_ns: int, max_bytes: int | None) -> Pruned:
+    def _prune(self, oldest_ns: int, ahead_ns: int, max_bytes: int | None) -> Pruned:
         query = "SELECT coalesce((SELECT min(batch_id) FROM cursors), (SELECT max(id) FROM batches), 0)"
         (past,) = self._db.execute(query).fetchone()
-        # ids rise with time, so what goes is always a run at the start, and the search ends where it does
-        query = "SELECT id FROM batches WHERE last_ns >= ? ORDER BY id LIMIT 1"
-        young = self._db.execute(query, (oldest_ns,)).fetchone()
-        until = past if young is None else min(past, young[0] - 1)
+        # ids rise with the time of writing, so what goes is always a run at the start, up to the last old batch before
+        # the first young one. A point may bear any time, though: one far ahead makes its batch neither old nor young,
+        # and it goes with what was written after it
+        query = "SELECT id FROM batches WHERE last_ns >= ? AND last_ns < ? ORDER BY id LIMIT 1"
+        young = self._db.execute(query, (oldest_ns, ahead_ns)).fetchone()
+        end = past if young is None else min(past, young[0] - 1)
+        query = "SELECT id FROM batches WHERE id <= ? AND last_ns < ? ORDER BY id DESC LIMIT 1"
+        old = self._db.execute(query, (end, oldest_ns)).fetchone()
+        until = 0 if old is None else old[0]
         excess = 0 if max_bytes is None else self._used_bytes() - max_bytes
         if excess > 0:
             query = "SELECT id, length(body) FROM batches WHERE id <= ? ORDER BY id"

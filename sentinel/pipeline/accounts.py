@@ -42,6 +42,17 @@ class Account(Struct):
         self.first_trade_id = min(self.first_trade_id or trade_id, trade_id)
         self.last_trade_id = max(self.last_trade_id, trade_id)
 
+    def take_back(self, count: int) -> None:
+        """Forgets the last ``count`` instants: they are going to be accounted for anew."""
+        self.samples_due -= count
+        withheld = max(0, count - self.samples_written)
+        self.samples_written -= count - withheld
+        self.samples_withheld -= withheld
+
+    def note_step(self, step_ms: int) -> None:
+        """The wall clock was off by this: the largest of a minute stays."""
+        self.clock_step_ms = max(self.clock_step_ms, step_ms, key=abs)
+
     @property
     def residue(self) -> int:
         """Zero, or the accounts are wrong."""

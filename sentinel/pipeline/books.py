@@ -1,65 +1,56 @@
-"""The samples of one product: from whichever of its books is proved, and never from one that is not.
+"""The samples of one product: from whichever of its books is proved and sound, and never from one that is not.
 
-A product has one book on each lane that carries it (one, or two in a redundant pair). A grid instant is sampled from
-the first lane whose next frame arrives in sequence after it: that frame is the proof that nothing was lost before.
-With two lanes whichever proves an instant first writes it, so losing one of them costs nothing.
+A product has one book on each lane that carries it (one, or two in a redundant pair). A frame that arrives in sequence
+is the proof that nothing was lost before it, so with it the lane's book, as it stands, speaks for every grid instant
+since the lane's last frame. A lane's book is in one of these states:
 
-While no book is proved there is at least one open gap, and every instant that passes is counted as withheld.
+    state      what it says of an instant          goes to
+    absent     nothing                             sound, when a snapshot comes
+    sound      gives the sample                    flawed, when a frame crosses it or empties a side
+                                                   absent, when it is lost: frames missing, silence, disconnected,
+                                                   refused, unreadable, contradicted
+    flawed     that it cannot give it              sound, when a frame mends it
+                                                   absent, when it is lost, or crossed for too long: it is fetched anew
+    any        nothing (no frame came since)       while the next frame is awaited, it may still give the instant
+
+and an instant of the product is settled by all of them together, in the order of instants:
+
+    written    by the first lane that gives it
+    awaited    while no lane gives it, but one still may; what later instants other lanes give is held meanwhile,
+               which is never for longer than a lane may be silent
+    withheld   as soon as no lane can give it any more; then, and only then, a gap is open
+
+So a pair loses an instant only when both copies do, and a copy that is crossed costs nothing but its own fetching.
 """
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import Struct
 
-from book.events import Delta, Snapshot
-from book.order_book import OrderBook
-from book.sampler import Sample, Sampler, count_instants, first_instant
+from book.events import Snapshot
+from book.sampler import Flaw, Sample, count_instants, first_instant
 from book.trade_ledger import Range
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import Gap
-from sentinel.pipeline.inputs import Cause, Output, Settings
+from sentinel.pipeline.inputs import Output, S, Settings
+from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.lines import ProductLines
-from sentinel.pipeline.witness import BookWitness
 
-
-class LaneBook:
-    """One product's book as one lane brings it.
-
-    ``since_ns``: the instants from here on can be sampled from it. ``asked_ns``: when a snapshot was asked for that has
-    not come, ``attempts`` how often in vain. ``frames`` counts those that carried this product. ``witness`` is there
-    while nothing but other messages can speak for the book.
-    """
-
-    __slots__ = ("asked_ns", "attempts", "book", "changed_ns", "frames", "is_proved", "since_ns", "witness")
-
-    def __init__(self) -> None:
-        self.book = OrderBook()
-        self.is_proved = False
-        self.since_ns = 0
-        self.changed_ns = 0
-        self.asked_ns: int | None = None
-        self.attempts = 0
-        self.frames = 0
-        self.witness: BookWitness | None = None
-
-    def take(self, delta: Delta, received_ns: int) -> None:
-        """Applies a delta; one that comes before its snapshot is part of that snapshot already."""
-        self.frames += 1
-        if self.is_proved:
-            if self.witness is not None:
-                self.witness.watch(self.book, delta)
-            self.book.apply(delta)
-            self.changed_ns = received_ns
+AHEAD_MOST_NS = 1 * S
+"""How far the last run may have been ahead of the clock now: more is waited out by nobody."""
 
 
 class BooksState(Struct):
-    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about."""
+    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about, ``said_ns`` the
+    first one that no run has spoken of, should an earlier run have been ahead of this one."""
 
     next_ns: int | None = None
     proved_ns: int = 0
     gaps: list[Gap] = []
     minutes: dict[int, Account] = {}
+    said_ns: int = 0
 
 
 class ProductBooks:
@@ -85,22 +76,35 @@ class ProductBooks:
         self.gaps: list[Gap] = state.gaps
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
+        self._said_ns = state.said_ns
         self.last_sample: Sample | None = None
         self.lateness_counts = [0] * 64
         self.written_count = 0
         self.withheld_count = 0
         self.is_suspended = False
-        self._bad_since: Gap | None = None
-        self._sampler = Sampler(settings.edges_bps)
+        self._written_ns = 0
+        self._is_holding = False
+        self._edges_bps = settings.edges_bps
+        self._crossed_ns = settings.crossed_ns
         self._cadence_ns = settings.cadence_ns
         self._lines = lines
         self._output = output
         self._flow = flow
 
+    def join(self, lane_number: int) -> LaneBook:
+        """One more lane carries this product."""
+        lane = self.lanes[lane_number] = LaneBook(self._edges_bps)
+        return lane
+
     @property
     def is_proved(self) -> bool:
         """True while some lane's book is proved and may be written."""
         return not self.is_suspended and any(lane.is_proved for lane in self.lanes.values())
+
+    def shown(self) -> LaneBook | None:
+        """The book to show to people: a proved one, and a sound one rather than one that is not."""
+        proved = [lane for lane in self.lanes.values() if lane.is_proved]
+        return min(proved, key=lambda lane: lane.flaw is not None, default=None)
 
     def account(self, ns: int) -> Account:
         """The accounts of the minute ``ns`` lies in."""
@@ -109,6 +113,8 @@ class ProductBooks:
         if account is None:
             account = self.minutes[minute_ns] = Account()
         return account
+
+    # What becomes of a lane's book
 
     def replace(self, lane: LaneBook, snapshot: Snapshot, received_ns: int) -> None:
         """Takes a snapshot: the book is proved from here on."""
@@ -119,97 +125,146 @@ class ProductBooks:
         if lane.witness is not None:
             lane.witness.forget()
         if not lane.is_proved:
-            lane.is_proved = True
-            lane.since_ns = received_ns
+            lane.prove(received_ns, first_instant(received_ns, self._cadence_ns))
             if not self.is_suspended:
-                self._recover(received_ns)
+                self._recover(lane)
 
     def advance(self, lane: LaneBook, until_ns: int) -> None:
-        """Writes every instant before ``until_ns`` that this lane's book proves: a frame has arrived in sequence."""
-        if not lane.is_proved or self.is_suspended:
+        """A frame has arrived in sequence: the lane's book speaks for every instant since the last one."""
+        if not lane.is_proved:
             return
-        next_ns = self.next_ns
-        if next_ns is None or lane.since_ns > next_ns:
-            # another lane is about to prove these instants; this book moves on and can never give them any more
-            lane.since_ns = until_ns
-            return
-        self.proved_ns = max(self.proved_ns, until_ns)
-        while next_ns < until_ns:
-            self._sample(lane, next_ns, until_ns)
-            next_ns += self._cadence_ns
-        self.next_ns = next_ns
+        first_ns = lane.next_ns
+        if first_ns <= self._written_ns < until_ns:
+            lane.sampler.leave(lane.book)
+        given_ns = None if self.is_suspended else self.next_ns
+        grid_ns = until_ns if given_ns is None else max(first_ns, given_ns)
+        if grid_ns >= until_ns:
+            lane.sampler.look(lane.book)
+        while grid_ns < until_ns:
+            sample = lane.sampler.sample(lane.book, grid_ns, lane.changed_ns)
+            if sample is None:
+                break
+            if grid_ns == given_ns:
+                self._give(sample, until_ns)
+                given_ns = self.next_ns = grid_ns + self._cadence_ns
+            else:
+                lane.held.append((sample, until_ns))
+                self._is_holding = True
+            grid_ns += self._cadence_ns
+        lane.next_ns = first_instant(until_ns, self._cadence_ns)
+        lane.judge(lane.sampler.flaw, first_ns)
+        if given_ns is not None:
+            if given_ns < until_ns or self._is_holding:
+                given_ns = self._settle(given_ns)
+            if given_ns >= until_ns:
+                self.proved_ns = max(self.proved_ns, until_ns)
 
-    def _sample(self, lane: LaneBook, grid_ns: int, now_ns: int) -> None:
+    def is_to_be_replaced(self, lane: LaneBook, now_ns: int) -> bool:
+        """True when a flaw has lasted: a crossed book is wrong; one with an empty side only if another copy is not."""
+        if lane.flaw is None or now_ns - lane.flaw_ns < self._crossed_ns:
+            return False
+        return lane.flaw == "crossed" or any(
+            other.is_proved and other.flaw is None for other in self.lanes.values() if other is not lane
+        )
+
+    def crossed_since(self) -> int | None:
+        """Since which instant a copy of the book has been crossed; None while none is."""
+        return min((lane.flaw_ns for lane in self.lanes.values() if lane.flaw == "crossed"), default=None)
+
+    def lose(self, lane: LaneBook, gap: Gap) -> None:
+        """This lane's book is not proved any more, since ``gap.start_ns``. It is a gap if no other lane can give what
+        this one was to give. What it gave before stays true."""
+        lane.is_proved = False
+        lane.flaw = None
+        if self.is_suspended:
+            return
+        if self.next_ns is None:
+            self._open_lost(gap)
+        else:
+            self._settle(self.next_ns, gap)
+
+    # What becomes of an instant
+
+    def _settle(self, next_ns: int, lost: Gap | None = None) -> int:
+        """Settles instants in order from ``next_ns``, the first open one, until one is awaited; returns that.
+
+        ``lost`` is why there may be instants that no lane can give; else it is the flaw of a lane.
+        """
+        while True:
+            lane = self._giver(next_ns)
+            if lane is None:
+                if lost is not None:
+                    self._open_lost(lost)
+                break
+            earliest_ns = lane.earliest_ns()
+            assert earliest_ns is not None
+            if earliest_ns > next_ns:
+                if lost is not None:
+                    self._open_lost(lost)
+                elif not self.gaps:
+                    self._open(Gap("book", self._flaw(), next_ns))
+                if lane.since_ns > next_ns:
+                    self._recover(lane)
+                else:
+                    self.withhold(earliest_ns)
+            elif lane.held:
+                sample, proved_ns = lane.held.popleft()
+                self._give(sample, proved_ns)
+                self.next_ns = next_ns + self._cadence_ns
+                self.proved_ns = max(self.proved_ns, next_ns + 1)
+            else:
+                break
+            assert self.next_ns is not None
+            next_ns = self.next_ns
+        self._is_holding = any(lane.held for lane in self.lanes.values())
+        return next_ns
+
+    def _giver(self, next_ns: int) -> LaneBook | None:
+        """The lane to settle ``next_ns``: the one that gives it, or may give it or a later one before the others."""
+        found: tuple[int, bool] | None = None
+        giver = None
+        for lane in self.lanes.values():
+            while lane.held and lane.held[0][0].grid_ns < next_ns:  # another lane was first
+                lane.held.popleft()
+            earliest_ns = lane.earliest_ns()
+            if earliest_ns is not None:
+                rank = max(earliest_ns, next_ns), not lane.held
+                if found is None or rank < found:
+                    found, giver = rank, lane
+        return giver
+
+    def _flaw(self) -> Flaw:
+        return "crossed" if any(lane.flaw == "crossed" for lane in self.lanes.values()) else "empty"
+
+    def _give(self, sample: Sample, proved_ns: int) -> None:
+        """Writes the sample of the first open instant, proved by a frame at ``proved_ns``; every open gap ends."""
+        grid_ns = sample.grid_ns
+        while self.gaps:
+            self._close(self.gaps[0], grid_ns)
         account = self.account(grid_ns)
         account.samples_due += 1
-        sample = self._sampler.sample(lane.book, grid_ns, lane.changed_ns)
-        if sample is None:
-            account.samples_withheld += 1
-            self.withheld_count += 1
-            if self._bad_since is None:
-                cause: Cause = "crossed" if lane.book.is_crossed else "empty"
-                self._bad_since = self._open(Gap("book", cause, grid_ns))
-            return
-        if self._bad_since is not None:
-            self._close(self._bad_since, grid_ns)
-            self._bad_since = None
         account.samples_written += 1
         self.last_sample = sample
+        self._written_ns = grid_ns
         self.written_count += 1
-        self.lateness_counts[(now_ns - grid_ns >> 10).bit_length()] += 1
+        self.lateness_counts[(proved_ns - grid_ns >> 10).bit_length()] += 1
         self._output.book.append(self._lines.sample(sample))
         self._flow.see(sample)
 
-    def crossed_since(self) -> int | None:
-        """Since which instant the proved book has been crossed; None while it is not."""
-        gap = self._bad_since
-        return gap.start_ns if gap is not None and gap.cause == "crossed" else None
-
-    def lose(self, lane: LaneBook, gap: Gap) -> None:
-        """This lane's book is not proved any more, since ``gap.start_ns``. It is a gap if no other lane's book is."""
-        lane.is_proved = False
-        if self.is_suspended:
-            return
-        others = [other.since_ns for other in self.lanes.values() if other.is_proved]
-        if self.next_ns is not None and any(since_ns <= self.next_ns for since_ns in others):
-            return
-        self._bad_since = None
-        if gap.cause == "sequence" or not any(held.cause == gap.cause for held in self.gaps):
-            # what is written already is proved, by another lane if not by this one
-            gap.start_ns = max(gap.start_ns, self.proved_ns)
-            self._open(gap)
-        if others:
-            self._recover(min(others))
-
-    def _open(self, gap: Gap) -> Gap:
+    def _recover(self, lane: LaneBook) -> None:
+        """A lane's book is proved: unless another lane may give earlier instants, those are withheld and gaps end."""
+        first_ns = first_instant(lane.since_ns, self._cadence_ns)
         if self.next_ns is None:
-            self.next_ns = first_instant(gap.start_ns, self._cadence_ns)
-        self.gaps.append(gap)
-        self._write(gap)
-        return gap
-
-    def _close(self, gap: Gap, end_ns: int) -> None:
-        gap.end_ns = end_ns
-        self.gaps.remove(gap)
-        self._write(gap)
-
-    def _write(self, gap: Gap) -> None:
-        self._output.accounts.append(self._lines.gap(gap))
-        self._output.notes.append(gap.note(self.symbol))
-
-    def _recover(self, since_ns: int) -> None:
-        """A book is proved from ``since_ns``: what lies between is withheld, and every open gap ends."""
-        if self.next_ns is None:
-            self.next_ns = first_instant(since_ns, self._cadence_ns)
-        if self.gaps and not any(other.since_ns < since_ns for other in self.lanes.values() if other.is_proved):
-            self.withhold(since_ns)
-            for gap in list(self.gaps):
-                self._close(gap, max(since_ns, gap.start_ns))
-            self._bad_since = None
-            self.proved_ns = max(self.proved_ns, since_ns)
+            self.next_ns = first_ns
+        others = [other.earliest_ns() for other in self.lanes.values() if other is not lane]
+        if self.gaps and all(earliest_ns is None or earliest_ns >= first_ns for earliest_ns in others):
+            self.withhold(first_ns)
+            while self.gaps:
+                self._close(self.gaps[0], max(lane.since_ns, self.gaps[0].start_ns))
+            self.proved_ns = max(self.proved_ns, lane.since_ns)
 
     def withhold(self, until_ns: int) -> None:
-        """Counts every unresolved instant before ``until_ns`` as due and withheld. Cost: O(minutes)."""
+        """Counts every unsettled instant before ``until_ns`` as due and withheld. Cost: O(minutes)."""
         next_ns = self.next_ns
         if next_ns is None:
             return
@@ -224,6 +279,31 @@ class ProductBooks:
             next_ns = first_instant(minute_end_ns, self._cadence_ns)
         self.next_ns = next_ns
 
+    # Gaps
+
+    def _open_lost(self, gap: Gap) -> None:
+        """Names a loss once, however often it is told; lost frames every time, since they have numbers."""
+        if gap.cause == "sequence" or not any(held.cause == gap.cause for held in self.gaps):
+            # what is written already is proved, by another lane if not by this one
+            self._open(msgspec.structs.replace(gap, start_ns=max(gap.start_ns, self.proved_ns)))
+
+    def _open(self, gap: Gap) -> None:
+        if self.next_ns is None:
+            self.next_ns = first_instant(gap.start_ns, self._cadence_ns)
+        self.gaps.append(gap)
+        self._write(gap)
+
+    def _close(self, gap: Gap, end_ns: int) -> None:
+        gap.end_ns = end_ns
+        self.gaps.remove(gap)
+        self._write(gap)
+
+    def _write(self, gap: Gap) -> None:
+        self._output.accounts.append(self._lines.gap(gap))
+        self._output.notes.append(gap.note(self.symbol))
+
+    # Time, disk, stops
+
     def tick(self, now_ns: int) -> None:
         """While no book is proved, time passes without samples."""
         if self.gaps and not self.is_proved:
@@ -232,33 +312,93 @@ class ProductBooks:
     def suspend(self) -> None:
         """The disk refuses: books go on being kept, but nothing may be written."""
         if self.is_proved:
-            self._bad_since = None
             self._open(Gap("book", "disk", self.proved_ns))
         self.is_suspended = True
+        self._drop_held()
 
     def resume(self, now_ns: int) -> None:
         """The disk is back: books that stayed proved serve again from now on."""
         self.is_suspended = False
-        proved = [lane for lane in self.lanes.values() if lane.is_proved]
-        for lane in proved:
-            lane.since_ns = now_ns
-        if proved:
-            self._recover(now_ns)
+        self._prove_again(now_ns)
+        for lane in self.lanes.values():
+            if lane.is_proved:
+                self._recover(lane)
+
+    def _drop_held(self) -> None:
+        for lane in self.lanes.values():
+            lane.held.clear()
+        self._is_holding = False
+
+    def _prove_again(self, now_ns: int) -> None:
+        """Books that are proved speak for the instants from now on, and for none before."""
+        self._drop_held()
+        for lane in self.lanes.values():
+            if lane.is_proved:
+                lane.prove(now_ns, first_instant(now_ns, self._cadence_ns))
+
+    def step(self, step_ns: int, now_ns: int) -> None:
+        """The clock was put forward by ``step_ns`` to ``now_ns``. Nobody ran at the instants between: they are one
+        ``clock`` gap, and counted nowhere else. Books are as good as before, and what is timed goes on being timed."""
+        for lane in self.lanes.values():
+            lane.changed_ns += step_ns
+            lane.flaw_ns += step_ns
+            if lane.asked_ns is not None:
+                lane.asked_ns += step_ns
+        self._prove_again(now_ns)
+        if self.next_ns is None:
+            return
+        if self.gaps and not self.is_proved:
+            self.withhold(now_ns - step_ns)
+        # what a run that was ahead has said is said; but nobody waits until its time comes
+        start_ns = max(self.next_ns, self._said_ns)
+        missed = count_instants(start_ns, now_ns, self._cadence_ns)
+        self._skip(now_ns)
+        if missed:
+            gap = Gap("book", "clock", start_ns, missing_count=missed)
+            self._open(gap)
+            self._close(gap, now_ns)
+        self.proved_ns = max(self.proved_ns, now_ns)
+
+    def _skip(self, now_ns: int) -> int:
+        """Passes over the instants before ``now_ns`` without counting them; returns how many they are."""
+        assert self.next_ns is not None
+        resumed_ns = max(self.next_ns, first_instant(now_ns, self._cadence_ns))
+        missed = count_instants(self.next_ns, resumed_ns, self._cadence_ns)
+        self.next_ns = resumed_ns
+        return missed
+
+    def ahead_ns(self, now_ns: int) -> int:
+        """How far the last run was ahead of ``now_ns``, its clock being wrong; 0 when that is not worth a word."""
+        ahead_ns = 0 if self.next_ns is None else self.next_ns - now_ns
+        return ahead_ns if ahead_ns > AHEAD_MOST_NS else 0
+
+    def take_back(self, now_ns: int) -> None:
+        """Before ``restart``, when the last run was ahead: what it said of the instants from now on is said anew.
+
+        Its samples there bore false times, and the points of this run replace them one by one as their time comes.
+        """
+        next_ns, first_ns = self.next_ns, first_instant(now_ns, self._cadence_ns)
+        assert next_ns is not None
+        minute_ns = now_ns - now_ns % MINUTE_NS
+        if minute_ns in self.minutes:
+            taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
+            self.minutes[minute_ns].take_back(taken)
+        self._said_ns = max(self._said_ns, next_ns)
+        self.next_ns = first_ns
+        self.proved_ns = min(self.proved_ns, now_ns)
 
     def restart(self, now_ns: int) -> None:
         """After a stop: the time nobody ran is one ``stopped`` gap, whose instants are counted nowhere else."""
         if self.next_ns is None:
             return
-        start_ns = self.next_ns if self.gaps else self.proved_ns
-        for gap in list(self.gaps):
-            self._close(gap, max(start_ns, gap.start_ns))
-        resumed_ns = max(self.next_ns, first_instant(now_ns, self._cadence_ns))
-        missed = count_instants(self.next_ns, resumed_ns, self._cadence_ns)
-        self.next_ns = resumed_ns
-        self._open(Gap("book", "stopped", start_ns, missing_count=missed))
+        is_unproved = bool(self.gaps) or not self.proved_ns
+        start_ns = self.next_ns if is_unproved else self.proved_ns
+        while self.gaps:
+            self._close(self.gaps[0], max(start_ns, self.gaps[0].start_ns))
+        self._open(Gap("book", "stopped", start_ns, missing_count=self._skip(now_ns)))
 
     def state(self) -> BooksState:
-        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes)
+        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns)
 
 
 def sequence_gap(last_good_ns: int, first: int, last: int) -> Gap:

@@ -134,6 +134,12 @@ class ProductFlow:
             state.next_ns = second_ns + S
         return rows
 
+    def take_back(self, now_ns: int) -> None:
+        """The last run was ahead of ``now_ns``: its rows from there on are written anew as their time comes."""
+        state, due_ns = self.state, now_ns // S * S
+        state.next_ns = min(state.next_ns, due_ns)
+        state.seconds = {second_ns: second for second_ns, second in state.seconds.items() if second_ns < due_ns}
+
     def _row(self, second_ns: int, second: Second) -> Fields:
         state = self.state
         if second_ns - second_ns % DAY_NS != state.day_ns:

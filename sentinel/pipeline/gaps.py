@@ -18,9 +18,12 @@ class Gap(Struct):
     ``start_ns`` is its identity in the store together with channel and cause, so it never moves.
 
     On ``book``: no sample is written for grid instants in ``start_ns <= g < end_ns``. ``range`` holds the frame numbers
-    lost when the cause is ``sequence``, and ``missing_count`` how many they are; for ``stopped``, ``missing_count`` is
-    the number of grid instants that no coverage row accounts for, because nobody ran.
+    lost when the cause is ``sequence``, and ``missing_count`` how many they are; for ``stopped`` and ``clock``,
+    ``missing_count`` is the number of grid instants that no coverage row accounts for, because nobody ran.
     On ``trades``: ``range`` holds the ids, ``start_ns`` and ``end_ns`` are the points of the trades around them.
+    ``given_up``: what is missing will not be asked for again, by the rule of ``numbering.GIVE_UP_ANSWERS``; False if it
+    came after all, None if it never was. With the cause ``reset``, ``range`` holds the last id of the old numbering and
+    the first one of the new.
     """
 
     channel: Channel
@@ -30,11 +33,14 @@ class Gap(Struct):
     range: Range | None = None
     missing_count: int = 0
     repaired_count: int = 0
+    given_up: bool | None = None
 
     @property
     def is_open(self) -> bool:
-        """Still missing: a book without an end, trades not all repaired."""
-        return self.end_ns is None if self.channel == "book" else self.repaired_count < self.missing_count
+        """Still missing and expected back: a book without an end, trades not all repaired nor given up."""
+        if self.channel == "book":
+            return self.end_ns is None
+        return self.repaired_count < self.missing_count and not self.given_up
 
     def note(self, symbol: str) -> Note:
         """For the log."""
@@ -49,4 +55,4 @@ class Gap(Struct):
         }
         if self.range is not None:
             facts |= {"start_seq": self.range.first, "end_seq": self.range.last}
-        return Note("gap_open" if self.is_open else "gap_closed", facts)
+        return Note("gap_given_up" if self.given_up else "gap_open" if self.is_open else "gap_closed", facts)

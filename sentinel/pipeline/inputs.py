@@ -24,9 +24,11 @@ Cause = Literal[
     "disconnected",
     "refused",
     "stopped",
+    "clock",
     "disk",
     "undecodable",
     "witness",
+    "reset",
 ]
 """Why something is missing: the ``cause`` tag of ``gaps``."""
 
@@ -48,7 +50,8 @@ class Settings(Struct, frozen=True):
     subscribe_deadline_ns: int = 5_000 * MS
     """A subscription neither acknowledged nor answered with data for so long is refused."""
     snapshot_deadline_ns: int = 10_000 * MS
-    """A snapshot asked for and not received for so long is asked for again."""
+    """A snapshot asked for and not received for so long is asked for again; after that the wait doubles."""
+    snapshot_deadline_most_ns: int = 600 * S
     refused_retry_ns: int = 60 * S
     """How often a refused product is asked for again."""
     resync_pause_ns: int = 250 * MS

@@ -11,12 +11,12 @@ from book.events import Subscribed
 from book.sampler import first_instant
 from book.sequence import SequenceTracker
 from feeds.protocol import Feed
-from sentinel.pipeline.books import LaneBook
 from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
+from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.witness import BookWitness
 
 ATTEMPTS_ON_ONE_CONNECTION = 2
-"""Snapshots asked for in vain before the connection itself is given up."""
+"""Snapshots asked for in vain, of every book there is, before the connection itself is given up."""
 
 ODDITY_KINDS = 32
 ODDITY_CHARS = 48
@@ -42,10 +42,8 @@ class FrameCounts:
     unasked: int = 0
 
     def enter(self, fate: int) -> None:
-        """Counts one received frame by what became of it."""
-        if fate == APPLIED:
-            self.applied += 1
-        elif fate == CONTROL:
+        """Counts one received frame that brought nothing for us, by what became of it."""
+        if fate == CONTROL:
             self.control += 1
         elif fate == UNASKED:
             self.unasked += 1
@@ -121,11 +119,21 @@ class Lane:
         self.unserved = {channel: set(self.plan.subscription.products) for channel in self.plan.subscription.channels}
         for book in self.books.values():
             book.asked_ns = now_ns
-            book.attempts = 0
             book.witness = None
             if feed.integrity == "none":
                 book.witness = BookWitness(is_batched=not feed.has_single_changes)
         return Send(self.plan.lane, tuple(feed.open()))
+
+    def step(self, step_ns: int, now_ns: int) -> None:
+        """The clock was put forward by ``step_ns`` to ``now_ns``: no deadline has come any nearer."""
+        if not self.opened_ns:  # there is nothing to time yet
+            return
+        self.heard_ns += step_ns
+        self.good_ns += step_ns
+        self.opened_ns += step_ns
+        self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
+        self._retry_refused_ns += step_ns
+        self._resync_ns += step_ns
 
     def close(self) -> None:
         self.feed = None
@@ -159,35 +167,39 @@ class Lane:
         self._wanted.clear()
         for product in products:
             self.books[product].asked_ns = now_ns
-            self.books[product].attempts += 1
         self._resync_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, self._settings.resync_pause_most_ns)
         commands.append(Send(self.plan.lane, tuple(self.feed.resubscribe(products))))
 
     def tick(self, now_ns: int, commands: list[Command]) -> bool:
-        """Asks again for snapshots that did not come; True when that does not help and the connection is to end."""
+        """Asks again for snapshots that did not come, ever more rarely; True when not one comes, which is the
+        connection's fault: it is to end. A book that does come must not pay for one that does not."""
         if now_ns - self._resync_ns > self._settings.resync_pause_most_ns:
             self._pause_ns = self._settings.resync_pause_ns
-        refused = self.unserved.get("book", set())
-        late = [
-            product
-            for product, book in self.books.items()
-            if book.asked_ns is not None
-            and now_ns - book.asked_ns >= self._settings.snapshot_deadline_ns
-            and product not in refused
-        ]
-        if any(self.books[product].attempts >= ATTEMPTS_ON_ONE_CONNECTION for product in late):
-            return True
+        late = [product for product, book in self.books.items() if self._is_late(product, book, now_ns)]
         for product in late:
             self.books[product].asked_ns = None
+            self.books[product].attempts += 1
+        awaited = [book for product, book in self.books.items() if product not in self.unserved["book"]]
+        if late and all(book.attempts >= ATTEMPTS_ON_ONE_CONNECTION for book in awaited):
+            return True
         self._wanted.update(late)
         self._ask(now_ns, commands)
         return False
 
-    def newly_refused(self, now_ns: int, commands: list[Command]) -> list[str]:
-        """Products the venue has neither acknowledged nor sent, when it is time to say so.
+    def _is_late(self, product: str, book: LaneBook, now_ns: int) -> bool:
+        """A snapshot the venue owes us; not that of a product it does not serve."""
+        if book.asked_ns is None or product in self.unserved["book"]:
+            return False
+        settings = self._settings
+        patience_ns = min(settings.snapshot_deadline_ns << min(book.attempts, 16), settings.snapshot_deadline_most_ns)
+        return now_ns - book.asked_ns >= patience_ns
 
-        Each is asked for again in a message of its own, so that one bad name cannot keep the others out.
+    def newly_refused(self, now_ns: int, commands: list[Command]) -> list[str]:
+        """Products of which the venue has neither acknowledged nor sent some channel, when it is time to say so.
+
+        Each is asked for again in a message of its own, so that one bad name cannot keep the others out. Its book may
+        be served all the same: ``refuses_book`` tells.
         """
         if now_ns < self._retry_refused_ns:
             return []
@@ -196,7 +208,13 @@ class Lane:
         if refused and self.feed is not None:
             messages = [message for product in refused for message in self.feed.subscribe([product])]
             commands.append(Send(self.plan.lane, tuple(messages)))
+            for product in self.unserved.get("book", ()):
+                self.books[product].asked_ns = now_ns
         return refused
+
+    def refuses_book(self, product: str) -> bool:
+        """Whether the book itself has neither been acknowledged nor sent on this connection."""
+        return product in self.unserved.get("book", ())
 
     def is_silent(self, now_ns: int) -> bool:
         return now_ns - self.heard_ns >= self._settings.silence_ns

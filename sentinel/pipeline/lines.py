@@ -105,13 +105,15 @@ class ProductLines:
         return f"{self._flow}{','.join(written)} {second_ns}".encode()
 
     def gap(self, gap: Gap) -> bytes:
-        """A gap as it stands; ``end_ns`` is absent while it is open."""
+        """A gap as it stands; ``end_ns`` is absent while it is open, ``given_up`` unless it ever was."""
         fields = [f"missing_count={gap.missing_count}i", f"repaired_count={gap.repaired_count}i"]
         if gap.range is not None:
             fields += [f"start_seq={gap.range.first}i", f"end_seq={gap.range.last}i"]
         fields.append(f"start_ns={gap.start_ns}i")
         if gap.end_ns is not None:
             fields.append(f"end_ns={gap.end_ns}i")
+        if gap.given_up is not None:  # a store keeps the fields of a point that are not written again
+            fields.append(f"given_up={'true' if gap.given_up else 'false'}")
         series = prefix("gaps", self._of_gap | {"channel": gap.channel, "cause": gap.cause}).decode()
         return f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode()
 

@@ -30,9 +30,8 @@ from book.events import (
 from book.sampler import first_instant
 from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
-from feeds.errors import FeedError, Undecodable
+from feeds.errors import REASON_CHARS, FeedError, Undecodable
 from feeds.protocol import Feed
-from feeds.salvage import REASON_CHARS
 from sentinel.pipeline.books import sequence_gap
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.gaps import Gap
@@ -54,6 +53,10 @@ from sentinel.pipeline.product import Product, ProductState
 MakeFeed = Callable[[LanePlan], Feed]
 
 ACCOUNTS_EVERY_NS = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+STEP_SHOWN_NS = 3_600_000_000_000
+"""How long ``clock_step_ms`` tells of a step: long enough for an alert to be raised and seen."""
 
 
 class Checkpoint(Struct):
@@ -62,9 +65,19 @@ class Checkpoint(Struct):
     products: dict[str, ProductState] = {}
 
 
+def states(checkpoint: bytes | None) -> dict[str, ProductState]:
+    """What a checkpoint says of each product.
+
+    Raises:
+        msgspec.DecodeError: if it was not written by this version.
+    """
+    return msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
+
+
 class Pipeline:
     """All lanes and products of one collector.
 
+    ``clock_step_ms`` is the largest step of the wall clock within the last hour, or what it is behind still.
     ``commands`` is filled by every call and emptied by the caller.
 
     Raises:
@@ -83,12 +96,14 @@ class Pipeline:
         self.lanes = [Lane(plan, settings) for plan in plans]
         self.products: dict[str, Product] = {}
         self.clock_step_ms = 0
+        self._behind_ms = 0
+        self._step_shown_ns = 0
         self._make_feed = make_feed
         self._output = Output()
         self._accounts_ns = 0
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
-        known = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
+        known = states(checkpoint)
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
                 product = self.products.get(symbol)
@@ -102,9 +117,42 @@ class Pipeline:
     # What happens
 
     def start(self, now_ns: int) -> None:
-        """Before any lane opens: the time since the last run is a gap, unless this is the first one."""
+        """Before any lane opens: the time since the last run is a gap, unless this is the first one.
+
+        Should that run have been ahead of the time now, since its clock was wrong, its future is said anew.
+        """
+        ahead_ns = max([product.restart(now_ns) for product in self.products.values()], default=0)
+        if ahead_ns:
+            self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))
+            self.note_step(-ahead_ns // NS_PER_MS, now_ns)
+
+    def step(self, step_ns: int, now_ns: int) -> None:
+        """The wall clock was found to be off by ``step_ns``.
+
+        Ahead: the collector's clock has followed it to ``now_ns``. Whatever is timed here goes on being timed as if it
+        had not. Behind: the collector's clock goes on as before and is ahead by so much until the next start; 0 says
+        that they agree again.
+        """
+        self._behind_ms = -(max(0, -step_ns) // NS_PER_MS)
+        if step_ns > 0:
+            self._accounts_ns += step_ns
+            self._in_doubt = {key: due_ns + step_ns for key, due_ns in self._in_doubt.items()}
+            for lane in self.lanes:
+                lane.step(step_ns, now_ns)
+            for product in self.products.values():
+                product.step(step_ns, now_ns)
+        self._output.notes.append(Note("clock_step", {"step_ms": int(step_ns / NS_PER_MS)}))
+        self.note_step(int(step_ns / NS_PER_MS), now_ns)
+
+    def note_step(self, step_ms: int, now_ns: int) -> None:
+        """Enters a step into the accounts of the minute, and keeps it for a while for all to see."""
+        if not step_ms:
+            return
         for product in self.products.values():
-            product.books.restart(now_ns)
+            product.books.account(now_ns).note_step(step_ms)
+        if abs(step_ms) >= abs(self.clock_step_ms):
+            self.clock_step_ms = step_ms
+            self._step_shown_ns = now_ns + STEP_SHOWN_NS
 
     def opened(self, lane_number: int, now_ns: int) -> None:
         """A socket is open: says what to send on it."""
@@ -162,11 +210,14 @@ class Pipeline:
                 book.take(event, received_ns)
                 fate = APPLIED
             else:
-                fate = max(fate, self._interpret(lane, event, received_ns))
-        counts.enter(fate)
+                became = self._interpret(lane, event, received_ns)
+                if became > fate:
+                    fate = became
         if fate == APPLIED:
+            counts.applied += 1
             lane.is_live = True
         else:
+            counts.enter(fate)
             self._answer(lane, feed)
 
     def _answer(self, lane: Lane, feed: Feed) -> None:
@@ -180,8 +231,8 @@ class Pipeline:
         for record in answer.unusable:
             self._name(record, None)
         product = self.products.get(answer.symbol)
-        if product is not None and not self._is_suspended:
-            product.trades.repaired(answer, now_ns, product.books.account(now_ns))
+        if product is not None:
+            product.trades.repaired(answer, now_ns)
 
     def compared(self, answer: BookAnswer, now_ns: int) -> None:
         """REST has said what a whole book is: a substitute for the numbers that some lanes' frames do not have."""
@@ -191,7 +242,8 @@ class Pipeline:
                 continue
             if (lane.plan.lane, answer.symbol) in self._in_doubt:  # the last answer is not judged yet
                 continue
-            if book.witness.comparison.hear(book.book, answer, now_ns):
+            # the answer bears the venue's time: ours is as much ahead of it as of the wall
+            if book.witness.comparison.hear(book.book, answer, now_ns + self._behind_ms * NS_PER_MS):
                 self._in_doubt[lane.plan.lane, answer.symbol] = now_ns + LAG_NS
 
     def tick(self, now_ns: int) -> None:
@@ -204,17 +256,20 @@ class Pipeline:
         if not self._is_suspended:
             for product in self.products.values():
                 product.tick(now_ns, self.commands)
+        if now_ns >= self._step_shown_ns:
+            self.clock_step_ms = self._behind_ms
         if now_ns >= self._accounts_ns:
             self._accounts_ns = now_ns + ACCOUNTS_EVERY_NS
             for product in self.products.values():
-                product.write_minutes(now_ns, self.clock_step_ms, is_final=False)
+                product.write_minutes(now_ns, self._behind_ms, is_final=False)
 
     def suspend(self, now_ns: int) -> None:
-        """Nothing can be written: samples are withheld and trades left to a later repair."""
+        """Nothing can be written: samples are withheld, and the ids of trades noted for a later repair."""
         if not self._is_suspended:
             self._is_suspended = True
             for product in self.products.values():
                 product.books.suspend()
+                product.trades.suspend()
 
     def resume(self, now_ns: int) -> None:
         """Writing is possible again."""
@@ -222,12 +277,14 @@ class Pipeline:
             self._is_suspended = False
             for product in self.products.values():
                 product.books.resume(now_ns)
+                product.trades.resume()
 
     def stop(self, now_ns: int) -> None:
-        """Nothing more will come: writes the minutes under way."""
+        """Nothing more will come: names what is missing, and writes the minutes under way."""
         for product in self.products.values():
             product.books.tick(now_ns)
-            product.write_minutes(now_ns, self.clock_step_ms, is_final=True)
+            product.trades.stop(now_ns)
+            product.write_minutes(now_ns, self._behind_ms, is_final=True)
 
     # What comes of it
 
@@ -240,8 +297,8 @@ class Pipeline:
 
     def checkpoint(self) -> bytes:
         """The state to start again from; it belongs with the lines taken so far."""
-        states = {symbol: product.state() for symbol, product in self.products.items()}
-        return msgspec.msgpack.encode(Checkpoint(self._dormant | states))
+        products = {symbol: product.state() for symbol, product in self.products.items()}
+        return msgspec.msgpack.encode(Checkpoint(self._dormant | products))
 
     # How
 
@@ -264,11 +321,11 @@ class Pipeline:
                 product = self.products.get(event.product)
                 if product is None:
                     return self._unasked(lane, "trades", event.product)
-                if not self._is_suspended:
-                    product.trades.hear(event, received_ns)
+                product.trades.hear(event, received_ns, lane.plan.lane)
             case Quote():
                 if event.product not in lane.plan.subscription.products:
                     return self._unasked(lane, "quotes", event.product)
+                lane.serve("quotes", event.product)
                 self._hear_witness(lane, event, received_ns)
             case Unusable():
                 return self._unusable(lane, event, received_ns)
@@ -297,8 +354,7 @@ class Pipeline:
             return self._unasked(lane, "trades", trade.product)
         product.trade_frames += 1
         lane.serve("trades", trade.product)
-        if not self._is_suspended:
-            product.trades.receive(trade, received_ns, product.books.account(received_ns))
+        product.trades.receive(trade, received_ns, lane.plan.lane)
         self._hear_witness(lane, trade, received_ns)
         return APPLIED
 
@@ -356,7 +412,7 @@ class Pipeline:
         if book is None or book.witness is None or not book.is_proved:
             return
         if isinstance(event, Quote):
-            is_contradicted = book.witness.contradicts_quote(book.book, event)
+            is_contradicted = book.witness.contradicts_quote(book.book, event, received_ns)
         else:
             is_contradicted = book.witness.contradicts_trade(event)
         if is_contradicted:
@@ -393,13 +449,15 @@ class Pipeline:
                 self.products[symbol].books.lose(lane.books[symbol], Gap("book", "silence", lane.good_ns))
             lane.want_snapshots(proved, received_ns, self.commands)
             return
+        flawed = []
         for symbol, book in lane.books.items():
             books = self.products[symbol].books
             books.advance(book, received_ns)
-            crossed_ns = books.crossed_since()
-            if crossed_ns is not None and received_ns - crossed_ns >= self.settings.crossed_ns and book.is_proved:
-                books.lose(book, Gap("book", "crossed", crossed_ns))
-                lane.want_snapshots([symbol], received_ns, self.commands)
+            if book.flaw is not None and books.is_to_be_replaced(book, received_ns):
+                books.lose(book, Gap("book", book.flaw, book.flaw_ns))
+                flawed.append(symbol)
+        if flawed:
+            lane.want_snapshots(flawed, received_ns, self.commands)
 
     def _go_on(self, lane: Lane, verdict: Verdict | Hole, received_ns: int) -> bool:
         """Deals with a counter out of order; False if the frame is to be ignored."""
@@ -424,14 +482,9 @@ class Pipeline:
         frame may have been about."""
         lane.counts.undecodable += 1
         self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
-        may_be_book = not isinstance(error, Undecodable) or error.may_be_book
-        tracker = lane.tracker
-        if tracker is not None:
-            if isinstance(error, Undecodable) and not may_be_book and error.sequence == tracker.expected:
-                tracker.expected += 1
-        elif may_be_book:
-            product = error.product if isinstance(error, Undecodable) else None
-            symbols = list(lane.books) if product is None else [product]
+        known = error if isinstance(error, Undecodable) else None
+        if lane.tracker is None and (known is None or known.may_be_book):
+            symbols = list(lane.books) if known is None or known.product is None else [known.product]
             self._doubt_books(lane, symbols, lane.good_ns, received_ns)
 
     def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
@@ -450,7 +503,7 @@ class Pipeline:
             "reason": lane.last_refusal,
         }
         self._output.notes.append(Note("refused", facts))
-        if event.product in lane.books:
+        if event.product is not None and lane.refuses_book(event.product):
             self.products[event.product].books.lose(lane.books[event.product], Gap("book", "refused", received_ns))
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
@@ -465,7 +518,7 @@ class Pipeline:
                 "reason": lane.last_refusal or "not acknowledged",
             }
             self._output.notes.append(Note("refused", facts))
-            if symbol in lane.books:
+            if lane.refuses_book(symbol):
                 self.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
         if lane.tick(now_ns, self.commands):
             self._lose(lane, "silence", lane.good_ns)

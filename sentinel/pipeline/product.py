@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from book.events import Integrity
 from sentinel.pipeline.accounts import MINUTE_NS, Account
-from sentinel.pipeline.books import BooksState, LaneBook, ProductBooks
-from sentinel.pipeline.flow import FlowState, ProductFlow
+from sentinel.pipeline.books import BooksState, ProductBooks
+from sentinel.pipeline.flow import GRACE_NS, FlowState, ProductFlow
 from sentinel.pipeline.inputs import Command, Note, Output, Settings
 from sentinel.pipeline.lane import FrameCounts, Lane
 from sentinel.pipeline.lines import ProductLines, edge_label
@@ -38,7 +38,8 @@ class Product:
         self.labels = [edge_label(edge) for edge in settings.edges_bps]
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
         self.books = ProductBooks(symbol, settings, lines, output, self.flow, state.books if state else None)
-        self.trades = ProductTrades(symbol, settings, lines, output, self.flow, state.trades if state else None)
+        trades = state.trades if state else None
+        self.trades = ProductTrades(symbol, settings, lines, output, self.flow, self.books.account, trades)
         self.integrity: Integrity = state.integrity if state else "none"
         self.trade_frames = 0
         self._lanes: list[Lane] = []
@@ -53,18 +54,41 @@ class Product:
         self._lanes.append(lane)
         self._counted.append(FrameCounts())
         if lane.carries_books:
-            lane.books[self.symbol] = self.books.lanes[lane.plan.lane] = LaneBook()
+            lane.books[self.symbol] = self.books.join(lane.plan.lane)
+
+    def restart(self, now_ns: int) -> int:
+        """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
+        ahead_ns = self.books.ahead_ns(now_ns)
+        if ahead_ns:
+            for minute_ns in [minute_ns for minute_ns in self.books.minutes if minute_ns > now_ns]:
+                self._write_minute(minute_ns, self.books.minutes.pop(minute_ns))
+            self.books.take_back(now_ns)
+            self.flow.take_back(now_ns)
+            self.trades.take_back(now_ns)
+        self.books.restart(now_ns)
+        return ahead_ns
+
+    def step(self, step_ns: int, now_ns: int) -> None:
+        """The clock was put forward by ``step_ns`` to ``now_ns``."""
+        self.books.step(step_ns, now_ns)
+        self.trades.step(step_ns)
 
     def tick(self, now_ns: int, commands: list[Command]) -> None:
         """Time passes: gaps grow, holes are announced, REST is asked again."""
         self.books.tick(now_ns)
-        if self.trades.is_waiting:
-            self.trades.tick(now_ns, self.books.account(now_ns), commands)
-        for second_ns, fields in self.flow.advance(now_ns):
+        if self.trades.is_due(now_ns):
+            self.trades.tick(now_ns, commands)
+        next_ns = self.books.next_ns
+        # the samples of a second may be proved long after it, when the process stood still
+        over_ns = now_ns if next_ns is None else min(now_ns, next_ns + GRACE_NS)
+        for second_ns, fields in self.flow.advance(over_ns):
             self._output.book.append(self._lines.flow(second_ns, fields))
 
-    def write_minutes(self, now_ns: int, clock_step_ms: int, *, is_final: bool) -> None:
-        """Writes the row of every minute that nothing more can change, or of every minute when stopping."""
+    def write_minutes(self, now_ns: int, behind_ms: int, *, is_final: bool) -> None:
+        """Writes the row of every minute that nothing more can change, or of every minute when stopping.
+
+        ``behind_ms``, not above 0, is how far the wall clock is behind ours all the while.
+        """
         minutes, next_ns = self.books.minutes, self.books.next_ns
         for minute_ns in sorted(minutes):
             end_ns = minute_ns + MINUTE_NS
@@ -73,13 +97,16 @@ class Product:
                 return
             account = minutes[minute_ns]
             self._count_frames(account)
-            account.clock_step_ms = clock_step_ms
-            if account.residue:
-                facts: dict[str, str | int | None] = {"symbol": self.symbol, "residue": account.residue}
-                self._output.notes.append(Note("accounts_open", facts))
-            self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity))
+            account.note_step(behind_ms)
+            self._write_minute(minute_ns, account)
             if is_over:
                 del minutes[minute_ns]
+
+    def _write_minute(self, minute_ns: int, account: Account) -> None:
+        if account.residue:
+            facts: dict[str, str | int | None] = {"symbol": self.symbol, "residue": account.residue}
+            self._output.notes.append(Note("accounts_open", facts))
+        self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity))
 
     def _count_frames(self, account: Account) -> None:
         """Enters the frames since the last row: this product's own, and those its connections share among all."""

@@ -18,6 +18,7 @@ from msgspec import Struct
 from book.events import Delta, Quote, Side, Trade
 from book.order_book import OrderBook
 from sentinel.pipeline.comparison import BookComparison
+from sentinel.pipeline.inputs import MS
 
 RECENT_CHANGES = 16
 """Level changes among which a match's own is looked for; 97 of 97 were at most two frames before it."""
@@ -26,10 +27,18 @@ PATIENCE_UNBATCHED = 2
 """Contradictions in a row before a book is given up. One may be a ticker that overtook its book frame."""
 
 PATIENCE_BATCHED = 10
-"""A batch of 50 ms hides what happened in it, so a ticker often states a top that our book never shows."""
+"""Batches in a row that were contradicted and never agreed with. A batch hides what happened in it: a sweep states a
+dozen tops within one, at a single instant of the engine, of which our book shows none."""
+
+BATCH_NS = 50 * MS
+"""What one batch covers. A stream that has ended brings none: then contradictions so far apart count as of two."""
 
 ROUNDING = 1e-9
 """Of a size: sums of doubles against a difference of doubles."""
+
+
+Touch = tuple[float, float]
+"""The best bid and the best ask."""
 
 
 class Drop(Struct):
@@ -46,7 +55,7 @@ class BookWitness:
     """
 
     __slots__ = (
-        "_before", "_doubts", "_drops", "_is_batched", "_patience",
+        "_awaiting", "_before", "_doubted_ns", "_doubts", "_drops", "_is_batched", "_patience", "_stated",
         "agreed", "comparison", "disagreed", "orphan_deletes", "unchecked",
     )  # fmt: skip
 
@@ -56,13 +65,19 @@ class BookWitness:
         self._is_batched = is_batched
         self._patience = PATIENCE_BATCHED if is_batched else PATIENCE_UNBATCHED
         self._doubts = 0
-        self._before: tuple[float, float] | None = None
+        self._doubted_ns: int | None = None
+        self._before: Touch | None = None
+        self._stated: deque[Touch] = deque(maxlen=RECENT_CHANGES)
+        self._awaiting: deque[Touch] = deque()
         self._drops: deque[Drop] = deque(maxlen=RECENT_CHANGES)
 
     def forget(self) -> None:
         """A new snapshot: nothing said so far concerns it."""
         self._doubts = 0
+        self._doubted_ns = None
         self._before = None
+        self._stated.clear()
+        self._awaiting.clear()
         self._drops.clear()
         self.comparison.forget()
 
@@ -70,8 +85,10 @@ class BookWitness:
         """Notes what is about to change, before ``delta`` is applied."""
         self.comparison.touch(delta)
         if self._is_batched:
-            top = book.top()
-            self._before = None if top is None else (top.bid, top.ask)
+            self._before = self._touch(book)
+            self._awaiting = self._stated
+            self._stated = deque(maxlen=RECENT_CHANGES)
+            self._doubted_ns = None
         for side, sizes in zip(Side, delta.by_side(), strict=True):
             for price, size in sizes.items():
                 held = book.size_at(side, price)
@@ -79,17 +96,35 @@ class BookWitness:
                 if held > size and not self._is_batched:
                     self._drops.append(Drop(side, price, held - size))
 
-    def contradicts_quote(self, book: OrderBook, quote: Quote) -> bool:
-        """True when the ticker has contradicted the book once too often.
-
-        Unbatched, the best prices must be equal. Batched, they must be those before or after the last batch.
-        """
+    def _touch(self, book: OrderBook) -> Touch | None:
+        """The best prices; when they are what was stated while their batch was under way, that was no contradiction."""
         top = book.top()
-        if top is None:
+        touch = None if top is None else (top.bid, top.ask)
+        if self._awaiting:
+            if touch in self._awaiting:
+                self._doubts = 0
+            self._awaiting.clear()
+        return touch
+
+    def contradicts_quote(self, book: OrderBook, quote: Quote, received_ns: int) -> bool:
+        """True when tickers have contradicted the book once too often.
+
+        Unbatched, the best prices must be equal. Batched, they must be those before or after the last batch, or after
+        the next one; and however many contradict the book while one batch is under way, they count once.
+        """
+        touch = self._touch(book)
+        if touch is None:
             self.unchecked += 1
             return False
         stated = (quote.bid, quote.ask)
-        return self._judge(stated == (top.bid, top.ask) or stated == self._before)
+        is_agreed = stated in (touch, self._before)
+        if self._is_batched and not is_agreed:
+            self._stated.append(stated)
+            if self._doubted_ns is not None and abs(received_ns - self._doubted_ns) < BATCH_NS:
+                self.disagreed += 1
+                return False
+            self._doubted_ns = received_ns
+        return self._judge(is_agreed)
 
     def contradicts_trade(self, trade: Trade) -> bool:
         """True when matches have contradicted the book once too often: what was traded must have left its level.

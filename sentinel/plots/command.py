@@ -7,6 +7,7 @@ import time
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
@@ -40,7 +41,7 @@ PAGE = """<!doctype html>
 )
 def plot(kind: str, symbol: str, data_dir: Path | None, since: str, until: str, output: Path | None) -> None:
     """Draw the depth, the flow or the coverage of SYMBOL, such as BTC-USD. What is missing is shaded."""
-    output = output or Path(f"{kind}-{symbol}.png")
+    output = output or Path(f"{kind}-{quote(symbol, safe='')}.png")
     if output.suffix not in SUFFIXES:
         raise UsageError(f"{output} is to be a picture: its name ends in {', '.join(SUFFIXES)}")
     now_ns = time.time_ns()
@@ -62,18 +63,18 @@ def _figure(kind: str, symbol: str, data_dir: Path, interval: tuple[int, int]) -
         from sentinel.plots import figures
     except ModuleNotFoundError as error:
         raise UsageError("plots need matplotlib: pip install 'sentinel-ws[plot]'") from error
-    start_ns, end_ns = interval
+    start, end = map(format_ns, interval)
     if kind == "coverage":
-        accounts = sentinel.data.coverage(symbol, start_ns, end_ns, data_dir=data_dir)
+        accounts = sentinel.data.coverage(symbol, start, end, data_dir=data_dir)
         _require(accounts.num_rows, kind, symbol, interval)
-        top = sentinel.data.load("top", symbol, start_ns, end_ns, columns=["mid"], data_dir=data_dir)
+        top = sentinel.data.load("top", symbol, start, end, columns=["mid"], data_dir=data_dir)
         return figures.coverage(symbol, accounts, top.holes, interval)
     if kind == "flow":
-        loaded = sentinel.data.load("flow", symbol, start_ns, end_ns, data_dir=data_dir)
+        loaded = sentinel.data.load("flow", symbol, start, end, data_dir=data_dir)
         _require(loaded.table.num_rows, kind, symbol, interval)
         return figures.flow(symbol, loaded, interval)
-    top = sentinel.data.load("top", symbol, start_ns, end_ns, columns=["mid"], data_dir=data_dir)
-    book = sentinel.data.load("book", symbol, start_ns, end_ns, columns=["side", "bps", "notional"], data_dir=data_dir)
+    top = sentinel.data.load("top", symbol, start, end, columns=["mid"], data_dir=data_dir)
+    book = sentinel.data.load("book", symbol, start, end, columns=["side", "bps", "notional"], data_dir=data_dir)
     _require(min(top.table.num_rows, book.table.num_rows), kind, symbol, interval)
     return figures.depth(symbol, top, book, interval)
 

@@ -17,7 +17,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from sentinel.data import Hole, Loaded
-from sentinel.data.holes import NOT_COLLECTED
+from sentinel.holes import NOT_COLLECTED
 from sentinel.times import format_ns
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"

@@ -113,7 +113,7 @@ class Connection:
         trade_ids: list[int] | None,
         now_ns: int,
     ) -> None:
-        last, end_ns = number, now_ns
+        first, last, end_ns = number, number, now_ns
         match fault.kind:
             case "drop":
                 pass
@@ -123,7 +123,10 @@ class Connection:
             case "reorder":
                 self._held.append(frame)
             case "corrupt":
-                self._put(_corrupted(frame, fault.how))
+                corrupted, is_readable = _corrupted(frame, fault.how)
+                if is_readable:  # so its number is not lost: only what is in it is
+                    first = last = None
+                self._put(corrupted)
             case "delay":
                 self._delayed.append(frame)
                 self._delayed_until_ns = end_ns = now_ns + round(fault.delay_s * 1e9)
@@ -144,7 +147,7 @@ class Connection:
                 self._stalled_ns = now_ns
                 self._swallowed = (number, number)
                 return
-        self._write_truth(fault.kind, channel, product, (number, last), trade_ids or [], (now_ns, end_ns))
+        self._write_truth(fault.kind, channel, product, (first, last), trade_ids or [], (now_ns, end_ns))
 
     def finish(self) -> None:
         """Writes down a stall that is over, by itself or because the client has left."""
@@ -182,14 +185,15 @@ class Connection:
         self.socket.send_data()
 
 
-def _corrupted(frame: str, how: str) -> str:
+def _corrupted(frame: str, how: str) -> tuple[str, bool]:
+    """The frame as it arrives, and whether it is JSON still, number and all."""
     if how == "truncate":
-        return frame[: len(frame) * 2 // 3]
+        return frame[: len(frame) * 2 // 3], False
     if how == "garbage":
-        return "\ufeff<html>502 Bad Gateway</html>"
+        return "\ufeff<html>502 Bad Gateway</html>", False
     for field in ('"new_quantity":"', '"size":"'):
         start = frame.find(field)
         if start >= 0:
             start += len(field)
-            return frame[:start] + "nan" + frame[frame.index('"', start) :]
-    return frame[:-1]
+            return frame[:start] + "nan" + frame[frame.index('"', start) :], True
+    return frame[:-1], False

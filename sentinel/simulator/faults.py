@@ -13,9 +13,9 @@
     probability = 0.01     # instead of at_s and count: each matching frame from at_s on, for duration_s or for ever
 
 Frame faults: ``drop`` (the frame is numbered and not sent), ``duplicate``, ``reorder`` (sent after the next one),
-``corrupt`` (``how`` = "truncate", "garbage" or "nan"), ``delay`` (``delay_s``: the connection waits), ``jump`` (the
-counter skips ``skip`` numbers), ``orphan_delete`` (deletes of levels nobody had), ``oversize_snapshot`` (``levels``
-more, far away).
+``corrupt`` (``how`` = "truncate", "garbage" or "nan", which is JSON still and keeps its number), ``delay``
+(``delay_s``: the connection waits), ``jump`` (the counter skips ``skip`` numbers), ``orphan_delete`` (deletes of
+levels nobody had), ``oversize_snapshot`` (``levels`` more, far away).
 
 Connection faults: ``close`` (``code``), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``),
 ``refuse_product``, ``refuse_connections``. Market faults: ``hide`` (trades kept off ``feed``, or off both; REST has

@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 import zstandard
 from msgspec import Struct
 
-from sentinel.errors import UsageError
+from sentinel.errors import TapeCorrupt, UsageError
 from sentinel.simulator import wording
 from sentinel.simulator.connection import Connection
 from sentinel.simulator.faults import Faults
 from sentinel.simulator.truth import Truth
-from sentinel.tape import Kind, read_tape, tape_files
+from sentinel.tape import SUFFIX, Kind, Record, read_tape, tape_files
 
 S = 1_000_000_000
 UNREAD_BYTES = 4 * 2**20
@@ -42,6 +46,13 @@ CHANNELS = {
 
 Feed = Literal["advanced", "exchange"]
 
+PIECE_BYTES = 2**16
+TRADES = (
+    """CREATE TABLE trades (product TEXT, trade_id INTEGER, body TEXT, PRIMARY KEY (product, trade_id)) WITHOUT ROWID"""
+)
+REST_KEYS = ("size", "price", "time", "side")
+LARGEST_ID = 2**63 - 1
+
 
 class Frame(Struct, frozen=True):
     """``number`` is the ``sequence_num`` of an Advanced Trade frame. ``trades`` are the trades in it, oldest first."""
@@ -54,12 +65,28 @@ class Frame(Struct, frozen=True):
     trades: tuple[dict[str, Any], ...] = ()
 
 
+Heard = tuple[int, str]
+"""When a frame was received, and the frame."""
+
+
 class Recording(Struct, frozen=True):
-    """The frames of one connection. ``first_ns`` is when the first one was received."""
+    """One connection. Its frames stay where they are; what has to be known of them all is gathered once.
+
+    ``first_ns`` is when the first one was received, ``last_beat`` the server's heartbeat counter in the last heartbeat.
+    """
 
     feed: Feed
-    frames: list[Frame]
+    heard: Callable[[], Iterator[Heard]] = lambda: iter(())
     first_ns: int = 0
+    products: tuple[str, ...] = ()
+    has_beats: bool = False
+    last_beat: int = 0
+
+    def frames(self) -> Iterator[Frame]:
+        """From the beginning, one at a time."""
+        describe = _advanced_frame if self.feed == "advanced" else _exchange_frame
+        for received_ns, text in self.heard():
+            yield describe(received_ns - self.first_ns, text, _parsed(text))
 
 
 def load(path: Path) -> list[Recording]:
@@ -68,98 +95,169 @@ def load(path: Path) -> list[Recording]:
     Raises:
         UsageError: if there is nothing playable in it.
     """
-    recordings = _from_capture(path) if path.name.endswith((".jsonl", ".jsonl.zst")) else _from_tape(path)
-    recordings = [recording for recording in recordings if recording.frames]
-    if not recordings:
+    if path.is_dir() and not any(path.glob(f"*{SUFFIX}")):
+        raise UsageError(f"{path} is a folder without a tape; a capture is a file that ends in .jsonl or .jsonl.zst")
+    is_capture = path.name.endswith((".jsonl", ".jsonl.zst"))
+    try:
+        recordings = [_surveyed(heard) for heard in (_in_capture(path) if is_capture else _on_tape(path))]
+    except (OSError, ValueError, zstandard.ZstdError, TapeCorrupt) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    found = [recording for recording in recordings if recording is not None]
+    if not found:
         raise UsageError(f"{path} holds no frames of a Coinbase feed")
-    return recordings
+    return found
 
 
-def _from_capture(path: Path) -> list[Recording]:
-    texts = _lines(path)
-    messages = [_parsed(text) for text in texts]
+def _surveyed(heard: Callable[[], Iterator[Heard]]) -> Recording | None:
+    """None if no frame is one of a Coinbase feed."""
+    first_ns: int | None = None
+    feeds: set[Feed] = set()
+    products: set[str] = set()
+    has_beats, last_beat = False, 0
+    for received_ns, text in heard():
+        first_ns = received_ns if first_ns is None else first_ns
+        message = _parsed(text)
+        feed = _feed_of(message)
+        if feed is not None:
+            feeds.add(feed)
+            frame = (_advanced_frame if feed == "advanced" else _exchange_frame)(0, text, message)
+            products.update(name for name in (frame.product, *(trade["product_id"] for trade in frame.trades)) if name)
+            has_beats = has_beats or frame.kind.startswith("heartbeat")
+            last_beat = max(last_beat, _counter(frame))
+    if first_ns is None or not feeds:
+        return None
+    of: Feed = "advanced" if "advanced" in feeds else "exchange"
+    return Recording(of, heard, first_ns, tuple(sorted(products)), has_beats, last_beat)
+
+
+def _feed_of(message: dict[str, Any]) -> Feed | None:
+    if isinstance(message.get("sequence_num"), int) and isinstance(message.get("channel"), str):
+        return "advanced"
+    is_exchange = message.get("type") in CHANNELS and isinstance(message.get("product_id"), str)
+    return "exchange" if is_exchange else None
+
+
+def _in_capture(path: Path) -> list[Callable[[], Iterator[Heard]]]:
+    """The one connection of a capture, with the recorder's own times, if they say more than those in the messages."""
     beside = path.with_name(path.name.replace(".jsonl", ".recv_ts.txt"))
-    received = _receive_times(beside) if beside.exists() else None
-    if received is None or len(received) != len(texts):
-        received = _own_times(messages)
-    return [_recording(zip(received, texts, messages, strict=True))]
+    if beside.exists() and _are_fine(path, beside):
+        return [lambda: zip(map(_ns_of_stamp, _lines(beside)), _lines(path), strict=True)]
+    first_ns = next((ns for ns, _ in _by_own_times(path) if ns), 0)
+    return [lambda: ((ns or first_ns, text) for ns, text in _by_own_times(path))]
 
 
-def _from_tape(path: Path) -> list[Recording]:
-    """One recording for each time a connection was open."""
-    heard: dict[int, list[tuple[int, str, dict[str, Any]]]] = {}
-    finished: list[list[tuple[int, str, dict[str, Any]]]] = []
-    for file in tape_files(path):
-        for record in read_tape(file):
-            if record.kind == Kind.OPENED:
-                finished.append(heard.setdefault(record.lane, []))
-                heard[record.lane] = []
-            elif record.kind == Kind.FRAME:
-                text = record.payload.decode(errors="replace")
-                heard.setdefault(record.lane, []).append((record.received_ns, text, _parsed(text)))
-    return [_recording(frames) for frames in [*finished, *heard.values()]]
+def _are_fine(path: Path, beside: Path) -> bool:
+    """Whether there is a time for each line, and any of them is of more than whole seconds."""
+    has_fractions = False
+    for text, stamp in zip_longest(_lines(path), _lines(beside)):
+        if text is None or stamp is None:
+            return False
+        has_fractions = has_fractions or "." in stamp.partition("\t")[0]
+    return has_fractions
 
 
-def _lines(path: Path) -> list[str]:
-    content = path.read_bytes()
-    if path.name.endswith(".zst"):
-        content = zstandard.ZstdDecompressor().stream_reader(content).read()
-    return content.decode().splitlines()
+def _ns_of_stamp(line: str) -> int:
+    return round(float(line.partition("\t")[0]) * 1e9)
+
+
+def _by_own_times(path: Path) -> Iterator[Heard]:
+    """What the messages say themselves; a message without a time, or from the past, comes with the one before it.
+
+    ``last_match`` tells the time of an old trade, and is not believed.
+    """
+    newest = 0
+    for text in _lines(path):
+        message = _parsed(text)
+        if _feed_of(message) is not None and message.get("type") != "last_match":
+            newest = max(newest, _ns_said(message))
+        yield newest, text
+
+
+def _ns_said(message: dict[str, Any]) -> int:
+    try:
+        return wording.ns_of(str(message.get("time") or message.get("timestamp")))
+    except ValueError:
+        return 0
+
+
+def _on_tape(path: Path) -> list[Callable[[], Iterator[Heard]]]:
+    """A connection for each time one was open, in the order of opening."""
+    files = tape_files(path)
+    lanes: set[int] = set()
+    found: list[Callable[[], Iterator[Heard]]] = []
+    moved_ns = 0
+    for place, file in enumerate(files):
+        for number, record in enumerate(read_tape(file)):
+            moved_ns += _put_forward_ns(record)
+            if record.kind == Kind.OPENED or (record.kind == Kind.FRAME and record.lane not in lanes):
+                lanes.add(record.lane)
+                found.append(partial(_of_connection, files[place:], number, record.lane, moved_ns))
+    return found
+
+
+def _put_forward_ns(record: Record) -> int:
+    """By how much the wall clock was put forward: no time passed meanwhile."""
+    return max(0, int(record.payload)) if record.kind == Kind.STEP else 0
+
+
+def _of_connection(files: Sequence[Path], first: int, lane: int, moved_ns: int) -> Iterator[Heard]:
+    """The frames of a lane from the ``first`` record on, until it is opened again; the clock had moved by then."""
+    for place, file in enumerate(files):
+        for number, record in enumerate(read_tape(file)):
+            if not place and number < first:
+                continue
+            moved_ns += _put_forward_ns(record)
+            if record.lane != lane:
+                continue
+            if record.kind == Kind.OPENED and (place or number > first):
+                return
+            if record.kind == Kind.FRAME:
+                yield record.received_ns - moved_ns, record.payload.decode(errors="replace")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        if path.name.endswith(".zst"):
+            content = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+            yield from _split(iter(partial(content.read, PIECE_BYTES), b""))
+        else:
+            yield from _split(iter(partial(file.read, PIECE_BYTES), b""))
+
+
+def _split(pieces: Iterator[bytes]) -> Iterator[str]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode()
+    if rest:
+        yield rest.decode()
 
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
 
 
-def _receive_times(path: Path) -> list[int] | None:
-    """The recorder's own times, unless they are whole seconds only: then the messages' times say more."""
-    stamps = [line.partition("\t")[0] for line in _lines(path)]
-    if not any("." in stamp for stamp in stamps):
-        return None
-    return [round(float(stamp) * 1e9) for stamp in stamps]
-
-
-def _own_times(messages: Iterable[dict[str, Any]]) -> list[int]:
-    """What the messages say themselves; a message without a time, or from the past, comes with the one before it.
-
-    ``last_match`` tells the time of an old trade, and is not believed.
-    """
-    times: list[int] = []
-    newest = 0
-    for message in messages:
-        said = message.get("time") or message.get("timestamp")
-        if said is not None and message.get("type") != "last_match":
-            newest = max(newest, wording.ns_of(str(said)))
-        times.append(newest)
-    first = next((ns for ns in times if ns), 0)
-    return [ns or first for ns in times]
-
-
-def _recording(frames: Iterable[tuple[int, str, dict[str, Any]]]) -> Recording:
-    listed = list(frames)
-    is_advanced = any("sequence_num" in message for _, _, message in listed)
-    describe = _advanced_frame if is_advanced else _exchange_frame
-    first_ns = listed[0][0] if listed else 0
-    made = [describe(received_ns - first_ns, text, message) for received_ns, text, message in listed]
-    return Recording("advanced" if is_advanced else "exchange", made, first_ns)
-
-
 def _advanced_frame(offset_ns: int, text: str, message: dict[str, Any]) -> Frame:
     channel = str(message.get("channel"))
-    events = message.get("events", [])
+    events = [event for event in message.get("events") or () if isinstance(event, dict)]
     product = next((event["product_id"] for event in events if "product_id" in event), None)
-    trades = [trade for event in events for trade in reversed(event.get("trades", []))]
+    trades = [trade for event in events for trade in reversed(event.get("trades") or ()) if _is_trade(trade)]
     return Frame(offset_ns, text, channel, product, message.get("sequence_num"), tuple(trades))
 
 
 def _exchange_frame(offset_ns: int, text: str, message: dict[str, Any]) -> Frame:
     kind = str(message.get("type"))
-    trades = (message,) if kind in ("match", "last_match") else ()
+    trades = (message,) if kind in ("match", "last_match") and _is_trade(message) else ()
     return Frame(offset_ns, text, kind, message.get("product_id"), None, trades)
+
+
+def _is_trade(trade: Any) -> bool:
+    return isinstance(trade, dict) and {"product_id", "trade_id", "price", "size", "side", "time"} <= trade.keys()
 
 
 def _counter(frame: Frame) -> int:
@@ -183,18 +281,15 @@ class RecordingSource:
         self._faults = faults
         self._truth = truth
         self._now_ns = now_ns
-        self._trades: dict[str, dict[int, dict[str, Any]]] = {}
+        self._trades = sqlite3.connect("")  # those of a day do not fit in memory: SQLite moves them to disk
+        self._trades.execute(TRADES)
         self._feeds: dict[str, list[Recording]] = {"advanced": [], "exchange": []}
         self._waiting: asyncio.Queue[Connection] = asyncio.Queue()  # noqa: TID251 (of connections, few)
         self._started: set[Connection] = set()
-        self._beat = max((_counter(frame) for recording in recordings for frame in recording.frames), default=0)
+        self._beat = max((recording.last_beat for recording in recordings), default=0)
         for recording in recordings:
             self._feeds[recording.feed].append(recording)
-        frames = [frame for recording in recordings for frame in recording.frames]
-        named = {frame.product for frame in frames} | {
-            trade["product_id"] for frame in frames for trade in frame.trades
-        }
-        self._names = sorted(name for name in named if name)
+        self._names = sorted({name for recording in recordings for name in recording.products})
 
     def names(self) -> Iterable[str]:
         return self._names
@@ -210,17 +305,17 @@ class RecordingSource:
 
     async def run(self) -> None:
         """Plays to every connection until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                tasks.create_task(self._play(await self._waiting.get()))
+        with closing(self._trades):
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    tasks.create_task(self._play(await self._waiting.get()))
 
     async def _play(self, connection: Connection) -> None:
         try:
             choice = self._feeds[connection.feed]
-            recording = choice[(connection.number - 1) % len(choice)] if choice else Recording(connection.feed, [])
-            has_beats = any(frame.kind.startswith("heartbeat") for frame in recording.frames)
+            recording = choice[(connection.number - 1) % len(choice)] if choice else Recording(connection.feed)
             async with asyncio.TaskGroup() as tasks:
-                beating = None if has_beats else tasks.create_task(self._keep_alive(connection))
+                beating = None if recording.has_beats else tasks.create_task(self._keep_alive(connection))
                 await self._play_frames(connection, recording)
                 if beating is None:
                     tasks.create_task(self._keep_alive(connection))
@@ -230,7 +325,7 @@ class RecordingSource:
     async def _play_frames(self, connection: Connection, recording: Recording) -> None:
         loop = asyncio.get_running_loop()
         start_s = loop.time()
-        for frame in recording.frames:
+        for frame in recording.frames():
             if connection not in self.connections:
                 return
             if self._speed:
@@ -253,10 +348,9 @@ class RecordingSource:
 
     def _publish(self, connection: Connection, frame: Frame) -> None:
         for trade in frame.trades:
-            known = self._trades.setdefault(trade["product_id"], {})
             trade_id = int(trade["trade_id"])
-            if trade_id not in known:
-                known[trade_id] = trade
+            values = (trade["product_id"], trade_id, json.dumps({key: trade[key] for key in REST_KEYS}))
+            if self._trades.execute("INSERT OR IGNORE INTO trades VALUES (?, ?, ?)", values).rowcount:
                 self._write_truth(trade_id, trade)
         if frame.number is not None:
             connection.sequence = frame.number + 1
@@ -284,7 +378,8 @@ class RecordingSource:
                 connection.send_numbered("heartbeats", None, head, wording.advanced_heartbeat(now_ns, self._beat))
             else:
                 for name in sorted(connection.channels.get("heartbeat", ())):
-                    last_id = max(self._trades.get(name, {}), default=0)
+                    query = "SELECT coalesce(max(trade_id), 0) FROM trades WHERE product = ?"
+                    (last_id,) = self._trades.execute(query, (name,)).fetchone()
                     connection.send("heartbeat", name, wording.exchange_heartbeat(name, last_id, now_ns // 1000))
             await asyncio.sleep(1)
 
@@ -295,19 +390,12 @@ class RecordingSource:
 
     def rest_trades(self, name: str, after: int | None, before: int | None, limit: int) -> list[dict[str, object]]:
         """The trades played so far, newest first."""
-        ids = [
-            trade_id
-            for trade_id in self._trades.get(name, {})
-            if (after is None or trade_id < after) and (before is None or trade_id > before)
-        ]
-        return [
-            {
-                "trade_id": trade_id,
-                **{key: self._trades[name][trade_id][key] for key in ("size", "price", "time")},
-                "side": self._trades[name][trade_id]["side"].lower(),
-            }
-            for trade_id in sorted(ids, reverse=True)[:limit]
-        ]
+        query = """SELECT trade_id, body FROM trades WHERE product = ? AND trade_id < ? AND trade_id > ?
+            ORDER BY trade_id DESC LIMIT ?"""
+        bounds = (LARGEST_ID if after is None else after, -1 if before is None else before)
+        found = self._trades.execute(query, (name, *bounds, limit))
+        trades = [{"trade_id": trade_id, **json.loads(body)} for trade_id, body in found]
+        return [{**trade, "side": trade["side"].lower()} for trade in trades]
 
     def rest_book(self, name: str, level: int) -> dict[str, object]:
         """Empty: a recording has no matching engine behind it."""

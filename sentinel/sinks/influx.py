@@ -1,25 +1,26 @@
 """Follows the journal into InfluxDB: each line once in effect, whatever the server does.
 
-Lines are sent in the order they were written, in requests of ``batch_points``. The cursor moves when everything up
-to it was accepted or set aside, so a crash or a lost answer leads to lines being sent again, onto the same points.
+Each stream is followed on a track of its own. The cursor moves when everything up to it was accepted or set aside in
+every stream, so a crash or a lost answer leads to lines being sent again, onto the same points.
 
 * Accepted: go on.
 * The server is busy, broken or away: wait, at least as long as it asks, and try for ever.
-* The request is too large: halve it.
+* The request is too large, or not answered in time: halve it (``capacity``).
 * Lines are refused: bisect. Every server stores or refuses at least as much as we find out, so the guilty line is set
   aside with the server's words, in the journal and in a file, and all others go through.
 * We are refused, or the bucket is missing: say so, wait, and read the token again; a person has to act.
 
 After an outage the backlog is long. Then what is new is sent in turn with what is old, so that live data is seconds
-behind, not hours, while the backlog drains. The accounts rewrite points (a gap that closes), and the last writer wins:
-they always go in order, one request after the other, and wait for their turn behind a backlog.
+behind, not hours, while the backlog drains: samples and trades are written once, and their order is of no matter. The
+accounts rewrite points (a gap that closes), and the last writer wins: they always go in order, one request after the
+other. What of them was not answered may still be stored, over what was sent since: it is sent once more a while later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,28 +30,26 @@ from msgspec import Struct
 from sentinel.backoff import Backoff
 from sentinel.config import Influx
 from sentinel.errors import JournalError
-from sentinel.influx.answers import Accepted, Barred, Later, Outcome, Refused, TooLarge
+from sentinel.influx.answers import Accepted, Barred, Later, Outcome, Refused, TooLarge, Unanswered
 from sentinel.influx.buckets import bucket_at
 from sentinel.influx.server import Server
 from sentinel.journal import STREAMS, Batch, DeadLetter, Journal
+from sentinel.sinks.capacity import Capacity
+from sentinel.sinks.slots import Slots
 from sentinel.sinks.statistics import SINK, SinkStatistics, State
+from sentinel.sinks.track import Track
 
 CHUNK_LINES = 50_000
 SPLIT_BATCHES = 60
 """A backlog so long is drained in turn with what is new: some 20 s of commits."""
 
+ENDING_S = 0.05
+"""How often it is looked, at the end, whether the others have delivered everything."""
+
 ACCOUNTS = "accounts"
-UNORDERED = tuple(stream for stream in STREAMS if stream != ACCOUNTS)
 
 DEAD_LETTERS_FILE = "dead_letters.lp"
 LONGEST_PAUSE_S = 30.0
-
-
-class Span(Struct):
-    """Batches with ``first < id <= last``, of an outage; ``first`` rises as they are delivered."""
-
-    first: int
-    last: int
 
 
 class Refusal(Struct, frozen=True):
@@ -59,6 +58,19 @@ class Refusal(Struct, frozen=True):
     line: bytes
     words: str
     is_about_lines: bool
+
+
+class Sending(Struct):
+    """Lines of one stream on their way to one bucket; ``is_in_doubt`` once an attempt was not answered."""
+
+    stream: str
+    bucket: str
+    backoff: Backoff
+    is_in_doubt: bool = False
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.stream, self.bucket
 
 
 class InfluxSink:
@@ -73,94 +85,124 @@ class InfluxSink:
         *,
         now_ns: Callable[[], int],
         draw: Callable[[], float],
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.statistics = SinkStatistics()
+        self.statistics = SinkStatistics(by_design_s=settings.interval_s)
         self._journal = journal
         self._settings = settings
         self._server = server
         self._letters_file = data_dir / DEAD_LETTERS_FILE
         self._now_ns = now_ns
         self._draw = draw
-        self._slots = asyncio.Semaphore(settings.concurrency)
-        self._outages: deque[Span] = deque()
-        self._newest_id = 0
+        self._monotonic_s = monotonic_s
+        self._capacity = Capacity(settings.batch_points, settings.concurrency, settings.timeout_s)
+        self._slots = Slots(lambda: self._capacity.requests)
+        self._troubles: dict[tuple[str, str], Later | Unanswered | Barred] = {}
+        self._tracks: list[Track] = []
+        self._cursor = 0
 
     async def run(self, drain: asyncio.Event) -> None:
         """Delivers until ``drain`` is set and everything written by then is delivered."""
-        self._newest_id = await self._journal.register_sink(SINK)
-        async with self._server:
-            while True:
-                is_ending = drain.is_set()
-                if not await self._deliver_some():
-                    if is_ending:
-                        return
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._journal.wait_appended(), self._settings.interval_s)
+        self._cursor = await self._journal.register_sink(SINK)
+        self._tracks = [Track(stream, self._cursor, is_ordered=stream == ACCOUNTS) for stream in STREAMS]
+        self._troubles.clear()
+        async with self._server, asyncio.TaskGroup() as tasks:
+            for track in self._tracks:
+                tasks.create_task(self._follow(self._deliver_newest, track, drain))
+                if not track.is_ordered:
+                    tasks.create_task(self._follow(self._deliver_oldest, track, drain))
 
-    async def _deliver_some(self) -> bool:
-        """A chunk of what is newest and, after an outage, one of what is oldest; False if all is done."""
-        last = await self._journal.last_id()
-        if last - self._newest_id >= SPLIT_BATCHES:
-            self._outages.append(Span(self._newest_id, last))
-            self._newest_id = last
-            logger.bind(sink=SINK).info("sink_interleaves")
-        if not self._outages:
-            return await self._deliver_newest(STREAMS)
-        await self._deliver_newest(UNORDERED)
-        await self._deliver_oldest(self._outages[0])
-        return True
+    @property
+    def _delivered_id(self) -> int:
+        """Everything up to here is delivered, of every stream."""
+        return min(track.delivered_id for track in self._tracks)
 
-    async def _deliver_newest(self, streams: Sequence[str]) -> bool:
-        batches = await self._journal.read_after(self._newest_id, limit_lines=CHUNK_LINES)
+    async def _follow(self, deliver: Callable[[Track], Awaitable[bool]], track: Track, drain: asyncio.Event) -> None:
+        while True:
+            is_ending = drain.is_set()
+            track.settle(float("inf") if is_ending else self._monotonic_s())
+            is_busy = await deliver(track)
+            await self._advance()
+            if is_busy:
+                continue
+            if is_ending and self._delivered_id >= await self._journal.last_id():
+                return
+            with suppress(TimeoutError):
+                # wait_for of 3.11 can lose a cancellation
+                async with asyncio.timeout(ENDING_S if is_ending else self._settings.interval_s):
+                    await self._journal.wait_appended()
+
+    async def _deliver_newest(self, track: Track) -> bool:
+        """A chunk of what is newest; False if there is nothing."""
+        last_id = await self._journal.last_id()
+        if not track.is_ordered and last_id - track.newest_id >= SPLIT_BATCHES:
+            track.set_out(last_id)
+            logger.bind(sink=SINK, stream=track.stream).info("sink_interleaves")
+            return True
+        after_id = track.newest_id
+        batches = await self._read(track.stream, after_id, last_id)
         if not batches:
+            track.newest_id = max(after_id, last_id)
             return False
-        await self._deliver([batch for batch in batches if batch.stream in streams])
-        self._newest_id = batches[-1].id
-        if not self._outages:
-            await self._advance(self._newest_id)
+        is_sure = await self._deliver(batches, is_ordered=track.is_ordered)
+        track.newest_id = batches[-1].id
+        if track.is_ordered and not is_sure:
+            track.doubt(after_id, self._monotonic_s() + self._settings.timeout_s)
         return True
 
-    async def _deliver_oldest(self, span: Span) -> None:
-        batches = await self._journal.read_after(span.first, limit_lines=CHUNK_LINES)
-        batches = [batch for batch in batches if batch.id <= span.last]
-        if batches:
-            await self._deliver(batches)
-            span.first = batches[-1].id
-            await self._advance(span.first)
-            return
-        if len(self._outages) == 1:
-            await self._deliver_accounts(span.last, self._newest_id)
-            await self._advance(self._newest_id)
-        self._outages.popleft()
+    async def _deliver_oldest(self, track: Track) -> bool:
+        """After an outage, a chunk of what is oldest; False if there is nothing."""
+        if not track.outages:
+            return False
+        first_id, last_id = track.outages[0].first_id, track.outages[0].last_id
+        batches = await self._read(track.stream, first_id, last_id)
+        await self._deliver(batches, is_ordered=False)
+        track.drained(batches[-1].id if batches else last_id)
+        return True
 
-    async def _deliver_accounts(self, first: int, last: int) -> None:
-        """Those that waited while the backlog drained."""
-        while batches := await self._journal.read_after(first, (ACCOUNTS,), limit_lines=CHUNK_LINES):
-            await self._deliver([batch for batch in batches if batch.id <= last])
-            first = batches[-1].id
+    async def _read(self, stream: str, after_id: int, last_id: int) -> list[Batch]:
+        """The next batches up to ``last_id``: as much as is soon delivered, so that old and new take turns."""
+        capacity = self._capacity
+        limit = CHUNK_LINES if capacity.is_full else min(CHUNK_LINES, 2 * capacity.requests * capacity.lines)
+        batches = await self._journal.read_after(after_id, (stream,), limit_lines=limit)
+        return [batch for batch in batches if batch.id <= last_id]
 
-    async def _advance(self, batch_id: int) -> None:
+    async def _advance(self) -> None:
         """A disk that refuses costs no line: the next cursor is as good, and after a restart more is sent again."""
+        reached = self._delivered_id
+        if reached <= self._cursor:
+            return
         try:
-            await self._journal.advance(SINK, batch_id)
+            await self._journal.advance(SINK, reached)
         except JournalError as error:
             logger.bind(sink=SINK, reason=str(error)).error("sink_cursor_not_stored")
+        else:
+            self._cursor = max(self._cursor, reached)
 
-    async def _deliver(self, batches: Sequence[Batch]) -> None:
-        """Every line of the batches, in requests of bounded size, several at once."""
-        in_order: list[tuple[str, str, list[bytes]]] = []
-        at_once: list[tuple[str, str, list[bytes]]] = []
-        for (stream, bucket), lines in self._by_bucket(batches).items():
-            for first in range(0, len(lines), self._settings.batch_points):
-                request = stream, bucket, lines[first : first + self._settings.batch_points]
-                (in_order if stream == ACCOUNTS else at_once).append(request)
+    async def _deliver(self, batches: Sequence[Batch], *, is_ordered: bool) -> bool:
+        """Every line of the batches, in requests of bounded size, several at once if their order is of no matter.
+
+        Returns whether each was answered at once.
+        """
+        sendings = [
+            (Sending(stream, bucket, Backoff(self._draw, 0.25, LONGEST_PAUSE_S)), part)
+            for (stream, bucket), lines in self._by_bucket(batches).items()
+            for part in self._parts(lines)
+        ]
+        left = iter(sendings)
+
+        async def send_in_turn() -> None:
+            for sending, lines in left:
+                await self._send(sending, lines)
+
         async with asyncio.TaskGroup() as tasks:
-            for request in at_once:
-                tasks.create_task(self._send(*request))
-            for request in in_order:
-                await self._send(*request)
-        if batches:
-            self.statistics.delivered_ns = max(batch.last_ns for batch in batches)
+            for _ in range(1 if is_ordered else self._settings.concurrency):
+                tasks.create_task(send_in_turn())
+        return not any(sending.is_in_doubt for sending, _ in sendings)
+
+    def _parts(self, lines: list[bytes]) -> list[list[bytes]]:
+        size = self._capacity.lines
+        return [lines[first : first + size] for first in range(0, len(lines), size)]
 
     def _by_bucket(self, batches: Sequence[Batch]) -> dict[tuple[str, str], list[bytes]]:
         """Trades go to one bucket, everything else to the other; with rotation by the month of each point."""
@@ -177,23 +219,26 @@ class InfluxSink:
                 found.setdefault((batch.stream, bucket), []).append(line)
         return found
 
-    async def _send(self, stream: str, bucket: str, lines: list[bytes]) -> None:
+    async def _send(self, sending: Sending, lines: list[bytes]) -> None:
         """Until every line is accepted or set aside."""
-        backoff = Backoff(self._draw, 0.25, LONGEST_PAUSE_S)
         while True:
-            refusals = await self._bisect(bucket, lines, backoff)
+            refusals = await self._bisect(sending, lines)
             blamed = [refusal for refusal in refusals if refusal.is_about_lines]
             if len(blamed) == len(refusals) or len(refusals) < len(lines):
                 break
             # the server refuses every line and does not say why it should be the lines: then it is the request
-            await self._wait(Barred(refusals[0].words), backoff)
+            await self._wait(sending, Barred(refusals[0].words))
         if refusals:
-            await self._set_aside(stream, refusals)
+            await self._set_aside(sending.stream, refusals)
         self.statistics.lines_delivered += len(lines) - len(refusals)
 
-    async def _bisect(self, bucket: str, lines: list[bytes], backoff: Backoff) -> list[Refusal]:
-        """Sends the lines, in halves where that is needed; gives those that are refused."""
-        outcome = await self._write(bucket, lines, backoff)
+    async def _bisect(self, sending: Sending, lines: list[bytes]) -> list[Refusal]:
+        """Sends the lines, in parts where that is needed; gives those that are refused."""
+        outcome: Outcome = Unanswered("")
+        while isinstance(outcome, Unanswered):
+            if len(lines) > self._capacity.lines:  # the store takes less than when the request was made
+                return await self._bisect_all(sending, self._parts(lines))
+            outcome = await self._write(sending, lines)
         match outcome:
             case Accepted():
                 return []
@@ -203,42 +248,69 @@ class InfluxSink:
                 return [Refusal(lines[0], words, is_about_lines=True)]
             case _:
                 half = len(lines) // 2
-                return [
-                    *await self._bisect(bucket, lines[:half], backoff),
-                    *await self._bisect(bucket, lines[half:], backoff),
-                ]
+                return await self._bisect_all(sending, [lines[:half], lines[half:]])
 
-    async def _write(self, bucket: str, lines: list[bytes], backoff: Backoff) -> Outcome:
-        """One request, again and again until the server has said what it thinks of these lines."""
+    async def _bisect_all(self, sending: Sending, parts: Sequence[list[bytes]]) -> list[Refusal]:
+        return [refusal for part in parts for refusal in await self._bisect(sending, part)]
+
+    async def _write(self, sending: Sending, lines: list[bytes]) -> Outcome:
+        """One request, again and again until the server has said what it thinks of these lines, or says nothing."""
         body = b"\n".join(lines)
         while True:
-            async with self._slots:
+            async with self._slots.one():
                 self.statistics.requests += 1
-                outcome = await self._server.write(bucket, body)
-            if not isinstance(outcome, Later | Barred):
-                self._recovered()
-                backoff.reset()
-                return outcome
-            await self._wait(outcome, backoff)
+                under_way, began_s = self._slots.taken, self._monotonic_s()
+                outcome = await self._server.write(sending.bucket, body)
+                self._learn(outcome, len(lines), under_way, self._monotonic_s() - began_s)
+            match outcome:
+                case Unanswered():
+                    sending.is_in_doubt = True
+                    await self._wait(sending, outcome)
+                    return outcome
+                case Later() | Barred():
+                    await self._wait(sending, outcome)
+                case _:
+                    self._recovered(sending)
+                    return outcome
 
-    async def _wait(self, outcome: Later | Barred, backoff: Backoff) -> None:
-        pause_s = backoff.next_s()
-        if isinstance(outcome, Later):
+    def _learn(self, outcome: Outcome, lines: int, under_way: int, took_s: float) -> None:
+        match outcome:
+            case Unanswered():
+                self._capacity.unanswered(lines, under_way)
+            case TooLarge():
+                self._capacity.too_large(lines)
+            case Accepted() | Refused():
+                self._capacity.answered(lines, took_s)
+
+    async def _wait(self, sending: Sending, outcome: Later | Unanswered | Barred) -> None:
+        pause_s = sending.backoff.next_s()
+        if not isinstance(outcome, Barred):
             pause_s = max(pause_s, outcome.after_s)
-        state: State = "barred" if isinstance(outcome, Barred) else "waiting"
-        if self.statistics.state != state:
-            level = "ERROR" if state == "barred" else "WARNING"
-            logger.bind(sink=SINK, reason=outcome.words).log(level, f"sink_{state}")
-        self.statistics.state = state
+        self._troubles[sending.place] = outcome
         self.statistics.last_error = outcome.words
+        self._tell_state()
         await asyncio.sleep(pause_s)
         if isinstance(outcome, Barred):
             await self._server.renew()
 
-    def _recovered(self) -> None:
-        if self.statistics.state != "delivering":
-            self.statistics.state = "delivering"
+    def _recovered(self, sending: Sending) -> None:
+        sending.backoff.reset()
+        self._troubles.pop(sending.place, None)
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        """The worst there is of all streams and buckets: what is well does not hide what is not."""
+        barred = [outcome for outcome in self._troubles.values() if isinstance(outcome, Barred)]
+        state: State = "barred" if barred else "waiting" if self._troubles else "delivering"
+        if state == self.statistics.state:
+            return
+        self.statistics.state = state
+        if state == "delivering":
             logger.bind(sink=SINK).info("sink_recovered")
+        else:
+            level = "ERROR" if state == "barred" else "WARNING"
+            words = next(iter(barred or self._troubles.values())).words
+            logger.bind(sink=SINK, reason=words).log(level, f"sink_{state}")
 
     async def _set_aside(self, stream: str, refusals: Sequence[Refusal]) -> None:
         """Not before the journal has them are the lines done with."""

@@ -13,12 +13,11 @@ State = Literal["delivering", "waiting", "barred"]
 
 
 class SinkStatistics(Struct):
-    """What the sink has done since it started, and how it is."""
+    """What a sink has done since it started, and how it is. ``by_design_s`` is how far behind it may always be."""
 
+    by_design_s: float
     state: State = "delivering"
     lines_delivered: int = 0
     lines_set_aside: int = 0
     requests: int = 0
     last_error: str | None = None
-    delivered_ns: int | None = None
-    """The newest time of a delivered batch."""

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from book.bins import DEFAULT_EDGES_BPS, BookMeasure
@@ -97,6 +97,7 @@ def test_edges_must_rise(edges: tuple[int, ...]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**14), st.integers(0, 9)), min_size=1, max_size=20))
+@example([(1, 9), (88468767, 1)])
 def test_a_scale_makes_decimals_whole(parts: list[tuple[int, int]]) -> None:
     texts = [decimal_text(units, decimals) for units, decimals in parts]
     scale = Scale()

@@ -50,6 +50,7 @@ def test_everything_mounted_is_a_volume() -> None:
 def test_it_runs_without_rights() -> None:
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["automountServiceAccountToken"] is False
+    assert POD["enableServiceLinks"] is False
     assert COLLECTOR["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -87,6 +87,21 @@ def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any]) -> Ite
         inside = instants[bisect_right(instants, fault["start_ns"]) : bisect_left(instants, end_ns)]
         if inside and not _was_replaced(snapshots, number, fault["start_ns"]):
             yield f"{len(inside)} samples from {inside[0]} after {fault['fault']} at {fault['start_ns']}"
+    for fault in _spoilt(truth, product):
+        end_ns = min((t_ns for t_ns, _, _ in snapshots if t_ns > fault["start_ns"]), default=instants[-1] + 1)
+        # the frame itself proves the instants before it came
+        came_ns = fault["start_ns"] + LAG_NS
+        inside = instants[bisect_right(instants, came_ns) : bisect_left(instants, end_ns)]
+        if inside and not _was_held_back(truth, fault):
+            yield f"{len(inside)} samples from {inside[0]} after a bad level at {fault['start_ns']}"
+
+
+def _spoilt(truth: TruthFile, product: str) -> Iterator[dict[str, Any]]:
+    """Book frames of this product that came with their number and with a level that cannot be read."""
+    for fault in truth.faults:
+        is_readable = fault["fault"] == "corrupt" and fault["sequence_first"] is None
+        if is_readable and (fault["channel"], fault["product"]) == ("l2_data", product):
+            yield fault
 
 
 def _was_held_back(truth: TruthFile, fault: dict[str, Any]) -> bool:

@@ -400,9 +400,20 @@ def test_an_odd_frame_of_another_channel_costs_no_book(frame: str) -> None:
     assert (bad.product, bad.book_event) == ("BTC-USD", None)
 
 
+@pytest.mark.parametrize("frame", [MATCH, HEARTBEAT, TICKER, BATCH_REFUSED])
+def test_a_torn_frame_shows_that_it_was_of_no_book(frame: str) -> None:
+    with pytest.raises(Undecodable) as raised:
+        feed().receive(frame[:-5].encode())
+    assert not raised.value.may_be_book
+    with pytest.raises(Undecodable) as raised:
+        feed().receive(frame[:5].encode())
+    assert raised.value.may_be_book
+
+
 def test_a_torn_book_frame_names_its_product() -> None:
     with pytest.raises(Undecodable) as raised:
         feed().receive(b'{"type":"l2update","product_id":"ETH-USD","changes":[["bu')
+    assert raised.value.may_be_book
     assert raised.value.product == "ETH-USD"
 
 

@@ -337,23 +337,6 @@ def test_a_trade_for_nothing_is_named_and_is_no_trade(venue: str, zero_of: str) 
 
 
 @venues
-@pytest.mark.parametrize(
-    ("kind", "is_book"),
-    [("snapshot", True), ("delta", True), ("trade", False), ("beat", False), ("acknowledgement", False)],
-)
-def test_a_torn_frame_shows_whether_it_can_have_been_of_a_book(venue: str, kind: str, is_book: bool) -> None:
-    frame = getattr(DIALECTS[venue], kind)
-    with pytest.raises(Undecodable) as raised:
-        make(venue).receive(frame[:-10])
-    assert raised.value.may_be_book == is_book
-    if make(venue).first_sequence is not None:
-        assert raised.value.sequence == make(venue).receive(frame).sequence
-    with pytest.raises(Undecodable) as raised:
-        make(venue).receive(frame[:8])
-    assert raised.value.may_be_book
-
-
-@venues
 def test_an_error_keeps_the_first_200_bytes(venue: str) -> None:
     frame = DIALECTS[venue].snapshot[:-1] + b" " * 400
     with pytest.raises(Undecodable) as raised:

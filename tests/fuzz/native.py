@@ -149,6 +149,7 @@ def check_levels(native: ModuleType, rng: random.Random) -> None:
     if not loaded[0]:  # more digits than it has: then it is the other's business
         return
     for _ in range(8):
+        assert twins[0].touch() == twins[1].touch(), (bids, asks)
         figures = [twin.measure() for twin in twins]
         if figures[0] is False:
             return

@@ -24,10 +24,12 @@ def now() -> str:
 
 
 class SmallVenue:
-    """``environment`` holds the addresses as a collector reads them."""
+    """``environment`` holds the addresses as a collector reads them. ``sent_as`` are names that Advanced Trade's frames
+    bear instead of those that were asked for."""
 
-    def __init__(self, products: tuple[str, ...] = ("BTC-USD",)) -> None:
+    def __init__(self, products: tuple[str, ...] = ("BTC-USD",), sent_as: dict[str, str] | None = None) -> None:
         self.products = products
+        self.sent_as = sent_as or {}
         self.environment: dict[str, str] = {}
         self.trades: list[dict[str, Any]] = []
         self.rest_is_up = True
@@ -74,7 +76,8 @@ class SmallVenue:
                             {"side": side, "event_time": now(), "price_level": price, "new_quantity": "1"}
                             for side, price in levels
                         ]
-                        await send("l2_data", {"type": "snapshot", "product_id": product, "updates": updates})
+                        name = self.sent_as.get(product, product)
+                        await send("l2_data", {"type": "snapshot", "product_id": name, "updates": updates})
             beating.cancel()
 
     async def _exchange(self, socket: ServerConnection) -> None:

@@ -13,6 +13,7 @@ from sentinel import alerts as module
 from sentinel.alerts import Alert, Kind, Watchman, Webhook, conditions
 from sentinel.config import Alerts
 from sentinel.durations import Quantiles
+from sentinel.parts import PartStatus
 from sentinel.status import ConnectionStatus, GapStatus, ProductStatus, SinkStatus, Status
 
 S = 1_000_000_000
@@ -37,6 +38,7 @@ GOOD = Status(
     clock_step_ms=0, lateness=Quantiles(1.0, 5.0, 9.0), handling=Quantiles(0.1, 0.2, 0.4),
     loop_lag=Quantiles(0.1, 0.2, 0.4), journal_bytes=1, disk_free_bytes=10**12, dead_letters=0,
     products=[GOOD_PRODUCT], connections=[GOOD_LINE], sinks=[GOOD_SINK], gaps=[],
+    parts=[PartStatus("archive", "running", 1, "OSError: no process"), PartStatus("reload", "ended", 0, None)],
 )  # fmt: skip
 
 change = msgspec.structs.replace
@@ -46,12 +48,13 @@ BAD: dict[str, Status] = {
     "gap_open": change(GOOD, gaps=[GAP]),
     "trades_missing": change(GOOD, products=[change(GOOD_PRODUCT, trades_missing=3)]),
     "crossed": change(GOOD, products=[change(GOOD_PRODUCT, crossed_for_s=0.4)]),
-    "sink_behind": change(GOOD, sinks=[change(GOOD_SINK, backlog_lines=2_000_000)]),
+    "sink_behind": change(GOOD, sinks=[change(GOOD_SINK, behind_s=42.0)]),
     "sink_barred": change(GOOD, sinks=[change(GOOD_SINK, state="barred", last_error="401")]),
     "dead_letters": change(GOOD, sinks=[change(GOOD_SINK, lines_set_aside=1)]),
     "disk_low": change(GOOD, disk_free_bytes=10**9),
     "clock_step": change(GOOD, clock_step_ms=-900),
     "late": change(GOOD, lateness=Quantiles(1.0, 3000.0, 9000.0)),
+    "part_failed": change(GOOD, parts=[PartStatus("archive", "failed", 1, "OSError: no process")]),
 }
 
 
@@ -62,6 +65,19 @@ def at(status: Status, seconds: float) -> Status:
 def test_there_is_a_case_for_every_kind() -> None:
     assert set(BAD) == set(get_args(Kind))
     assert not list(conditions(GOOD, LIMITS))
+
+
+def test_a_sink_is_measured_by_what_it_promises_and_not_by_how_many_lines_wait() -> None:
+    """An hour of two products is a million lines, and the archive is an hour behind by design."""
+    archive = change(GOOD_SINK, name="parquet", backlog_lines=1_100_000, behind_s=4200.0, by_design_s=4260.0)
+    assert not list(conditions(change(GOOD, sinks=[archive]), LIMITS))
+    late = change(archive, behind_s=4300.0)
+    ((kind, about, words),) = conditions(change(GOOD, sinks=[late]), LIMITS)
+    assert (kind, about) == ("sink_behind", "parquet")
+    assert words == "the oldest waiting line is 4300 s old, where up to 4260 s are by design"
+    store = change(GOOD_SINK, state="waiting", last_error="no answer within 10 s", behind_s=42.0, by_design_s=1.0)
+    ((_, _, words),) = conditions(change(GOOD, sinks=[store]), LIMITS)
+    assert words == "the oldest waiting line is 42 s old: no answer within 10 s"
 
 
 @pytest.mark.parametrize("kind", list(BAD))
@@ -76,6 +92,14 @@ def test_each_kind_is_raised_once_and_cleared_once(kind: str) -> None:
     assert [len(change) for change in after] == [0] * 9 + [1, 0]
     assert after[9][0].cleared_ns == 18 * S
     assert not watchman.raised
+
+
+def test_one_gap_raises_one_alert_and_none_once_it_is_given_up() -> None:
+    gap = change(GAP, channel="trades", cause="trades", missing=3)
+    asked_for = change(GOOD, gaps=[gap], products=[change(GOOD_PRODUCT, trades_missing=3)])
+    assert [kind for kind, *_ in conditions(asked_for, LIMITS)] == ["trades_missing"]
+    given_up = change(GOOD, products=[change(GOOD_PRODUCT, trades_given_up=3)])
+    assert not list(conditions(given_up, LIMITS))
 
 
 def test_a_flicker_tells_nobody_anything() -> None:

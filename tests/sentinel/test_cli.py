@@ -28,6 +28,21 @@ def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
     )
 
 
+@pytest.mark.parametrize("proxy", ["socks5h://u:secret@127.0.0.1:1", "http://u:secret@127.0.0.1:99999999"])
+def test_a_proxy_that_cannot_be_used_is_said_once_and_ends_nothing(proxy: str, tmp_path: Path) -> None:
+    places = {
+        "SENTINEL_COINBASE_ADVANCED_URL": "ws://venue.example",
+        "SENTINEL_COINBASE_EXCHANGE_URL": "ws://venue.example",
+        "SENTINEL_COINBASE_REST_URL": "http://venue.example",
+    }
+    done = sentinel("collect", "BTC-USD", "--duration", "2s", cwd=tmp_path, http_proxy=proxy, no_proxy="", **places)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("proxy_unusable") == 1
+    assert "the proxy set for venue.example cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "toml", "words"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -55,7 +56,9 @@ class Disk:
 class FullTape:
     def write(self, kind: object, lane: int, received_ns: int, payload: bytes) -> None: ...
 
-    def flush(self) -> None:
+    def cut(self) -> None: ...
+
+    def store(self) -> None:
         raise OSError("no space left")
 
 
@@ -98,6 +101,20 @@ async def test_beyond_the_bound_nothing_is_collected_until_the_disk_is_back() ->
     assert disk.stored == [b"trade %d" % number for number in range(1, 6)]
 
 
+async def test_the_bound_holds_whatever_keeps_lines_from_being_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, disk = Lines(), Disk()
+    committer = Committer(lines, disk, memory_bytes=15)
+    with monkeypatch.context() as broken:
+        broken.setattr(lines, "checkpoint", lambda: 1 // 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await committer.attempt()
+    assert lines.told == ["suspend"]
+    await committer.attempt()
+    assert lines.told == ["suspend", "resume"]
+    assert disk.stored == [b"trade %d" % number for number in range(1, 5)]
+
+
 async def test_stop_commits_once_more() -> None:
     lines, disk = Lines(), Disk()
     committer = Committer(lines, disk, 1000)
@@ -126,3 +143,18 @@ async def test_a_tape_that_cannot_be_written_is_given_up_in_time() -> None:
     await committer.commit()
     assert lines.told == ["stop_taping"]
     assert len(disk.stored) == TAPE_FAILURES + 1
+
+
+async def test_the_loop_decides_what_is_in_a_block_and_a_thread_only_stores_it() -> None:
+    class Threads(FullTape):
+        def cut(self) -> None:
+            assert threading.current_thread() is threading.main_thread()
+            self.done = ["cut"]
+
+        def store(self) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            self.done.append("stored")
+
+    tape = Threads()
+    await Committer(Lines(), Disk(), 1000, tape).commit()
+    assert tape.done == ["cut", "stored"]

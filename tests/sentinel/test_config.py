@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.config import Config, known_names, load
+from sentinel.config import SERVICE_LINK, Config, known_names, load
 from sentinel.errors import UsageError
 from sentinel.settings import Setting, settings
 
@@ -196,3 +196,38 @@ def test_a_wrong_value_of_any_setting_is_one_line_that_names_it(read: Load, sett
     said = mistake(read, env=env)
     assert all(word in said for word in setting.key.split("."))
     assert len(said) < 250
+
+
+LINKS = [
+    "SENTINEL_HOST",
+    "SENTINEL_PORT",
+    "SENTINEL_PORT_80_TCP",
+    "SENTINEL_PORT_80_TCP_ADDR",
+    "SENTINEL_SERVICE_HOST",
+    "SENTINEL_WS_SERVICE_HOST",
+    "SENTINEL_WS_SERVICE_PORT",
+    "SENTINEL_WS_SERVICE_PORT_HTTP",
+    "SENTINEL_WS_PORT_8080_TCP_PROTO",
+    "SENTINEL_INFLUX_PORT",
+    "SENTINEL_INFLUX_SERVICE_HOST",
+    "SENTINEL_HTTP_SERVICE_PORT",
+    "SENTINEL_ALERTS_PORT_9093_UDP",
+    "SENTINEL_HOME",
+]
+
+
+def test_what_others_call_sentinel_is_told_in_one_line_and_ignored(
+    read: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read(env=dict.fromkeys(LINKS, "10.0.0.1"), dotenv="SENTINEL_WS_PORT=tcp://10.0.0.1:80")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"sentinel-ws: no settings, ignored: {', '.join(sorted([*LINKS, 'SENTINEL_WS_PORT']))}"
+
+
+def test_no_setting_is_called_like_a_service() -> None:
+    assert not [name for name in known_names() if SERVICE_LINK.search(name)]
+
+
+@pytest.mark.parametrize("name", known_names())
+def test_a_letter_too_many_in_any_setting_is_a_mistake(read: Load, name: str) -> None:
+    assert f"unknown environment variable {name}X; did you mean {name}?" in mistake(read, env={f"{name}X": "1"})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
 
 import pytest
+from loguru import logger
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -108,13 +111,14 @@ async def connected(
     max_age_s: Callable[[], float] | None = None,
     large: asyncio.Lock | None = None,
     now_ns: Callable[[], int] = lambda: 0,
+    connects: Pace | None = None,
 ) -> AsyncIterator[Connection]:
     waits = waits or Waits()
     connection = Connection(
         PLAN,
         url,
         intake,
-        Pace(1000, 1000),
+        connects or Pace(1000, 1000),
         messages or Pace(1000, 1000),
         Backoff(lambda: 1.0, 1.0, 8.0),
         large or asyncio.Lock(),
@@ -219,6 +223,133 @@ async def test_a_refusal_before_the_handshake_is_a_disconnect() -> None:
     assert intake.all("opened") == []
     assert set(intake.all("closed")) == {"disconnected"}
     assert waits.waits_s[:5] == [1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    """A server that says the same to whatever it is asked, and hangs up."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: ws://host:99999999/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: ws://host:port/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: ftp://host/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: ws://" + b"a" * 300 + b"/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /here\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: /b\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 429 Busy\r\nRetry-After: soon\r\nRetry-After: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+async def test_whatever_a_server_answers_is_a_disconnect_with_a_reason(answer: bytes) -> None:
+    intake, waits = Record(), Waits()
+    async with answering(answer) as url, connected(url, intake, waits=waits):
+        await intake.wait("closed", 3)
+    assert intake.all("opened") == []
+    assert set(intake.all("closed")) == {"disconnected"}
+    assert waits.waits_s[:2] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\x81\x7f" + b"\xff" * 20, b"\xc1\x05hello", b"\x83\x00"])
+async def test_whatever_a_server_sends_on_an_open_socket_is_a_disconnect(garbage: bytes) -> None:
+    """Reserved bits, a frame of 2^64 bytes, a compressed one that is none, an opcode that does not exist."""
+
+    async def talk(socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            socket.transport.write(garbage)
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake):
+        await intake.wait("opened", 2)
+    assert intake.told == [("opened", None), ("closed", "disconnected"), ("opened", None)]
+
+
+@pytest.mark.parametrize("proxy", ["socks5h://127.0.0.1:1", "http://u:secret@127.0.0.1:99999999", "localhost:3128"])
+async def test_a_proxy_that_cannot_be_used_is_a_disconnect_in_clear_words(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    reasons: list[str] = []
+    handler = logger.add(lambda message: reasons.append(message.record["extra"]["reason"]), level="WARNING")
+    try:
+        intake = Record()
+        async with connected("ws://venue.example", intake):
+            await intake.wait("closed", 3)
+    finally:
+        logger.remove(handler)
+    assert set(intake.all("closed")) == {"disconnected"}
+    assert all(reason.startswith("the proxy set for venue.example cannot be used: ") for reason in reasons)
+    assert "secret" not in "".join(reasons)
+
+
+async def test_a_moment_without_a_free_descriptor_is_a_disconnect() -> None:
+    """The file table is full when the socket is to be opened, and it is not later."""
+    intake, held = Record(), []
+    async with venue(lambda socket, _: until_gone(socket)) as url:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        try:
+            with suppress(OSError):
+                while True:
+                    held.append(os.dup(0))
+            async with connected(url, intake):
+                await intake.wait("closed", 2)
+                while held:
+                    os.close(held.pop())
+                await intake.wait("opened")
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert set(intake.all("closed")) == {"disconnected"}
+
+
+class NoTime:
+    """A pace whose time stands still but for its own waits."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.pace = Pace(1000, 1000, lambda: self.now_s, self._sleep)
+
+    async def _sleep(self, wait_s: float) -> None:
+        self.now_s += wait_s
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "429 Too Many Requests", "503 Service Unavailable"])
+@pytest.mark.parametrize(
+    ("header", "wait_s"),
+    [("30", 30.0), ("Thu, 01 Jan 1970 00:01:10 GMT", 10.0), ("99999", 300.0), ("Thu, 01 Jan 2970 00:00:00 GMT", 300.0)],
+)
+async def test_retry_after_at_the_handshake_holds_up_every_connection_to_the_host(
+    status: str, header: str, wait_s: float
+) -> None:
+    time = NoTime()
+    intake = Record()
+    async with answering(f"HTTP/1.1 {status}\r\nRetry-After: {header}\r\n\r\n".encode()) as url:
+        async with connected(url, intake, connects=time.pace, now_ns=lambda: 60_000_000_000):
+            await intake.wait("closed", 2)
+            assert time.now_s == pytest.approx(wait_s, abs=0.1)
+            before_s = time.now_s
+            await time.pace.take()  # any other connection
+            assert time.now_s - before_s == pytest.approx(wait_s, abs=0.1)
 
 
 async def test_nobody_there_and_then_somebody() -> None:

@@ -74,6 +74,13 @@ def test_time_and_symbol_choose(tmp_path: Path) -> None:
     assert sorted(exported(tmp_path, "--symbol", "ETH-USD", "--symbol", "BTC-USD")) == sorted(lines)
 
 
+def test_unix_times_are_taken_by_their_size(tmp_path: Path) -> None:
+    lines = [trade(number, START_NS + number * 10**9) for number in range(3)]
+    store(tmp_path, lines)
+    for unit_ns in (10**9, 10**6, 10**3, 1):
+        assert exported(tmp_path, "--since", str((START_NS + 10**9) // unit_ns)) == lines[1:]
+
+
 def test_a_symbol_is_not_the_beginning_of_another(tmp_path: Path) -> None:
     store(tmp_path, [trade(1, START_NS, "BTC-USDC"), trade(2, START_NS, "WBTC-USD")])
     assert run(tmp_path, "--measurement", "trades", "--symbol", "BTC-USD").exit_code != 0
@@ -136,7 +143,9 @@ def test_parquet_has_the_types_of_the_contract(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--symbol", "XYZ-USD"], "no trades of XYZ-USD"),
-        (["--until", "1000"], "no trades in"),
+        (["--until", "1970-01-02"], "no trades in"),
+        (["--since", "20261123"], "20261123 is no instant"),
+        (["--until", "9999-12-31"], "after 2262"),
         (["--since", "yesterday"], "is no instant"),
         (["--format", "parquet"], "--output FILE"),
         (["--output", "nowhere/trades.lp"], "cannot write nowhere/trades.lp"),

@@ -220,6 +220,42 @@ async def test_only_one_collector_has_a_journal(path: Path) -> None:
         pass
 
 
+IN_2099_NS = 4_070_908_800 * S_NS
+DAY_NS = 86_400 * S_NS
+
+
+async def test_a_batch_of_2099_keeps_nothing_and_goes_with_what_was_written_after_it(path: Path) -> None:
+    now_ns = 20_000 * DAY_NS
+    async with opened(path) as journal:
+        for time_ns in (IN_2099_NS, now_ns - 9 * DAY_NS, IN_2099_NS, now_ns - 8 * DAY_NS, IN_2099_NS, now_ns - DAY_NS):
+            await journal.append({"trades": [line(time_ns)]})
+        assert (await journal.prune(now_ns, 30 * 86_400, None)).batch_count == 0
+        assert (await journal.prune(now_ns, 5 * 86_400, None)).batch_count == 4, (
+            "the third of them is as young as the last"
+        )
+        assert (await journal.prune(now_ns + 9 * DAY_NS, 5 * 86_400, None)).batch_count == 2
+
+
+async def test_a_batch_of_1970_takes_nothing_with_it(path: Path) -> None:
+    now_ns = 20_000 * DAY_NS
+    async with opened(path) as journal:
+        for time_ns in (now_ns - 9 * DAY_NS, now_ns - 2 * DAY_NS, 5, now_ns - DAY_NS):
+            await journal.append({"trades": [line(time_ns)]})
+        assert (await journal.prune(now_ns, 5 * 86_400, None)).batch_count == 1
+        assert [batch.id for batch in await journal.read_after(0)] == [2, 3, 4]
+
+
+async def test_the_first_batch_since_is_the_first_that_was_written(path: Path) -> None:
+    """The second one has the earliest of the points since, and was written later: a repair."""
+    async with opened(path) as journal:
+        for time_ns in (100, 50):
+            await journal.append({"trades": [line(time_ns)]})
+    with JournalReader(path) as reader:
+        assert reader.first_id_since(40) == 1
+        assert reader.first_id_since(60) == 1
+        assert reader.first_id_since(101) is None
+
+
 async def test_ids_are_never_used_again(path: Path) -> None:
     async with opened(path) as journal:
         await journal.append({"trades": [line(1)], "book": [line(1)]})

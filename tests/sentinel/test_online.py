@@ -52,6 +52,16 @@ async def test_what_does_not_work_is_said_and_the_rest_is_tried(tmp_path: Path) 
     assert len(failed) == 4
 
 
+def test_a_proxy_that_cannot_be_used_is_a_finding(tmp_path: Path) -> None:
+    urls = Urls("ws://venue.example", "ws://venue.example", "http://venue.example")
+    done = check(urls, tmp_path / "data", http_proxy="http://u:secret@127.0.0.1:99999999", no_proxy="")
+    assert done.exit_code == 1
+    failed = [line for line in done.output.splitlines() if line.startswith("FAILS")]
+    assert len(failed) == 3
+    assert all("the proxy set for venue.example cannot be used" in line for line in failed)
+    assert "secret" not in done.output
+
+
 async def test_a_bucket_that_is_not_there(tmp_path: Path) -> None:
     async with trading(["BTC-USD", "ETH-USD"], tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
         async with FakeInflux().serve() as fake:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import json
 import os
 import re
@@ -14,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import sentinel.data
 from sentinel.config import load
-from sentinel.processes import Shard, http_arguments, together
+from sentinel.errors import UsageError
+from sentinel.processes import Shard, _supervise, http_arguments, together
 from sentinel.shards import folder_of, shard_folders
 from sentinel.terminal import Figures
 from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading
@@ -153,6 +157,44 @@ async def test_a_wrong_product_is_a_mistake_and_no_crash(tmp_path: Path) -> None
             assert await collector.ended() == 2
     assert re.search(r"^sentinel-ws: Coinbase has no product NO-SUCH$", collector.errors, re.MULTILINE)
     assert "Traceback" not in collector.errors
+
+
+async def test_a_shard_that_could_not_be_started_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    class Ill(Shard):
+        async def _run_once(self, stop: asyncio.Event) -> tuple[bool, int]:
+            ran.append(self.name)
+            if ran.count("shard=00") == 1:
+                raise OSError(errno.EAGAIN, "no process to be had")
+            await stop.wait() if ran.count("shard=00") < 2 else stop.set()
+            return True, 0
+
+    shards = [Ill(tmp_path / "shard=00", [], {}), Ill(tmp_path / "shard=01", [], {})]
+    await _supervise(shards, Console(file=io.StringIO()), None)
+    assert ran.count("shard=00") == 2
+
+
+async def test_a_refusal_is_a_mistake_at_the_first_start_only(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    shard = Shard(tmp_path / "shard=00", ["--no-such-flag"], dict(os.environ))
+    with pytest.raises(UsageError, match="did not start"):
+        await shard.run(stop)
+    shard._has_ever_begun = True
+    starts = []
+
+    async def once(stop: asyncio.Event) -> tuple[bool, int]:
+        starts.append(await Shard._run_once(shard, stop))
+        if len(starts) == 2:
+            stop.set()
+            return False, -signal.SIGTERM
+        return starts[-1]
+
+    shard._run_once = once  # type: ignore[method-assign]
+    await shard.run(stop)
+    assert starts == [(False, 2)] * 2
 
 
 def test_one_line_is_of_all_shards(tmp_path: Path) -> None:

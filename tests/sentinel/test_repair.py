@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book.events import Trade
+from book.events import Trade, Unusable
 from sentinel.pipeline import Repair, RepairAnswer
 from sentinel.repair import Repairer
 from sentinel.rest import RestTrouble
@@ -177,20 +177,73 @@ async def test_a_product_is_served_again_after_it_was_done() -> None:
     assert answers.ids() == [50, 60]
 
 
+class OddVenue(Venue):
+    """Some of what it has cannot be used; of some of that not even the id can be read."""
+
+    def __init__(self, ids: Iterable[int], odd: Iterable[int], nameless: Iterable[int] = (), page: int = 1000) -> None:
+        super().__init__(ids, page)
+        self.odd, self.nameless = set(odd), set(nameless)
+
+    async def trades(self, product: str, after: int, limit: int) -> list[Trade | Unusable]:  # type: ignore[override]
+        page = await super().trades(product, after, limit)
+        return [self._record(trade) for trade in page]
+
+    def _record(self, trade: Trade) -> Trade | Unusable:
+        if trade.trade_id in self.nameless:
+            return Unusable(trade.product, "trades", "no id", b"{}")
+        if trade.trade_id in self.odd:
+            return Unusable(trade.product, "trades", "no time", b"{}", trade.trade_id)
+        return trade
+
+
+async def test_one_odd_trade_is_named_and_the_others_are_repaired() -> None:
+    venue, answers = OddVenue(range(1, 200), odd=[52]), Answers()
+    async with repairing(venue, answers) as repairer:
+        repairer.request(Repair("BTC-USD", 50, 54))
+        await answers.complete()
+    assert answers.ids() == [54, 53, 51, 50]
+    assert [record.trade_id for record in answers.given[0].unusable] == [52]
+    assert len(venue.asked) == 1
+
+
+async def test_later_gaps_do_not_wait_behind_an_odd_trade() -> None:
+    venue, answers = OddVenue(range(1, 5000), odd=[50, 1500]), Answers()
+    async with repairing(venue, answers) as repairer:
+        repairer.request(Repair("BTC-USD", 50, 50))
+        repairer.request(Repair("BTC-USD", 1001, 3000))
+        await answers.complete(2)
+    assert sorted(answers.ids()) == [i for i in range(1001, 3001) if i != 1500]
+    assert [record.trade_id for answer in answers.given for record in answer.unusable] == [50, 1500]
+    assert answers.waits_s == []
+
+
+async def test_the_cursor_goes_past_pages_of_trades_without_ids() -> None:
+    venue, answers = OddVenue(range(1, 5000), odd=[], nameless=range(1001, 3001)), Answers()
+    async with repairing(venue, answers) as repairer:
+        repairer.request(Repair("BTC-USD", 901, 3100))
+        await answers.complete()
+    assert sorted(answers.ids()) == [*range(901, 1001), *range(3001, 3101)]
+    assert [after for _, after, _ in venue.asked] == [3101, 3001, 2001, 1001]
+
+
 @given(
     ids=st.sets(st.integers(1, 60)),
     first=st.integers(1, 60),
     count=st.integers(1, 60),
     page=st.integers(1, 7),
+    odd=st.sets(st.integers(1, 60)),
 )
 async def test_whatever_the_venue_has_of_a_range_is_given_once(
-    ids: set[int], first: int, count: int, page: int
+    ids: set[int], first: int, count: int, page: int, odd: set[int]
 ) -> None:
-    venue, answers = Venue(ids, page), Answers()
+    venue, answers = OddVenue(ids, odd, page=page), Answers()
     last = first + count - 1
     async with repairing(venue, answers) as repairer:
         repairer.request(Repair("BTC-USD", first, last))
         await answers.complete()
-    assert answers.ids() == sorted((i for i in ids if first <= i <= last), reverse=True)
+    wanted = {i for i in ids if first <= i <= last}
+    assert answers.ids() == sorted(wanted - odd, reverse=True)
+    named = [record.trade_id for answer in answers.given for record in answer.unusable]
+    assert named == sorted(wanted & odd, reverse=True)
     assert (answers.given[-1].first, answers.given[-1].last) == (first, last)
     assert [answer.is_complete for answer in answers.given] == [False] * (len(answers.given) - 1) + [True]

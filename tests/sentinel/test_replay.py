@@ -188,6 +188,27 @@ def test_speed_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert now_s == pytest.approx((records[-1].received_ns - records[0].received_ns) / 1e9 / 10, rel=1e-3)
 
 
+def test_no_time_is_waited_for_while_the_clock_was_put_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    monkeypatch.setattr("time.sleep", sleep)
+    records = list(read_tape(GOLDEN))
+    middle, hour_ns = len(records) // 2, 3_600_000_000_000
+    tape = TapeWriter(tmp_path, read_header(GOLDEN), max_age_s=1e9)
+    for number, (kind, lane, received_ns, payload) in enumerate(records):
+        if number == middle:
+            tape.write(Kind.STEP, 0, received_ns + hour_ns, str(hour_ns).encode())
+        tape.write(kind, lane, received_ns + hour_ns * (number >= middle), payload)
+    tape.close()
+    assert run(str(tmp_path), "--speed", "1", "--digest").exit_code == 0
+    assert now_s == pytest.approx((records[-1].received_ns - records[0].received_ns) / 1e9, rel=1e-3)
+
+
 def test_a_step_of_the_clock_is_replayed(tmp_path: Path) -> None:
     tape = TapeWriter(tmp_path, read_header(GOLDEN))
     for kind, lane, received_ns, payload in read_tape(GOLDEN):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -135,6 +136,44 @@ def test_a_refused_block_is_kept_for_the_next_file(tmp_path: Path) -> None:
     tape.write(*frames(1, 2)[0])
     tape.close()
     assert read(tmp_path / "tapes") == frames(3)
+
+
+def test_a_block_is_stored_between_any_two_steps_of_a_record(tmp_path: Path) -> None:
+    """The disk's thread runs whenever it likes: here after each step in which the loop writes a record."""
+    tape = TapeWriter(tmp_path, HEADER)
+
+    class Steps(list[bytes]):
+        def append(self, part: bytes) -> None:
+            super().append(part)
+            thread = threading.Thread(target=tape.store)
+            thread.start()
+            thread.join()
+
+    for record in frames(20):
+        tape._pending = Steps(tape._pending)
+        tape.write(*record)
+        if record.received_ns % 3 == 0:
+            tape.cut()
+    tape.close()
+    assert read(tmp_path) == frames(20)
+
+
+def test_a_buffered_file_that_a_full_disk_tore_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    tape = TapeWriter(tmp_path, HEADER)
+    tape._file = Path("/dev/full").open("wb")  # noqa: SIM115
+    for number in range(2):
+        tape.write(*frames(1, number)[0])
+    with pytest.raises(OSError, match="No space left"):
+        tape.flush()
+    tape.write(*frames(1, 2)[0])
+    tape.close()
+    assert read(tmp_path) == frames(3)
+
+
+def test_a_folder_that_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write to"):
+        TapeWriter(tmp_path / "file" / "tapes", HEADER)
 
 
 def test_what_is_no_tape_is_refused(tmp_path: Path) -> None:

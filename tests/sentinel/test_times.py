@@ -33,7 +33,16 @@ def test_no_duration(text: str) -> None:
     [
         ("now", NOW_NS),
         ("1h", NOW_NS - HOUR_NS),
-        ("123", 123),
+        ("1h ago", NOW_NS - HOUR_NS),
+        ("1h30m ago", NOW_NS - HOUR_NS * 3 // 2),
+        ("0", 0),
+        ("1795428000", TEN_NS),
+        ("1795428000.123456789", NOW_NS),
+        ("1795428000123", TEN_NS + 123_000_000),
+        ("1795428000123456", TEN_NS + 123_456_000),
+        ("1795428000123456789", NOW_NS),
+        ("100000000", 10**17),
+        ("1969-01-01", -365 * 24 * HOUR_NS),
         ("2026-11-23T10:00:00Z", TEN_NS),
         ("2026-11-23T10:00Z", TEN_NS),
         ("2026-11-23 10:00:00", TEN_NS),
@@ -48,7 +57,27 @@ def test_an_instant(text: str, ns: int) -> None:
     assert parse_instant_ns(text, NOW_NS) == ns
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "2026-11-23T25:00:00Z", "23.11.2026", "2026-11-23T10"])
+@pytest.mark.parametrize("text", ["1", "123", "2026", "20261123", "99999999", "9" * 19, "9" * 30, "9" * 31])
+def test_a_number_that_no_clock_of_today_shows_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_instant_ns(text, NOW_NS)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "2262-04-12", "99999w", "9" * 400 + "d ago"])
+def test_what_64_bits_cannot_hold_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_instant_ns(text, NOW_NS)
+
+
+@given(st.integers(10**8, 2**63 // 10**9), st.sampled_from([1, 10**3, 10**6, 10**9]))
+def test_a_unix_time_is_the_same_in_every_unit(seconds: int, per_second: int) -> None:
+    assert parse_instant_ns(str(seconds * per_second), NOW_NS) == seconds * 10**9
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "ago", "24 ago", "ago 24h", "2026-13-01", "2026-11-23T25:00:00Z", "23.11.2026", "2026-11-23T10"],
+)
 def test_no_instant(text: str) -> None:
     with pytest.raises(UsageError):
         parse_instant_ns(text, NOW_NS)

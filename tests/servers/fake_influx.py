@@ -26,6 +26,9 @@ class FakeInflux:
         self.poison: set[bytes] = set()
         self.requests: list[tuple[str, int]] = []
         self.most_bytes: int | None = None
+        self.line_s = 0.0
+        """What a line costs it; it works on one request at a time, in vain on those that nobody waits for any more."""
+        self._busy = asyncio.Lock()
         self.dropped_halfway = 0
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
@@ -36,6 +39,11 @@ class FakeInflux:
         self.requests.append((request.path_qs, len(lines)))
         if self.plays:
             return await self.plays.popleft()(self, request, lines)
+        if self.line_s:
+            async with self._busy:
+                await asyncio.sleep(self.line_s * len(lines))
+            if request.transport is None or request.transport.is_closing():
+                return web.Response()
         if self.most_bytes is not None and len(body) > self.most_bytes:
             return web.json_response({"code": "request too large", "message": "too large"}, status=413)
         guilty = [line for line in lines if line in self.poison]

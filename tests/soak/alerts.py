@@ -39,7 +39,7 @@ raise_after_s = 0.5
 clear_after_s = 2
 silence_s = 0.8
 gap_s = 1
-backlog_lines = 3000
+sink_behind_s = 1
 disk_free_bytes = {disk_free_bytes}
 lateness_ms = {lateness_ms}
 """

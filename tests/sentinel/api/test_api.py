@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from playwright.async_api import Browser, async_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentinel.simulator.faults import Fault
@@ -53,6 +55,20 @@ async def get(session: aiohttp.ClientSession, path: str) -> Any:
     async with session.get(path) as response:
         assert response.status == 200, path
         return json.loads(await response.read())
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """A browser; without one the test is skipped, but in CI it fails."""
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no chromium (apt-get install chromium)")
+        pytest.skip("no chromium (apt-get install chromium)")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    async with async_playwright() as play:
+        browser = await play.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        await browser.close()
 
 
 async def test_it_tells_what_is_there(tmp_path: Path) -> None:
@@ -107,15 +123,7 @@ async def test_it_is_not_ready_while_a_book_is_not_proved(tmp_path: Path) -> Non
 
 
 async def test_the_page_shows_the_apis_numbers(tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no chromium (apt-get install chromium)")
-        pytest.skip("no chromium (apt-get install chromium)")
-    from playwright.async_api import async_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    async with serving(tmp_path) as session, async_playwright() as play:
-        browser = await play.chromium.launch(executable_path=CHROMIUM, args=flags)
+    async with serving(tmp_path) as session, chromium() as browser:
         for width in (1280, 390):
             page = await browser.new_page(viewport={"width": width, "height": 900})
             errors: list[str] = []
@@ -138,7 +146,49 @@ async def test_the_page_shows_the_apis_numbers(tmp_path: Path) -> None:
             assert shown["wide"], "the page scrolls sideways"
             assert not errors
             await page.close()
-        await browser.close()
+
+
+@asynccontextmanager
+async def behind_a_proxy(target: str, prefix: str) -> AsyncIterator[str]:
+    """The address of a proxy that knows the paths below ``prefix`` only, and takes it away; also of ``prefix`` bare."""
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        path = request.path_qs.removeprefix(prefix) or "/"
+        async with (
+            aiohttp.ClientSession(target) as session,
+            session.get(path if path[0] == "/" else f"/{path}") as found,
+        ):
+            answer = web.StreamResponse(status=found.status, headers={"Content-Type": found.headers["Content-Type"]})
+            await answer.prepare(request)
+            async for part in found.content.iter_any():
+                await answer.write(part)
+            return answer
+
+    app = web.Application()
+    app.router.add_get(prefix, forward)
+    app.router.add_get(f"{prefix}/{{rest:.*}}", forward)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}{prefix}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_the_page_works_below_any_path_of_a_proxy(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path) as session,
+        behind_a_proxy(str(session._base_url), "/tools/market") as address,
+        chromium() as browser,
+    ):
+        for url in (f"{address}/", address, f"{address}/?token=none+needed"):
+            page = await browser.new_page()
+            await page.goto(url)
+            await page.get_by_text("All books are proved").wait_for(timeout=20_000)
+            await page.locator(".bar").first.wait_for(state="attached", timeout=20_000)
+            await page.close()
 
 
 async def test_people_are_told_at_a_terminal(tmp_path: Path) -> None:

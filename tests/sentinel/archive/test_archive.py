@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import pytest
 from click.testing import CliRunner
 
 from sentinel.archive import manifest
-from sentinel.archive.archiver import Hour, all_hours, alone, due_hours, prune, write_hours
+from sentinel.archive.archiver import Hour, Seen, all_hours, alone, due_hours, prune, write_hours
 from sentinel.archive.command import archive
 from sentinel.archive.hour import archive_hour
 from sentinel.archive.schedule import end_of_archive_ns
 from sentinel.archive.tables import tables
 from sentinel.errors import SentinelError, UsageError
 from sentinel.journal import Journal, JournalReader
+from sentinel.line_protocol import Value
 from sentinel.measurements import MEASUREMENTS
 from tests.sentinel.archive.market import (
     DAY_NS,
@@ -164,6 +166,46 @@ def test_the_cursor_waits_for_hours_that_are_not_over(tmp_path: Path) -> None:
         assert due.cursor == 3
 
 
+IN_2099_NS = 4_070_908_800_000_000_000
+
+
+@pytest.mark.parametrize("wrong_ns", [IN_2099_NS, 7])
+def test_a_point_of_another_century_is_written_at_once_and_never_again(tmp_path: Path, wrong_ns: int) -> None:
+    made: list[Commit] = [
+        {"trades": [trade(1, MIDNIGHT_NS)]},
+        {"trades": [trade(2, MIDNIGHT_NS + 1), trade(9, wrong_ns)]},
+        {"trades": [trade(10, wrong_ns + 1)]},
+        {"trades": [trade(3, MIDNIGHT_NS + 2)]},
+    ]
+    asyncio.run(write(tmp_path, made))
+    before_ns = MIDNIGHT_NS + HOUR_NS
+    with reader_of(tmp_path) as reader:
+        due = due_hours(reader, 0, before_ns)
+        assert [hour.start_ns for hour in due.hours] == sorted([MIDNIGHT_NS, wrong_ns - wrong_ns % HOUR_NS])
+        assert due.cursor == 4
+        write_hours(reader, tmp_path / "archive", due.hours, before_ns)
+        assert due_hours(reader, due.cursor, before_ns).hours == []
+    assert sorted(row["trade_id"] for row in rows(tmp_path, "trades")) == [1, 2, 3, 9, 10]
+
+
+def test_a_pass_writes_nothing_again_that_an_earlier_one_wrote(tmp_path: Path) -> None:
+    """Batches: a repair of hour 0 in hour 2, under way; another one later in hour 2."""
+    now = MIDNIGHT_NS + 2 * HOUR_NS
+    hour = {number: Hour(MIDNIGHT_NS + number * HOUR_NS, "trades") for number in range(4)}
+    asyncio.run(write(tmp_path, [{"trades": [trade(1, MIDNIGHT_NS), trade(2, now)]}]))
+    with reader_of(tmp_path) as reader:
+        first = due_hours(reader, 0, now)
+        assert (first.hours, first.cursor) == ([hour[0]], 0)
+        again = due_hours(reader, 0, now, Seen(1, now))
+        assert (again.hours, again.cursor) == ([], 0)
+    asyncio.run(write(tmp_path, [{"trades": [trade(3, MIDNIGHT_NS + HOUR_NS), trade(4, now + 1)]}]))
+    with reader_of(tmp_path) as reader:
+        more = due_hours(reader, 0, now, Seen(1, now))
+        assert (more.hours, more.cursor) == ([hour[1]], 0)
+        over = due_hours(reader, 0, now + HOUR_NS, Seen(2, now))
+        assert (over.hours, over.cursor) == ([hour[2]], 2)
+
+
 def test_windows_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = commits(4, 2)
     monkeypatch.setattr("sentinel.archive.hour.LINES_AT_ONCE", 20)
@@ -233,6 +275,30 @@ def test_polars_reads_it_straight(tmp_path: Path) -> None:
     found = frame.filter(polars.col("symbol") == "ETH-USD").select("time", "mid").collect()
     points = {key[0]: fields["mid"] for key, fields in wanted(made, "top").items() if key[2] == "ETH-USD"}
     assert dict(zip(found["time"].cast(polars.Int64), found["mid"], strict=True)) == points
+
+
+def flow(number: int, **fields: Value) -> bytes:
+    tags = {"exchange": "coinbase", "symbol": "BTC-USD"}
+    return line("flow", tags, {"cvd": float(number), **fields}, MIDNIGHT_NS + number * HOUR_NS)
+
+
+def test_the_readers_on_the_page_see_every_column_when_bins_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"imbalance_7.5": 0.25}
+    fill(tmp_path / "data", [{"book": [flow(0, imbalance_5=0.5), flow(1, **own), flow(2)]}])
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    with duckdb.connect() as db:
+        (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+        assert db.execute(query).fetchall() == [("BTC-USD", 3, 0.0, 0.25)]
+    made: dict[str, Any] = {}
+    (code,) = re.findall(r"```python\n(from pathlib.*?)```", page, re.DOTALL)
+    exec(code, made)
+    for found in (made["frame"].collect().to_dicts(), made["rows"].to_table().drop_columns(["time"]).to_pylist()):
+        assert [row["imbalance_7.5"] for row in found] == [None, 0.25, None]
+        assert [row["imbalance_5"] for row in found] == [0.5, None, None]
+        assert {(row["symbol"], str(row["date"])) for row in found} == {("BTC-USD", "2026-11-23")}
 
 
 def test_the_manifest_names_every_file_and_its_hash(tmp_path: Path) -> None:

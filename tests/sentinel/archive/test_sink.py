@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
+import pytest
 
 from sentinel.archive.sink import SINK, ArchiveSink
 from sentinel.config import Archive
@@ -102,3 +104,39 @@ async def test_a_worker_is_stopped_with_the_collector(tmp_path: Path) -> None:
                 while await waiting(journal):
                     await asyncio.sleep(0.01)
     assert not list((tmp_path / "archive").rglob(".*.part"))
+
+
+async def test_an_hour_that_was_written_is_left_alone_until_there_is_something_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair, a point of 1970 and one of 2099 in the hour under way: one pass, not one at every look."""
+    passes = 0
+    work = ArchiveSink._work
+
+    async def counted(self: ArchiveSink, *arguments: Any) -> int | None:
+        nonlocal passes
+        passes += 1
+        return await work(self, *arguments)
+
+    monkeypatch.setattr(ArchiveSink, "_work", counted)
+    now_ns = MIDNIGHT_NS + 5 * HOUR_NS + HOUR_NS // 2
+    root = tmp_path / "archive"
+    async with opened(tmp_path) as journal:
+        late = [trade(1, MIDNIGHT_NS), trade(2, 5), trade(3, 4_070_908_800_000_000_000)]
+        await journal.append({"trades": [*late, trade(4, now_ns)]})
+        async with following(journal, root, lambda: now_ns):
+            await until(lambda: archived(root) == [1, 2, 3])
+            await asyncio.sleep(0.5)
+            assert passes == 1
+            assert await waiting(journal) == 1
+            now_ns += HOUR_NS
+            await until(lambda: archived(root) == [1, 2, 3, 4])
+            async with asyncio.timeout(30):
+                while await waiting(journal):
+                    await asyncio.sleep(0.01)
+            assert passes == 2
+        await journal.advance(SINK, 2**40)
+        await journal.append({"trades": [trade(5, now_ns)]})
+        assert (await journal.prune(now_ns + HOUR_NS, 60, None)).batch_count == 2
+    certificates = {file.parent.name for file in (tmp_path / "certificates").rglob("hour=*.json")}
+    assert certificates == {"date=1970-01-01", "date=2026-11-23"}, "an hour that is not over was certified"

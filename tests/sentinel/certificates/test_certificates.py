@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -22,13 +23,16 @@ from sentinel.archive.worker import main as archive_worker
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import Damaged, Market
 from sentinel.certificates.command import certify, verify_command
+from sentinel.certificates.evidence import _trades as trades_of
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import read_chains, verify
 from sentinel.errors import UsageError
 from sentinel.journal import JournalReader
+from sentinel.line_protocol import Value
+from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.sealing import content as content_of
 from sentinel.sealing import sealed
-from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, SYMBOLS, commits, trade, write
+from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, SYMBOLS, commits, line, trade, write
 
 LATER_NS = MIDNIGHT_NS + DAY_NS
 BTC = Market("coinbase", "BTC-USD")
@@ -87,9 +91,53 @@ def test_what_it_says_of_an_hour(data_dir: Path) -> None:
     assert said.accounts["here"]["minutes"] == 6
     assert said.accounts["here"]["samples_due"] == 6 * 600
     assert said.integrity == ["sequence"]
-    assert {hole.cause for hole in said.holes} == {"silence"}
+    assert {hole.cause for hole in said.holes} == {"silence", "not_collected"}
     assert len(said.book_edges) == 2
     assert said.tapes == {}
+
+
+def minutes(*numbers: int, due: int = 600) -> list[bytes]:
+    tags = {"exchange": "coinbase", "symbol": "BTC-USD", "collector": "here"}
+    fields: dict[str, Value] = {"samples_due": due, "samples_written": due, "integrity": "sequence"}
+    return [line("coverage", tags, fields, MIDNIGHT_NS + number * MINUTE_NS) for number in numbers]
+
+
+def holes(data_dir: Path) -> list[tuple[str, float, float]]:
+    """Of the only certificate: cause, and begin and end in seconds since midnight."""
+    (link,) = read_chains(data_dir / "certificates").latest
+    return [
+        (hole.cause, (hole.start_ns - MIDNIGHT_NS) / 1e9, ((hole.end_ns or 0) - MIDNIGHT_NS) / 1e9)
+        for hole in link.evidence.holes
+    ]
+
+
+def test_an_hour_not_wholly_collected_says_so(tmp_path: Path) -> None:
+    """Begun in the eighth minute, left in the fiftieth: the accounts of the rest of the hour are nowhere."""
+    accounts = [*minutes(7, due=450), *minutes(*range(8, 50)), *minutes(50, due=30)]
+    asyncio.run(write(tmp_path, [{"trades": [trade(1, MIDNIGHT_NS)], "book": [], "accounts": accounts}]))
+    archived(tmp_path)
+    issued(tmp_path)
+    assert holes(tmp_path) == [("not_collected", 0, 435), ("not_collected", 3003, 3600)]
+    assert problems(tmp_path) == []
+
+
+def test_an_hour_wholly_collected_has_no_holes(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path, [{"trades": [trade(1, MIDNIGHT_NS)], "book": [], "accounts": minutes(*range(60))}]))
+    archived(tmp_path)
+    issued(tmp_path)
+    assert holes(tmp_path) == []
+
+
+def test_a_certificate_of_version_0_1_still_holds(data_dir: Path) -> None:
+    """It was issued before time in which nobody collected was named."""
+    file = certificate(data_dir, -1)
+    link = papers.read(file)
+    evidence = replace(link.evidence, holes=[hole for hole in link.evidence.holes if hole.cause != "not_collected"])
+    assert evidence != link.evidence
+    papers.write_head(data_dir / "certificates", old := sealed(replace(link, evidence=evidence)))
+    file.write_bytes(content_of(old))
+    assert problems(data_dir) == []
+    assert issued(data_dir) == []
 
 
 def certificate(data_dir: Path, number: int) -> Path:
@@ -318,3 +366,12 @@ def test_the_commands(data_dir: Path) -> None:
     table = run(verify_command, data_dir, "--from", "2026-11-23T01:00:00Z", "--until", "2026-11-23T02:00:00Z")
     assert table.exit_code == 0, table.output
     assert "everything certified holds" in table.output
+
+
+def test_ids_that_began_again_within_an_hour_are_counted_for_themselves() -> None:
+    table = pa.table(
+        {"time": [1, 2, 3, 4, 5], "trade_id": [1000, 1001, 1, 2, 5], "repaired": [None, None, None, True, None]}
+    )
+    reset = {"cause": "reset", "start_ns": 2, "missing_count": 0}
+    found = trades_of(table, [reset])
+    assert (found.count, found.missing, found.repaired) == (5, [(3, 4)], 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,29 @@ async def test_a_repair_in_the_journal_wins_over_the_archive(tmp_path: Path) -> 
     assert loaded.table["repaired"].to_pylist() == [None, None, True, None]
 
 
+@pytest.mark.parametrize("archived_hours", [0, 1, 2, 3])
+def test_bins_may_change_between_archive_and_journal(tmp_path: Path, archived_hours: int) -> None:
+    tags = {"exchange": "coinbase", "symbol": "BTC-USD"}
+    bins: list[dict[str, Value]] = [{"imbalance_7.5": 0.5}, {"imbalance_7.5": 0.25, "imbalance_8": 1.0}, {}]
+    lines = [line("flow", tags, {"cvd": 1.0, **own}, MIDNIGHT_NS + k * HOUR_NS) for k, own in enumerate(bins)]
+    asyncio.run(write(tmp_path, [{"book": [text]} for text in lines]))
+    if archived_hours:
+        asyncio.run(move(tmp_path, MIDNIGHT_NS + archived_hours * HOUR_NS))
+    end_ns = MIDNIGHT_NS + 9 * HOUR_NS
+    for start in range(3):
+        start_ns = MIDNIGHT_NS + start * HOUR_NS
+        for names in (["imbalance_7.5"], ["imbalance_8", "imbalance_7.5"], ["cvd", "imbalance_9"]):
+            table = sentinel.data.load("flow", "BTC-USD", start_ns, end_ns, columns=names, data_dir=tmp_path).table
+            assert table.column_names == ["time", *names]
+            wanted = [{name: {"cvd": 1.0, **own}.get(name) for name in names} for own in bins[start:]]
+            assert table.drop_columns(["time"]).to_pylist() == wanted
+    whole = sentinel.data.load("flow", "BTC-USD", MIDNIGHT_NS, end_ns, data_dir=tmp_path).table
+    assert whole["imbalance_7.5"].to_pylist() == [0.5, 0.25, None]
+    assert whole["imbalance_8"].to_pylist() == [None, 1.0, None]
+    with pytest.raises(UsageError, match="no column imbalance_x"):
+        sentinel.data.load("flow", "BTC-USD", MIDNIGHT_NS, end_ns, columns=["imbalance_x"], data_dir=tmp_path)
+
+
 def minute(number: int, collector: str = "here") -> bytes:
     tags = {"exchange": "coinbase", "symbol": "BTC-USD", "collector": collector}
     return line("coverage", tags, {"samples_due": 600, "integrity": "sequence"}, MIDNIGHT_NS + number * MINUTE_NS)
@@ -185,13 +208,33 @@ def test_times_may_be_words_and_datetimes(tmp_path: Path) -> None:
     assert frame["trade_id"].to_list() == [1]
 
 
+def test_times_may_be_unix_times_dates_and_spans(tmp_path: Path) -> None:
+    fill(tmp_path, [], [trade(1, MIDNIGHT_NS), trade(2, MIDNIGHT_NS + HOUR_NS)], [])
+    second = MIDNIGHT_NS // 10**9 + 1
+    instants: list[Any] = [second, second * 1000, second * 10**6, second * 10**9, float(second), second + 0.5]
+    instants.append(datetime.fromtimestamp(second, UTC))
+    for instant in instants:
+        loaded = sentinel.data.load("trades", "BTC-USD", instant, MIDNIGHT_NS + 2 * HOUR_NS, data_dir=tmp_path)
+        assert loaded.table["trade_id"].to_pylist() == [2]
+    loaded = sentinel.data.load("trades", "BTC-USD", date(2026, 11, 23), date(2026, 11, 24), data_dir=tmp_path)
+    assert loaded.table["trade_id"].to_pylist() == [1, 2]
+    loaded = sentinel.data.load("trades", "BTC-USD", timedelta(days=90_000), data_dir=tmp_path)
+    assert loaded.table["trade_id"].to_pylist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("tops", "BTC-USD", 0, 1), "no measurement 'tops'"),
-        (("top", "BTC-USD", 5, 5), "nothing lies between"),
-        (("top", "BTC-USD", "never", 5), "is no instant"),
-        (("top", "BTC-USD", datetime(2026, 1, 1), 5), "has no time zone"),
+        (("tops", "BTC-USD", 0, "now"), "no measurement 'tops'"),
+        (("top", "BTC-USD", MIDNIGHT_NS, MIDNIGHT_NS), "nothing lies between"),
+        (("top", "BTC-USD", "never", "now"), "is no instant"),
+        (("top", "BTC-USD", datetime(2026, 1, 1), "now"), "has no time zone"),
+        (("top", "BTC-USD", 20261123), "20261123 is no instant"),
+        (("top", "BTC-USD", True), "True is no instant"),
+        (("top", "BTC-USD", float("nan")), "nan is no instant"),
+        (("top", "BTC-USD", None), "None is no instant"),
+        (("top", "BTC-USD", timedelta(days=10**6)), "64 bits"),
+        (("top", ["BTC-USD"], "1h"), "not one product"),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, arguments: tuple[Any, ...], words: str) -> None:
@@ -199,9 +242,9 @@ def test_a_mistake_is_told(tmp_path: Path, arguments: tuple[Any, ...], words: st
     with pytest.raises(UsageError, match=words):
         sentinel.data.load(*arguments, data_dir=tmp_path)
     with pytest.raises(UsageError, match="no column colour"):
-        sentinel.data.load("trades", "BTC-USD", 0, 1, columns=["colour"], data_dir=tmp_path)
+        sentinel.data.load("trades", "BTC-USD", 0, MIDNIGHT_NS, columns=["colour"], data_dir=tmp_path)
     with pytest.raises(UsageError, match="no journal and no archive"):
-        sentinel.data.load("trades", "BTC-USD", 0, 1, data_dir=tmp_path / "nowhere")
+        sentinel.data.load("trades", "BTC-USD", 0, MIDNIGHT_NS, data_dir=tmp_path / "nowhere")
 
 
 async def test_a_running_collector_is_read_up_to_the_last_second(tmp_path: Path) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any, cast
 
+import pytest
 from click.testing import CliRunner, Result
 
+from book.sampler import count_instants
+from sentinel.accounts import decode_checkpoint
+from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.cli import cli
-from sentinel.journal import Journal
+from sentinel.journal import Journal, JournalReader
+from sentinel.line_protocol import Value
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
+from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
+from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, SYMBOLS, Commit, line, write
 
 MINUTE_NS = 60_000_000_000
 
@@ -57,7 +64,11 @@ async def test_it_tells_the_truth_while_the_collector_runs_and_after(tmp_path: P
     (dropped,) = [fault for fault in truth.faults if fault["fault"] == "drop"]
     assert (lost["start_seq"], lost["end_seq"]) == (dropped["sequence_first"], dropped["sequence_last"])
     assert report("--data-dir", str(data), "--fail-under", "99.99").exit_code == 3
-    assert report("--data-dir", str(data), "--symbol", "ETH-USD", "--fail-under", "99").exit_code == 0
+    until = str(max(product["window"]["end_ns"] for product in ended["products"]))
+    whole = report(
+        "--data-dir", str(data), "--until", until, "--symbol", "ETH-USD", "--collected-only", "--fail-under", "99"
+    )
+    assert whole.exit_code == 0
 
 
 def test_a_month_of_a_product_is_read_from_its_accounts(tmp_path: Path) -> None:
@@ -87,11 +98,78 @@ def test_a_month_of_a_product_is_read_from_its_accounts(tmp_path: Path) -> None:
     asyncio.run(write())
     result = report("--data-dir", str(tmp_path), "--since", str(start_ns), "--until", "now", "--format", "json")
     (product,) = json.loads(result.output)["products"]
+    idle = product["samples"].pop("not_collected")
     assert product["samples"] == {"due": 25_920_000, "written": 25_920_000, "withheld": 0}
+    assert idle == count_instants(start_ns, product["window"]["end_ns"]) - 25_920_000, "up to now"
     assert product["trades"]["count"] == product["trades"]["last_id"] == 38_880_000
-    assert len(product["gaps"]) == 3086
-    day = report("--data-dir", str(tmp_path), "--since", str(start_ns + 86_400 * 10**9), "--format", "json")
+    assert len(product["gaps"]) == 3086 + 1
+    month = "--until", str(start_ns + 30 * 86_400 * 10**9)
+    day = report("--data-dir", str(tmp_path), "--since", str(start_ns + 86_400 * 10**9), *month, "--format", "json")
+    assert json.loads(day.output)["verdict"] == "complete"
     assert json.loads(day.output)["products"][0]["samples"]["due"] == 29 * 864_000
+
+
+def coverage(symbol: str, number: int) -> bytes:
+    tags = {"exchange": "coinbase", "symbol": symbol, "collector": "here"}
+    counts: dict[str, Value] = {"samples_due": 600, "samples_written": 600, "trades": 1}
+    ids: dict[str, Value] = {"first_trade_id": number + 1, "last_trade_id": number + 1, "integrity": "sequence"}
+    return line("coverage", tags, counts | ids, MIDNIGHT_NS + number * MINUTE_NS)
+
+
+def test_archive_and_journal_are_read_as_one(tmp_path: Path) -> None:
+    """Five hours: the first three are in the archive alone, the fourth is in both, and a gap was closed hours late."""
+    at_ns = MIDNIGHT_NS + 30 * MINUTE_NS
+    lost = {"exchange": "coinbase", "symbol": "BTC-USD", "collector": "here", "channel": "book", "cause": "silence"}
+    opened = line("gaps", lost, {"missing_count": 0, "repaired_count": 0, "start_ns": at_ns}, at_ns)
+    closed = line(
+        "gaps", lost, {"missing_count": 0, "repaired_count": 0, "start_ns": at_ns, "end_ns": at_ns + 7}, at_ns
+    )
+
+    def made(hours: range) -> list[Commit]:
+        return [
+            {"accounts": [coverage(symbol, number) for symbol in SYMBOLS]}
+            for number in range(hours.start * 60, hours.stop * 60)
+        ]
+
+    asyncio.run(write(tmp_path, [*made(range(1)), {"accounts": [opened]}, *made(range(1, 4)), {"accounts": [closed]}]))
+    with JournalReader(tmp_path / "journal.sqlite3") as reader:
+        until_ns = MIDNIGHT_NS + 4 * HOUR_NS
+        write_hours(reader, tmp_path / "archive", all_hours(reader, None, until_ns), until_ns)
+    (tmp_path / "journal.sqlite3").unlink()
+    window = "--until", str(MIDNIGHT_NS + 5 * HOUR_NS), "--format", "json", "--fail-under", "99.9"
+
+    archived = report("--data-dir", str(tmp_path), "--since", "1969-01-01", *window)
+    assert archived.exit_code == 3
+    (btc, _) = json.loads(archived.stdout)["products"]
+    assert btc["samples"] == {"due": 240 * 600, "written": 240 * 600, "withheld": 0, "not_collected": 36_000}
+
+    asyncio.run(write(tmp_path, made(range(3, 5))))
+    for since, minutes in (
+        ("1969-01-01", 300),
+        (str(MIDNIGHT_NS + HOUR_NS), 240),
+        (str(MIDNIGHT_NS + 4 * HOUR_NS), 60),
+    ):
+        whole = report("--data-dir", str(tmp_path), "--since", since, *window)
+        assert whole.exit_code == 0, whole.output
+        found = json.loads(whole.stdout)
+        assert found["window"] == {
+            "start_ns": MIDNIGHT_NS + (300 - minutes) * MINUTE_NS,
+            "end_ns": MIDNIGHT_NS + 300 * MINUTE_NS,
+        }
+        for product in found["products"]:
+            assert product["samples"]["written"] == 600 * minutes
+            assert product["trades"]["count"] == minutes
+        gaps = [gap["end_ns"] for gap in found["products"][0]["gaps"]]
+        assert gaps == ([at_ns + 7] if minutes == 300 else [])
+
+
+def test_a_product_that_is_not_collected_any_more_is_missed_unless_it_is_left_out(tmp_path: Path) -> None:
+    rows = [*(coverage("ETH-USD", number) for number in range(10)), *(coverage("BTC-USD", n) for n in range(300))]
+    asyncio.run(write(tmp_path, [{"accounts": [row]} for row in rows]))
+    window = "--since", str(MIDNIGHT_NS + HOUR_NS), "--until", str(MIDNIGHT_NS + 2 * HOUR_NS), "--fail-under", "99"
+    assert report("--data-dir", str(tmp_path), *window).exit_code == 3
+    assert report("--data-dir", str(tmp_path), *window, "--symbol", "BTC-USD").exit_code == 0
+    assert report("--data-dir", str(tmp_path), *window, "--collected-only").exit_code == 0
 
 
 def test_no_data_is_told(tmp_path: Path) -> None:
@@ -100,3 +178,82 @@ def test_no_data_is_told(tmp_path: Path) -> None:
     result = report("--data-dir", str(tmp_path))
     assert result.exit_code != 0
     assert "no accounts" in str(result.exception)
+
+
+def product_of(*arguments: str) -> dict[str, Any]:
+    (product,) = json.loads(report(*arguments, "--format", "json").output)["products"]
+    return cast(dict[str, Any], product)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+async def test_a_collector_that_is_gone_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """Right after its end it is complete, as one that runs would be; a minute later it is not, whatever the window."""
+    data = tmp_path / "data"
+    async with trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange:
+        async with collecting(exchange.urls, data, "BTC-USD") as collector:
+            await exchange.until(4)
+            await (collector.kill() if is_killed else collector.stop())
+    times = [point.time_ns for point in Store(data).of("top", "BTC-USD")]
+    ended_ns = times[-1]
+
+    def later(seconds: float, *arguments: str) -> Result:
+        monkeypatch.setattr("time.time_ns", lambda: ended_ns + round(seconds * 1e9))
+        return report("--data-dir", str(data), "--fail-under", "99.9", *arguments)
+
+    for since in ("24h", "1969-01-01"):
+        assert later(5, "--since", since).exit_code == 0
+        assert later(60, "--since", since, "--collected-only").exit_code == 0
+        gone = later(60, "--since", since, "--format", "json")
+        assert gone.exit_code == 3
+        found = json.loads(gone.stdout)
+        (product,) = found["products"]
+        assert found["verdict"] == "incomplete"
+        assert times[0] - 10**9 < found["window"]["start_ns"] <= times[0]
+        assert product["book_clean"] == pytest.approx(len(times) / (len(times) + 600), rel=0.05)
+        assert product["trade_coverage"] < 0.2
+        (hole,) = [gap for gap in product["gaps"] if gap["cause"] == "not_collected"]
+        assert ended_ns < hole["start_ns"] < ended_ns + 2 * 10**9
+        assert hole["end_ns"] == ended_ns + 60 * 10**9
+        assert hole["missing_count"] == product["samples"]["not_collected"] == pytest.approx(600, abs=20)
+    assert later(3600, "--since", "5m").exit_code == 3, "nothing of it lies in the window"
+    assert later(3600, "--since", "5m", "--format", "table").stdout.startswith("incomplete")
+    until = str(ended_ns)
+    assert later(3600, "--until", until).exit_code == 0, "a window that ended before it did"
+
+    def status(seconds: float) -> Result:
+        monkeypatch.setattr("time.time_ns", lambda: ended_ns + round(seconds * 1e9))
+        return CliRunner().invoke(cli, ["status", "--data-dir", str(data)])
+
+    assert [status(seconds).exit_code for seconds in (5, 60, 3600)] == [0, 1, 1]
+
+
+async def test_ids_that_were_jumped_over_before_a_kill_are_missing(tmp_path: Path) -> None:
+    """The collector had not announced them when it was killed: they are in its checkpoint only."""
+    data = tmp_path / "data"
+    hidden = Fault(kind="hide", at_s=3, count=3, product="BTC-USD", from_rest=True)
+    async with trading(["BTC-USD"], tmp_path / "truth.jsonl", hidden, trade_rate=50) as exchange:
+        async with collecting(exchange.urls, data, "BTC-USD") as collector:
+            async with asyncio.timeout(LONGEST_S):
+                while not (data / "journal.sqlite3").exists() or not holes_in(data):
+                    await asyncio.sleep(0.02)
+            await collector.kill()
+    truth = TruthFile(tmp_path / "truth.jsonl")
+    product = product_of("--data-dir", str(data))
+    ids = sorted(Store(data).trades("BTC-USD"))
+    lost = set(range(ids[0], ids[-1])) - set(ids)
+    assert lost
+    assert lost <= {number for fault in truth.faults if fault["fault"] == "hide" for number in fault["trade_ids"]}
+    gaps = [gap for gap in product["gaps"] if gap["channel"] == "trades"]
+    assert {number for gap in gaps for number in range(gap["start_seq"], gap["end_seq"] + 1)} == lost
+    assert product["trades"]["missing"] == len(lost)
+    assert report("--data-dir", str(data), "--fail-under", "100").exit_code == 3
+
+
+def holes_in(data: Path) -> bool:
+    with JournalReader(data / "journal.sqlite3") as reader:
+        checkpoint = reader.checkpoint()
+    if checkpoint is None:
+        return False
+    return any(state.trades.holes for state in decode_checkpoint(checkpoint).products.values())

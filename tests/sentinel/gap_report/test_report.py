@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import hypothesis.strategies as st
@@ -10,9 +14,9 @@ import msgspec
 import pytest
 from hypothesis import given
 
+from sentinel.accounts import CoverageRow, GapRow, Rows, from_points
 from sentinel.gap_report.html import as_html
-from sentinel.gap_report.report import Window, build, lowest_percent
-from sentinel.gap_report.rows import CoverageRow, GapRow, Rows, from_points
+from sentinel.gap_report.report import ProductReport, Window, build, lowest_percent
 from sentinel.gap_report.text import as_csv, as_json, as_table
 from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
 from sentinel.gap_report.words import duration, percent
@@ -67,7 +71,7 @@ def test_a_whole_window_is_complete() -> None:
     report = build(Rows([minute(0, trades=3), minute(1, trades=5)]), window(2))
     (product,) = report.products
     assert report.verdict == "complete"
-    assert msgspec.structs.astuple(product.samples) == (1200, 1200, 0)
+    assert msgspec.structs.astuple(product.samples) == (1200, 1200, 0, 0)
     assert msgspec.structs.astuple(product.trades) == (1, 1005, 8, 0, 0)
     assert (product.book_verified, product.book_clean, product.trade_coverage) == (1.0, 1.0, 1.0)
 
@@ -80,9 +84,9 @@ def test_a_book_without_a_number_is_clean_and_never_verified() -> None:
 def test_a_stop_is_due_and_withheld_although_nobody_counted_it() -> None:
     stopped = gap(START_NS + MINUTE_NS, START_NS + 3 * MINUTE_NS, cause="stopped", missing_count=2 * PER_MINUTE)
     (product,) = build(Rows([minute(0), minute(3)], [stopped]), window(4)).products
-    assert msgspec.structs.astuple(product.samples) == (2400, 1200, 1200)
+    assert msgspec.structs.astuple(product.samples) == (2400, 1200, 1200, 0)
     (clipped,) = build(Rows([minute(0)], [stopped]), window(2)).products
-    assert msgspec.structs.astuple(clipped.samples) == (1200, 600, 600)
+    assert msgspec.structs.astuple(clipped.samples) == (1200, 600, 600, 0)
 
 
 def test_missing_trades_count_until_they_are_repaired() -> None:
@@ -104,8 +108,104 @@ def test_missing_trades_count_until_they_are_repaired() -> None:
     assert trades(10) == 1.0
 
 
-def test_the_most_complete_of_twins_speaks_for_a_product() -> None:
-    rows = Rows([minute(0, withheld=100), minute(0, collector="b")], [gap(START_NS, START_NS + 10)])
+def facts(product: ProductReport) -> list[tuple[str, float, float]]:
+    """Cause, and begin and end in seconds since ``START_NS``."""
+    return [(gap.cause, (gap.start_ns - START_NS) / 1e9, ((gap.end_ns or 0) - START_NS) / 1e9) for gap in product.gaps]
+
+
+def test_a_minute_with_eight_samples_of_600_is_not_complete() -> None:
+    report = build(Rows([minute(0), minute(1, samples_due=8, samples_written=8)]), window(2))
+    (product,) = report.products
+    assert report.verdict == "incomplete"
+    assert msgspec.structs.astuple(product.samples) == (608, 608, 0, 592)
+    assert product.book_clean == product.book_verified == 608 / 1200
+    assert product.trade_coverage == pytest.approx(608 / 1200)
+    assert facts(product) == [("not_collected", 60.8, 120.0)]
+    (gap_fact,) = product.gaps
+    assert (gap_fact.channel, gap_fact.missing_count) == ("book", 592)
+
+
+def test_a_minute_that_stands_alone_is_not_complete() -> None:
+    report = build(Rows([minute(0, samples_due=8, samples_written=8)]), window(1))
+    assert report.verdict == "incomplete"
+    assert report.products[0].book_clean == 8 / 600
+
+
+def test_nothing_is_expected_before_the_first_collected_instant_and_the_window_says_so() -> None:
+    late = minute(10, samples_due=100, samples_written=100)
+    rows = Rows([late, minute(11), minute(12), minute(12, symbol="ETH-USD")])
+    report = build(rows, Window(0, START_NS + 13 * MINUTE_NS))
+    begun_ns = START_NS + 11 * MINUTE_NS - 100 * CADENCE_NS
+    assert report.verdict == "complete"
+    assert report.window == Window(begun_ns, START_NS + 13 * MINUTE_NS)
+    assert report.asked == Window(0, START_NS + 13 * MINUTE_NS)
+    assert [product.window.start_ns for product in report.products] == [begun_ns, START_NS + 12 * MINUTE_NS]
+    for shown in (as_table(report), as_html(report)):
+        assert "Asked from 1970-01-01 00:00:00: nothing was collected before 2023-11-14 22:24:50" in shown
+        assert "Collected for the first time later: ETH-USD at 2023-11-14 22:26:00" in shown
+
+
+def test_a_window_in_which_nobody_collected_is_not_complete() -> None:
+    """The collector has been dead for an hour: what it left before the window says that it should have run."""
+    report = build(Rows([minute(0, trades=5)]), Window(START_NS + 60 * MINUTE_NS, START_NS + 65 * MINUTE_NS))
+    (product,) = report.products
+    assert (report.verdict, product.book_clean, product.trade_coverage) == ("incomplete", 0.0, 0.0)
+    assert msgspec.structs.astuple(product.samples) == (0, 0, 0, 3000)
+    assert lowest_percent(report) == 0.0
+    assert not build(Rows([minute(0)]), report.window, collected_only=True).products
+
+
+@pytest.mark.parametrize(
+    ("behind_s", "verdict", "end_s"), [(0, "complete", 60), (9.9, "complete", 60), (10, "incomplete", 70)]
+)
+def test_a_running_collector_may_be_some_seconds_behind_and_a_dead_one_not(
+    behind_s: float, verdict: str, end_s: float
+) -> None:
+    now_ns = START_NS + MINUTE_NS + round(behind_s * 1e9)
+    report = build(Rows([minute(0)]), window(2), now_ns=now_ns)
+    assert (report.verdict, report.window.end_ns) == (verdict, START_NS + round(end_s * 1e9))
+    at_once = build(Rows([minute(0)]), window(1), now_ns=now_ns)
+    assert at_once.verdict == "complete"
+
+
+def test_an_open_gap_of_a_dead_collector_ends_with_it() -> None:
+    rows = Rows([minute(0, withheld=300)], [gap(START_NS + 30 * 10**9, None)])
+    (product,) = build(rows, window(2)).products
+    assert msgspec.structs.astuple(product.samples) == (600, 300, 300, 600)
+    assert [cause for cause, _, _ in facts(product)] == ["silence", "not_collected"]
+
+
+def test_time_without_a_collector_is_left_out_when_asked() -> None:
+    rows = Rows([minute(0, trades=3), minute(2, trades=3)])
+    counted, left_out = (build(rows, window(3), collected_only=only) for only in (False, True))
+    (product,) = left_out.products
+    assert (counted.verdict, left_out.verdict) == ("incomplete", "complete")
+    assert (counted.products[0].book_clean, product.book_clean, product.trade_coverage) == (2 / 3, 1.0, 1.0)
+    assert facts(product) == facts(counted.products[0]) == [("not_collected", 60.0, 120.0)]
+    assert lowest_percent(counted) == pytest.approx(200 / 3)
+    assert lowest_percent(left_out) == 100.0
+    for shown in (as_table(left_out), as_html(left_out)):
+        assert "Nobody collected for 1 m 0 s, which the figures leave out" in shown
+
+
+def test_a_collector_that_samples_nothing_is_not_complete() -> None:
+    """Its clock was ahead when it began: the accounts of the present have no instant due, those of the future have."""
+    rows = Rows([*(minute(number, samples_due=0, samples_written=0) for number in range(5)), minute(60), minute(61)])
+    report = build(rows, window(5), now_ns=START_NS + 5 * MINUTE_NS)
+    (product,) = report.products
+    assert (report.verdict, product.book_clean) == ("incomplete", 0.0)
+    assert facts(product) == [("not_collected", 0.0, 300.0)]
+
+
+def test_trades_that_come_before_the_first_book_begin_nothing() -> None:
+    early = minute(0, samples_due=0, samples_written=0, trades=2)
+    report = build(Rows([early, minute(1, samples_due=590, samples_written=590), minute(2)]), window(3))
+    assert report.verdict == "complete"
+    assert report.window.start_ns == START_NS + MINUTE_NS + 10 * CADENCE_NS
+
+
+def test_what_one_of_twins_has_is_there() -> None:
+    rows = Rows([minute(0, withheld=100), minute(0, collector="b")], [gap(START_NS, START_NS + 100 * CADENCE_NS)])
     (product,) = build(rows, window(1)).products
     assert product.book_clean == 1.0
     assert not product.gaps
@@ -113,50 +213,115 @@ def test_the_most_complete_of_twins_speaks_for_a_product() -> None:
     assert named.samples.withheld == 100
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 600), st.integers(0, 50)), unique_by=lambda row: row[0]),
-    st.lists(st.tuples(st.integers(0, 5999), st.integers(1, 3000)), max_size=4),
-    st.tuples(st.integers(0, 9), st.integers(1, 10)),
-)
+def test_one_collector_takes_over_from_another() -> None:
+    rows = Rows(
+        [
+            minute(0, trades=50),
+            minute(1, samples_due=400, samples_written=400, trades=50),
+            minute(
+                1,
+                collector="b",
+                samples_due=300,
+                samples_written=300,
+                trades=30,
+                first_trade_id=1046,
+                last_trade_id=1075,
+            ),
+            minute(2, collector="b"),
+        ]
+    )
+    report = build(rows, window(3))
+    (product,) = report.products
+    assert (report.verdict, msgspec.structs.astuple(product.samples)) == ("complete", (1800, 1800, 0, 0))
+    assert (product.trades.count, product.trades.last_id) == (50 + 75, 1075)
+    assert build(rows, window(3), collector="a").verdict == "incomplete"
+
+
+def test_twins_that_are_both_out_at_once_have_a_gap_together() -> None:
+    ten_s = 10**10
+    rows = Rows(
+        [minute(0, withheld=200), minute(0, withheld=200, collector="b")],
+        [
+            gap(START_NS + ten_s, START_NS + 3 * ten_s),
+            gap(START_NS + 2 * ten_s, START_NS + 4 * ten_s, cause="sequence", collector="b"),
+            gap(START_NS, START_NS + 5, "trades", "trades", start_seq=4, end_seq=9, missing_count=6),
+            gap(START_NS, START_NS + 7, "trades", "trades", start_seq=8, end_seq=12, missing_count=5, collector="b"),
+        ],
+    )
+    rows.coverage[:] = [
+        msgspec.structs.replace(row, trades=14, first_trade_id=1, last_trade_id=20) for row in rows.coverage
+    ]
+    (product,) = build(rows, window(1)).products
+    assert msgspec.structs.astuple(product.samples) == (600, 500, 100, 0)
+    assert product.trades.missing == 2  # 8 and 9
+    assert sorted(cause for cause, _, _ in facts(product)) == ["sequence", "silence", "trades", "trades"]
+
+
+def test_a_gap_that_one_of_twins_has_repaired_is_repaired() -> None:
+    lost = gap(START_NS, START_NS + 5, "trades", "trades", start_seq=4, end_seq=5, missing_count=2)
+    rows = Rows(
+        [minute(0, trades=10), minute(0, trades=10, collector="b")],
+        [lost, msgspec.structs.replace(lost, repaired_count=2, collector="b")],
+    )
+    report = build(rows, window(1))
+    assert report.verdict == "complete"
+    (fact,) = report.products[0].gaps
+    assert fact.repaired_count == 2
+
+
+states = st.lists(st.tuples(st.sampled_from("wxsn"), st.integers(1, 1500)), min_size=1, max_size=6)
+
+
+@given(states, st.integers(0, 599), st.tuples(st.integers(0, 9), st.integers(1, 10)))
 def test_figures_are_those_of_a_model_of_every_instant(
-    minutes: list[tuple[int, int, int]], stops: list[tuple[int, int]], span: tuple[int, int]
+    history: list[tuple[str, int]], first: int, span: tuple[int, int]
 ) -> None:
-    """Each minute has its withheld instants at its beginning; a stop is instants that nobody counted."""
-    rows = Rows([minute(number, withheld=withheld, trades=trades) for number, withheld, trades in minutes])
-    for first, count in stops:
-        start_ns = START_NS + first * CADENCE_NS
-        rows.gaps.append(gap(start_ns, start_ns + count * CADENCE_NS, cause="stopped", missing_count=count))
+    """A collector writes (w), withholds (x), is stopped and started again (s), or leaves no word (n) for a while."""
+    state_of: dict[int, str] = {}
+    rows, at = Rows(), first
+    for state, length in history:
+        state_of |= dict.fromkeys(range(at, at + length), state)
+        start_ns, end_ns = (START_NS + instant * CADENCE_NS for instant in (at, at + length))
+        if state in "xs":
+            cause, count = ("stopped", length) if state == "s" else ("silence", 0)
+            rows.gaps.append(gap(start_ns, end_ns, cause=cause, missing_count=count))
+        at += length
+    for number in {instant // PER_MINUTE for instant, state in state_of.items() if state in "wx"}:
+        here = [state_of.get(number * PER_MINUTE + place) for place in range(PER_MINUTE)]
+        written, withheld = here.count("w"), here.count("x")
+        rows.coverage.append(
+            minute(number, samples_due=written + withheld, samples_written=written, samples_withheld=withheld)
+        )
+    known = sorted(instant for instant, state in state_of.items() if state != "n")
     chosen = Window(START_NS + span[0] * MINUTE_NS, START_NS + (span[0] + span[1]) * MINUTE_NS)
-    instants = range(span[0] * PER_MINUTE, (span[0] + span[1]) * PER_MINUTE)
-    by_minute = {number: (withheld, trades) for number, withheld, trades in minutes}
-    due = written = 0
-    for instant in instants:
-        row = by_minute.get(instant // PER_MINUTE)
-        if row is not None:
-            due += 1
-            written += instant % PER_MINUTE >= row[0]
-        due += sum(first <= instant < first + count for first, count in stops)
     products = build(rows, chosen).products
+    instants = range(span[0] * PER_MINUTE, (span[0] + span[1]) * PER_MINUTE)
     if not products:
-        assert due == 0
+        assert not known or known[0] >= instants.stop
         return
     (product,) = products
-    assert (product.samples.due, product.samples.written) == (due, written)
-    assert product.trades.count == sum(by_minute[n][1] for n in range(span[0], sum(span)) if n in by_minute)
-    assert product.is_complete == (due == written)
+    begun = (product.window.start_ns - START_NS) // CADENCE_NS
+    of_window = Counter(state_of.get(instant) for instant in instants)
+    samples = product.samples
+    assert (samples.written, samples.withheld) == (of_window["w"], of_window["x"] + of_window["s"])
+    assert samples.due == samples.written + samples.withheld
+    assert samples.due + samples.not_collected == instants.stop - begun
+    assert product.is_complete == (samples.written == instants.stop - begun)
+    if "n" not in (state for state, _ in history) and len(rows.coverage) != 1:
+        assert begun == max(first, instants.start)
 
 
 def test_json_is_the_public_shape() -> None:
     hole = gap(START_NS, None, "trades", "trades", start_seq=4, end_seq=5, missing_count=2)
     shown = json.loads(as_json(build(Rows([minute(0, trades=1)], [hole]), window(1))))
-    assert list(shown) == ["window", "products", "verdict"]
+    assert list(shown) == ["window", "products", "verdict", "asked", "collected_only"]
     assert shown["window"] == {"start_ns": START_NS, "end_ns": START_NS + MINUTE_NS}
     (product,) = shown["products"]
     assert list(product) == [
         *("exchange", "symbol", "integrity", "samples", "trades", "book_verified", "book_clean", "trade_coverage"),
-        "gaps",
+        *("gaps", "window", "is_complete"),
     ]
-    assert list(product["samples"]) == ["due", "written", "withheld"]
+    assert list(product["samples"]) == ["due", "written", "withheld", "not_collected"]
     assert list(product["trades"]) == ["first_id", "last_id", "count", "missing", "repaired"]
     assert list(product["gaps"][0].items()) == [
         ("channel", "trades"),
@@ -169,6 +334,32 @@ def test_json_is_the_public_shape() -> None:
         ("end_ns", None),
     ]
     assert shown["verdict"] == "incomplete"
+
+
+def test_what_is_given_up_says_so_by_which_rule_and_stays_missing() -> None:
+    hole = gap(START_NS, START_NS + 9, "trades", "trades", start_seq=4, end_seq=5, missing_count=2, given_up=True)
+    report = build(Rows([minute(0, trades=8)], [hole]), window(1))
+    assert (report.verdict, report.products[0].trades.missing) == ("incomplete", 2)
+    assert json.loads(as_json(report))["products"][0]["gaps"][0]["given_up"] is True
+    assert "given up: 12 answers of REST or more, over 6 h or more" in " ".join(as_table(report, width=400).split())
+    assert "given up" in as_html(report)
+    assert as_csv(report).splitlines()[2].endswith(",True,")
+
+
+def test_a_reset_of_the_ids_is_told_and_is_no_loss() -> None:
+    reset = gap(START_NS, START_NS + 9, "trades", "reset", start_seq=1010, end_seq=1)
+    report = build(Rows([minute(0, trades=8)], [reset]), window(1))
+    assert report.verdict == "complete"
+    assert "ids went from 1010 to 1" in as_table(report, width=400)
+
+
+def test_a_gap_filled_after_it_was_given_up_is_repaired() -> None:
+    tags = dict.fromkeys(("exchange", "symbol", "channel", "cause", "collector"), "trades")
+    counts = (("missing_count", 2), ("start_ns", 5), ("end_ns", 9))
+    first = Point("gaps", tuple(tags.items()), (*counts, ("repaired_count", 0), ("given_up", True)), 5)
+    last = Point("gaps", tuple(tags.items()), (*counts, ("repaired_count", 2), ("given_up", False)), 5)
+    (given_up,), (filled,) = from_points([first]).gaps, from_points([first, last]).gaps
+    assert (given_up.given_up, filled.given_up, filled.repaired_count) == (True, False, 2)
 
 
 @pytest.mark.parametrize(
@@ -223,12 +414,42 @@ def test_the_page_is_whole_and_says_nothing_it_was_not_told() -> None:
             gap(START_NS, START_NS + 5, "trades", "trades", missing_count=1, repaired_count=1),
         ],
     )
-    text = as_html(build(rows, window(2)), rows)
+    text = as_html(build(rows, window(3)))
     assert "<script" not in text
     page = Page()
     page.feed(text)
     assert not page.open
-    assert set(page.states) == {"not_collected", "proved", "repaired", "missing"}
+    assert set(page.states) == {"outside", "not_collected", "proved", "repaired", "missing"}
+
+
+def widths(page: str) -> dict[str, int]:
+    """Columns of the page's timelines by state."""
+    found: Counter[str] = Counter()
+    for name, width in re.findall(r'<rect class="(\w+)" x="\d+" y="\d+" width="(\d+)"', page):
+        found[name] += int(width)
+    return found
+
+
+def test_chip_and_timeline_agree_with_the_verdict() -> None:
+    begun = Rows([minute(9, samples_due=300, samples_written=300), *(minute(number) for number in range(10, 20))])
+    whole = as_html(build(begun, Window(START_NS - 1000 * MINUTE_NS, START_NS + 20 * MINUTE_NS)))
+    assert 'class="chip complete"' in whole
+    assert widths(whole) == {"outside": 2 * COLUMNS, "proved": 2 * COLUMNS}
+    dead = as_html(build(begun, window(30)))
+    assert 'class="chip incomplete"' in dead
+    assert widths(dead)["not_collected"] == pytest.approx(2 * COLUMNS * 10 / 20.5, abs=4)
+    assert "<td>nobody collected</td>" in dead
+    assert "<dt>not collected</dt><dd>10 m 0 s</dd>" in dead
+
+
+def test_every_form_names_the_time_in_which_nobody_collected_and_its_length() -> None:
+    report = build(Rows([minute(0), minute(3)]), window(4))
+    assert '"cause": "not_collected"' in as_json(report)
+    assert f",book,not_collected,,,1200,0,{START_NS + MINUTE_NS},{START_NS + 3 * MINUTE_NS}," in as_csv(report)
+    (totals,) = [row for row in csv.DictReader(io.StringIO(as_csv(report))) if not row["channel"]]
+    assert totals["samples_not_collected"] == "1200"
+    assert "nobody collected" in as_table(report)
+    assert "2 m 0 s" in as_table(report)
 
 
 def test_a_month_of_trouble_is_a_page_of_bounded_size() -> None:
@@ -237,7 +458,7 @@ def test_a_month_of_trouble_is_a_page_of_bounded_size() -> None:
         [gap(START_NS + number * 10**9, START_NS + number * 10**9 + 10**8) for number in range(5000)],
     )
     report = build(rows, window(30 * 1440))
-    assert len(as_html(report, rows)) < 400_000
+    assert len(as_html(report)) < 400_000
     assert "and 4,950 older ones" in as_table(report)
     assert len(as_csv(report).splitlines()) == 5002
 
@@ -250,11 +471,18 @@ def test_the_timeline_shows_the_worst_of_each_column() -> None:
         gap(START_NS + MINUTE_NS, START_NS + MINUTE_NS + 1, "trades", "trades", missing_count=1),
     ]
     (product,) = build(Rows(rows, holes), window(4)).products
-    book, trades = (states(product, rows, window(4)) for states in (book_states, trade_states))
+    book, trades = (states(product, window(4)) for states in (book_states, trade_states))
     half = COLUMNS // 2
-    assert list(runs(book)) == [(0, 1, State.MISSING), (1, half - 1, State.PROVED)]
+    assert list(runs(book)) == [
+        (0, 1, State.MISSING),
+        (1, half - 1, State.PROVED),
+        (half, half, State.NOT_COLLECTED),
+    ]
     assert trades[COLUMNS // 4] is State.MISSING
-    assert list(runs(trades))[-1] == (COLUMNS // 4 + 1, half - COLUMNS // 4 - 1, State.PROVED)
+    assert list(runs(trades))[-2:] == [
+        (COLUMNS // 4 + 1, half - COLUMNS // 4 - 1, State.PROVED),
+        (half, half, State.NOT_COLLECTED),
+    ]
 
 
 def test_the_lowest_figure_decides() -> None:

@@ -335,3 +335,31 @@ def test_a_minute_is_written_once_its_last_instant_is_settled() -> None:
     (row,) = told.coverage.values()
     assert row.time_ns == start - 59 * S
     assert dict(row.fields)["samples_written"] == 10
+
+
+def test_a_run_that_ended_before_its_first_proof_has_not_stopped_since_1970() -> None:
+    pipe, wire = pipeline(), Connection()
+    pipe.opened(0, START)
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 50 * MS)
+    again, told = pipeline(checkpoint=pipe.checkpoint()), Told()
+    again.start(START + 5 * S)
+    told.take(again)
+    (gap,) = told.gap_list("book")
+    assert (gap["cause"], gap["start_ns"], gap["missing_count"]) == ("stopped", START + 100 * MS, 49)
+
+
+def test_a_step_forward_after_a_run_that_was_ahead_keeps_nobody_from_writing() -> None:
+    """The last run was ten minutes ahead: it has spoken for the instants that the step passes over, and for more."""
+    ahead, wire = pipeline(), Connection()
+    ahead.opened(0, START + 600 * S)
+    ahead.receive(0, wire.snapshot(99.0, 101.0), START + 600 * S + 50 * MS)
+    ahead.receive(0, wire.beat(), START + 600 * S + 250 * MS)
+    pipe, told, wire = pipeline(checkpoint=ahead.checkpoint()), Told(), Connection()
+    pipe.start(START)
+    pipe.opened(0, START)
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 50 * MS)
+    pipe.receive(0, wire.beat(), START + 250 * MS)
+    pipe.step(3 * S, START + 3_260 * MS)
+    pipe.receive(0, wire.beat(), START + 3_550 * MS)
+    told.take(pipe)
+    assert told.instants() == [START + at * MS for at in (100, 200, 3_300, 3_400, 3_500)]

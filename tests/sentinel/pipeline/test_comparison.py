@@ -168,6 +168,17 @@ def test_an_answer_from_before_the_last_one_is_none() -> None:
     assert pass_time(stream, 3, 20) == []
 
 
+def test_a_clock_that_is_ahead_makes_no_answer_look_old() -> None:
+    """The venue's times are an hour before ours, and the wall clock has told so."""
+    stream, answer = lacking()
+    stream.pipeline.step(-3600 * S, START_NS)
+    for second in (1, 2):
+        stream.beat(START_NS + second * S)
+        venue_ns = START_NS + second * S - 3600 * S
+        stream.pipeline.compared(replace(answer, venue_ns=venue_ns), START_NS + second * S)
+    assert pass_time(stream, 3, 6) == ["witness"]
+
+
 def test_what_the_stream_says_after_the_second_answer_still_counts() -> None:
     stream, answer = lacking()
     stream.pipeline.compared(answer, START_NS + S)

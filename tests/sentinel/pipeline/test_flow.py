@@ -16,6 +16,7 @@ from sentinel.line_protocol import Point, decode
 from sentinel.pipeline import LanePlan, Pipeline, Settings
 from sentinel.pipeline.flow import DAY_NS, GRACE_NS, FlowState, ProductFlow, imbalance, order_flow, volatility
 from tests.captures import ADVANCED, lines_of
+from tests.sentinel.pipeline.venue import START, Connection, pipeline
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -149,3 +150,31 @@ def test_a_trade_that_comes_late_counts_in_the_next_second_and_the_day_begins_at
     flow.trade(end + 1 * S, 1.0, 4.0, is_buy=True)
     rows = flow.advance(end + 10 * S)
     assert [dict(fields)["cvd"] for _, fields in rows] == [1.5, 4.0]
+
+
+def test_seconds_of_a_run_that_was_ahead_are_told_anew() -> None:
+    """Its clock was an hour ahead: samples lay in the future, and trades, which bear the venue's time, were late."""
+    ahead = DAY + 3600 * S
+    flow = ProductFlow(Settings("me"), [], FlowState(next_ns=ahead, day_ns=DAY))
+    flow.take_back(DAY + 10 * S + 300 * MS)
+    flow.trade(DAY + 10 * S + 400 * MS, 100.0, 2.0, is_buy=True)
+    ((second_ns, fields),) = flow.advance(DAY + 11 * S + GRACE_NS + S)
+    assert second_ns == DAY + 10 * S
+    assert dict(fields)["buy_count"] == 1
+
+
+def test_a_second_waits_until_its_samples_are_resolved() -> None:
+    """The process stands still for 2.5 s: what the next frame proves belongs to a second that is long over."""
+    pipe, wire = pipeline(), Connection()
+    pipe.opened(0, START)
+    pipe.receive(0, wire.snapshot(100.0, 101.0), START + 50 * MS)
+    for tenth in range(1, 16):
+        pipe.receive(0, wire.update(("bid", 100.0, 1.0 + tenth)), START + 50 * MS + tenth * 100 * MS)
+    pipe.tick(START + 4_020 * MS)
+    pipe.receive(0, wire.beat(), START + 4_030 * MS)
+    pipe.tick(START + 6_100 * MS)
+    lines = [line for block in pipe.take().book for line in block.split(b"\n")]
+    flow = [point for point in map(decode, lines) if point.measurement == "flow"]
+    seconds = [point.time_ns for point in flow]
+    assert seconds == sorted(set(seconds))
+    assert [dict(point.fields)["samples"] for point in flow if point.time_ns in (START + S, START + 2 * S)] == [10, 10]

@@ -7,6 +7,8 @@ import random
 
 import pytest
 
+from book.events import Delta, Snapshot, Trade
+from book.order_book import OrderBook
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Subscription
 from sentinel.line_protocol import decode
@@ -116,11 +118,74 @@ def test_a_ticker_may_state_the_top_before_or_after_a_batch() -> None:
     assert witness_of(pipeline).agreed == 40
 
 
+def moves(number: int) -> bytes:
+    """A batch that leaves the best prices as they are."""
+    return update("buy", "50.00", str(1 + number % 2))
+
+
 def test_only_lasting_contradiction_ends_a_batched_book() -> None:
     pipeline = batched()
     bad = ticker("90", "91")
-    assert play(pipeline, [snapshot(), bad, *[bad] * 9]) == set()
-    assert play(pipeline, [bad]) == {"witness"}
+    assert play(pipeline, [snapshot(), bad, *[frame for n in range(9) for frame in (moves(n), bad)]]) == set()
+    assert play(pipeline, [moves(9), bad]) == {"witness"}
+
+
+def test_a_book_whose_stream_has_ended_is_found_without_batches() -> None:
+    assert play(batched(), [snapshot(), *[ticker("90", "91")] * 60]) == set()
+    assert play(batched(), [snapshot(), *[ticker("90", "91")] * 120]) == {"witness"}
+
+
+def sweep(start: int, count: int = 12) -> list[bytes]:
+    """A taker who eats through ``count`` levels at one instant of the engine: a ticker for each match."""
+    return [ticker("100.00", f"{101 + start + number}.00") for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("count", [2, 12, 40])
+def test_a_sweep_within_one_batch_contradicts_nothing_however_long_it_is(count: int) -> None:
+    pipeline = batched()
+    frames = [snapshot(), ticker("1", "2")]
+    for _ in range(30):
+        eaten = [["sell", "101.00", "0"], ["sell", f"{101 + count}.00", "4"]]
+        refilled = [["sell", f"{101 + count}.00", "0"], ["sell", "101.00", "5"]]
+        for changes in (eaten, refilled):
+            frames += sweep(0, count)
+            frames.append(json.dumps({**json.loads(update("buy", "1", "1")), "changes": changes}).encode())
+    assert play(pipeline, frames) == set()
+    assert witness_of(pipeline).disagreed > 0
+
+
+def batch_up(frames: list[bytes], per_batch: int = 20) -> list[bytes]:
+    """A recording of ``level2`` as ``level2_batch`` would tell it, with the tickers of its matches as they happened.
+
+    Each match's ticker states the best prices of the unbatched book and comes before the batch it is part of.
+    """
+    told: list[bytes] = []
+    feed = CoinbaseExchangeFeed(SUBSCRIPTION, book_channel="level2", authenticate=dict)
+    book, waiting = OrderBook(), []
+    for frame in frames:
+        (event,) = feed.receive(frame).events or (None,)
+        if isinstance(event, Snapshot):
+            book.replace(event.bids, event.asks)
+        if isinstance(event, Delta):
+            book.apply(event)
+            waiting.append(json.loads(frame))
+            if len(waiting) == per_batch:
+                changes = [change for each in waiting for change in each["changes"]]
+                told.append(json.dumps(waiting[-1] | {"changes": changes}).encode())
+                waiting.clear()
+            continue
+        told.append(frame)
+        if isinstance(event, Trade) and event.is_live:
+            top = book.top()
+            assert top is not None
+            told.append(ticker(repr(top.bid), repr(top.ask)))
+    return told
+
+
+@pytest.mark.parametrize("per_batch", [20, 200])
+@pytest.mark.parametrize("session", SESSIONS)
+def test_no_batching_of_a_recording_is_contradicted_by_its_tickers(session: str, per_batch: int) -> None:
+    assert play(batched(), batch_up(lines_of(session), per_batch)) == set()
 
 
 def test_impossible_deltas_are_no_reason_to_act() -> None:

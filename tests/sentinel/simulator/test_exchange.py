@@ -275,6 +275,18 @@ async def test_a_corrupt_frame_is_no_json(tmp_path: Path) -> None:
                 json.loads(await socket.recv())
 
 
+async def test_a_frame_with_a_level_that_is_no_number_keeps_its_own_number(tmp_path: Path) -> None:
+    async with trading(["BTC-USD"], tmp_path / "t", Fault(kind="corrupt", how="nan", channel="l2_data")) as exchange:
+        async with advanced(exchange, ask("level2", "BTC-USD")) as socket:
+            heard = await hear(socket, 3)
+    assert "nan" in {
+        level["new_quantity"] for m in heard if m["channel"] == "l2_data" for level in m["events"][0]["updates"]
+    }
+    assert [message["sequence_num"] for message in heard] == [0, 1, 2]
+    (written,) = TruthFile(tmp_path / "t").faults
+    assert (written["sequence_first"], written["sequence_last"], written["product"]) == (None, None, "BTC-USD")
+
+
 @pytest.mark.parametrize("kind", ["close", "abort"])
 async def test_a_connection_can_be_ended(kind: Any, tmp_path: Path) -> None:
     async with trading(["BTC-USD"], tmp_path / "t", Fault(kind=kind, code=1012)) as exchange:

@@ -136,7 +136,53 @@ async def test_the_report_from_the_server_equals_the_local_one(
     async with delivering(tmp_path, influxd.url, **places) as (journal, _):
         for row in rows:
             await journal.append({"accounts": [row.encode()]})
-    local = await in_thread(influxd, "gap-report", "--data-dir", str(tmp_path), "--format", "json")
-    remote = await in_thread(influxd, "gap-report", "--influx-url", influxd.url, "--format", "json", **places)
-    assert remote.exit_code == 0, remote.output
-    assert json.loads(remote.output)["products"] == json.loads(local.output)["products"]
+    end_ns = start_ns + 30 * 60 * 10**9
+    from_the_end = "--since", str(end_ns + 5 * 60 * 10**9), "--until", str(end_ns + 7 * 60 * 10**9)
+    idle = []
+    since = "--since", str(start_ns - HOUR_NS), "--until"
+    for window in ((*since, str(end_ns)), (*since, str(end_ns + 60 * 10**9)), from_the_end):
+        form = *window, "--format", "json", "--fail-under", "99"
+        local = await in_thread(influxd, "gap-report", "--data-dir", str(tmp_path), *form)
+        remote = await in_thread(influxd, "gap-report", "--influx-url", influxd.url, *form, **places)
+        assert json.loads(remote.stdout) == json.loads(local.stdout)
+        assert remote.exit_code == local.exit_code
+        idle.append((remote.exit_code, json.loads(remote.stdout)["products"][0]["samples"]["not_collected"]))
+    assert idle == [(0, 0), (3, 600), (3, 1200)]
+
+
+async def test_a_month_that_is_not_there_is_no_error_and_an_old_gap_is_found(
+    influxd: InfluxServer, tmp_path: Path
+) -> None:
+    """With a bucket for each month: this and the two before are there, and the gap began in the oldest."""
+    name = f"o{time.time_ns()}"
+    now_ns = time.time_ns()
+    months = sorted(set(buckets_between(name, "monthly", now_ns - 70 * 24 * HOUR_NS, now_ns)))
+    for month in months:
+        influxd.make(month)
+    tags = "collector=a,exchange=coinbase,symbol=BTC-USD"
+    minute_ns = (now_ns - HOUR_NS) // (60 * 10**9) * 60 * 10**9
+    old_ns = now_ns - 70 * 24 * HOUR_NS
+    rows = [
+        f'coverage,{tags} first_trade_id=1i,integrity="sequence",last_trade_id=1i,repaired=0i,samples_due=600i,'
+        f"samples_withheld=0i,samples_written=600i,trades=1i {minute_ns}",
+        f"gaps,cause=trades,channel=trades,{tags} end_seq=9i,missing_count=9i,repaired_count=0i,start_ns={old_ns}i,"
+        f"start_seq=1i {old_ns}",
+    ]
+    places = {"bucket_trades": name, "bucket_book": name, "rotation": "monthly"}
+    async with delivering(tmp_path, influxd.url, **places) as (journal, _):
+        for row in rows:
+            await journal.append({"accounts": [row.encode()]})
+    asked = ("gap-report", "--influx-url", influxd.url, "--since", "40d", "--format", "json")
+    report = await in_thread(influxd, *asked, **places)
+    assert report.exit_code == 0, report.output
+    (product,) = json.loads(report.output)["products"]
+    assert [gap["start_ns"] for gap in product["gaps"] if gap["channel"] == "trades"] == [old_ns]
+    recent = await in_thread(influxd, "gap-report", "--influx-url", influxd.url, "--format", "json", **places)
+    (product,) = json.loads(recent.output)["products"]
+    assert [gap["start_ns"] for gap in product["gaps"] if gap["channel"] == "trades"] == [old_ns]
+    for month in months[:-1]:
+        influxd.query(f'DROP DATABASE "{month}"')
+    short = await in_thread(influxd, *asked, **places)
+    assert short.exit_code == 0, short.output
+    nowhere = await in_thread(influxd, *asked, **(places | {"bucket_book": "nowhere"}))
+    assert "database not found" in str(nowhere.exception)

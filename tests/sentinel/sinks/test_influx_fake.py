@@ -248,3 +248,78 @@ async def test_accounts_go_one_after_the_other(fake: FakeInflux, tmp_path: Path)
     async with delivering(tmp_path, fake.url, token="t", batch_points=1) as (journal, _):
         await journal.append({"accounts": [gap % count for count in range(5)]})
     assert list(fake.points.values()) == [gap % 4]
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_a_slow_store_is_asked_for_as_much_as_it_answers_in_time(
+    concurrency: int, fake: FakeInflux, tmp_path: Path
+) -> None:
+    """It takes 1,000 lines a second, and the requests are for four times of what is waited for."""
+    fake.line_s = 0.001
+    async with delivering(tmp_path, fake.url, token="t", timeout_s=0.5, concurrency=concurrency) as (journal, sink):
+        await journal.append({"trades": trades(2052)})
+    assert len(fake.points) == 2052
+    assert sink.statistics.lines_set_aside == 0
+    assert sink.statistics.state == "delivering"
+
+
+async def test_what_is_new_does_not_wait_for_the_backlog_of_a_slow_store(
+    fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influx, "SPLIT_BATCHES", 20)
+    fake.line_s = 0.001
+    journal = Journal.open(tmp_path / "journal.sqlite3")
+    for batch in range(50):
+        await journal.append({"trades": trades(100, 1 + 100 * batch)})
+    new = trades(1, 1_000_000)
+    async with delivering(tmp_path, fake.url, token="t", timeout_s=0.5, journal=journal):
+        async with asyncio.timeout(30):
+            while not fake.points:
+                await asyncio.sleep(0.01)
+        await journal.append({"trades": new})
+    order = list(fake.points.values())
+    assert len(order) == 5001
+    assert order.index(new[0]) < 2500
+
+
+async def test_a_partial_write_is_one_whatever_its_status(fake: FakeInflux, tmp_path: Path) -> None:
+    """As 2.0 answers: the others are stored."""
+    lines = trades(100)
+    guilty = {lines[7], lines[70]}
+    words = "unexpected error writing points to database: partial write: field type conflict: … dropped=%d"
+
+    async def refuses(server: FakeInflux, _: web.Request, sent: list[bytes]) -> web.StreamResponse:
+        server.keep([line for line in sent if line not in guilty])
+        dropped = len(guilty & set(sent))
+        if not dropped:
+            return web.Response(status=204)
+        return web.json_response({"code": "internal error", "message": words % dropped}, status=500)
+
+    fake.plays += [refuses] * 100
+    async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
+        await journal.append({"trades": lines})
+    assert set(fake.points.values()) == set(lines) - guilty
+    assert sink.statistics.lines_set_aside == 2
+
+
+async def test_one_bucket_that_is_missing_holds_up_no_other_stream(fake: FakeInflux, tmp_path: Path) -> None:
+    """And the one that is delivered does not hide it."""
+    missing = web.json_response
+
+    async def of_books_only(server: FakeInflux, request: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        if request.query["bucket"] == "t" and len(server.points) < 5:
+            return missing({"code": "not found", "message": "bucket not found"}, status=404)
+        server.keep(lines)
+        return web.Response(status=204)
+
+    fake.plays += [of_books_only] * 500
+    buckets = {"bucket_trades": "t", "bucket_book": "b"}
+    async with delivering(tmp_path, fake.url, token="t", **buckets) as (journal, sink):
+        async with asyncio.timeout(20):
+            await journal.append({"trades": trades(1)})
+            for number in range(5):
+                await journal.append({"book": [f"top,symbol=X bid=1 {number}".encode()]})
+                while len(fake.points) <= number:
+                    await asyncio.sleep(0.01)
+                    assert number < 2 or len(fake.points) > 4 or sink.statistics.state == "barred"
+    assert len(fake.points) == 6

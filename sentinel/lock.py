@@ -1,0 +1,36 @@
+"""One process at a time: a file that is held for as long as it is open."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+from sentinel.errors import UsageError
+
+
+class Held(UsageError):
+    """Another process has it."""
+
+
+def hold(path: Path) -> IO[bytes]:
+    """Makes ``path`` and locks it for this process, until the file is closed or the process ends.
+
+    Raises:
+        Held: if another process has it.
+        UsageError: if the folder cannot be written, or its file system cannot lock; it says which.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("wb")
+    except OSError as error:
+        raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # EWOULDBLOCK; any other error says nothing of another process
+        lock.close()
+        raise Held(f"{path.parent} is in use by another process") from None
+    except OSError as error:
+        lock.close()
+        raise UsageError(f"cannot lock {path}: {error.strerror}") from error
+    return lock
