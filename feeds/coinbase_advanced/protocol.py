@@ -132,9 +132,9 @@ class CoinbaseAdvancedFeed:
         if self._is_plain:
             if not isinstance(message, Level2):
                 return Meaning(message.sequence_num, _interpret(message))
-            delta = message.events[0] if len(message.events) == 1 else None
-            if isinstance(delta, LevelsDelta) and delta.product:
-                return Meaning(message.sequence, (delta,))
+            events = message.events
+            if len(events) == 1 and isinstance(events[0], LevelsDelta) and events[0].product:  # nearly every frame
+                return message
         return self._mean(message, [])
 
     def _mean(self, message: Message, flaws: list[Unusable]) -> Meaning:
