@@ -60,7 +60,7 @@ def text(measured: Measured) -> str:
         "## Ratios\n",
         _figures(measured.found.get("ratios") or []),
         "## Scale\n\nThe real command, its journal and its InfluxDB sink; the exchange on the other core. A time is the"
-        " upper bound of a bucket twice as wide as the one before.\n",
+        " upper bound of a bucket, at most an eighth above the truth.\n",
         _scale(measured),
         "## Cost against products and frames\n\n![cost](RESULTS.svg)\n",
         _curve(measured.found.get("curve") or []),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from sentinel.durations import Quantiles, quantiles, upper_ms
+from sentinel.durations import BUCKETS, Durations, Quantiles, quantiles, upper_ms
 from sentinel.service import Service
 
 MARK_EVERY_NS = 5_000_000_000
@@ -66,17 +66,22 @@ class Recent:
         books = [product.books for product in service.pipeline.products.values()]
         return Mark(
             at_ns=now_ns,
-            lateness=_counts([book.lateness_counts for book in books]),
-            handling=_counts(service.intake.handling.counts),
-            loop_lag=_counts(service.loop_lag.counts),
+            lateness=_buckets([book.lateness for book in books]),
+            handling=_buckets([service.intake.handling])[0],
+            loop_lag=_buckets([service.loop_lag])[0],
             written=_counts([book.written_count for book in books]),
             withheld=_counts([book.withheld_count for book in books]),
             frames=_counts([lane.counts.received for lane in service.pipeline.lanes]),
         )
 
 
-def _counts(values: Sequence[object]) -> Counts:
+def _counts(values: Sequence[int]) -> Counts:
     return np.array(values, dtype=np.int64)
+
+
+def _buckets(each: Sequence[Durations]) -> Counts:
+    """A row for each, as it is now."""
+    return np.frombuffer(b"".join([durations.counts for durations in each]), np.int64).reshape(-1, BUCKETS)
 
 
 def _by_row(counts: Counts) -> list[Quantiles]:

@@ -31,6 +31,7 @@ from msgspec import Struct
 from book.events import Snapshot
 from book.sampler import Flaw, Sample, count_instants, first_instant
 from book.trade_ledger import Range
+from sentinel.durations import Durations
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import Gap
@@ -56,8 +57,7 @@ class BooksState(Struct):
 class ProductBooks:
     """The books, samples and minute accounts of one product.
 
-    ``written_count`` and ``withheld_count`` are since the start. ``lateness_counts[n]`` counts samples proved less than
-    2^n x 1,024 ns after their instant, and not less than half of that.
+    ``written_count``, ``withheld_count`` and ``lateness``, from an instant to its proof, are since the start.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ProductBooks:
         self.proved_ns = state.proved_ns
         self._said_ns = state.said_ns
         self.last_sample: Sample | None = None
-        self.lateness_counts = [0] * 64
+        self.lateness = Durations()
         self.written_count = 0
         self.withheld_count = 0
         self.is_suspended = False
@@ -247,7 +247,7 @@ class ProductBooks:
         self.last_sample = sample
         self._written_ns = grid_ns
         self.written_count += 1
-        self.lateness_counts[(proved_ns - grid_ns >> 10).bit_length()] += 1
+        self.lateness.add(proved_ns - grid_ns)
         self._output.book.append(self._lines.sample(sample))
         self._flow.see(sample)
 
