@@ -149,7 +149,7 @@ def run(
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sentinel-scale-")))
-        market = ["sentinel", "simulate", "--products", str(products), "--rate", str(rate), "--levels", str(levels)]
+        market = ["bench.exchange", "--products", str(products), "--rate", str(rate), "--levels", str(levels)]
         exchange = stack.enter_context(_process(market, cores[-1]))
         urls = json.loads(_first_line(exchange))
         store = stack.enter_context(_process(["bench.store"], cores[-1]))

@@ -16,7 +16,7 @@ from sentinel.errors import UsageError
 from sentinel.simulator import faults as fault_file
 from sentinel.simulator import market, recording
 from sentinel.simulator.exchange import Exchange, Venue
-from sentinel.simulator.synthetic import SyntheticSource
+from sentinel.simulator.synthetic import CLEAR_NS, MS, SyntheticSource
 from sentinel.simulator.truth import Truth
 from sentinel.times import parse_duration_s
 
@@ -42,6 +42,13 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 @click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened, as JSON lines.")
 @click.option("--truth-tops/--no-truth-tops", default=True, help="With the top after each book frame.")
 @click.option("--levels", default=DEFAULT_LEVELS, show_default=True, help="Depth of each side of the first books.")
+@click.option(
+    "--clear-ms",
+    type=click.FloatRange(0, 50, max_open=True),
+    default=CLEAR_NS / MS,
+    show_default=True,
+    help="How far book frames keep from the sampling instants; 0: no quiet time.",
+)
 @click.option("--duration", callback=_duration, help="Stop after this long, such as 60s.")
 def simulate(**options: Any) -> None:
     """Be a local Coinbase: both WebSocket feeds and REST, from a recording or a seeded synthetic market.
@@ -94,6 +101,7 @@ def _source(
     trade_rate: float | None,
     speed: float,
     levels: int,
+    clear_ms: float,
 ) -> Venue:
     if tape is not None:
         return recording.RecordingSource(recording.load(tape), speed, faults, truth, time.time_ns)
@@ -109,4 +117,5 @@ def _source(
         faults=faults,
         truth=truth,
         now_ns=time.time_ns,
+        clear_ns=round(clear_ms * MS),
     )

@@ -241,7 +241,7 @@ class Product:
         return self.trades[max(0, first - origin) : max(0, last - origin + 1)]
 
 
-def products(names: list[str] | int, levels: int, seed: int) -> dict[str, Product]:
+def products(names: list[str] | int, levels: int, seed: int, kind: type[Product] = Product) -> dict[str, Product]:
     """The market's products by name: the given ones, or the first so many of an endless list."""
     if isinstance(names, int):
         known = [shape[0] for shape in SHAPES]
@@ -252,5 +252,5 @@ def products(names: list[str] | int, levels: int, seed: int) -> dict[str, Produc
         _, price, price_decimals, size_decimals = shapes.get(name.partition("-")[0], SHAPES[number % len(SHAPES)])
         depth = levels if number < 4 else max(60, levels // 10)
         rng = random.Random(f"{seed}/{name}")
-        made[name] = Product(name, price, (price_decimals, size_decimals), depth, rng)
+        made[name] = kind(name, price, (price_decimals, size_decimals), depth, rng)
     return made

@@ -1,7 +1,7 @@
 """The synthetic market on the air: when what is said, to whom.
 
-Book frames go out at their own moments, at least 8 ms away from every multiple of 100 ms: a collector that samples
-ten times a second then has one true answer at each instant, however the machine schedules it.
+Book frames go out at their own moments. Unless told otherwise they keep 8 ms away from every multiple of 100 ms: a
+collector that samples ten times a second then has one true answer at each instant, however the machine schedules it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,12 @@ S = 1_000_000_000
 SLOT_S = 0.004
 GRID_NS = 100 * MS
 CLEAR_NS = 8 * MS
-"""How far book frames keep from the sampling instants."""
+"""How far book frames keep from the sampling instants, where there is to be one truth at each."""
 
 TRADES_BATCH_NS = 250 * MS
 TICKER_BATCH_NS = 5 * S
 REST_DELAY_NS = 100 * MS
 """A brand-new trade takes a moment to appear on REST."""
-
-
-def clear_of_grid(ns: int) -> int:
-    """``ns``, or the first moment after it that is far enough from every multiple of 100 ms."""
-    phase = ns % GRID_NS
-    if phase < CLEAR_NS:
-        return ns - phase + CLEAR_NS
-    if phase > GRID_NS - CLEAR_NS:
-        return ns - phase + GRID_NS + CLEAR_NS
-    return ns
 
 
 class SyntheticSource:
@@ -55,14 +45,16 @@ class SyntheticSource:
         faults: Faults,
         truth: Truth,
         now_ns: Callable[[], int],
+        clear_ns: int = CLEAR_NS,
     ) -> None:
         """``rate`` and ``trade_rate`` are book frames and takers a second, over all products. ``trade_rate`` may be
-        changed at any time; 0 ends trading."""
+        changed at any time; 0 ends trading. ``clear_ns`` is how far book frames keep from the sampling instants."""
         self.products = products
         self.connections: list[Connection] = []
         self._faults = faults
         self._truth = truth
         self._now_ns = now_ns
+        self._clear_ns = clear_ns
         opened_ns = now_ns()
         self.trade_rate = trade_rate
         self._rng = random.Random(f"{seed}/publishing")
@@ -74,7 +66,7 @@ class SyntheticSource:
         self._crossing: dict[str, tuple[int, int]] = {}
         self._interval_ns = round(len(products) / rate * S)
         self._due = [
-            (clear_of_grid(opened_ns + index * self._interval_ns // len(products)), name)
+            (self._clear_of_grid(opened_ns + index * self._interval_ns // len(products)), name)
             for index, name in enumerate(products)
         ]
         heapq.heapify(self._due)
@@ -159,11 +151,12 @@ class SyntheticSource:
             now_ns = self._now_ns()
             while self._due[0][0] <= now_ns:
                 due_ns, name = self._due[0]
-                if clear_of_grid(now_ns) == now_ns:
+                if self._clear_of_grid(now_ns) == now_ns:
                     self._publish_book(self.products[name], now_ns)
-                    heapq.heapreplace(self._due, (clear_of_grid(max(due_ns + self._interval_ns, now_ns - S)), name))
+                    next_ns = self._clear_of_grid(max(due_ns + self._interval_ns, now_ns - S))
+                    heapq.heapreplace(self._due, (next_ns, name))
                 else:
-                    heapq.heapreplace(self._due, (clear_of_grid(now_ns), name))
+                    heapq.heapreplace(self._due, (self._clear_of_grid(now_ns), name))
                 now_ns = self._now_ns()
             while next_trade_ns <= now_ns:
                 if self.trade_rate:
@@ -179,6 +172,15 @@ class SyntheticSource:
                 next_ticker_ns += TICKER_BATCH_NS
                 self._publish_slow_tickers(now_ns)
             await asyncio.sleep(SLOT_S)
+
+    def _clear_of_grid(self, ns: int) -> int:
+        """``ns``, or the first moment after it that is far enough from every multiple of 100 ms."""
+        phase = ns % GRID_NS
+        if phase < self._clear_ns:
+            return ns - phase + self._clear_ns
+        if phase > GRID_NS - self._clear_ns:
+            return ns - phase + GRID_NS + self._clear_ns
+        return ns
 
     def _publish_book(self, product: Product, now_ns: int) -> None:
         changes = self._with_faults(product, product.change())
@@ -236,7 +238,7 @@ class SyntheticSource:
 
     def _trade(self, product: Product, now_ns: int) -> None:
         """A taker comes; only away from the grid, since its fills change the book."""
-        if clear_of_grid(now_ns) != now_ns:
+        if self._clear_of_grid(now_ns) != now_ns:
             return
         fills, changes = product.trade(now_ns // 1000)
         self._announce(product, changes, now_ns)

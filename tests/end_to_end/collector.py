@@ -14,7 +14,7 @@ from pathlib import Path
 from sentinel.simulator import market, recording
 from sentinel.simulator.exchange import Exchange, Urls
 from sentinel.simulator.faults import Fault, Faults
-from sentinel.simulator.synthetic import SyntheticSource
+from sentinel.simulator.synthetic import CLEAR_NS, SyntheticSource
 from sentinel.simulator.truth import Truth
 
 LONGEST_S = 60
@@ -114,6 +114,7 @@ async def trading(
     rate: float | None = None,
     trade_rate: float | None = None,
     port: int = 0,
+    clear_ns: int = CLEAR_NS,
 ) -> AsyncIterator[Market]:
     """An exchange with a synthetic market of ``products``."""
     truth.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +128,7 @@ async def trading(
         faults=armed,
         truth=written,
         now_ns=time.time_ns,
+        clear_ns=clear_ns,
     )
     exchange = Market(source, armed, written, time.time_ns, port)
     exchange.source, exchange.faults = source, armed

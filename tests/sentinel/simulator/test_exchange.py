@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from sentinel.errors import UsageError
 from sentinel.simulator import dialogue, faults, market
 from sentinel.simulator.faults import Fault
+from sentinel.simulator.synthetic import CLEAR_NS, GRID_NS
 from sentinel.simulator.wording import ns_of
 from tests.captures import ADVANCED, GDAX, capture, lines_of
 from tests.end_to_end.collector import Market, playing, trading
@@ -416,3 +417,12 @@ def test_times_are_read_as_written() -> None:
     assert ns_of("2026-08-09T21:05:48.85484Z") == 1786309548854840000
     assert ns_of("2026-08-09T21:05:48Z") == 1786309548000000000
     assert now_ns > 0
+
+
+@pytest.mark.parametrize("clear_ns", [0, CLEAR_NS])
+async def test_book_frames_keep_from_the_sampling_instants_unless_told_otherwise(tmp_path: Path, clear_ns: int) -> None:
+    async with trading(20, tmp_path / "t", rate=2000, trade_rate=0, clear_ns=clear_ns) as exchange:
+        async with advanced(exchange, ask("level2", *exchange.source.products)) as socket:
+            frames = await hear(socket, 1000)
+    phases = [ns_of(frame["timestamp"]) % GRID_NS for frame in frames if frame["events"][0].get("type") == "update"]
+    assert any(not CLEAR_NS <= phase <= GRID_NS - CLEAR_NS for phase in phases) == (clear_ns == 0)
