@@ -13,8 +13,9 @@ from typing import Any
 
 from bench.corpus import Corpus, recorded
 from bench.oracle import books
-from bench.peers.contenders import PEERS, BookOnly, Contender, Cpp, Floor, Ours, Tops
+from bench.peers.contenders import PEERS, BookOnly, Contender, Cpp, Floor, Ours, Pure, Timed, Tops
 from bench.peers.environment import NoInterpreter, has_peers, python_with_peers
+from book.native import is_native
 
 
 def truth(corpus: Corpus) -> Tops:
@@ -34,7 +35,7 @@ def seconds_of(kind: type[Any], corpus: Corpus) -> tuple[float, Contender]:
     contender.run(corpus)
     seconds = time.perf_counter() - began_s
     gc.enable()
-    return (contender.seconds if isinstance(contender, Cpp) else seconds), contender
+    return (contender.seconds if isinstance(contender, Timed) else seconds), contender
 
 
 def verdict(tops: Tops, expected: Tops) -> str:
@@ -55,7 +56,7 @@ def measure(repeats: int, rounds: int) -> dict[str, dict[str, Any]]:
     facts: dict[str, dict[str, Any]] = {}
     absent: set[str] = set()
     for _ in range(rounds):
-        for kind in (Floor, Ours, BookOnly, *PEERS):
+        for kind in (Floor, Ours, Pure, BookOnly, *PEERS):
             if kind.name in absent:
                 continue
             try:
@@ -72,8 +73,8 @@ def measure(repeats: int, rounds: int) -> dict[str, dict[str, Any]]:
     return facts
 
 
-def ratios(facts: dict[str, dict[str, Any]]) -> dict[str, float | None]:
-    """The public figures; null where a peer is absent."""
+def ratios(facts: dict[str, dict[str, Any]]) -> dict[str, float | bool | None]:
+    """The public figures; null where a peer is absent. All but ``pure_floor_ratio`` are of ``native`` code or not."""
     rate = {name: fact.get("changes_per_s") for name, fact in facts.items()}
     ours, book_only = rate[Ours.name], rate[BookOnly.name]
 
@@ -82,7 +83,9 @@ def ratios(facts: dict[str, dict[str, Any]]) -> dict[str, float | None]:
         return None if theirs is None else round(mine / theirs, 3)
 
     return {
+        "native": is_native,
         "floor_ratio": over(ours, Floor.name),
+        "pure_floor_ratio": over(rate[Pure.name], Floor.name),
         "vs_cryptofeed": over(ours, "cryptofeed"),
         "vs_ccxt": over(ours, "ccxt.pro"),
         "vs_order_book_c": over(book_only, "orjson + order_book (C)"),
@@ -115,7 +118,7 @@ def main() -> int:
             rate = f"{fact['changes_per_s'] / 1e6:6.2f} M changes/s" if "changes_per_s" in fact else "absent"
             print(f"{name:<26} {rate:<20} {fact.get('version', ''):<14} {fact['what']}; book {fact.get('book', '-')}")
         print(json.dumps(ratios(facts)))
-    wrong = [name for name in (Ours.name, BookOnly.name) if facts[name]["book"] != "right"]
+    wrong = [name for name in (Ours.name, Pure.name, BookOnly.name) if facts[name]["book"] != "right"]
     return 1 if wrong else 0
 
 

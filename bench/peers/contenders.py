@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pickle
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from importlib import import_module
@@ -15,6 +18,7 @@ from typing import Any, Protocol
 
 from bench.corpus import START_NS, Corpus
 from bench.oracle import held
+from book.native import PURE
 from feeds.coinbase_advanced.messages import decode_message
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.protocol import Subscription
@@ -88,6 +92,39 @@ class Ours:
             assert top is not None
             found[symbol] = top.bid, top.ask, len(book.bids), len(book.asks)
         return found
+
+
+class Timed:
+    """One that runs in a process of its own, whose clock is believed; ``_answer`` is what it printed."""
+
+    _answer: dict[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        return float(self._answer["seconds"])
+
+    def tops(self) -> Tops:
+        return {product: tuple(top) for product, top in self._answer["tops"].items()}  # type: ignore[misc]
+
+
+class Pure(Timed):
+    """``Ours`` without the C extension."""
+
+    name, what = "sentinel-ws, pure Python", "the same, without the C extension"
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.version = software()
+        self._corpus = pickle.dumps(tuple(corpus))
+
+    def run(self, corpus: Corpus) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.peers.pure"],
+            input=self._corpus,
+            env=os.environ | {PURE: "1"},
+            capture_output=True,
+            check=True,
+        )
+        self._answer = json.loads(done.stdout)
 
 
 class BookOnly:
@@ -222,7 +259,7 @@ class OrderBookC:
         }
 
 
-class Cpp:
+class Cpp(Timed):
     """simdjson and two ``std::map``: what a C++ program would do. Compiled on the spot; its own clock is believed."""
 
     name, what = "C++ simdjson + std::map", "decode, book"
@@ -254,18 +291,10 @@ class Cpp:
         self._frames = folder / "frames"
         self._frames.write_bytes(b"\n".join([*corpus.snapshots, *corpus.updates]) + b"\n")
         self._snapshots = len(corpus.snapshots)
-        self._answer: dict[str, Any] = {}
 
     def run(self, corpus: Corpus) -> None:
         command = [str(self._program), str(self._frames), str(self._snapshots)]
         self._answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-
-    @property
-    def seconds(self) -> float:
-        return float(self._answer["seconds"])
-
-    def tops(self) -> Tops:
-        return {product: tuple(top) for product, top in self._answer["tops"].items()}  # type: ignore[misc]
 
 
 PEERS: list[type[Any]] = [Cryptofeed, Ccxt, OrderBookC, Cpp]
