@@ -41,4 +41,7 @@ class Speedups(Protocol):
 
 is_native = os.environ.get(PURE, "") in ("", "0") and find_spec("book.speedups") is not None
 
+FLAVOUR = "native" if is_native else "pure Python"
+"""For people."""
+
 speedups = cast(Speedups, import_module("book.speedups")) if is_native else None

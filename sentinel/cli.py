@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from book.native import FLAVOUR
 from sentinel.errors import SentinelError, UsageError
 from sentinel.outlet import Outlet
 from sentinel.times import parse_duration_s
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="sentinel-ws")
+@click.version_option(package_name="sentinel-ws", message=f"%(prog)s, version %(version)s ({FLAVOUR})")
 def cli() -> None:
     """Collects Coinbase market data and proves what it holds."""
 

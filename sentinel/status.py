@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from book.native import is_native
 from sentinel.durations import NS_PER_MS, Quantiles
 from sentinel.journal import Backlog
 from sentinel.parts import PartStatus
@@ -117,7 +118,7 @@ class SinkStatus(Struct, frozen=True):
 class Status(Struct, frozen=True):
     """Everything at one moment.
 
-    ``stored_age_s`` is how long no line has reached the journal.
+    ``stored_age_s`` is how long no line has reached the journal. ``is_native``: the C extension runs.
 
     Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
     is timed), ``loop_lag``, by which the collector's own clockwork was late.
@@ -142,6 +143,7 @@ class Status(Struct, frozen=True):
     gaps: list[GapStatus]
     parts: list[PartStatus] = []
     stored_age_s: float = 0.0
+    is_native: bool = False
 
 
 def expected(status: Status) -> Status:
@@ -212,6 +214,7 @@ class StatusReader:
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
+            is_native=is_native,
         )
 
 

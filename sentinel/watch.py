@@ -99,9 +99,8 @@ def test_alerts() -> None:
 
 def view(found: Status) -> RenderableType:
     """Products, connections and sinks as tables, and the parts that have failed."""
-    products = Table(
-        "product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=found.collector
-    )
+    title = f"{found.collector}: {found.software}, {'native' if found.is_native else 'pure Python'}"
+    products = Table("product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=title)
     for product in found.products:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
         products.add_row(

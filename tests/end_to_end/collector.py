@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+from book.native import PURE
 from sentinel.simulator import market, recording
 from sentinel.simulator.exchange import Exchange, Urls
 from sentinel.simulator.faults import Fault, Faults
@@ -18,6 +19,11 @@ from sentinel.simulator.synthetic import CLEAR_NS, SyntheticSource
 from sentinel.simulator.truth import Truth
 
 LONGEST_S = 60
+
+
+def unset_environment() -> dict[str, str]:
+    """This process's environment without any setting; whether the C extension runs is kept."""
+    return {name: value for name, value in os.environ.items() if name == PURE or not name.startswith("SENTINEL_")}
 
 
 class Collector:
@@ -48,7 +54,7 @@ class Collector:
 @asynccontextmanager
 async def collecting(urls: Urls, data_dir: Path, *arguments: str, **more: str) -> AsyncIterator[Collector]:
     """Starts the command; whatever happens, it is gone afterwards. ``more`` are further environment variables."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
+    environment = unset_environment() | {
         "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
         "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
         "SENTINEL_COINBASE_REST_URL": urls.rest,

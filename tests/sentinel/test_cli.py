@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.collector import collecting, trading
+from tests.end_to_end.collector import collecting, trading, unset_environment
 
 ROOT = Path(__file__).parents[2]
 
 
 def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")}
+    clean = unset_environment()
     return subprocess.run(
         [sys.executable, "-m", "sentinel", *arguments],
         cwd=cwd,
@@ -26,6 +26,12 @@ def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
         timeout=60,
         check=False,
     )
+
+
+def test_the_version_says_which_code_runs(tmp_path: Path) -> None:
+    assert sentinel("--version", cwd=tmp_path, SENTINEL_PURE="1").stdout.endswith(" (pure Python)\n")
+    words = "native" if find_spec("book.speedups") else "pure Python"
+    assert sentinel("--version", cwd=tmp_path, SENTINEL_PURE="0").stdout.endswith(f" ({words})\n")
 
 
 @pytest.mark.parametrize("proxy", ["socks5h://u:secret@127.0.0.1:1", "http://u:secret@127.0.0.1:99999999"])

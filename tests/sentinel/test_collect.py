@@ -22,7 +22,7 @@ import pytest
 
 from sentinel.collector_name import COLLECTOR_FILE
 from sentinel.simulator.exchange import Urls
-from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading
+from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading, unset_environment
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
 from tests.servers.influx import free_port
@@ -73,7 +73,7 @@ def held_terminal() -> Iterator[tuple[int, int]]:
 
 @asynccontextmanager
 async def running(urls: Urls, data: Path, *arguments: str, **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
+    environment = unset_environment() | {
         "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
         "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
         "SENTINEL_COINBASE_REST_URL": urls.rest,
@@ -290,7 +290,7 @@ main()
 
 async def run_on(host: str, urls: Urls, data: Path, **more: str) -> None:
     """One run of the command on a host of that name, as in a container that is made anew."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
+    environment = unset_environment() | {
         "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
         "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
         "SENTINEL_COINBASE_REST_URL": urls.rest,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 
 import msgspec
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
+from rich.console import Console
 
 from sentinel.cli import cli
 from sentinel.durations import Quantiles
 from sentinel.status import ProductStatus, Status
+from sentinel.watch import view
 
 PRODUCT = ProductStatus(
     symbol="BTC-USD", exchange="coinbase", integrity="sequence", is_proved=True, bid=1.0, ask=2.0, spread_bps=1.0,
@@ -58,3 +61,10 @@ async def ask(found: Status) -> int:
 )
 async def test_a_collector_that_writes_no_more_is_noticed(found: Status, status: int) -> None:
     assert await ask(found) == status
+
+
+def test_the_view_says_which_code_runs() -> None:
+    for is_native, words in ((True, "here: sentinel-ws, native"), (False, "here: sentinel-ws, pure Python")):
+        shown = Console(width=200, record=True, file=io.StringIO())
+        shown.print(view(change(GOOD, is_native=is_native)))
+        assert words in shown.export_text()
