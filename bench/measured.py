@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers.environment import SHARED
+from book.native import FLAVOUR
+from book.native import PURE as PURE_ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = (*SHARED, "websockets", "uvloop", "pyarrow")
@@ -23,6 +25,11 @@ REAL_LEVELS = 23_000
 
 REAL_RATE = 20
 """Book frames a second of BTC-USD: the recording has 16."""
+
+
+IN_BOTH = ("ratios", "scale")
+WITHOUT = ", pure Python"
+"""These parts are measured once more without the C extension, under this name."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,12 @@ class Measured:
     found: dict[str, Any]
     failures: dict[str, str]
 
-    def part(self, name: str, command: list[str], python: str = sys.executable) -> None:
+    def part(self, name: str, command: list[str], *, is_pure: bool = False) -> None:
         """Runs a part that prints JSON, a line for each object."""
         print(f"{name} ...", file=sys.stderr, flush=True)
-        done = subprocess.run([python, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        environment = os.environ | ({PURE_ENVIRONMENT: "1"} if is_pure else {})
+        command = [sys.executable, "-m", *command]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         try:
             self.found[name] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         except json.JSONDecodeError as error:
@@ -59,6 +68,17 @@ class Measured:
         if done.returncode:
             self.failures[name] = _last_words(done)
         print(self.failures.get(name, "done"), file=sys.stderr, flush=True)
+
+    def pure(self) -> Measured:
+        """The same without the C extension, as far as that was measured."""
+        peers = (self.found.get("peers") or [{}])[0].get("ratios", {})
+        native, pure = peers.get("floor_ratio"), peers.get("pure_floor_ratio")
+        ratios = {}
+        if native and pure:
+            of_whole = {name: peers.get(name) for name in ("floor_ratio", "vs_cryptofeed", "vs_ccxt")}
+            ratios = {name: value and round(value * pure / native, 3) for name, value in of_whole.items()}
+        found = {name: self.found[f"{name}{WITHOUT}"] for name in IN_BOTH if f"{name}{WITHOUT}" in self.found}
+        return Measured(self.machine, found | {"peers": [{"ratios": ratios}]}, {})
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
@@ -75,9 +95,11 @@ def measure(effort: Effort) -> Measured:
         measured.part("suites", [*suites, f"--benchmark-json={written}", *effort.suites])
         measured.found["suites"] = json.loads(written.read_text())["benchmarks"] if written.exists() else []
     measured.part("ratios", ["bench.ratios", "--json", *effort.ratios])
+    measured.part(f"ratios{WITHOUT}", ["bench.ratios", "--json", *effort.ratios], is_pure=True)
     measured.part("peers", ["bench.peers", "--json", "--facts", *effort.peers])
     scale = ["bench.scale", "--json", "--duration"]
     measured.part("scale", [*scale, str(effort.scale_s)])
+    measured.part(f"scale{WITHOUT}", [*scale, str(effort.scale_s)], is_pure=True)
     one = ["--products", "1", "--rate", str(REAL_RATE), "--levels", str(REAL_LEVELS)]
     measured.part("one product", [*scale, str(max(1, effort.scale_s // 3)), *one])
     measured.part("curve", [*scale, str(effort.curve_s), "--curve"])
@@ -98,6 +120,7 @@ def _machine() -> dict[str, str]:
         "memory": f"{memory_kb / 2**20:.1f} GiB",
         "system": f"Linux {platform.release()}",
         "Python": platform.python_version(),
+        "hottest loops": FLAVOUR,
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     }
 

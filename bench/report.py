@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.measured import Measured
+from bench.measured import WITHOUT, Measured
 from bench.targets import Target, targets
 
 HEAD = """# Results
@@ -53,14 +53,15 @@ def text(measured: Measured) -> str:
         HEAD,
         _table(("", ""), measured.machine.items()),
         "## Targets\n",
-        _targets(targets(measured)),
+        _targets(targets(measured), targets(measured.pure())),
         _failures(measured.failures),
-        "## Peers, on the same frames in one process\n",
+        "## Peers, on the same frames in turns\n",
         _peers(measured.found.get("peers") or []),
         "## Ratios\n",
-        _figures(measured.found.get("ratios") or []),
-        "## Scale\n\nThe real command, its journal and its InfluxDB sink; the exchange on the other core. A time is the"
-        " upper bound of a bucket, at most an eighth above the truth.\n",
+        _figures(measured.found.get("ratios") or [], measured.pure().found.get("ratios") or []),
+        "## Scale\n\nThe real command, its journal and its InfluxDB sink; the exchange on the other core, its frames"
+        " made beforehand and sent at any moment, near the sampling instants as well. A time is the upper bound of a"
+        " bucket, at most an eighth above the truth.\n",
         _scale(measured),
         "## Cost against products and frames\n\n![cost](RESULTS.svg)\n",
         _curve(measured.found.get("curve") or []),
@@ -76,8 +77,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _targets(found: list[Target]) -> str:
-    return _table(("what", "target", "reached", "met"), ((*target[:3], MET[target.is_met]) for target in found))
+def _targets(found: list[Target], pure: list[Target]) -> str:
+    rows = ((*target[:3], MET[target.is_met], other.reached) for target, other in zip(found, pure, strict=True))
+    return _table(("what", "target", "reached", "met", "pure Python"), rows)
 
 
 def _failures(failures: dict[str, str]) -> str:
@@ -97,19 +99,27 @@ def _peers(found: list[dict[str, Any]]) -> str:
     return _table(("contender", "version", "does", "level changes/s", "of the floor", "final book"), rows)
 
 
-def _figures(found: list[dict[str, Any]]) -> str:
+def _figures(found: list[dict[str, Any]], pure: list[dict[str, Any]]) -> str:
     if not found:
         return "Not measured.\n"
-    return _table(("figure", "value"), ((name.replace("_", " "), f"{value:,}") for name, value in found[0].items()))
+    other = pure[0] if pure else {}
+    rows = ((name.replace("_", " "), _cell(value), _cell(other.get(name))) for name, value in found[0].items())
+    return _table(("figure", "value", "pure Python"), rows)
 
 
 def _scale(measured: Measured) -> str:
-    runs = [(measured.found.get(name) or [None])[0] for name in ("scale", "one product")]
-    if None in runs:
+    names = ("scale", f"scale{WITHOUT}", "one product")
+    found = {name: measured.found[name][0] for name in names if measured.found.get(name)}
+    if "scale" not in found:
         return "Not measured.\n"
+    runs = found.values()
     head = [
         "",
-        *(f"{run['products']} products, {run['rate']:,} book frames/s, {run['duration_s']:g} s" for run in runs),
+        *(
+            f"{run['products']} products, {run['rate']:,} book frames/s, {run['duration_s']:g} s"
+            f"{WITHOUT if name.endswith(WITHOUT) else ''}"
+            for name, run in found.items()
+        ),
     ]
     rows = [(spelled, *(_cell(run[name]) for run in runs)) for name, spelled in SCALE_NAMES.items()]
     return _table(head, rows)

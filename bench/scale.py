@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.corpus import CHANGES_PER_FRAME
+from book.native import is_native
 from sentinel.collect import JOURNAL_FILE
 from sentinel.journal import JournalReader
 
@@ -190,7 +191,7 @@ def run(
         )
     figures["load_share"] = round(changes_per_s / (rate * CHANGES_PER_FRAME), 3)
     figures["exchange_cores"] = round(others_cpu_s / duration_s, 3)
-    asked = {"products": products, "rate": rate, "processes": processes, "duration_s": duration_s}
+    asked = {"native": is_native, "products": products, "rate": rate, "processes": processes, "duration_s": duration_s}
     return {**asked, **figures, "limit": limit(asked | figures)}
 
 
