@@ -118,6 +118,8 @@ class ProductBooks:
 
     def replace(self, lane: LaneBook, snapshot: Snapshot, received_ns: int) -> None:
         """Takes a snapshot: the book is proved from here on."""
+        if not lane.is_proved:
+            self._mark(lane)
         lane.book.replace(snapshot.levels)
         lane.changed_ns = received_ns
         lane.asked_ns = None
@@ -134,8 +136,8 @@ class ProductBooks:
         if not lane.is_proved:
             return
         first_ns = lane.next_ns
-        if first_ns <= self._written_ns < until_ns:
-            lane.sampler.leave(lane.book)
+        if first_ns < until_ns:
+            self._mark(lane)
         given_ns = None if self.is_suspended else self.next_ns
         grid_ns = until_ns if given_ns is None else max(first_ns, given_ns)
         if grid_ns >= until_ns:
@@ -145,7 +147,7 @@ class ProductBooks:
             if sample is None:
                 break
             if grid_ns == given_ns:
-                self._give(sample, until_ns)
+                self._give(lane, sample, until_ns)
                 given_ns = self.next_ns = grid_ns + self._cadence_ns
             else:
                 lane.held.append((sample, until_ns))
@@ -209,7 +211,7 @@ class ProductBooks:
                     self.withhold(earliest_ns)
             elif lane.held:
                 sample, proved_ns = lane.held.popleft()
-                self._give(sample, proved_ns)
+                self._give(lane, sample, proved_ns)
                 self.next_ns = next_ns + self._cadence_ns
                 self.proved_ns = max(self.proved_ns, next_ns + 1)
             else:
@@ -236,9 +238,17 @@ class ProductBooks:
     def _flaw(self) -> Flaw:
         return "crossed" if any(lane.flaw == "crossed" for lane in self.lanes.values()) else "empty"
 
-    def _give(self, sample: Sample, proved_ns: int) -> None:
+    def _mark(self, lane: LaneBook) -> None:
+        """Only of several copies one may have to know how it was when another gave the sample."""
+        if len(self.lanes) > 1 and not self.is_suspended:
+            lane.mark(self._written_ns, self.next_ns or 0)
+
+    def _give(self, lane: LaneBook, sample: Sample, proved_ns: int) -> None:
         """Writes the sample of the first open instant, proved by a frame at ``proved_ns``; every open gap ends."""
         grid_ns = sample.grid_ns
+        if len(self.lanes) > 1:
+            updates = lane.updates_between(self._written_ns, grid_ns)
+            sample = msgspec.structs.replace(sample, updates=updates)
         while self.gaps:
             self._close(self.gaps[0], grid_ns)
         account = self.account(grid_ns)
