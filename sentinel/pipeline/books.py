@@ -118,18 +118,17 @@ class ProductBooks:
 
     def replace(self, lane: LaneBook, snapshot: Snapshot, received_ns: int) -> None:
         """Takes a snapshot: the book is proved from here on."""
-        if not lane.is_proved:
-            self._mark(lane)
+        is_news = not lane.is_proved
+        if is_news:
+            self._prove(lane, received_ns)
         lane.book.replace(snapshot.levels)
         lane.changed_ns = received_ns
         lane.asked_ns = None
         lane.attempts = 0
         if lane.witness is not None:
             lane.witness.forget()
-        if not lane.is_proved:
-            lane.prove(received_ns, first_instant(received_ns, self._cadence_ns))
-            if not self.is_suspended:
-                self._recover(lane)
+        if is_news and not self.is_suspended:
+            self._recover(lane)
 
     def advance(self, lane: LaneBook, until_ns: int) -> None:
         """A frame has arrived in sequence: the lane's book speaks for every instant since the last one."""
@@ -240,8 +239,9 @@ class ProductBooks:
 
     def _mark(self, lane: LaneBook) -> None:
         """Only of several copies one may have to know how it was when another gave the sample."""
-        if len(self.lanes) > 1 and not self.is_suspended:
-            lane.mark(self._written_ns, self.next_ns or 0)
+        if len(self.lanes) > 1:
+            open_ns = lane.next_ns if self.is_suspended or self.next_ns is None else self.next_ns
+            lane.mark(self._written_ns, open_ns)
 
     def _give(self, lane: LaneBook, sample: Sample, proved_ns: int) -> None:
         """Writes the sample of the first open instant, proved by a frame at ``proved_ns``; every open gap ends."""
@@ -344,7 +344,11 @@ class ProductBooks:
         self._drop_held()
         for lane in self.lanes.values():
             if lane.is_proved:
-                lane.prove(now_ns, first_instant(now_ns, self._cadence_ns))
+                self._prove(lane, now_ns)
+
+    def _prove(self, lane: LaneBook, since_ns: int) -> None:
+        self._mark(lane)
+        lane.prove(since_ns, first_instant(since_ns, self._cadence_ns))
 
     def step(self, step_ns: int, now_ns: int) -> None:
         """The clock was put forward by ``step_ns`` to ``now_ns``. Nobody ran at the instants between: they are one

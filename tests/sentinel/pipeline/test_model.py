@@ -167,8 +167,8 @@ IS_FUZZ = settings.get_current_profile_name() == "fuzz"
 TestTroubles = Troubles.TestCase
 TestTroubles.settings = settings(
     settings.default,
-    max_examples=100_000 if IS_FUZZ else 150,
-    stateful_step_count=40 if IS_FUZZ else 25,
+    max_examples=100_000 if IS_FUZZ else 260,
+    stateful_step_count=40 if IS_FUZZ else 10,
     derandomize=not IS_FUZZ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.generate, Phase.shrink],
@@ -216,6 +216,25 @@ def test_a_crossed_copy_is_fetched_anew_while_the_other_serves(lane: int) -> Non
     world = world_of("alone", 2, 5_000)
     world.cross_copy(lane, "ETH-USD")
     world.wait(5_000)
+    settle_and_judge(world)
+
+
+def test_a_copy_heard_late_while_the_disk_refuses_counts_each_change_once() -> None:
+    world = world_of("numbered", 2, 3_600)
+    world.stall(0, 2_400)
+    world.disk_refuses(0)
+    world.wait(5_000)
+    settle_and_judge(world)
+
+
+def test_a_copy_opened_while_the_disk_refuses_counts_each_change_once() -> None:
+    world = world_of("alone", 2, 1_050)
+    world.stall(1, 2_400)
+    world.wait(400)
+    world.disk_refuses(40)
+    world.wait(2_000)
+    world.disconnect(0, 0)
+    world.wait(400)
     settle_and_judge(world)
 
 

@@ -24,6 +24,7 @@ MINUTE_NS = 60 * S
 TAKE_OVER_NS = 4 * S
 """How long a copy may need, after its snapshot, to stand in for one that is just being lost."""
 
+LONGEST_GAP_NS = 24 * 3_600 * S
 HEALED_WITHIN_NS = 400 * S
 MOST_REQUESTS, MOST_ASKED = 40, 14
 
@@ -295,6 +296,7 @@ def instants_in(gaps: list[Facts]) -> set[int]:
     found: set[int] = set()
     for gap in gaps:
         if "end_ns" in gap:
+            assert gap["end_ns"] - gap["start_ns"] < LONGEST_GAP_NS, f"a gap beyond belief: {gap}"
             found |= set(range(-(-gap["start_ns"] // GRID_NS) * GRID_NS, gap["end_ns"], GRID_NS))
     return found
 

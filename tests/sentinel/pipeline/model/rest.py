@@ -13,7 +13,7 @@ from tests.sentinel.pipeline.model.market import MS, Market
 Mode = Literal["right", "in pages", "half", "empty", "late", "down"]
 """``half`` and ``empty``: REST says that it has no more. ``down``: the repairer waits until it is back."""
 
-ANSWER_NS, LATE_NS = 200 * MS, 4_000 * MS
+ANSWER_NS, LATE_NS = 900 * MS, 4_000 * MS
 
 
 @dataclass
