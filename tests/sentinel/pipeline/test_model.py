@@ -28,7 +28,7 @@ MOMENT = st.sampled_from([0, 50, 130, 400, 1_100, 2_600])
 LONG = st.sampled_from([300, 900, 2_000, 2_400, 2_600, 5_000])
 LANE = st.integers(0, 3)
 PRODUCT = st.sampled_from(PRODUCTS)
-PLACES = [{"matches", "market_trades"}, {"matches"}, {"market_trades"}, {"matches", "market_trades", "rest"}]
+PLACES = [*[{"matches", "market_trades"}] * 3, {"matches"}, {"market_trades"}, {"matches", "market_trades", "rest"}]
 CLOCK_MS = st.sampled_from([-600_000, -3_000, -50, 50, 1_000, 3_000, 600_000])
 
 
@@ -107,7 +107,7 @@ class Troubles(RuleBasedStateMachine):
     def hide(self, product: str, places: set[str], count: int, then: int) -> None:
         self._do("hide", product, frozenset(places), count, then=then)
 
-    @rule(most_held=st.sampled_from([0, 40, 100_000]), then=LONG)
+    @rule(most_held=st.sampled_from([0, 0, 40, 100_000]), then=LONG)
     def disk_refuses(self, most_held: int, then: int) -> None:
         self._do("disk_refuses", most_held, then=then)
 

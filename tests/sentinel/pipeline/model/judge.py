@@ -206,6 +206,7 @@ def judge_samples(lines: ProductLines, name: str, world: World) -> None:
     before: dict[int, int] = {}
     for line in lines.tops:
         grid_ns, run = line.time_ns, world.runs[line.run]
+        assert grid_ns > before.get(line.run, 0), f"written out of order: {grid_ns}"
         able = [
             (ear, spell)
             for ear in run.ears

@@ -141,9 +141,13 @@ def try_one(number: int, mutation: Mutation, options: list[str]) -> bool:
     lines = played.stdout.splitlines()
     said = next((line[1:].strip()[:100] for line in lines if re.match(r"E +\S*(Error|Exc)", line)), "nothing")
     generated = " ".join(re.findall(r"during generate phase \(([\d.]+) seconds\)", played.stdout))
-    sequences = " ".join(re.findall(r"(\d+ passing examples)", played.stdout)[:1])
+    sequences = " ".join(re.findall(r"- (\d+) passing, \d+ failing", played.stdout)[:1])
     outcome = "found" if played.returncode == 1 else "NOT FOUND"
-    print(f"{number:>2} {outcome}: {mutation.fault}\n   {took_s:.0f} s, {generated} s, {sequences}: {said}", flush=True)
+    sys.stdout.write(
+        f"{number:>2} {outcome}: {mutation.fault}\n"
+        f"   in {generated} s, after {sequences} good sequences ({took_s:.0f} s with shrinking): {said}\n"
+    )
+    sys.stdout.flush()
     return played.returncode == 1
 
 
