@@ -343,3 +343,34 @@ def test_what_a_late_copy_says_of_an_earlier_numbering_makes_nothing_missing() -
     world.begin_ids_anew("ETH-USD", at_one=True)
     world.wait(2_600)
     settle_and_judge(world)
+
+
+def test_the_last_trade_before_a_reset_may_come_after_it_while_the_disk_refuses() -> None:
+    world = world_of("numbered", 1, 3_600)
+    world.stall(1, 2_400)
+    world.wait(1_100)
+    world.disk_refuses(0)
+    world.wait(300)
+    world.begin_ids_anew("ETH-USD", at_one=True)
+    world.wait(1_100)
+    settle_and_judge(world)
+
+
+def test_trades_that_only_a_late_connection_has_from_before_a_reset_are_of_the_ids_before() -> None:
+    world = world_of("numbered", 1, 3_600)
+    world.stall(1, 2_400)
+    world.hide("ETH-USD", frozenset({"market_trades"}), 2)
+    world.wait(700)
+    world.begin_ids_anew("ETH-USD", at_one=True)
+    world.wait(1_100)
+    settle_and_judge(world)
+
+
+def test_an_id_beyond_belief_from_before_a_reset_makes_nothing_missing() -> None:
+    world = world_of("alone", 2, 1_000)
+    world.stall(0, 900)
+    world.wild_trade("BTC-USD")
+    world.wait(400)
+    world.begin_ids_anew("BTC-USD", at_one=True)
+    world.wait(400)
+    settle_and_judge(world)

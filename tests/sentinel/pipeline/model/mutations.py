@@ -108,7 +108,7 @@ MUTATIONS = (
     Mutation(
         "a trade under an id that was used before is taken for a copy",
         "sentinel/pipeline/trades.py",
-        "        if trade.venue_ns <= newest_ns:\n            return True\n",
+        "        if trade.venue_ns <= newest_ns or numbering is not self._present:\n            return True\n",
         "        return True\n",
     ),
 )
