@@ -89,7 +89,8 @@ class Numbering:
     """The trades of one product, for as long as its ids are counted on.
 
     ``newest_ns`` is the point of the newest one. Trades of later than ``since_ns`` may be of this numbering, until the
-    next one begins; the first one seen of it is of ``first_ns``. ``is_on_trial``: only one id of it has been seen, so the one before may yet go on.
+    next one begins; the first one seen of it is of ``first_ns``. ``is_on_trial``: only one id of it has been seen, so
+    the one before may yet go on.
     """
 
     def __init__(self, symbol: str, state: NumberingState, settings: Settings, write: WriteGap) -> None:

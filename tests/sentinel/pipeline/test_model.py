@@ -157,6 +157,30 @@ class Troubles(RuleBasedStateMachine):
     def start(self, then: int) -> None:
         self._do("start", then=then)
 
+    # Two at the same time, as no two steps would be drawn often enough
+
+    @rule(ms=CLOCK_MS, lane=LANE, then=MOMENT)
+    def step_clock_and_reopen(self, ms: int, lane: int, then: int) -> None:
+        self._do("step_clock", ms, then=0)
+        self._do("disconnect", self._lane(lane), 0, then=then)
+
+    @precondition(lambda self: self.world is not None and self.world.collector is not None)
+    @rule(product=PRODUCT, count=st.integers(1, 3), after=st.sampled_from([700, 1_100, 1_500]), is_kill=st.booleans())
+    def end_amid_a_jump(self, product: str, count: int, after: int, is_kill: bool) -> None:
+        self._do("hide", product, frozenset({"matches", "market_trades"}), count, then=after)
+        self._do("commit", then=0)
+        if is_kill:
+            self.kill(0, 0)
+        else:
+            self.stop(0)
+
+    @precondition(lambda self: self.world is not None and self.world.collector is not None)
+    @rule(ms=CLOCK_MS, then=MOMENT)
+    def restart_with_another_clock(self, ms: int, then: int) -> None:
+        self.stop(0)
+        self._do("step_clock", ms, then=0)
+        self._do("start", then=then)
+
     def teardown(self) -> None:
         if self.world is not None:
             settle_and_judge(self.world)
