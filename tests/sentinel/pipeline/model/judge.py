@@ -26,6 +26,9 @@ TAKE_OVER_NS = 4 * S
 
 LONGEST_GAP_NS = 24 * 3_600 * S
 HEALED_WITHIN_NS = 400 * S
+WANTED_FOR_MS = 12_000
+"""What nobody has is asked for so long that asking too often shows."""
+
 MOST_REQUESTS = 40
 
 
@@ -45,6 +48,8 @@ def settle_and_judge(world: World) -> None:
             break
         assert world.true_ns < end_ns, f"not healed: {unhealed}"
         world.wait(2_000)
+    if any(lines.missing_ids() for lines in found.values()):
+        world.wait(WANTED_FOR_MS)
     assert world.requests - requests <= MOST_REQUESTS, "the venue is asked again and again"
     world.stop()
     judge(world)

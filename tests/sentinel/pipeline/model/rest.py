@@ -44,7 +44,7 @@ class Rest:
         self.jobs.append(Job(repair, now_ns + ANSWER_NS, repair.last))
         asked_ns = self.asked.setdefault((repair.symbol, repair.first, repair.last), [])
         asked_ns.append(now_ns)
-        most = 2 + self.spoilt + log2(1 + (now_ns - asked_ns[0]) / S)
+        most = 1 + self.spoilt + log2(1 + (now_ns - asked_ns[0]) / S)
         assert len(asked_ns) <= most, f"{repair} is asked for again and again: {asked_ns}"
 
     def forget(self) -> None:
