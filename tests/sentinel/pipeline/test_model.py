@@ -174,6 +174,11 @@ class Troubles(RuleBasedStateMachine):
         else:
             self.stop(0)
 
+    @rule(product=PRODUCT, after=st.sampled_from([1_500, 2_000, 2_600]), most_held=st.sampled_from([0, 40]), then=LONG)
+    def refuse_amid_an_order(self, product: str, after: int, most_held: int, then: int) -> None:
+        self._do("hide", product, frozenset({"matches", "market_trades"}), 2, then=after)
+        self._do("disk_refuses", most_held, then=then)
+
     @precondition(lambda self: self.world is not None and self.world.collector is not None)
     @rule(ms=CLOCK_MS, then=MOMENT)
     def restart_with_another_clock(self, ms: int, then: int) -> None:
