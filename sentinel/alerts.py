@@ -166,9 +166,11 @@ class Webhook:
                     await asyncio.sleep(0.5 * 2**attempt)
                 try:
                     async with session.post(self._url, data=self._body(alerts), headers=JSON) as response:
-                        if response.status < 300:
+                        if response.status < 300 and response.method == "POST":
                             return True
                         reason = f"status {response.status}"
+                        if response.method != "POST":  # most redirects are followed by a GET, which brings no alert
+                            reason = f"redirected to {response.url}"
                 except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a redirect to no address
                     reason = f"{type(error).__name__}: {error}"
         logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")

@@ -154,3 +154,35 @@ async def test_a_webhook_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(module.asyncio, "sleep", no_wait)
     assert not await Webhook("http://127.0.0.1:9/hook", "json").send([])
+
+
+async def test_a_redirect_that_loses_the_alert_on_its_way_is_not_taken_for_a_yes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A POST that is answered with 302 is followed by a GET, which the login page of a proxy answers with 200."""
+    asked: list[str] = []
+
+    async def no_wait(_: float) -> None:
+        return None
+
+    async def moved(request: web.Request) -> web.Response:
+        return web.Response(status=int(request.query["status"]), headers={"Location": "/login"})
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        return web.Response(text="please log in")
+
+    app = web.Application()
+    app.router.add_post("/hook", moved)
+    app.router.add_route("*", "/login", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr(module.asyncio, "sleep", no_wait)
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?status="
+    try:
+        assert not await Webhook(f"{address}302", "json").send([])
+        assert await Webhook(f"{address}308", "json").send([])
+    finally:
+        await runner.cleanup()
+    assert asked[-1] == "POST"

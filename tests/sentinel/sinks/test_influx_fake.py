@@ -263,6 +263,25 @@ async def test_a_slow_store_is_asked_for_as_much_as_it_answers_in_time(
     assert sink.statistics.state == "delivering"
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_that_lets_only_small_requests_pass_is_sent_small_ones(
+    status: int, fake: FakeInflux, tmp_path: Path
+) -> None:
+    """As nginx and its like answer when the store behind them takes longer than they wait."""
+
+    async def passes_on(server: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        if len(lines) > 200:
+            return web.Response(status=status, text="<html><h1>no upstream in time</h1></html>")
+        server.keep(lines)
+        return web.Response(status=204)
+
+    fake.plays += [passes_on] * 500
+    async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
+        await journal.append({"trades": trades(2000)})
+    assert len(fake.points) == 2000
+    assert sink.statistics.lines_set_aside == 0
+
+
 async def test_what_is_new_does_not_wait_for_the_backlog_of_a_slow_store(
     fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
