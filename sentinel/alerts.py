@@ -33,6 +33,9 @@ Kind = Literal[
     "part_failed",
 ]
 
+TOLD_S = 3600.0
+"""How long something that has happened and will not be undone is told of: one more raises no alert that is raised."""
+
 ATTEMPTS = 5
 WEBHOOK_TIMEOUT_S = 10.0
 
@@ -99,7 +102,7 @@ def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
             yield "sink_behind", sink.name, _lateness(sink)
         if sink.state == "barred":
             yield "sink_barred", sink.name, sink.last_error or "refused"
-        if sink.lines_set_aside:
+        if sink.lines_set_aside and sink.set_aside_age_s < TOLD_S:
             yield "dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside"
 
 

@@ -75,8 +75,10 @@ def gap_report(
         fresh_ns=FRESH_NS if influx_url is None else remote.REMOTE_FRESH_NS,
         collected_only=collected_only,
     )
-    if not report.products:
-        of = f" of {', '.join(symbols)}" if symbols else ""
+    # of a product that was asked for by its name, silence would read as if nothing were missing
+    absent = [symbol for symbol in symbols if all(symbol != product.symbol for product in report.products)]
+    if absent or not report.products:
+        of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"no accounts{of} in {config.influx.url or config.data_dir} in that time")
     _write(_rendered(report, form, output), output)
     if fail_under is not None and lowest_percent(report) < fail_under:

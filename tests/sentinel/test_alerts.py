@@ -102,6 +102,20 @@ def test_one_gap_raises_one_alert_and_none_once_it_is_given_up() -> None:
     assert not list(conditions(given_up, LIMITS))
 
 
+def test_lines_that_were_set_aside_are_told_of_for_an_hour_and_again_when_there_are_more() -> None:
+    """What is set aside stays so, and nobody should have to end a collector to be told of the next."""
+    watchman = Watchman(LIMITS)
+
+    def at_age(age_s: float, lines: int) -> Status:
+        return change(GOOD, sinks=[change(GOOD_SINK, lines_set_aside=lines, set_aside_age_s=age_s)])
+
+    ages = [*range(3620), *range(20)]
+    lines = [1] * 3620 + [2] * 20
+    states = [at(at_age(*facts), second) for second, facts in enumerate(zip(ages, lines, strict=True))]
+    told = [alert.cleared_ns is None for state in states for alert in watchman.update(state)]
+    assert told == [True, False, True]
+
+
 def test_a_flicker_tells_nobody_anything() -> None:
     watchman = Watchman(LIMITS)
     for second in range(0, 40, 2):
