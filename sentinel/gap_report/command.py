@@ -15,7 +15,7 @@ from sentinel.files import replacing
 from sentinel.gap_report import html, local, remote, text
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
 from sentinel.holes import FRESH_NS
-from sentinel.shards import data_folders
+from sentinel.shards import data_folders, shard_folders
 from sentinel.times import parse_instant_ns
 
 UNDER = 3
@@ -88,7 +88,11 @@ def gap_report(
 def _rows(config: Config, window: Window, *, is_remote: bool) -> Rows:
     if is_remote:
         return remote.read(config.influx, window)
-    return local.read_all(data_folders(config.data_dir), window)
+    folders = data_folders(config.data_dir)
+    for folder in shard_folders(config.data_dir):
+        if folder not in folders:  # a process that never got so far, or a journal that was lost
+            click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
+    return local.read_all(folders, window)
 
 
 def _rendered(report: Report, form: str, output: Path | None) -> str:
