@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from book.events import Tail, Trade
 from book.trade_ledger import Range, TradeLedger
@@ -48,9 +49,10 @@ EARLIER = 3
 
 
 class TradesState(NumberingState):
-    """What a restart must know: the present numbering, and those before it."""
+    """What a restart must know: the present numbering, those before it, and what is not believed yet."""
 
     earlier: list[NumberingState] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
 
     def all_gaps(self) -> list[Gap]:
         """Announced and not wholly repaired, of whatever numbering."""
@@ -105,7 +107,8 @@ class ProductTrades:
         self._flow = flow
         self._account = account
         self._numberings = [Numbering(symbol, of, settings, self._write) for of in (*state.earlier, state)]
-        self._claims: list[Claim] = []
+        # whoever was asked about them answers us no more
+        self._claims = [replace(claim, is_asked=False) for claim in state.claims]
         self._seen: dict[int, Trade] = {}
         self._is_suspended = False
 
@@ -438,7 +441,7 @@ class ProductTrades:
         """What ``__init__`` needs to go on from here."""
         *earlier, present = (numbering.state() for numbering in self._numberings)
         fields = {name: getattr(present, name) for name in present.__struct_fields__}
-        return TradesState(**fields, earlier=earlier)
+        return TradesState(**fields, earlier=earlier, claims=[replace(claim) for claim in self._claims])
 
 
 def _is_same(one: Trade, other: Trade) -> bool:
