@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sentinel.line_protocol import decode
-from tests.end_to_end.store import Store
+from sentinel.journal import JournalReader
+from tests.servers.fake_influx import FakeInflux
 
 
-def judge_delivery(data_dir: Path, points: dict[bytes, bytes]) -> Iterator[str]:
-    """Everything that is wrong with the ``points`` of a store."""
-    delivered: dict[str, dict[object, object]] = {}
-    for line in points.values():
-        point = decode(line)
-        delivered.setdefault(point.measurement, {})[point.tags, point.time_ns] = point
-    written = Store(data_dir).points
-    for name in sorted(written.keys() | delivered.keys()):
-        ours, theirs = written.get(name, {}), delivered.get(name, {})
-        missing, made_up = ours.keys() - theirs.keys(), theirs.keys() - ours.keys()
-        stale = [key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]]
-        for word, keys in (("lacks", missing), ("made up", made_up), ("holds an old form of", stale)):
-            if keys:
-                yield f"the store {word} {len(keys)} of {len(ours)} {name}: {sorted(map(str, keys))[:2]}"
+def judge_delivery(data_dir: Path, theirs: Mapping[bytes, bytes]) -> Iterator[str]:
+    """Everything that is wrong with the points of a store."""
+    written = FakeInflux()
+    with JournalReader(data_dir / "journal.sqlite3") as reader:
+        for batch in reader.batches():
+            written.keep(list(batch.lines()))
+    ours = written.points
+    stale = [key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]]
+    wrong = (
+        ("lacks", ours.keys() - theirs.keys()),
+        ("made up", theirs.keys() - ours.keys()),
+        ("has not the last", stale),
+    )
+    for word, keys in wrong:
+        if keys:
+            by_measurement = Counter(key.partition(b",")[0].decode() for key in keys)
+            yield f"the store {word} of {dict(by_measurement)}, such as {min(keys)!r}"

@@ -11,7 +11,7 @@ from sentinel.simulator.faults import Fault
 
 Source = Literal["venue", "rest", "disk", "store", "clock", "restart"]
 
-FIRST_S, LAST_S = 4.0, 7.5
+FIRST_S, LAST_S = 3.5, 6.5
 """When the moment lies at which the troubles meet."""
 
 MEET_WITHIN_S = 0.8

@@ -18,6 +18,8 @@ def judge_report(data_dir: Path, products: list[str], warp: Warp) -> Iterator[st
     store = Store(data_dir)
     for product in products:
         tops = [point.time_ns for point in store.of("top", product)]
+        if not tops:
+            continue
         window = Window(tops[0], tops[-1] + CADENCE_NS)
         reports = build(read(data_dir, window), window, symbols=[product], now_ns=window.end_ns).products
         if not reports:

@@ -3,7 +3,7 @@
 One command reruns a seed, or many of them, several at a time:
 
     python -m tests.faults.scenario 17
-    python -m tests.faults.scenario 0-199 --at-once 8
+    python -m tests.faults.scenario 0-199 --at-once 4
 
 Each run is the real command in a process of its own against the local exchange and a store: a few seconds of peace,
 then two to four troubles at the same time from venue, REST, disk, store, clock and restart (``draw.py``), then peace
@@ -17,6 +17,9 @@ import asyncio
 import json
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -31,8 +34,13 @@ from tests.faults.stepped import WallOffset
 from tests.faults.table import table, truth_of
 from tests.faults.verdict import judge
 
-PRODUCTS = 5
-TRADES_END_S, END_S = 12.5, 18.0
+PRODUCTS = 3
+CONNECTIONS = PRODUCTS + 1
+"""Of the collector: a book has one to itself, the trades share one."""
+
+TROUBLES_END_S = 10.0
+PEACE_S, QUIET_S = 1.5, 4.5
+"""After the last trouble and once everything is subscribed again: with trades, and then without."""
 
 
 async def run(seed: int, folder: Path, faults: list[Fault] | None = None, *arguments: str) -> list[str]:
@@ -44,12 +52,15 @@ async def run(seed: int, folder: Path, faults: list[Fault] | None = None, *argum
     async with trading(PRODUCTS, truth_path, *armed, seed=seed, levels=120, rate=50, trade_rate=15) as exchange:
         products = list(exchange.source.products)
         host = Host(exchange.urls, folder, troubles, [*products, *arguments])
-        async with host.running(), asyncio.TaskGroup() as tasks:
-            for trouble in troubles:
-                if trouble.fault is None:
-                    tasks.create_task(_at(exchange, host, trouble))
-            await exchange.until(TRADES_END_S)
-            await exchange.quiet_end(END_S - TRADES_END_S)
+        async with host.running():
+            async with asyncio.TaskGroup() as tasks:
+                for trouble in troubles:
+                    if trouble.fault is None:
+                        tasks.create_task(_at(exchange, host, trouble))
+                await exchange.until(TROUBLES_END_S)
+            await exchange.subscribed(CONNECTIONS)
+            await asyncio.sleep(PEACE_S)
+            await exchange.quiet_end(QUIET_S)
             status = await host.stop()
     (folder / "host.json").write_text(json.dumps(host.facts))
     truth = truth_of(folder)
@@ -64,21 +75,28 @@ async def _at(exchange: Market, host: Host, trouble: Trouble) -> None:
     await host.carry_out(trouble)
 
 
-async def _run_all(seeds: list[int], at_once: int, keep: Path) -> int:
-    slots = asyncio.Semaphore(at_once)
-    wrong: set[int] = set()
+def play_all(seeds: Sequence[int], at_once: int, keep: Path) -> Iterator[tuple[int, list[str]]]:
+    """Plays seeds, each with its exchange in a process of its own: whoever judges one must not hold up another.
 
-    async def one(seed: int) -> None:
-        async with slots:
-            problems = await run(seed, keep / str(seed))
+    Gives each one and what is wrong with it as soon as it is known.
+    """
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_play, seed, keep): seed for seed in seeds}
+        for done in as_completed(running):
+            yield running[done], done.result()
+
+
+def _play(seed: int, keep: Path) -> list[str]:
+    return asyncio.run(run(seed, keep / str(seed)))
+
+
+def _tell_all(seeds: Sequence[int], at_once: int, keep: Path) -> int:
+    wrong: set[int] = set()
+    for seed, problems in play_all(seeds, at_once, keep):
         troubles = ", ".join(f"{trouble.name} at {trouble.at_s}" for trouble in draw(seed))
         click.echo("\n   ".join([f"seed {seed}: {'WRONG' if problems else 'good'} ({troubles})", *problems[:8]]))
         if problems:
             wrong.add(seed)
-
-    async with asyncio.TaskGroup() as tasks:
-        for seed in seeds:
-            tasks.create_task(one(seed))
     click.echo(f"{len(seeds) - len(wrong)} held, {len(wrong)} did not {sorted(wrong)}")
     click.echo("\n".join(table(seeds, wrong, keep)))
     return 1 if wrong else 0
@@ -94,7 +112,7 @@ def main() -> int:
     seeds = list(range(int(first), int(last or first) + 1))
     keep = options.keep or Path(tempfile.mkdtemp(prefix="sentinel-scenarios-"))
     click.echo(f"runs are kept in {keep}")
-    return asyncio.run(_run_all(seeds, options.at_once, keep))
+    return _tell_all(seeds, options.at_once, keep)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from tests.faults.warp import Warp
 
 MS = 1_000_000
 S = 1_000_000_000
-LAG_NS = 400 * MS
-"""How late a loaded machine may deliver a frame: a sample is judged by what the market was during this time."""
+LAG_NS = 2500 * MS
+"""How late a loaded machine may deliver a frame before its connection is called silent: a sample is judged by what the
+market was during this time, and samples must follow the market in its order."""
 
 BEFORE_NS, AFTER_NS = 4 * S, 12 * S
 """A gap is explained by a fault that began this long before it, or during it."""
@@ -137,24 +138,32 @@ def certain(moments: set[int]) -> set[int]:
 
 
 def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Warp) -> Iterator[str]:
-    """Every sample is the market's, as it was within the time a frame may take."""
+    """Every sample is the market's, as it was within the time a frame may take, and never older than the one before."""
     held = truth.tops[product]
     held_up = [
         (fault["start_ns"], fault["end_ns"] + LAG_NS)
         for fault in truth.faults
         if fault["fault"] in ("delay", "cross") and fault.get("feed") in (None, "advanced")
     ]
-    for instant, stored in tops.items():
+    position = 0
+    for instant, stored in sorted(tops.items()):
         moments = warp.moments(instant)
         if any(start_ns <= moment <= end_ns for start_ns, end_ns in held_up for moment in moments):
             continue
-        possible: set[Any] = set()
-        for moment in moments:
-            newest = bisect_left(held, (moment,)) - 1
-            oldest = max(0, bisect_left(held, (moment - LAG_NS,)) - 1)
-            possible |= {top[1:] for top in held[oldest : newest + 1]}
-        if tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size")) not in possible:
+        values = tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size"))
+        found = [
+            number
+            for moment in moments
+            for number in range(
+                max(0, position if len(moments) == 1 else 0, bisect_left(held, (moment - LAG_NS,)) - 1),
+                bisect_left(held, (moment,)),
+            )
+            if held[number][1:] == values
+        ]
+        if not found:
             yield f"the sample at {instant} never was the market's top"
+        elif len(moments) == 1:
+            position = min(found)
 
 
 def _judge_holes(truth: TruthFile, product: str, book_gaps: list[dict[str, Any]]) -> Iterator[str]:
