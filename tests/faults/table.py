@@ -32,6 +32,8 @@ def table(seeds: Collection[int], wrong: Collection[int], keep: Path) -> Iterato
     healed_s: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
         folder = keep / str(seed)
+        if not (folder / "host.json").exists():
+            continue
         warp, truth, store = WallOffset(folder / "clock").warp(), truth_of(folder), Store(folder / "data")
         for trouble in draw(seed):
             drawn[trouble.name].append(seed)
