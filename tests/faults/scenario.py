@@ -81,14 +81,12 @@ def play_all(seeds: Sequence[int], at_once: int, keep: Path) -> Iterator[tuple[i
     with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(_play, seed, keep): seed for seed in seeds}
         for done in as_completed(running):
-            yield running[done], done.result()
+            error = done.exception()  # a run that cannot be judged is wrong, and no reason to end the others
+            yield running[done], [f"not judged: {error!r}"] if error else done.result()
 
 
 def _play(seed: int, keep: Path) -> list[str]:
-    try:
-        return asyncio.run(run(seed, keep / str(seed)))
-    except Exception as error:  # one run that cannot be judged is wrong, and no reason to end the others
-        return [f"not judged: {error!r}"]
+    return asyncio.run(run(seed, keep / str(seed)))
 
 
 def _tell_all(seeds: Sequence[int], at_once: int, keep: Path) -> int:
