@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from sentinel.config import Influx
 from sentinel.errors import JournalWriteFailed
+from sentinel.influx.audit import send_lines
+from sentinel.influx.server import Server
 from sentinel.journal import Journal, JournalReader
 from sentinel.sinks import influx
 from sentinel.sinks.statistics import SINK
@@ -102,6 +106,14 @@ async def test_a_request_that_is_too_large_is_halved(fake: FakeInflux, tmp_path:
         await journal.append({"trades": trades(3000)})
     assert len(fake.points) == 3000
     assert sink.statistics.lines_set_aside == 0
+
+
+async def test_an_audit_sends_as_much_as_the_server_takes(fake: FakeInflux) -> None:
+    fake.most_bytes = 20_000
+    settings = Influx.model_validate({"url": fake.url, "token": "t"})
+    async with Server(settings, time.time_ns) as server:
+        await send_lines(server, "b", trades(3000))
+    assert len(fake.points) == 3000
 
 
 async def test_lines_that_are_all_dropped_are_not_asked_for_one_by_one(fake: FakeInflux, tmp_path: Path) -> None:
