@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from sentinel.config import Influx
 from sentinel.errors import JournalWriteFailed
-from sentinel.journal import Journal
+from sentinel.influx.audit import send_lines
+from sentinel.influx.server import Server
+from sentinel.journal import Journal, JournalReader
 from sentinel.sinks import influx
 from sentinel.sinks.statistics import SINK
 from tests.sentinel.sinks.test_influx_real import delivering, trades
@@ -104,6 +108,14 @@ async def test_a_request_that_is_too_large_is_halved(fake: FakeInflux, tmp_path:
     assert sink.statistics.lines_set_aside == 0
 
 
+async def test_an_audit_sends_as_much_as_the_server_takes(fake: FakeInflux) -> None:
+    fake.most_bytes = 20_000
+    settings = Influx.model_validate({"url": fake.url, "token": "t"})
+    async with Server(settings, time.time_ns) as server:
+        await send_lines(server, "b", trades(3000))
+    assert len(fake.points) == 3000
+
+
 async def test_lines_that_are_all_dropped_are_not_asked_for_one_by_one(fake: FakeInflux, tmp_path: Path) -> None:
     fake.plays.append(answers(422, '{"message":"partial write: points beyond retention policy dropped=1000"}'))
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
@@ -161,6 +173,27 @@ async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> No
     assert len(fake.points) == 99
     assert sink.statistics.lines_set_aside == 1
     assert (tmp_path / influx.DEAD_LETTERS_FILE).read_bytes().endswith(lines[50] + b"\n")
+
+
+async def test_a_file_that_cannot_be_written_sets_no_line_aside_twice(fake: FakeInflux, tmp_path: Path) -> None:
+    lines = trades(10)
+    fake.poison = {lines[5]}
+    in_the_way = tmp_path / influx.DEAD_LETTERS_FILE
+    in_the_way.mkdir()
+    async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
+        await journal.append({"trades": lines})
+        async with asyncio.timeout(30):
+            while len(fake.points) < 9 or not stored_letters(tmp_path):
+                await asyncio.sleep(0.01)
+        in_the_way.rmdir()
+    assert stored_letters(tmp_path) == [lines[5]]
+    assert sink.statistics.lines_set_aside == 1
+    assert in_the_way.read_bytes().endswith(lines[5] + b"\n")
+
+
+def stored_letters(data_dir: Path) -> list[bytes]:
+    with JournalReader(data_dir / "journal.sqlite3") as reader:
+        return [letter.line for letter in reader.dead_letters()]
 
 
 async def test_new_lines_do_not_wait_for_a_long_backlog(
@@ -261,6 +294,25 @@ async def test_a_slow_store_is_asked_for_as_much_as_it_answers_in_time(
     assert len(fake.points) == 2052
     assert sink.statistics.lines_set_aside == 0
     assert sink.statistics.state == "delivering"
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_that_lets_only_small_requests_pass_is_sent_small_ones(
+    status: int, fake: FakeInflux, tmp_path: Path
+) -> None:
+    """As nginx and its like answer when the store behind them takes longer than they wait."""
+
+    async def passes_on(server: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        if len(lines) > 200:
+            return web.Response(status=status, text="<html><h1>no upstream in time</h1></html>")
+        server.keep(lines)
+        return web.Response(status=204)
+
+    fake.plays += [passes_on] * 500
+    async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
+        await journal.append({"trades": trades(2000)})
+    assert len(fake.points) == 2000
+    assert sink.statistics.lines_set_aside == 0
 
 
 async def test_what_is_new_does_not_wait_for_the_backlog_of_a_slow_store(
