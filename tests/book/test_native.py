@@ -82,6 +82,7 @@ def test_nothing_is_left_behind(speedups: ModuleType) -> None:
     def measure() -> None:
         levels.load(1, [10.0, 10.5], [1.0, 2.0], 1.0, 100.0)
         levels.enter({10.0: 3.0}, {10.25: 0.5})
+        levels.touch()
         levels.measure()
         speedups.Levels(fuzz.EDGES).measure()
 
