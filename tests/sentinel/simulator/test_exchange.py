@@ -421,8 +421,8 @@ def test_times_are_read_as_written() -> None:
 
 @pytest.mark.parametrize("clear_ns", [0, CLEAR_NS])
 async def test_book_frames_keep_from_the_sampling_instants_unless_told_otherwise(tmp_path: Path, clear_ns: int) -> None:
-    async with trading(20, tmp_path / "t", rate=2000, trade_rate=0, clear_ns=clear_ns) as exchange:
+    async with trading(20, tmp_path / "t", rate=400, trade_rate=0, clear_ns=clear_ns) as exchange:
         async with advanced(exchange, ask("level2", *exchange.source.products)) as socket:
-            frames = await hear(socket, 1000)
+            frames = await hear(socket, 220)
     phases = [ns_of(frame["timestamp"]) % GRID_NS for frame in frames if frame["events"][0].get("type") == "update"]
     assert any(not CLEAR_NS <= phase <= GRID_NS - CLEAR_NS for phase in phases) == (clear_ns == 0)
