@@ -148,6 +148,8 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
     position = 0
     for instant, stored in sorted(tops.items()):
         moments = warp.moments(instant)
+        if not moments:
+            yield f"a sample at {instant}, which the clock was put forward over"
         if any(start_ns <= moment <= end_ns for start_ns, end_ns in held_up for moment in moments):
             continue
         values = tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size"))
@@ -160,7 +162,7 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
             )
             if held[number][1:] == values
         ]
-        if not found:
+        if not found and moments:
             yield f"the sample at {instant} never was the market's top"
         elif len(moments) == 1:
             position = min(found)
