@@ -18,6 +18,9 @@ LAG_NS = 2500 * MS
 """How late a loaded machine may deliver a frame before its connection is called silent: a sample is judged by what the
 market was during this time, and samples must follow the market in its order."""
 
+LATE_NS = 400 * MS
+"""How much later than it was sent the last good frame before a lost one may come, and prove the instants before."""
+
 BEFORE_NS, AFTER_NS = 4 * S, 12 * S
 """A gap is explained by a fault that began this long before it, or during it."""
 
@@ -97,13 +100,13 @@ def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any], warp: 
             if (connection == number and sequence >= proof) or (connection > number and t_ns > fault["start_ns"])
         ]
         end_ns = min(after, default=instants[-1] + 1)
-        inside = instants[bisect_right(instants, fault["start_ns"]) : bisect_left(instants, end_ns)]
+        inside = instants[bisect_right(instants, fault["start_ns"] + LATE_NS) : bisect_left(instants, end_ns)]
         if inside and not _was_replaced(snapshots, number, fault["start_ns"]):
             yield f"{len(inside)} samples from {inside[0]} after {fault['fault']} at {fault['start_ns']}"
     for fault in _spoilt(truth, product):
         end_ns = min((t_ns for t_ns, _, _ in snapshots if t_ns > fault["start_ns"]), default=instants[-1] + 1)
         # the frame itself proves the instants before it came
-        came_ns = fault["start_ns"] + LAG_NS
+        came_ns = fault["start_ns"] + LATE_NS
         inside = instants[bisect_right(instants, came_ns) : bisect_left(instants, end_ns)]
         if inside and not _was_held_back(truth, fault):
             yield f"{len(inside)} samples from {inside[0]} after a bad level at {fault['start_ns']}"
