@@ -15,7 +15,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Collect from the local exchange for 20 s, then show what is stored and what is missing
-	$(BIN)/python -m sentinel.demo
+	$(BIN)/python -m sentinel.run.demo
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal

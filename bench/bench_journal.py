@@ -10,7 +10,7 @@ import pytest
 
 from bench.conftest import Clock
 from bench.recorded_run import output
-from sentinel.journal import Journal, JournalReader
+from sentinel.disk.journal import Journal, JournalReader
 
 PRODUCTS_OF_A_SECOND = (1, 10, 100)
 

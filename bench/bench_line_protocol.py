@@ -9,7 +9,7 @@ from book.bins import DEFAULT_EDGES_BPS, BookMeasure
 from book.events import PriceLevel, Side, Trade
 from book.order_book import OrderBook
 from book.sampler import Sample
-from sentinel.line_protocol import Point, decode, encode
+from sentinel.contract.line_protocol import Point, decode, encode
 from sentinel.pipeline.lines import ProductLines
 
 LINES = ProductLines("coinbase", "BTC-USD", "bench", DEFAULT_EDGES_BPS)

@@ -25,7 +25,7 @@ from book.events import Level, PriceLevel, Side
 from book.order_book import OrderBook
 from book.sampler import CADENCE_NS, Sampler
 from feeds.coinbase_advanced.messages import decode_message
-from sentinel.journal import Journal
+from sentinel.disk.journal import Journal
 from sentinel.pipeline.lines import ProductLines
 
 ROUNDS = 30

@@ -23,15 +23,15 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-from sentinel.clock import Clock
-from sentinel.collect import REST_BURST
+from sentinel.collector.service import Service
 from sentinel.config import Config, load
-from sentinel.line_protocol import decode
-from sentinel.pace import Pace
+from sentinel.contract.line_protocol import decode
+from sentinel.exchange.rest import RestClient
+from sentinel.exchange.venues import REST_BURST
 from sentinel.pipeline import Pipeline
 from sentinel.pipeline.lane_book import LaneBook
-from sentinel.rest import RestClient
-from sentinel.service import Service
+from sentinel.timing.clock import Clock
+from sentinel.timing.rate_limit import Pace
 
 DELIVER_EVERY_S = 0.02
 MOST_WAITING = 10_000

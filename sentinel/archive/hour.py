@@ -20,8 +20,8 @@ from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, sch
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.table_file import TableFile
 from sentinel.archive.tables import ORDER, join, tables
-from sentinel.journal import ByTime, JournalReader
-from sentinel.measurements import MEASUREMENTS
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.journal import ByTime, JournalReader
 
 LINES_AT_ONCE = 600_000
 """A window of so many is sorted in memory, with 300 MB: one product's hour of book and top, 10 s of 400 products."""

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, hour_of, own_tags
+from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, own_tags
 from sentinel.archive.schedule import HOUR_NS
+from sentinel.contract.line_protocol import Value, format_value, prefix
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.data_dir import HOURS, hour_of
+from sentinel.disk.journal import Batch
 from sentinel.errors import SentinelError
-from sentinel.journal import Batch
-from sentinel.line_protocol import Value, format_value, prefix
-from sentinel.measurements import MEASUREMENTS
 
 
 class ArchiveReader:
@@ -51,7 +52,7 @@ class SeriesReader:
     """The files of one series, a row group at a time."""
 
     def __init__(self, root: Path, series: Series) -> None:
-        files = series.folder(root).glob("date=*/hour=*.parquet")
+        files = series.folder(root).glob(HOURS)
         self._files = sorted(((hour_of(file), file) for file in files), reverse=True)
         self._spelling = Spelling(series)
         self._file: pq.ParquetFile | None = None

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.config import Influx
+from sentinel.contract.line_protocol import Point, Value, encode
+from sentinel.contract.measurements import MEASUREMENTS, Measurement
+from sentinel.disk.journal import Journal
 from sentinel.influx.audit import bucket_of
 from sentinel.influx.buckets import ask_each, buckets_between
 from sentinel.influx.server import Server
-from sentinel.journal import Journal
-from sentinel.line_protocol import Point, Value, encode
-from sentinel.measurements import MEASUREMENTS, Measurement
 
 WINDOW_NS = 600_000_000_000
 """What is asked for at a time: 84,000 points of a product's book at 10 Hz and 7 bins."""

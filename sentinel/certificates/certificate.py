@@ -15,15 +15,13 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from sentinel import sealing
 from sentinel.archive.layout import Series
-from sentinel.archive.schedule import market_of, market_path
+from sentinel.disk import sealed as sealing
+from sentinel.disk.data_dir import HEAD, MARKETS, market_of, market_path
+from sentinel.disk.files import replacing
+from sentinel.disk.sealed import is_whole
 from sentinel.errors import SentinelError
-from sentinel.files import replacing
-from sentinel.sealing import is_whole
 
-FOLDER = "certificates"
-HEAD = "head.json"
 NOBODY = "0" * 64
 """What the first of a chain names as the one before it."""
 
@@ -227,4 +225,4 @@ def write_head(root: Path, certificate: Certificate) -> Head:
 
 def markets(root: Path) -> list[Market]:
     """Every market that has a folder."""
-    return sorted(Market.of(folder) for folder in root.glob("exchange=*/symbol=*"))
+    return sorted(Market.of(folder) for folder in root.glob(MARKETS))

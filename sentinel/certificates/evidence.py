@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sentinel.accounts import coverage_row, gap_row
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Hole, Market, Trades
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.tapes import TapeRecord
-from sentinel.holes import NOT_COLLECTED, accounts_with_samples, not_collected
-from sentinel.measurements import COUNTS, MEASUREMENTS
+from sentinel.contract.measurements import COUNTS, MEASUREMENTS
+from sentinel.coverage.accounts import coverage_row, gap_row
+from sentinel.coverage.holes import NOT_COLLECTED, accounts_with_samples, not_collected
 from sentinel.pipeline.accounts import MINUTE_NS
-from sentinel.times import format_ns
+from sentinel.timing.instants import format_ns
 
 SUMMED = tuple(name for name in COUNTS if not name.endswith("_trade_id") and name != "clock_step_ms")
 

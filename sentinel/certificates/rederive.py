@@ -22,12 +22,13 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate
 from sentinel.certificates.issuer import Folders
 from sentinel.certificates.verify import Check, hour_ns
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPE_SUFFIX
+from sentinel.disk.journal import Journal, JournalReader
+from sentinel.disk.tape import Kind, pruned, tape_files
 from sentinel.errors import SentinelError, UsageError
-from sentinel.journal import Journal, JournalReader
 from sentinel.pipeline.accounts import MINUTE_NS
-from sentinel.replay import AS_RECORDED, play
-from sentinel.tape import SUFFIX, Kind, pruned, tape_files
-from sentinel.times import NS_PER_S
+from sentinel.replay.play import AS_RECORDED, play
+from sentinel.timing.instants import NS_PER_S
 
 UNSTORED_NS = 10 * NS_PER_S
 """What a killed collector may not have stored of what it taped: the tape is synced first, and a disk may be slow."""
@@ -50,12 +51,12 @@ def check_tapes_against_archive(
 ) -> Check:
     """Plays every tape and holds what comes of it against the files of the certified hours."""
     check = Check("archive made again from the tapes")
-    if not any(folders.tapes.glob(f"*{SUFFIX}")):
+    if not any(folders.tapes.glob(f"*{TAPE_SUFFIX}")):
         check.note = "nothing was recorded"
         return check
     with tempfile.TemporaryDirectory(prefix=".verify-", dir=folders.archive.parent) as scratch:
         try:
-            runs = asyncio.run(_replay(folders.tapes, Path(scratch) / "journal.sqlite3", passed))
+            runs = asyncio.run(_replay(folders.tapes, Path(scratch) / JOURNAL, passed))
         except UsageError as error:
             if pruned(folders.tapes):
                 check.note = "the beginning of the run was pruned: what is left of it cannot be played"
@@ -65,8 +66,8 @@ def check_tapes_against_archive(
         except SentinelError as error:
             check.problems.append(str(error))
             return check
-        derived = Path(scratch) / "archive"
-        with JournalReader(Path(scratch) / "journal.sqlite3") as reader:
+        derived = Path(scratch) / ARCHIVE
+        with JournalReader(Path(scratch) / JOURNAL) as reader:
             wanted = {hour_ns(link) for link in latest}
             hours = [hour for hour in all_hours(reader, None, 2**63 - 1) if hour.start_ns in wanted]
             write_hours(reader, derived, hours, 2**63 - 1)

@@ -12,9 +12,10 @@ from typing import Any
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Frames, Market, TapeSeal
 from sentinel.certificates.hashing import sha256_of
+from sentinel.disk.data_dir import TAPE_SUFFIX
+from sentinel.disk.tape import Kind, complete_bytes, created_ns, read_header, read_tape
 from sentinel.errors import TapeCorrupt, UsageError
-from sentinel.tape import SUFFIX, Kind, complete_bytes, created_ns, read_header, read_tape
-from sentinel.times import NS_PER_S
+from sentinel.timing.instants import NS_PER_S
 
 NUMBER = re.compile(rb'"sequence_num":(\d+)')
 NUMBER_WITHIN = 400
@@ -97,7 +98,7 @@ def _symbols(plan: dict[str, Any]) -> frozenset[str]:
 
 def _spans(folder: Path) -> list[tuple[Path, int, int]]:
     """Each file, when it may begin, and when the next one may: the last has no end yet."""
-    files = sorted(folder.glob(f"*{SUFFIX}"))
+    files = sorted(folder.glob(f"*{TAPE_SUFFIX}"))
     starts = [created_ns(file) - GATHERED_NS for file in files]
     ends = [end + GATHERED_NS for end in [*starts[1:], 2**63]]
     return list(zip(files, starts, ends, strict=True))

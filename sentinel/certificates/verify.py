@@ -11,16 +11,15 @@ from msgspec.structs import replace
 
 from sentinel.archive import manifest
 from sentinel.archive.archiver import pruned
-from sentinel.archive.layout import MANIFEST, hour_of
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, Market
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.issuer import Folders
-from sentinel.holes import NOT_COLLECTED
-from sentinel.tape import SUFFIX
-from sentinel.tape import pruned as pruned_tapes
-from sentinel.times import parse_instant_ns
+from sentinel.coverage.holes import NOT_COLLECTED
+from sentinel.disk.data_dir import HEAD, MANIFEST, MARKETS, TAPE_SUFFIX, hour_of
+from sentinel.disk.tape import pruned as pruned_tapes
+from sentinel.timing.instants import parse_instant_ns
 
 NAME = re.compile(r"hour=([01]\d|2[0-3])(\.[1-9]\d*)?\.json")
 PARQUET = re.compile(r"hour=([01]\d|2[0-3])\.parquet")
@@ -66,7 +65,7 @@ def read_chains(root: Path) -> Chains:
         else:
             end = Head(links[-1].number, links[-1].sha256) if links else None
             if head != end:
-                check.problems.append(f"{market}: {papers.HEAD} does not name the last certificate")
+                check.problems.append(f"{market}: {HEAD} does not name the last certificate")
         if head is not None:
             heads[str(market)] = head
         by_hour = {}
@@ -134,7 +133,7 @@ def check_for_strangers(archive: Path, latest: Sequence[Certificate]) -> Check:
     for link in latest:
         newest[link.market] = max(newest.get(link.market, 0), hour_ns(link))
     waiting = 0
-    for file in sorted(archive.glob("*/exchange=*/symbol=*/date=*/*")):
+    for file in sorted(archive.glob(f"*/{MARKETS}/date=*/*")):
         check.compared += 1
         if file.name == MANIFEST or str(file.relative_to(archive)) in named:
             continue
@@ -187,7 +186,7 @@ def check_tapes(tapes: Path, latest: Sequence[Certificate]) -> Check:
         if problem:
             check.problems.append(problem)
     check.problems = list(dict.fromkeys(check.problems))
-    beyond = sum(max(0, file.stat().st_size - longest.get(file.name, 0)) for file in tapes.glob(f"*{SUFFIX}"))
+    beyond = sum(max(0, file.stat().st_size - longest.get(file.name, 0)) for file in tapes.glob(f"*{TAPE_SUFFIX}"))
     notes = [f"{len(gone)} files were pruned"] if gone else []
     if beyond:
         notes.append(f"{beyond:,} bytes were recorded later and are not certified yet")

@@ -27,14 +27,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from sentinel.accounts import CoverageRow, GapRow, Rows, coverage_row, gap_row, merged
 from sentinel.archive.layout import Series
-from sentinel.data.source import Source
+from sentinel.archive.source import Source
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.coverage.accounts import CoverageRow, GapRow, Rows, coverage_row, gap_row, merged
+from sentinel.coverage.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
+from sentinel.disk.shards import folder_of
 from sentinel.errors import SentinelError, UsageError
-from sentinel.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
-from sentinel.measurements import MEASUREMENTS
-from sentinel.shards import folder_of
-from sentinel.times import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
+from sentinel.timing.instants import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
 
 __all__ = ["BookAt", "Hole", "Loaded", "NoBook", "book", "coverage", "gaps", "load"]
 

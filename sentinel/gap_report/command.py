@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
-from sentinel.accounts import Rows
 from sentinel.config import Config, load
+from sentinel.coverage.accounts import Rows
+from sentinel.coverage.holes import FRESH_NS
+from sentinel.disk.files import replacing
+from sentinel.disk.shards import data_folders
 from sentinel.errors import UsageError
-from sentinel.files import replacing
 from sentinel.gap_report import html, local, remote, text
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
-from sentinel.holes import FRESH_NS
-from sentinel.shards import data_folders
-from sentinel.times import parse_instant_ns
+from sentinel.timing.instants import parse_instant_ns
 
 UNDER = 3
 """The exit status when the report is below ``--fail-under``."""

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from sentinel.accounts import Rows, coverage_row, decode_checkpoint, from_points, gap_row, merged, unwritten
-from sentinel.archive.schedule import FOLDER, HOUR_NS
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.contract.line_protocol import Point, decode
+from sentinel.coverage.accounts import Rows, coverage_row, decode_checkpoint, from_points, gap_row, merged, unwritten
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.history import line_pattern
+from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
 from sentinel.gap_report.report import Window
-from sentinel.history import line_pattern
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Point, decode
 from sentinel.pipeline.accounts import MINUTE_NS
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage),.*$", re.MULTILINE)
@@ -38,10 +39,8 @@ def read(folder: Path, window: Window) -> Rows:
     Raises:
         UsageError: if there is neither a journal nor an archive in ``folder``.
     """
-    from sentinel.collect import JOURNAL_FILE  # which serves this report itself
-
     window = window.of_whole_minutes()
-    journal, archive = folder / JOURNAL_FILE, folder / FOLDER
+    journal, archive = folder / JOURNAL, folder / ARCHIVE
     if not journal.exists():
         if not archive.is_dir():
             raise UsageError(f"no journal and no archive in {folder}")
@@ -101,9 +100,9 @@ def _first_points(reader: JournalReader, symbols: Collection[str] | None, window
 
 def _from_archive(folder: Path, window: Window) -> Rows:
     from sentinel.archive.layout import Series  # with Arrow, which a collector does without
-    from sentinel.data.source import Source
+    from sentinel.archive.source import Source
 
-    source, archive = Source(folder), folder / FOLDER
+    source, archive = Source(folder), folder / ARCHIVE
     rows = Rows()
     for series in Series.all(archive, "coverage"):
         spans = [(window.start_ns - MINUTE_NS, window.end_ns)]

@@ -13,9 +13,8 @@ from typing import Literal
 from msgspec import Struct
 
 from book.sampler import CADENCE_NS, count_instants
-from sentinel.accounts import CoverageRow, GapRow, Rows
-from sentinel.gap_report import together
-from sentinel.holes import (
+from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
+from sentinel.coverage.holes import (
     FRESH_NS,
     NOT_COLLECTED,
     Interval,
@@ -24,6 +23,7 @@ from sentinel.holes import (
     subtract,
     unaccounted,
 )
+from sentinel.gap_report import together
 from sentinel.pipeline.accounts import MINUTE_NS
 
 OVER_NS = 2**63 - 1

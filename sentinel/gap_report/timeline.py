@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from itertools import groupby
 
+from sentinel.coverage.holes import NOT_COLLECTED
 from sentinel.gap_report.report import GapFact, ProductReport, Window
-from sentinel.holes import NOT_COLLECTED
 
 COLUMNS = 960
 """Narrower than a pixel on any screen that matters, and a month is still bounded in size."""

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from book.sampler import count_instants
-from sentinel.accounts import CoverageRow, GapRow
-from sentinel.holes import Accounts, Interval, intersect, merge, missing, subtract
+from sentinel.coverage.accounts import CoverageRow, GapRow
+from sentinel.coverage.holes import Accounts, Interval, intersect, merge, missing, subtract
 from sentinel.pipeline.accounts import MINUTE_NS
 
 

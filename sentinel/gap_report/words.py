@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from sentinel.coverage.holes import NOT_COLLECTED
 from sentinel.gap_report.report import GapFact, Report
-from sentinel.holes import NOT_COLLECTED
 from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
-from sentinel.times import format_ns
+from sentinel.timing.instants import format_ns
 
 MOST_NAMED = 3
 HOUR_NS = 3_600_000_000_000

@@ -16,15 +16,15 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from sentinel.config import Influx
-from sentinel.history import windows
+from sentinel.contract.line_protocol import Point, decode, encode
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.delivery import SINK
+from sentinel.disk.history import windows
+from sentinel.disk.journal import JournalReader
 from sentinel.influx.answers import Accepted
 from sentinel.influx.buckets import ask_each, bucket_at, buckets_between
 from sentinel.influx.server import InfluxError, Server
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Point, decode, encode
-from sentinel.measurements import MEASUREMENTS
-from sentinel.sinks.statistics import SINK
-from sentinel.times import NS_PER_S, format_ns
+from sentinel.timing.instants import NS_PER_S, format_ns
 
 MINUTE_NS = 60 * NS_PER_S
 HOUR_NS = 60 * MINUTE_NS

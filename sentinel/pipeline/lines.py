@@ -13,7 +13,7 @@ import msgspec
 
 from book.events import Integrity, Trade
 from book.sampler import Sample
-from sentinel.line_protocol import prefix
+from sentinel.contract.line_protocol import prefix
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.gaps import Gap
 

@@ -18,7 +18,7 @@ from sentinel.simulator import market, recording
 from sentinel.simulator.exchange import Exchange, Venue
 from sentinel.simulator.synthetic import SyntheticSource
 from sentinel.simulator.truth import Truth
-from sentinel.times import parse_duration_s
+from sentinel.timing.instants import parse_duration_s
 
 DEFAULT_LEVELS = 5000
 

@@ -35,7 +35,7 @@ import msgspec
 from msgspec import Struct
 
 from sentinel.errors import UsageError
-from sentinel.times import NS_PER_S
+from sentinel.timing.instants import NS_PER_S
 
 Kind = Literal[
     "drop",

@@ -22,12 +22,13 @@ from typing import Any, Literal
 import zstandard
 from msgspec import Struct
 
+from sentinel.disk.data_dir import TAPE_SUFFIX
+from sentinel.disk.tape import Kind, Record, read_tape, tape_files
 from sentinel.errors import TapeCorrupt, UsageError
 from sentinel.simulator import wording
 from sentinel.simulator.connection import Connection
 from sentinel.simulator.faults import Faults
 from sentinel.simulator.truth import Truth
-from sentinel.tape import SUFFIX, Kind, Record, read_tape, tape_files
 
 S = 1_000_000_000
 UNREAD_BYTES = 4 * 2**20
@@ -95,7 +96,7 @@ def load(path: Path) -> list[Recording]:
     Raises:
         UsageError: if there is nothing playable in it.
     """
-    if path.is_dir() and not any(path.glob(f"*{SUFFIX}")):
+    if path.is_dir() and not any(path.glob(f"*{TAPE_SUFFIX}")):
         raise UsageError(f"{path} is a folder without a tape; a capture is a file that ends in .jsonl or .jsonl.zst")
     is_capture = path.name.endswith((".jsonl", ".jsonl.zst"))
     try:

@@ -19,10 +19,11 @@ from sentinel.config import Influx
 from sentinel.influx import buckets
 from sentinel.influx.answers import Accepted
 from sentinel.influx.server import Server
-from tests.sentinel.sinks.test_influx_real import delivering, trades
+from tests import ROOT
+from tests.sentinel.influx.test_sink_real import delivering, trades
 from tests.servers.influx import RIG, SHARED, free_port
 
-PRISM = Path(__file__).parents[2] / ".prism/node_modules/.bin/prism"
+PRISM = ROOT / ".prism/node_modules/.bin/prism"
 LONGEST_START_S = 60.0
 
 pytestmark = pytest.mark.skipif(not PRISM.exists(), reason="Prism is not here: make contract (needs npm)")

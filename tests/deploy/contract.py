@@ -9,8 +9,8 @@ from book.events import Trade
 from book.order_book import Top
 from book.sampler import Sample
 from book.trade_ledger import Range
-from sentinel.line_protocol import decode
-from sentinel.measurements import MEASUREMENTS
+from sentinel.contract.line_protocol import decode
+from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lines import ProductLines

@@ -26,9 +26,10 @@ import aiohttp
 import click
 import yaml
 
+from tests import ROOT
 from tests.end_to_end.collector import collecting, trading
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
+FOLDER = ROOT / "deploy" / "prometheus"
 INTERVAL = "1s"
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from sentinel.config import known_names
+from tests import ROOT
 from tests.end_to_end.collector import collecting, trading
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+FOLDER = ROOT / "deploy" / "systemd"
 UNIT = (FOLDER / "sentinel-ws.service").read_text()
 HIGHEST_EXPOSURE = 20
 """Tenths, of 100; systemd calls less than 45 OK."""

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
+from sentinel.contract.line_protocol import Point, Value
+from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Point, Value
 from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import CADENCE_NS, TruthFile
 from tests.end_to_end.store import Store, fields

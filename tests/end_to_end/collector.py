@@ -16,6 +16,7 @@ from sentinel.simulator.exchange import Exchange, Urls
 from sentinel.simulator.faults import Fault, Faults
 from sentinel.simulator.synthetic import SyntheticSource
 from sentinel.simulator.truth import Truth
+from tests import ROOT
 
 LONGEST_S = 60
 
@@ -53,7 +54,7 @@ async def collecting(urls: Urls, data_dir: Path, *arguments: str, **more: str) -
         "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
         "SENTINEL_COINBASE_REST_URL": urls.rest,
         "SENTINEL_DATA_DIR": str(data_dir),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(ROOT),
         **more,
     }
     data_dir.mkdir(parents=True, exist_ok=True)

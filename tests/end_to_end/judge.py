@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sentinel.tape import Kind, read_header, read_tape, tape_files
+from sentinel.disk.tape import Kind, read_header, read_tape, tape_files
 from tests.book.oracle import OracleBook
 from tests.end_to_end.store import Store, fields
 

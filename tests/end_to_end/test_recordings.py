@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.disk.tape import Kind, read_tape, tape_files
 from sentinel.simulator import dialogue
-from sentinel.tape import Kind, read_tape, tape_files
 from tests.captures import ADVANCED, GDAX, MATCHES, capture, lines_of
 from tests.end_to_end.collector import collecting, playing
 from tests.end_to_end.judge import TruthFile, judge_samples, judge_trades

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from book.events import Side
-from sentinel.journal import JournalReader
-from sentinel.replay import play
+from sentinel.disk.journal import JournalReader
+from sentinel.disk.tape import tape_files
+from sentinel.replay.play import play
 from sentinel.simulator import dialogue
 from sentinel.simulator.faults import Fault
-from sentinel.tape import tape_files
 from tests.end_to_end.collector import Market, collecting, trading
 from tests.end_to_end.store import Store, fields
 

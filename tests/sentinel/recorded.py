@@ -7,16 +7,17 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sentinel.clock import Clock
-from sentinel.collect import JOURNAL_FILE, TAPE_FOLDER, _tape
+from sentinel.collector.service import Service
 from sentinel.config import load
-from sentinel.journal import STREAMS, Journal, JournalReader
-from sentinel.pace import Pace
+from sentinel.disk.data_dir import JOURNAL, TAPES
+from sentinel.disk.journal import STREAMS, Journal, JournalReader
+from sentinel.exchange.rest import RestClient
 from sentinel.pipeline import Output
-from sentinel.replay import digests
-from sentinel.rest import RestClient
-from sentinel.service import Service
+from sentinel.replay.play import digests
+from sentinel.run.collect import _tape
 from sentinel.simulator.exchange import Exchange
+from sentinel.timing.clock import Clock
+from sentinel.timing.rate_limit import Pace
 
 Lines = dict[str, bytes]
 """What is in each stream, as one text."""
@@ -30,7 +31,7 @@ async def record(
     venue = {"advanced_url": urls.advanced, "exchange_url": urls.exchange, "rest_url": urls.rest}
     config = load({"products": tuple(products), "collector": "here", "data_dir": data_dir, "coinbase": venue}, None)
     clock = Clock()
-    journal = Journal.open(data_dir / JOURNAL_FILE)
+    journal = Journal.open(data_dir / JOURNAL)
     stop = asyncio.Event()
     try:
         with _tape(config, clock) as tape:
@@ -47,7 +48,7 @@ async def record(
 
 def journalled(data_dir: Path) -> Lines:
     """What was written live."""
-    with JournalReader(data_dir / JOURNAL_FILE) as reader:
+    with JournalReader(data_dir / JOURNAL) as reader:
         return {stream: b"".join(batch.body + b"\n" for batch in reader.batches([stream])) for stream in STREAMS}
 
 
@@ -61,4 +62,4 @@ def gathered(outputs: Iterable[Output]) -> Lines:
 
 
 def tapes(data_dir: Path) -> Path:
-    return data_dir / TAPE_FOLDER
+    return data_dir / TAPES

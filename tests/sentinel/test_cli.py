@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.end_to_end.collector import collecting, trading
-
-ROOT = Path(__file__).parents[2]
 
 
 def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -25,10 +25,10 @@ from sentinel.archive.archiver import all_hours as journal_hours
 from sentinel.archive.archiver import write_hours
 from sentinel.certificates.command import verify_command
 from sentinel.certificates.issuer import Folders, all_hours, issue
-from sentinel.journal import JournalReader
-from sentinel.replay import play
+from sentinel.disk.journal import JournalReader
+from sentinel.disk.tape import tape_files
+from sentinel.replay.play import play
 from sentinel.simulator.faults import Fault
-from sentinel.tape import tape_files
 from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.faults.scenario import _fault

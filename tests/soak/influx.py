@@ -17,10 +17,10 @@ import aiohttp
 import click
 
 from sentinel.config import Influx
+from sentinel.disk.delivery import SINK
+from sentinel.disk.journal import Journal
 from sentinel.influx.server import Server
-from sentinel.journal import Journal
-from sentinel.sinks.influx import InfluxSink
-from sentinel.sinks.statistics import SINK
+from sentinel.influx.sink import InfluxSink
 from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.store import Store
 from tests.servers.influx import WRITER, InfluxServer, influx_server

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from sentinel.journal import Journal
-from sentinel.line_protocol import Point, Value, decode, encode
+from sentinel.contract.line_protocol import Point, Value, decode, encode
+from sentinel.disk.journal import Journal
 
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS

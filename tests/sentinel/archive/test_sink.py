@@ -13,7 +13,7 @@ import pytest
 
 from sentinel.archive.sink import SINK, ArchiveSink
 from sentinel.config import Archive
-from sentinel.journal import Journal
+from sentinel.disk.journal import Journal
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, trade
 
 

@@ -19,19 +19,20 @@ from msgspec.structs import replace
 from sentinel.archive import manifest
 from sentinel.archive.archiver import all_hours as journal_hours
 from sentinel.archive.archiver import prune, write_hours
-from sentinel.archive.worker import main as archive_worker
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import Damaged, Market
 from sentinel.certificates.command import certify, verify_command
 from sentinel.certificates.evidence import _trades as trades_of
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import read_chains, verify
+from sentinel.contract.line_protocol import Value
+from sentinel.disk.data_dir import HEAD
+from sentinel.disk.journal import JournalReader
+from sentinel.disk.sealed import content as content_of
+from sentinel.disk.sealed import sealed
 from sentinel.errors import UsageError
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Value
 from sentinel.pipeline.accounts import MINUTE_NS
-from sentinel.sealing import content as content_of
-from sentinel.sealing import sealed
+from sentinel.run.archive_worker import main as archive_worker
 from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, SYMBOLS, commits, line, trade, write
 
 LATER_NS = MIDNIGHT_NS + DAY_NS
@@ -157,7 +158,7 @@ def test_any_byte_of_a_certificate_or_a_head(data_dir: Path) -> None:
             for other in {content[at] ^ 1, content[at] ^ 0x20, 0x20} - {content[at]}:
                 file.write_bytes(content[:at] + bytes([other]) + content[at + 1 :])
                 with pytest.raises(Damaged):
-                    papers.read(file) if file.name != papers.HEAD else head_follows(data_dir)
+                    papers.read(file) if file.name != HEAD else head_follows(data_dir)
         file.write_bytes(content)
     assert problems(data_dir) == []
 

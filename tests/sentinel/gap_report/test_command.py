@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from book.sampler import count_instants
-from sentinel.accounts import decode_checkpoint
 from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.cli import cli
-from sentinel.journal import Journal, JournalReader
-from sentinel.line_protocol import Value
+from sentinel.contract.line_protocol import Value
+from sentinel.coverage.accounts import decode_checkpoint
+from sentinel.disk.journal import Journal, JournalReader
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile

@@ -14,13 +14,13 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from sentinel.accounts import CoverageRow, GapRow, Rows, from_points
+from sentinel.contract.line_protocol import Point
+from sentinel.coverage.accounts import CoverageRow, GapRow, Rows, from_points
 from sentinel.gap_report.html import as_html
 from sentinel.gap_report.report import ProductReport, Window, build, lowest_percent
 from sentinel.gap_report.text import as_csv, as_json, as_table
 from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
 from sentinel.gap_report.words import duration, percent
-from sentinel.line_protocol import Point
 
 CADENCE_NS = 100_000_000
 MINUTE_NS = 60_000_000_000

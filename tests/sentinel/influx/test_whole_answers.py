@@ -14,7 +14,7 @@ from aiohttp import web
 from sentinel.config import Influx
 from sentinel.influx.buckets import ensure, listed
 from sentinel.influx.server import InfluxError, Server, joined
-from tests.sentinel.sinks.test_influx_real import delivering, in_buckets, trades
+from tests.sentinel.influx.test_sink_real import delivering, in_buckets, trades
 from tests.servers.influx import WRITER, influx_server
 
 ORGANISATION = "desk"

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Subscription
-from sentinel.line_protocol import decode
+from sentinel.contract.line_protocol import decode
 from sentinel.pipeline import BookAnswer, LanePlan, Pipeline, Send, Settings
 
 MS = 1_000_000

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.protocol import Subscription
-from sentinel.line_protocol import Point, decode
+from sentinel.contract.line_protocol import Point, decode
 from sentinel.pipeline import LanePlan, Pipeline, Settings
 from sentinel.pipeline.flow import DAY_NS, GRACE_NS, FlowState, ProductFlow, imbalance, order_flow, volatility
 from tests.captures import ADVANCED, lines_of

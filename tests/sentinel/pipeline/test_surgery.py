@@ -11,7 +11,7 @@ import pytest
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Feed, Subscription
-from sentinel.line_protocol import decode
+from sentinel.contract.line_protocol import decode
 from sentinel.pipeline import LanePlan, Pipeline, Settings
 from tests.captures import GDAX, MATCHES, lines_of
 

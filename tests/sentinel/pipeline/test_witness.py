@@ -11,7 +11,7 @@ from book.events import Delta, Snapshot, Trade
 from book.order_book import OrderBook
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Subscription
-from sentinel.line_protocol import decode
+from sentinel.contract.line_protocol import decode
 from sentinel.pipeline import LanePlan, Pipeline, Send, Settings
 from tests.captures import GDAX, lines_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from feeds.catalogue import FEEDS
 from feeds.protocol import Subscription
-from sentinel.line_protocol import Point, decode
+from sentinel.contract.line_protocol import Point, decode
 from sentinel.pipeline import LanePlan, Output, Pipeline, Send, Settings
 
 S = 1_000_000_000

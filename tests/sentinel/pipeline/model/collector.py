@@ -15,10 +15,10 @@ import msgspec
 from book.events import Trade
 from book.trade_ledger import Range
 from feeds.catalogue import FEEDS
-from sentinel.clock import Clock
-from sentinel.intake import Intake
+from sentinel.collector.intake import Intake
 from sentinel.pipeline import BookAnswer, Cause, Command, LanePlan, Pipeline, RepairAnswer, Settings
 from sentinel.pipeline.pipeline import Checkpoint
+from sentinel.timing.clock import Clock
 from tests.sentinel.pipeline.model.market import Book, Deal
 
 EDGES_BPS = (Fraction(4), Fraction(50))

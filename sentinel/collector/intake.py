@@ -1,0 +1,181 @@
+"""The one door into the pipeline: every input passes here, is written to the tape if there is one, and what the
+pipeline asks for in return is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from book.events import Meaning
+from sentinel.disk.tape import Kind
+from sentinel.pipeline import BookAnswer, Cause, Command, Output, Pipeline, RepairAnswer
+from sentinel.timing.clock import STEP_LEAST_NS, Clock
+from sentinel.timing.histogram import Durations
+
+TIMED_EVERY = 17
+"""One frame in so many is timed: reading the clock for each would cost more than counting what it says. Prime, so that
+it does not fall in step with a venue's rhythm."""
+
+
+ANCHOR_EVERY_NS = 1_000_000_000
+"""How often the clock is held against the wall: a step is known after a second, not at the next reconnect."""
+
+
+class Tape(Protocol):
+    """What is needed of a ``TapeWriter``."""
+
+    def write(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None: ...
+    def cut(self) -> None: ...
+    def store(self) -> None: ...
+
+
+class Intake:
+    """Stamps each input with the clock and hands it to the pipeline, in one order for pipeline and tape alike.
+
+    ``carry_out`` is called for each command, in order, right after the input that caused it; it must not block.
+    ``handling`` is how long frames took from the socket into the book, ``opened_counts`` how often each lane's socket
+    was opened.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, clock: Clock, carry_out: Callable[[Command], None], tape: Tape | None = None
+    ) -> None:
+        self.pipeline = pipeline
+        self.clock = clock
+        self.handling = Durations()
+        self.opened_counts = [0] * len(pipeline.lanes)
+        self._last_ns = 0
+        self._anchor_ns = 0
+        self._behind_ns = 0
+        self._untimed = TIMED_EVERY
+        self._carry_out = carry_out
+        self._tape = tape
+
+    def start(self, checkpoint: bytes | None) -> None:
+        """The collector is up, with the state of the last one."""
+        now_ns = self._now_ns()
+        self._record(Kind.START, 0, now_ns, checkpoint or b"")
+        self.pipeline.start(now_ns)
+        self._serve()
+
+    def opened(self, lane: int) -> None:
+        """A socket is open."""
+        self.opened_counts[lane] += 1
+        self._anchor()
+        now_ns = self._now_ns()
+        self._record(Kind.OPENED, lane, now_ns, b"0")
+        self.pipeline.opened(lane, now_ns)
+        self._serve()
+
+    def closed(self, lane: int, cause: Cause) -> None:
+        """A socket has ended, or could not be opened."""
+        now_ns = self._now_ns()
+        self._record(Kind.CLOSED, lane, now_ns, cause.encode())
+        self.pipeline.closed(lane, cause, now_ns)
+        self._serve()
+
+    def read(self, lane: int, frame: bytes) -> Meaning | None:
+        """Half of the work of a large frame, ahead of ``receive``, which takes the result."""
+        return self.pipeline.read(lane, frame)
+
+    def receive(self, lane: int, frame: bytes, came_ns: int, meaning: Meaning | None = None) -> None:
+        """A frame came out of its socket at ``came_ns``; but time never goes back from one input to the next."""
+        received_ns = self._last_ns = max(came_ns, self._last_ns)
+        if self._tape is not None:
+            self._tape.write(Kind.FRAME, lane, received_ns, frame)
+        self.pipeline.receive(lane, frame, received_ns, meaning)
+        if self.pipeline.commands:
+            self._serve()
+        self._untimed -= 1
+        if not self._untimed:
+            self._untimed = TIMED_EVERY
+            self.handling.add(self.clock.now_ns() - received_ns)
+
+    def is_live(self, lane: int) -> bool:
+        """Whether market data has come on the lane's present connection."""
+        return self.pipeline.lanes[lane].is_live
+
+    def tick(self) -> None:
+        """Time has passed."""
+        now_ns = self._now_ns()
+        if now_ns >= self._anchor_ns:
+            self._anchor()
+            now_ns = self._now_ns()
+            self._anchor_ns = now_ns + ANCHOR_EVERY_NS
+        self._record(Kind.TICK, 0, now_ns, b"")
+        self.pipeline.tick(now_ns)
+        self._serve()
+
+    def repaired(self, answer: RepairAnswer) -> None:
+        """REST has answered."""
+        now_ns = self._now_ns()
+        self._record(Kind.REPAIR, 0, now_ns, msgspec.msgpack.encode(answer))
+        self.pipeline.repaired(answer, now_ns)
+        self._serve()
+
+    def compared(self, answer: BookAnswer) -> None:
+        """REST has said what a book is."""
+        now_ns = self._now_ns()
+        self._record(Kind.BOOK, 0, now_ns, msgspec.msgpack.encode(answer))
+        self.pipeline.compared(answer, now_ns)
+        self._serve()
+
+    def suspend(self) -> None:
+        """Nothing can be written for now."""
+        now_ns = self._now_ns()
+        self._record(Kind.SUSPEND, 0, now_ns, b"")
+        self.pipeline.suspend(now_ns)
+
+    def resume(self) -> None:
+        """Writing is possible again."""
+        now_ns = self._now_ns()
+        self._record(Kind.RESUME, 0, now_ns, b"")
+        self.pipeline.resume(now_ns)
+
+    def stop(self) -> None:
+        """Nothing more will come."""
+        now_ns = self._now_ns()
+        self._record(Kind.STOP, 0, now_ns, b"")
+        self.pipeline.stop(now_ns)
+
+    def stop_taping(self) -> None:
+        """The tape cannot be written: what comes from here on is not on it."""
+        self._tape = None
+
+    def take(self) -> Output:
+        """The lines since the last take."""
+        return self.pipeline.take()
+
+    def checkpoint(self) -> bytes:
+        """The state that belongs with the lines taken so far."""
+        return self.pipeline.checkpoint()
+
+    def _now_ns(self) -> int:
+        self._last_ns = self.clock.now_ns()
+        return self._last_ns
+
+    def _anchor(self) -> None:
+        """Holds the clock against the wall. A step is an input like any other; being behind is told once."""
+        self.clock.anchor()
+        step_ns = self.clock.step_ns
+        if step_ns > 0 or abs(step_ns - self._behind_ns) >= STEP_LEAST_NS:
+            self._behind_ns = min(0, step_ns)
+            now_ns = self._now_ns()
+            self._record(Kind.STEP, 0, now_ns, str(step_ns).encode())
+            self.pipeline.step(step_ns, now_ns)
+            self._serve()
+
+    def _record(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
+        if self._tape is not None:
+            self._tape.write(kind, lane, received_ns, payload)
+
+    def _serve(self) -> None:
+        commands = self.pipeline.commands
+        while commands:
+            taken = commands.copy()
+            commands.clear()
+            for command in taken:
+                self._carry_out(command)

@@ -1,0 +1,70 @@
+"""A product that is gone is told from one that is misspelt, and one that is back from one that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sentinel.errors import UsageError
+from sentinel.exchange import listing as module
+from sentinel.exchange.listing import Listing
+from sentinel.exchange.rest import RestTrouble
+
+PRODUCTS = ("BTC-USD", "ETH-USD")
+
+
+class Venue:
+    """REST, of which ``gone`` is told; None: no answer."""
+
+    def __init__(self, *gone: str) -> None:
+        self.gone: list[str] | None = list(gone)
+        self.asked = asyncio.Event()
+
+    async def unknown(self, products: tuple[str, ...]) -> list[str]:
+        self.asked.set()
+        if self.gone is None:
+            raise RestTrouble("status 503")
+        return [product for product in products if product in self.gone]
+
+
+async def test_one_known_from_an_earlier_run_is_delisted() -> None:
+    listing = Listing(Venue("ETH-USD"), PRODUCTS)
+    await listing.begin({"ETH-USD"}, is_shard=False)
+    assert listing.unlisted == {"ETH-USD"}
+
+
+@pytest.mark.parametrize("known", [set(), {"BTC-USD"}])
+async def test_one_that_was_never_collected_is_misspelt(known: set[str]) -> None:
+    with pytest.raises(UsageError, match=r"^Coinbase has no product ETH-USD$"):
+        await Listing(Venue("ETH-USD"), PRODUCTS).begin(known, is_shard=False)
+
+
+async def test_without_any_there_is_nothing_to_do_but_a_shard_is_not_alone() -> None:
+    with pytest.raises(UsageError, match=r"^Coinbase has no product BTC-USD, ETH-USD$"):
+        await Listing(Venue(*PRODUCTS), PRODUCTS).begin(set(PRODUCTS), is_shard=False)
+    await Listing(Venue(*PRODUCTS), PRODUCTS).begin(set(PRODUCTS), is_shard=True)
+
+
+async def test_no_answer_is_not_a_no() -> None:
+    venue = Venue("ETH-USD")
+    listing = Listing(venue, PRODUCTS)
+    await listing.begin(PRODUCTS, is_shard=False)
+    venue.gone = None
+    await listing.look()
+    assert listing.unlisted == {"ETH-USD"}
+
+
+async def test_it_looks_again_and_finds_what_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    venue = Venue("ETH-USD")
+    listing = Listing(venue, PRODUCTS)
+    await listing.begin(PRODUCTS, is_shard=False)
+    venue.gone = ["BTC-USD"]
+    venue.asked.clear()
+    looking = asyncio.create_task(listing.run())
+    await venue.asked.wait()
+    await asyncio.sleep(0)
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert listing.unlisted == {"BTC-USD"}

@@ -1,0 +1,72 @@
+"""The last minute, from counters that only grow."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from sentinel.collector.service import Service
+from sentinel.config import load
+from sentinel.exchange.rest import RestClient
+from sentinel.monitor.last_minute import MARK_EVERY_NS, Recent
+from sentinel.timing.clock import Clock
+from sentinel.timing.histogram import quantiles
+from sentinel.timing.rate_limit import Pace
+
+
+class Nowhere:
+    """A store for a service that does not run."""
+
+    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+        raise AssertionError("nothing is collected here")
+
+
+@pytest.fixture
+async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    monkeypatch.chdir(tmp_path)
+    config = load({"products": ("BTC-USD", "ETH-USD")}, None)
+    async with RestClient(config.coinbase.rest_url, Pace(1, 1), 1) as rest:
+        yield Service(config, Clock(), rest, Nowhere(), random.Random(1).random)
+
+
+async def test_what_is_older_than_a_minute_is_forgotten(service: Service) -> None:
+    bitcoin, ether = (product.books for product in service.pipeline.products.values())
+    recent = Recent(service, 0)
+    bitcoin.lateness_counts[20] += 5
+    bitcoin.written_count += 5
+    ether.withheld_count += 3
+    service.loop_lag.add(3_000_000)
+    service.pipeline.lanes[0].counts.received += 500
+    recent.look(MARK_EVERY_NS)
+    assert (recent.written, recent.withheld) == ([5, 0], [0, 3])
+    assert recent.lateness[0].p50_ms == recent.all_lateness.most_ms == 2**20 * 1024 / 1e6
+    assert recent.lateness[1].most_ms == 0
+    assert recent.loop_lag.p50_ms > 3
+    assert recent.frames_per_s[0] == 100
+    for step in range(2, 14):
+        recent.look(step * MARK_EVERY_NS)
+    assert (recent.written, recent.withheld) == ([0, 0], [0, 0])
+    assert recent.all_lateness.most_ms == recent.lateness[0].p99_ms == recent.loop_lag.p50_ms == 0
+    assert recent.frames_per_s[0] == 0
+
+
+async def test_it_does_not_look_more_often_than_it_must(service: Service) -> None:
+    recent = Recent(service, 0)
+    service.pipeline.lanes[0].counts.received += 500
+    recent.look(MARK_EVERY_NS - 1)
+    assert recent.frames_per_s[0] == 0
+    recent.look(MARK_EVERY_NS)
+    assert recent.frames_per_s[0] == 100
+
+
+async def test_by_row_and_one_by_one_are_the_same(service: Service) -> None:
+    draw = random.Random(7)
+    recent = Recent(service, 0)
+    for product in service.pipeline.products.values():
+        product.books.lateness_counts = [draw.choice((0, 0, draw.randrange(1000))) for _ in range(64)]
+    recent.look(MARK_EVERY_NS)
+    expected = [quantiles(product.books.lateness_counts) for product in service.pipeline.products.values()]
+    assert recent.lateness == expected
