@@ -42,7 +42,7 @@ from feeds.coinbase_exchange.messages import (
 )
 from feeds.coinbase_exchange.salvage import SALVAGE, TYPES_WITHOUT_BOOKS
 from feeds.errors import Undecodable, Unplannable
-from feeds.protocol import Authenticate, FeedLimits, Subscription
+from feeds.protocol import Authenticate, FeedFacts, Subscription
 from feeds.salvage import REFUSALS, unusable
 from feeds.timestamps import parse_ns
 
@@ -75,8 +75,8 @@ class CoinbaseExchangeFeed:
 
     venue: ClassVar[str] = "coinbase_exchange"
     exchange: ClassVar[str] = "coinbase"
-    limits: ClassVar[FeedLimits] = FeedLimits(
-        book_products_per_connection=100, connects_per_s=8, messages_per_s=10, heartbeat_interval_s=1
+    facts: ClassVar[FeedFacts] = FeedFacts(
+        book_products_per_connection=100, connects_per_s=8, messages_per_s=10, quiet_s=2.5
     )
     integrity: ClassVar[Integrity] = "none"
     first_sequence: int | None = None

@@ -105,8 +105,8 @@ def test_identity_and_limits(venue: str) -> None:
     assert feed.exchange
     assert feed.integrity in get_args(Integrity)
     assert (feed.integrity == "sequence") == (feed.first_sequence is not None)
-    assert feed.limits.book_products_per_connection >= len(PRODUCTS)
-    assert min(feed.limits.connects_per_s, feed.limits.messages_per_s, feed.limits.heartbeat_interval_s) > 0
+    assert feed.facts.book_products_per_connection >= len(PRODUCTS)
+    assert min(feed.facts.connects_per_s, feed.facts.messages_per_s, feed.facts.quiet_s) > 0
 
 
 def named(message: dict[str, object]) -> set[str]:
