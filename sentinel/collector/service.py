@@ -216,8 +216,8 @@ def _connections(
 ) -> list[Connection]:
     """One for each lane. All connections to one venue share its allowances, which count per address."""
     venues = {lane.venue for lane in plans}
-    connects = {venue: _second_by_second(config.feeds.share * FEEDS[venue].limits.connects_per_s) for venue in venues}
-    messages = {venue: _second_by_second(config.feeds.share * FEEDS[venue].limits.messages_per_s) for venue in venues}
+    connects = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.connects_per_s) for venue in venues}
+    messages = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.messages_per_s) for venue in venues}
     large = asyncio.Lock()
     age_s = config.feeds.max_connection_age_s
     return [
