@@ -48,6 +48,10 @@ CHANNELS = {
 Feed = Literal["advanced", "exchange"]
 
 PIECE_BYTES = 2**16
+LINE_BYTES = 64 * 2**20
+"""A longer line is no frame: a connection would not take it."""
+
+LATEST_NS = 2**63 - 1
 TRADES = (
     """CREATE TABLE trades (product TEXT, trade_id INTEGER, body TEXT, PRIMARY KEY (product, trade_id)) WITHOUT ROWID"""
 )
@@ -158,7 +162,11 @@ def _are_fine(path: Path, beside: Path) -> bool:
 
 
 def _ns_of_stamp(line: str) -> int:
-    return round(float(line.partition("\t")[0]) * 1e9)
+    """Raises ValueError for anything but an instant that a tape can hold."""
+    seconds = float(line.partition("\t")[0])
+    if not 0 <= seconds * 1e9 < LATEST_NS:
+        raise ValueError(f"no time of a frame: {line[:40]!r}")
+    return round(seconds * 1e9)
 
 
 def _by_own_times(path: Path) -> Iterator[Heard]:
@@ -176,9 +184,10 @@ def _by_own_times(path: Path) -> Iterator[Heard]:
 
 def _ns_said(message: dict[str, Any]) -> int:
     try:
-        return wording.ns_of(str(message.get("time") or message.get("timestamp")))
+        said_ns = wording.ns_of(str(message.get("time") or message.get("timestamp")))
     except ValueError:
         return 0
+    return said_ns if said_ns < LATEST_NS else 0
 
 
 def _on_tape(path: Path) -> list[Callable[[], Iterator[Heard]]]:
@@ -226,11 +235,16 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _split(pieces: Iterator[bytes]) -> Iterator[str]:
-    rest = b""
+    """Raises ValueError for what is no text, or a line too long to be a frame."""
+    rest = bytearray()
     for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield line.removesuffix(b"\r").decode()
+        first, *others = piece.split(b"\n")
+        rest += first
+        if len(rest) > LINE_BYTES:
+            raise ValueError(f"a line of more than {LINE_BYTES} bytes")
+        for other in others:
+            yield rest.removesuffix(b"\r").decode()
+            rest = bytearray(other)
     if rest:
         yield rest.decode()
 
@@ -245,27 +259,48 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _advanced_frame(offset_ns: int, text: str, message: dict[str, Any]) -> Frame:
     channel = str(message.get("channel"))
-    events = [event for event in message.get("events") or () if isinstance(event, dict)]
-    product = next((event["product_id"] for event in events if "product_id" in event), None)
-    trades = [trade for event in events for trade in reversed(event.get("trades") or ()) if _is_trade(trade)]
-    return Frame(offset_ns, text, channel, product, message.get("sequence_num"), tuple(trades))
+    events = [event for event in _list(message.get("events")) if isinstance(event, dict)]
+    product = next((name for event in events if (name := _name(event))), None)
+    trades = [trade for event in events for trade in reversed(_list(event.get("trades"))) if _is_trade(trade)]
+    number = message.get("sequence_num")
+    return Frame(offset_ns, text, channel, product, number if isinstance(number, int) else None, tuple(trades))
 
 
 def _exchange_frame(offset_ns: int, text: str, message: dict[str, Any]) -> Frame:
     kind = str(message.get("type"))
     trades = (message,) if kind in ("match", "last_match") and _is_trade(message) else ()
-    return Frame(offset_ns, text, kind, message.get("product_id"), None, trades)
+    return Frame(offset_ns, text, kind, _name(message), None, trades)
+
+
+def _list(part: Any) -> list[Any]:
+    return part if isinstance(part, list) else []
+
+
+def _name(message: dict[str, Any]) -> str | None:
+    name = message.get("product_id")
+    return name if isinstance(name, str) else None
 
 
 def _is_trade(trade: Any) -> bool:
-    return isinstance(trade, dict) and {"product_id", "trade_id", "price", "size", "side", "time"} <= trade.keys()
+    """Whether REST can say it again: an odd one is on the air as it is, and known to nobody else."""
+    if not (isinstance(trade, dict) and {"product_id", "trade_id", "price", "size", "side", "time"} <= trade.keys()):
+        return False
+    try:
+        wording.ns_of(trade["time"])
+        is_id = 0 < int(trade["trade_id"]) <= LARGEST_ID
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return False
+    return is_id and isinstance(trade["side"], str) and _name(trade) is not None
 
 
 def _counter(frame: Frame) -> int:
-    """The server's heartbeat counter, which goes on after the recording; 0 in other frames."""
+    """The server's heartbeat counter, which goes on after the recording; 0 in other frames, and where it is odd."""
     if frame.number is None or frame.kind != "heartbeats":
         return 0
-    return int(json.loads(frame.text)["events"][0]["heartbeat_counter"])
+    try:
+        return int(json.loads(frame.text)["events"][0]["heartbeat_counter"])
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return 0
 
 
 class RecordingSource:

@@ -32,6 +32,14 @@ class Collector:
     def errors(self) -> str:
         return self._log.read_text()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
     async def stop(self) -> int:
         """SIGTERM, and its exit status."""
         self._process.terminate()
@@ -47,7 +55,9 @@ class Collector:
 
 
 @asynccontextmanager
-async def collecting(urls: Urls, data_dir: Path, *arguments: str, **more: str) -> AsyncIterator[Collector]:
+async def collecting(
+    urls: Urls, data_dir: Path, *arguments: str, module: str = "sentinel", **more: str
+) -> AsyncIterator[Collector]:
     """Starts the command; whatever happens, it is gone afterwards. ``more`` are further environment variables."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
         "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
@@ -61,7 +71,7 @@ async def collecting(urls: Urls, data_dir: Path, *arguments: str, **more: str) -
     log = data_dir / "stderr.txt"
     with log.open("a") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sentinel", "collect", *arguments, env=environment, stderr=stderr, cwd=data_dir
+            sys.executable, "-m", module, "collect", *arguments, env=environment, stderr=stderr, cwd=data_dir
         )
     try:
         yield Collector(process, log)
