@@ -18,6 +18,10 @@ COMMIT_EVERY_S = 0.8
 """Leaves room for the commit itself within the promised second."""
 
 MOST_PAUSE_S = 10.0
+
+LAST_TRIES = 3
+"""Of the last commit, one each ``commit_every_s``: more would not fit into the 10 s that containers are left to end."""
+
 TAPE_FAILURES = 60
 """In a row, some minutes of them; what a tape gathers until then stays in memory."""
 
@@ -87,14 +91,22 @@ class Committer:
         """Commits until stopped; never in the middle of a transaction.
 
         Raises:
-            JournalError: if the last commit fails: what it held is lost with the process.
+            JournalError: if the last commit fails, however often: what it held is lost with the process.
         """
         pause_s = self._commit_every_s
         while not self._is_stopping.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._is_stopping.wait(), pause_s)
             pause_s = self._commit_every_s if await self.attempt() else self._backoff.next_s()
-        await self.commit()
+        for tries_left in reversed(range(LAST_TRIES)):
+            try:
+                await self.commit()
+                break
+            except JournalError as error:
+                if not tries_left:
+                    raise
+                self._refused(error)
+                await asyncio.sleep(self._commit_every_s)
 
     async def attempt(self) -> bool:
         """Commits, or keeps everything for the next time; False then."""

@@ -20,7 +20,8 @@ from sentinel.pipeline.product import ProductState
 class CoverageRow(Struct, frozen=True):
     """One product's minute, as one collector accounts for it. Ids are 0 in a minute without trades.
 
-    ``until_ns`` is how far a minute under way has got, where that is known.
+    ``until_ns`` is how far a minute under way has got, ``begun_ns`` the first instant sampled in a minute that stands
+    alone, where they are known.
     """
 
     exchange: str
@@ -36,6 +37,7 @@ class CoverageRow(Struct, frozen=True):
     repaired: int
     integrity: str
     until_ns: int | None = None
+    begun_ns: int | None = None
 
     @property
     def end_ns(self) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise, repeat
-from types import MappingProxyType
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from book.sampler import CADENCE_NS, count_instants, first_instant
 from sentinel.coverage.accounts import CoverageRow, GapRow
@@ -60,9 +60,8 @@ def accounts_of(
     coverage: Iterable[CoverageRow],
     gaps: Iterable[GapRow],
     cadence_ns: int = CADENCE_NS,
-    begun: Mapping[int, int] = MappingProxyType({}),
 ) -> dict[str, Accounts]:
-    """The accounts of one product by collector; ``begun`` as in ``covered``."""
+    """The accounts of one product by collector."""
     minutes: dict[str, list[CoverageRow]] = {}
     book_gaps: dict[str, list[GapRow]] = {}
     for row in coverage:
@@ -73,7 +72,7 @@ def accounts_of(
     found = {}
     for collector in sorted({*minutes, *book_gaps}):
         mine = book_gaps.get(collector, [])
-        time = covered(minutes.get(collector, []), mine, cadence_ns, begun)
+        time = covered(minutes.get(collector, []), mine, cadence_ns)
         reached_ns = time[-1][1] if time else 0
         ends = (max(gap.start_ns, reached_ns) if gap.end_ns is None else gap.end_ns for gap in mine)
         lost = [((gap.start_ns, end_ns), gap.cause) for gap, end_ns in zip(mine, ends, strict=True)]
@@ -91,17 +90,20 @@ def accounts_with_samples(
     if fullest is not None and fullest.samples_due < MINUTE_NS // CADENCE_NS:
         steps = (after - before for before, after in pairwise(sample_times(fullest.minute_ns)))
         cadence_ns = max(CADENCE_NS, min(steps, default=CADENCE_NS))
-    begun = {minute_ns: min(sample_times(minute_ns), default=minute_ns) for minute_ns in _alone(coverage)}
-    return accounts_of(coverage, gaps, cadence_ns, begun)
+    return accounts_of(begun(coverage, lambda row: min(sample_times(row.minute_ns), default=None)), gaps, cadence_ns)
 
 
-def covered(
-    rows: Sequence[CoverageRow], gaps: Sequence[GapRow], cadence_ns: int, begun: Mapping[int, int]
-) -> list[Interval]:
+def begun(coverage: Sequence[CoverageRow], first_sample: Callable[[CoverageRow], int | None]) -> list[CoverageRow]:
+    """The same rows; those of minutes that stand alone with the time of the first sample in them."""
+    alone = _alone(coverage)
+    return [replace(row, begun_ns=first_sample(row)) if row.identity in alone else row for row in coverage]
+
+
+def covered(rows: Sequence[CoverageRow], gaps: Sequence[GapRow], cadence_ns: int) -> list[Interval]:
     """The time that one collector accounts for.
 
     A minute with fewer instants than it has was begun late or left early: the accounts run on from the minute before,
-    or into the one after. In one that stands alone they begin where ``begun`` says, or with the minute. The time of
+    or into the one after. In one that stands alone they begin with its first sample, or with the minute. The time of
     gaps is known, so that only the samples have to be placed.
     """
     cadence_ns = min([cadence_ns, *(MINUTE_NS // row.samples_due for row in rows if row.samples_due)])
@@ -132,7 +134,7 @@ def covered(
         elif goes_on and not (start_ns in reached and not goes_on_whole):
             placed = _last(length, _free(away, start_ns, end_ns))
         else:
-            first_ns = min(begun.get(start_ns, start_ns), end_ns - length)
+            first_ns = min(start_ns if row.begun_ns is None else row.begun_ns, end_ns - length)
             placed = _first(length, _free(away, first_ns, end_ns))
         placed = merge([*placed, *_within(lost, start_ns, end_ns)])
         found += placed
@@ -191,11 +193,11 @@ def unaccounted(gap: GapRow, cadence_ns: int = CADENCE_NS) -> Interval | None:
     return start_ns, start_ns + gap.missing_count * cadence_ns
 
 
-def _alone(coverage: Iterable[CoverageRow]) -> set[int]:
+def _alone(coverage: Iterable[CoverageRow]) -> set[tuple[object, ...]]:
     """The minutes of which the accounts do not tell where in them they begin: there is none before or after."""
-    minutes = {(row.collector, row.minute_ns) for row in coverage if row.until_ns is None}
-    near = (-MINUTE_NS, MINUTE_NS)
-    return {start_ns for name, start_ns in minutes if not any((name, start_ns + by) in minutes for by in near)}
+    minutes = {row.identity for row in coverage if row.until_ns is None}
+    near = {replace(row, minute_ns=row.minute_ns + by).identity for row in coverage for by in (-MINUTE_NS, MINUTE_NS)}
+    return minutes - near
 
 
 def missing(accounts: Iterable[Accounts], asked: Interval) -> list[Interval]:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Point, decode
-from sentinel.coverage.accounts import Rows, coverage_row, decode_checkpoint, from_points, gap_row, merged, unwritten
+from sentinel.coverage.accounts import (
+    CoverageRow,
+    Rows,
+    coverage_row,
+    decode_checkpoint,
+    from_points,
+    gap_row,
+    merged,
+    unwritten,
+)
+from sentinel.coverage.holes import begun
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
@@ -41,14 +52,35 @@ def read(folder: Path, window: Window) -> Rows:
     """
     window = window.of_whole_minutes()
     journal, archive = folder / JOURNAL, folder / ARCHIVE
-    if not journal.exists():
-        if not archive.is_dir():
-            raise UsageError(f"no journal and no archive in {folder}")
-        return _from_archive(folder, window)
-    rows, is_enough = _from_journal(journal, window)
-    if is_enough or not any(archive.glob("coverage/*/*")):
-        return rows
-    return merged([_from_archive(folder, window), rows])
+    if journal.exists():
+        rows, is_enough = _from_journal(journal, window)
+        if not is_enough and any(archive.glob("coverage/*/*")):
+            rows = merged([_from_archive(folder, window), rows])
+    elif archive.is_dir():
+        rows = _from_archive(folder, window)
+    else:
+        raise UsageError(f"no journal and no archive in {folder}")
+    return Rows(begun(rows.coverage, partial(_first_sample, journal, folder)), rows.gaps)
+
+
+def _first_sample(journal: Path, folder: Path, row: CoverageRow) -> int | None:
+    """When the first sample of a minute is of."""
+    end_ns = row.minute_ns + MINUTE_NS
+    if journal.exists():
+        pattern = line_pattern("top", [row.symbol])
+        with JournalReader(journal) as reader:
+            found = (pattern.finditer(batch.body) for batch in reader.overlapping("book", row.minute_ns, end_ns))
+            times = (int(line[2]) for lines in found for line in lines)
+            first_ns = min((time_ns for time_ns in times if row.minute_ns <= time_ns < end_ns), default=None)
+        if first_ns is not None:
+            return first_ns
+    if not (folder / ARCHIVE / "top").is_dir():
+        return None
+    from sentinel.archive.layout import Series
+    from sentinel.archive.source import Source
+
+    series = Series("top", row.exchange, row.symbol)
+    return next((time_ns for _, time_ns in Source(folder).archived(series, row.minute_ns, end_ns)), None)
 
 
 def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:

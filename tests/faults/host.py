@@ -112,8 +112,9 @@ class Host:
         if trouble.how == SIGKILL:
             await self._collector.kill()
         else:
+            was_full = self._is_full
             status = await self._collector.stop()
-            if status and not self._is_full:
+            if status and not (was_full or self._is_full):
                 self.problems.append(f"exit status {status} after SIGTERM")
         await asyncio.sleep(RESTART_S)
         await self._start()

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import median
 
+from sentinel.contract.line_protocol import Value
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults.draw import Trouble, draw
@@ -52,12 +53,14 @@ def _healed_s(trouble: Trouble, warp: Warp, truth: TruthFile, store: Store) -> f
     if not happened:
         return None
     start_ns, end_ns = happened[0]["start_ns"], happened[0].get("end_ns", happened[0]["start_ns"])
-    ends = [
-        min(warp.moments(whole(facts["end_ns"])))
-        for gap in store.of("gaps")
-        if dict(gap.tags)["channel"] == "book"
-        and "end_ns" in (facts := fields(gap))
-        and start_ns <= min(warp.moments(whole(facts["end_ns"])))
-        and min(warp.moments(whole(facts["start_ns"]))) <= end_ns + AFTER_NS
+    spans = [
+        (_moment(warp, facts["start_ns"]), _moment(warp, facts["end_ns"]))
+        for facts in (fields(gap) for gap in store.of("gaps") if dict(gap.tags)["channel"] == "book")
+        if "end_ns" in facts
     ]
+    ends = [until_ns for since_ns, until_ns in spans if start_ns <= until_ns and since_ns <= end_ns + AFTER_NS]
     return (max(ends) - start_ns) / S if ends else None
+
+
+def _moment(warp: Warp, instant: Value) -> int:
+    return min(warp.moments(whole(instant)), default=whole(instant))

@@ -18,6 +18,9 @@ LAG_NS = 2500 * MS
 """How late a loaded machine may deliver a frame before its connection is called silent: a sample is judged by what the
 market was during this time, and samples must follow the market in its order."""
 
+LATE_NS = 400 * MS
+"""How much later than it was sent the last good frame before a lost one may come, and prove the instants before."""
+
 BEFORE_NS, AFTER_NS = 4 * S, 12 * S
 """A gap is explained by a fault that began this long before it, or during it."""
 
@@ -97,13 +100,13 @@ def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any], warp: 
             if (connection == number and sequence >= proof) or (connection > number and t_ns > fault["start_ns"])
         ]
         end_ns = min(after, default=instants[-1] + 1)
-        inside = instants[bisect_right(instants, fault["start_ns"]) : bisect_left(instants, end_ns)]
+        inside = instants[bisect_right(instants, fault["start_ns"] + LATE_NS) : bisect_left(instants, end_ns)]
         if inside and not _was_replaced(snapshots, number, fault["start_ns"]):
             yield f"{len(inside)} samples from {inside[0]} after {fault['fault']} at {fault['start_ns']}"
     for fault in _spoilt(truth, product):
         end_ns = min((t_ns for t_ns, _, _ in snapshots if t_ns > fault["start_ns"]), default=instants[-1] + 1)
         # the frame itself proves the instants before it came
-        came_ns = fault["start_ns"] + LAG_NS
+        came_ns = fault["start_ns"] + LATE_NS
         inside = instants[bisect_right(instants, came_ns) : bisect_left(instants, end_ns)]
         if inside and not _was_held_back(truth, fault):
             yield f"{len(inside)} samples from {inside[0]} after a bad level at {fault['start_ns']}"
@@ -148,6 +151,8 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
     position = 0
     for instant, stored in sorted(tops.items()):
         moments = warp.moments(instant)
+        if not moments:
+            yield f"a sample at {instant}, which the clock was put forward over"
         if any(start_ns <= moment <= end_ns for start_ns, end_ns in held_up for moment in moments):
             continue
         values = tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size"))
@@ -160,7 +165,7 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
             )
             if held[number][1:] == values
         ]
-        if not found:
+        if not found and moments:
             yield f"the sample at {instant} never was the market's top"
         elif len(moments) == 1:
             position = min(found)

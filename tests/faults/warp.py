@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 FOR_EVER_NS = 2**62
+TOLD_WITHIN_NS = 100_000_000
+"""How much later than it is gone by a clock may be told."""
 
 
 class Warp:
@@ -19,7 +21,7 @@ class Warp:
     ``taken_back`` are spans of instants that one run has spoken of and the next one speaks of anew.
     """
 
-    def __init__(self, anchors: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(self, anchors: Sequence[tuple[int, int]] = ((0, 0),)) -> None:
         ends = [at_ns for at_ns, _ in anchors[1:]] + [FOR_EVER_NS]
         self._spans = [
             (at_ns + offset_ns, end_ns + offset_ns, offset_ns)
@@ -28,8 +30,10 @@ class Warp:
         self.taken_back = [(after[0], before[1]) for before, after in pairwise(self._spans) if after[0] < before[1]]
 
     def moments(self, instant_ns: int) -> set[int]:
-        """When that was in the market's time."""
-        return {instant_ns - offset for start, end, offset in self._spans if start <= instant_ns <= end} or {instant_ns}
+        """When that was in the market's time: never, if the clock was put forward over it."""
+        return {
+            instant_ns - offset for start, end, offset in self._spans if start - TOLD_WITHIN_NS <= instant_ns <= end
+        }
 
     def is_taken_back(self, instant_ns: int) -> bool:
         return any(start_ns <= instant_ns <= end_ns for start_ns, end_ns in self.taken_back)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from sentinel.collector.committer import TAPE_FAILURES, Committer
+from sentinel.collector.committer import LAST_TRIES, TAPE_FAILURES, Committer
 from sentinel.errors import JournalWriteFailed
 from sentinel.pipeline import Note, Output
 
@@ -122,6 +122,24 @@ async def test_stop_commits_once_more() -> None:
     await committer.run()
     assert disk.checkpoint == b"state %d" % lines.taken
     assert disk.stored
+
+
+@pytest.mark.parametrize("refusals", [1, LAST_TRIES - 1])
+async def test_the_last_lines_wait_for_a_disk_that_comes_back(refusals: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, disk = Lines(), Disk()
+    committer = Committer(lines, disk, 1000, commit_every_s=0.001)
+    append, refused = disk.append, []
+
+    async def refuse(batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+        disk.is_full = len(refused) < refusals
+        refused.append(checkpoint)
+        await append(batches, checkpoint)
+
+    monkeypatch.setattr(disk, "append", refuse)
+    committer.stop()
+    await committer.run()
+    assert disk.stored == [b"trade %d" % number for number in range(1, refusals + 2)]
+    assert disk.checkpoint == b"state %d" % lines.taken
 
 
 async def test_losing_the_last_lines_is_an_error() -> None:

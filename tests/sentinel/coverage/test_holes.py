@@ -67,7 +67,8 @@ def minutes(*numbers: int, collector: str = "a") -> list[CoverageRow]:
 def book_holes(
     rows: list[CoverageRow], lost: list[GapRow], asked: Interval, begun: dict[int, int] | None = None
 ) -> list[Hole]:
-    return sample_holes(accounts_of(rows, lost, begun=begun or {}), asked)
+    rows = [replace(row, begun_ns=(begun or {}).get(row.minute_ns)) for row in rows]
+    return sample_holes(accounts_of(rows, lost), asked)
 
 
 def idle(start_ns: int, end_ns: int) -> Hole:

@@ -152,7 +152,7 @@ def test_it_remembers_no_more_than_what_waits() -> None:
 def alerts_over(world: World, watchman: Watchman, **sinks: SinkStatistics) -> list[Alert]:
     """What is told when one looks now."""
     world.watch.found = world.watch.look()
-    told = [_sink(name, world.watch.found, statistics) for name, statistics in sinks.items()]
+    told = [_sink(name, world.watch.found, statistics, round(world.steady_s * S)) for name, statistics in sinks.items()]
     return watchman.update(replace(GOOD, now_ns=round(world.steady_s * S), sinks=told))
 
 

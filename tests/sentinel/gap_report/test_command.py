@@ -10,11 +10,12 @@ from typing import Any, cast
 import pytest
 from click.testing import CliRunner, Result
 
-from book.sampler import count_instants
+from book.sampler import CADENCE_NS, count_instants
 from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import Value
 from sentinel.coverage.accounts import decode_checkpoint
+from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.collector import LONGEST_S, collecting, trading
@@ -284,3 +285,31 @@ def holes_in(data: Path) -> bool:
     if checkpoint is None:
         return False
     return any(state.trades.holes for state in decode_checkpoint(checkpoint).products.values())
+
+
+async def test_where_accounts_of_a_single_minute_begin_is_told_by_its_first_sample(tmp_path: Path) -> None:
+    """A run of 16 s within one minute, stopped and started again meanwhile."""
+    first_ns, stopped_ns, again_ns, end_ns = (MIDNIGHT_NS + s * 10**9 for s in (43, 47, 51, 60))
+    samples = [*range(first_ns, stopped_ns, CADENCE_NS), *range(again_ns, end_ns, CADENCE_NS)]
+    tags = "exchange=coinbase,symbol=BTC-USD"
+    journal = Journal.open(tmp_path / JOURNAL)
+    try:
+        await journal.append(
+            {
+                "book": [f"top,{tags} bid=1 {time_ns}".encode() for time_ns in samples],
+                "accounts": [
+                    f"coverage,collector=a,{tags} samples_due={len(samples)}i,samples_written={len(samples)}i,"
+                    f'samples_withheld=0i,trades=0i,integrity="sequence" {MIDNIGHT_NS}'.encode(),
+                    f"gaps,cause=stopped,channel=book,collector=a,{tags} missing_count=40i,end_ns={again_ns}i "
+                    f"{stopped_ns}".encode(),
+                ],
+            }
+        )
+    finally:
+        journal.close()
+    since, until = str(MIDNIGHT_NS - 60 * 10**9), str(MIDNIGHT_NS + 120 * 10**9)
+    told = report("--data-dir", str(tmp_path), "--since", since, "--until", until, "--format", "json")
+    (product,) = json.loads(told.output)["products"]
+    assert product["window"]["start_ns"] == first_ns
+    nobody = [(gap["start_ns"], gap["end_ns"]) for gap in product["gaps"] if gap["cause"] == "not_collected"]
+    assert nobody == [(end_ns, MIDNIGHT_NS + 120 * 10**9)]
