@@ -6,9 +6,20 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Point, decode
-from sentinel.coverage.accounts import Rows, coverage_row, decode_checkpoint, from_points, gap_row, merged, unwritten
+from sentinel.coverage.accounts import (
+    Rows,
+    coverage_row,
+    decode_checkpoint,
+    from_points,
+    gap_row,
+    market_of,
+    markets_of,
+    merged,
+    unwritten,
+)
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
@@ -64,9 +75,9 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         oldest = next(reader.times(0), None)
         points = [] if first_id is None else _points(reader, first_id - 1, window)
         rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
-        before = {row.symbol for row in rows.coverage if row.minute_ns < window.start_ns}
-        symbols = None if known is None else {*known.products, *(row.symbol for row in rows.coverage)} - before
-        rows = merged([from_points(_first_points(reader, symbols, window)), rows])
+        before = {row.market for row in rows.coverage if row.minute_ns < window.start_ns}
+        markets = None if known is None else {*markets_of(known), *(row.market for row in rows.coverage)} - before
+        rows = merged([from_points(_first_points(reader, markets, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough
 
@@ -79,9 +90,9 @@ def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Po
                 yield point
 
 
-def _first_points(reader: JournalReader, symbols: Collection[str] | None, window: Window) -> Iterator[Point]:
-    """The first minute of each series of these products, or of all, that has one before the window."""
-    left = None if symbols is None else set(symbols)
+def _first_points(reader: JournalReader, markets: Collection[Market] | None, window: Window) -> Iterator[Point]:
+    """The first minute of each series of these markets, or of all, that has one before the window."""
+    left = None if markets is None else set(markets)
     if left is not None and not left:
         return
     line = line_pattern("coverage", left or ())
@@ -92,7 +103,7 @@ def _first_points(reader: JournalReader, symbols: Collection[str] | None, window
                 seen.add(found[1])
                 point = decode(found[0])
                 if left is not None:
-                    left.discard(dict(point.tags)["symbol"])
+                    left.discard(market_of(point))
                 yield point
         if left is not None and not left:
             return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from sentinel.coverage.holes import NOT_COLLECTED
-from sentinel.gap_report.report import GapFact, Report
+from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.gap_report.report import Report
 from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.timing.instants import format_ns
 
@@ -75,11 +75,11 @@ def scope(report: Report) -> list[str]:
     return told
 
 
-def length(gap: GapFact) -> str:
+def length(gap: Gap) -> str:
     return "open" if gap.end_ns is None else duration(gap.end_ns - gap.start_ns)
 
 
-def what(gap: GapFact) -> str:
+def what(gap: Gap) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
     if gap.cause == NOT_COLLECTED:
         return f"{gap.missing_count:,} samples, and the trades"

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
+from sentinel.contract.gaps import Gap
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.disk.journal import Backlog
 from sentinel.disk.usage import Storage
 from sentinel.monitor.last_minute import Recent
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
 from sentinel.timing.histogram import NS_PER_MS, Quantiles
@@ -245,8 +245,8 @@ def _gap(symbol: str, gap: Gap, now_ns: int) -> GapStatus:
         start_ns=gap.start_ns,
         age_s=max(0, now_ns - gap.start_ns) / NS_PER_S,
         missing=gap.missing_count - gap.repaired_count if gap.channel == "trades" else 0,
-        start_seq=gap.range.first if gap.range else None,
-        end_seq=gap.range.last if gap.range else None,
+        start_seq=gap.start_seq,
+        end_seq=gap.end_seq,
     )
 
 

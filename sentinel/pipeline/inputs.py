@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
 
 from msgspec import Struct
 
@@ -11,26 +10,10 @@ from book.bins import DEFAULT_EDGES_BPS
 from book.events import Trade, Unusable
 from book.sampler import CADENCE_NS
 from feeds.protocol import Subscription
+from sentinel.contract.gaps import Cause
 
 MS = 1_000_000
 S = 1_000_000_000
-
-Cause = Literal[
-    "sequence",
-    "crossed",
-    "empty",
-    "trades",
-    "silence",
-    "disconnected",
-    "refused",
-    "stopped",
-    "clock",
-    "disk",
-    "undecodable",
-    "witness",
-    "reset",
-]
-"""Why something is missing: the ``cause`` tag of ``gaps``."""
 
 
 class Settings(Struct, frozen=True):

@@ -10,12 +10,13 @@ from fractions import Fraction
 from itertools import islice
 
 import msgspec
+from msgspec import UNSET
 
 from book.events import Integrity, Trade
 from book.sampler import Sample
+from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import prefix
 from sentinel.pipeline.accounts import Account
-from sentinel.pipeline.gaps import Gap
 
 _encode_numbers = msgspec.json.Encoder().encode
 
@@ -88,12 +89,12 @@ class ProductLines:
     def gap(self, gap: Gap) -> bytes:
         """A gap as it stands; ``end_ns`` is absent while it is open, ``given_up`` unless it ever was."""
         fields = [f"missing_count={gap.missing_count}i", f"repaired_count={gap.repaired_count}i"]
-        if gap.range is not None:
-            fields += [f"start_seq={gap.range.first}i", f"end_seq={gap.range.last}i"]
+        if gap.start_seq is not None:
+            fields += [f"start_seq={gap.start_seq}i", f"end_seq={gap.end_seq}i"]
         fields.append(f"start_ns={gap.start_ns}i")
         if gap.end_ns is not None:
             fields.append(f"end_ns={gap.end_ns}i")
-        if gap.given_up is not None:  # a store keeps the fields of a point that are not written again
+        if gap.given_up is not UNSET:  # a store keeps the fields of a point that are not written again
             fields.append(f"given_up={'true' if gap.given_up else 'false'}")
         series = prefix("gaps", self._of_gap | {"channel": gap.channel, "cause": gap.cause}).decode()
         return f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode()

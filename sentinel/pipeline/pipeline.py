@@ -32,12 +32,11 @@ from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
 from feeds.errors import REASON_CHARS, FeedError, Undecodable
 from feeds.protocol import Feed
+from sentinel.contract.gaps import Cause, Gap
 from sentinel.pipeline.books import sequence_gap
 from sentinel.pipeline.comparison import LAG_NS
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import (
     BookAnswer,
-    Cause,
     Command,
     LanePlan,
     Note,

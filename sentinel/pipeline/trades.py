@@ -20,10 +20,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from book.events import Tail, Trade
-from book.trade_ledger import Range, TradeLedger
+from book.trade_ledger import TradeLedger
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.flow import ProductFlow
-from sentinel.pipeline.gaps import Gap
+from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Command, Note, Output, Repair, RepairAnswer, Settings
 from sentinel.pipeline.lines import ProductLines, point_ns
 from sentinel.pipeline.numbering import Numbering, NumberingState
@@ -350,8 +351,8 @@ class ProductTrades:
             return
         if any(_is_same(seen, claim.trade) for seen in self._seen.values()):
             return
-        point, named = point_ns(claim.trade), Range(claim.trade_id, claim.trade_id)
-        claim.gap = Gap("trades", "reset", point, point, named, missing_count=1, given_up=True)
+        point, trade_id = point_ns(claim.trade), claim.trade_id
+        claim.gap = Gap("trades", "reset", point, point, trade_id, trade_id, missing_count=1, given_up=True)
         self._write(claim.gap, True)
 
     def _explain(self, trade: Trade) -> None:
@@ -371,7 +372,7 @@ class ProductTrades:
         before = self._present
         last_id = before.ledger.last
         assert last_id is not None
-        gap = Gap("trades", "reset", before.newest_ns, point_ns(first), Range(last_id, first.trade_id))
+        gap = Gap("trades", "reset", before.newest_ns, point_ns(first), last_id, first.trade_id)
         self._write(gap, True)
         state = NumberingState(
             newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True, first_ns=first.venue_ns
@@ -396,7 +397,7 @@ class ProductTrades:
     # Time and disk
 
     def tick(self, now_ns: int, commands: list[Command]) -> None:
-        """Turns holes that did not close into gaps, and asks REST for what is missing or doubtful."""
+        """Turns jumps that did not close into gaps, and asks REST for what is missing or doubtful."""
         for numbering in self._numberings:
             numbering.tick(now_ns, self._account(now_ns), commands)
         for claim in self._claims:
@@ -423,7 +424,7 @@ class ProductTrades:
     def _write(self, gap: Gap, is_news: bool) -> None:
         self._output.accounts.append(self._lines.gap(gap))
         if is_news:
-            self._output.notes.append(gap.note(self.symbol))
+            self._output.notes.append(note_of(gap, self.symbol))
 
     def step(self, step_ns: int) -> None:
         """The clock was put forward: no deadline has come any nearer."""

@@ -283,4 +283,4 @@ def holes_in(data: Path) -> bool:
         checkpoint = reader.checkpoint()
     if checkpoint is None:
         return False
-    return any(state.trades.holes for state in decode_checkpoint(checkpoint).products.values())
+    return any(state.trades.jumps for state in decode_checkpoint(checkpoint).products.values())

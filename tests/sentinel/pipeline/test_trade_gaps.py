@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from book.trade_ledger import Range
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline import Repair, RepairAnswer
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.pipeline import Checkpoint
 from sentinel.pipeline.trades import TradesState
 from tests.sentinel.pipeline.test_trades import exchange_lane, ids, opened, rest
@@ -242,9 +242,9 @@ def test_the_checkpoint_holds_what_only_a_heartbeat_has_named() -> None:
     pipe.receive(0, match(102), START + 100 * MS)
     pipe.receive(0, heartbeat(104), START + 200 * MS)
     pipe.receive(0, heartbeat(105), START + 300 * MS)
-    holes = [(hole.range.first, hole.range.last) for hole in state_of(pipe).holes]
+    holes = [(hole.range.first, hole.range.last) for hole in state_of(pipe).jumps]
     assert holes == [(101, 101), (103, 104), (105, 105)]
-    assert len({hole.start_ns for hole in state_of(pipe).holes}) == 3
+    assert len({hole.start_ns for hole in state_of(pipe).jumps}) == 3
     again = opened(exchange_lane(), checkpoint=pipe.checkpoint())  # killed: nothing follows any more
     wait(again, START + 60 * S, 2)
     told.take(again)
@@ -268,7 +268,7 @@ def test_gaps_behind_one_trade_are_points_of_their_own() -> None:
 
 
 def test_a_checkpoint_of_version_0_1_opens() -> None:
-    gap = Gap("trades", "trades", START, START + 1, Range(2, 3), 2)
+    gap = Gap("trades", "trades", START, START + 1, 2, 3, 2)
     old = {"held": [Range(1, 1), Range(4, 4)], "first": 1, "newest_ns": START, "holes": [], "gaps": [gap]}
     named = msgspec.msgpack.decode(opened(exchange_lane()).checkpoint())
     named["products"][SYMBOL]["trades"] = msgspec.to_builtins(old)

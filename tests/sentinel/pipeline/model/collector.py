@@ -129,7 +129,7 @@ class Collector:
 def named_by(checkpoint: bytes) -> dict[str, list[Range]]:
     """Trade ids a report finds in a checkpoint: jumped over and not yet announced."""
     products = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products
-    return {symbol: [hole.range for hole in state.trades.holes] for symbol, state in products.items()}
+    return {symbol: [hole.range for hole in state.trades.jumps] for symbol, state in products.items()}
 
 
 def _trade(symbol: str, deal: Deal) -> Trade:
