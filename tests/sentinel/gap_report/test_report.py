@@ -258,24 +258,10 @@ def test_twins_that_are_both_out_at_once_have_a_gap_together() -> None:
 
 
 def test_a_gap_that_one_of_twins_has_repaired_is_repaired() -> None:
-    lost = gap(START_NS, START_NS + 5, "trades", "trades", start_seq=4, end_seq=5, missing_count=2)
-    rows = Rows(
-        [minute(0, trades=10), minute(0, trades=10, collector="b")],
-        [
-            lost,
-            gap(
-                START_NS,
-                START_NS + 5,
-                "trades",
-                "trades",
-                start_seq=4,
-                end_seq=5,
-                missing_count=2,
-                repaired_count=2,
-                collector="b",
-            ),
-        ],
-    )
+    named = (START_NS, START_NS + 5, "trades", "trades")
+    counts = {"start_seq": 4, "end_seq": 5, "missing_count": 2}
+    lost = [gap(*named, **counts, repaired_count=n, collector=name) for n, name in ((0, "a"), (2, "b"))]
+    rows = Rows([minute(0, trades=10), minute(0, trades=10, collector="b")], lost)
     report = build(rows, window(1))
     assert report.verdict == "complete"
     (fact,) = report.products[0].gaps
