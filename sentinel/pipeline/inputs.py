@@ -11,6 +11,7 @@ from book.events import Trade, Unusable
 from book.sampler import CADENCE_NS
 from feeds.protocol import Subscription
 from sentinel.contract.gaps import Cause
+from sentinel.contract.lines import Lines
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -107,12 +108,9 @@ class Note(Struct, frozen=True):
 
 
 class Output(Struct):
-    """Lines of line protocol by journal stream, and notes for the log.
+    """Lines of line protocol by journal stream, and notes for the log."""
 
-    An item may hold several lines joined by newlines.
-    """
-
-    trades: list[bytes] = []
-    book: list[bytes] = []
-    accounts: list[bytes] = []
+    trades: list[Lines] = []
+    book: list[Lines] = []
+    accounts: list[Lines] = []
     notes: list[Note] = []

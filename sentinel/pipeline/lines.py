@@ -16,6 +16,7 @@ from book.events import Integrity, Trade
 from book.sampler import Sample
 from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import prefix
+from sentinel.contract.lines import Lines, StoredTrade
 from sentinel.pipeline.accounts import Account
 
 _encode_numbers = msgspec.json.Encoder().encode
@@ -50,17 +51,18 @@ class ProductLines:
         self._coverage = series("coverage", collector=collector)
         self._of_gap = of_product | {"collector": collector}
 
-    def trade(self, trade: Trade, received_ns: int | None, *, is_repaired: bool) -> bytes:
-        """``received_ns`` only for a trade the venue sent as it happened."""
+    def trade(self, stored: StoredTrade) -> Lines:
+        trade, received_ns, time_ns = stored.trade, stored.received_ns, point_ns(stored.trade)
         live = f",recv_ns={received_ns}i" if received_ns is not None else ""
-        repaired = ",repaired=true" if is_repaired else ""
-        return (
+        repaired = ",repaired=true" if stored.is_repaired else ""
+        text = (
             f"{self._trade[trade.taker]}price={trade.price!r}{live}{repaired},size={trade.size!r},"
-            f"trade_id={trade.trade_id}i {point_ns(trade)}"
-        ).encode()
+            f"trade_id={trade.trade_id}i {time_ns}"
+        )
+        return Lines(time_ns, text.encode(), stored)
 
-    def sample(self, sample: Sample) -> bytes:
-        """One ``top`` line and a ``book`` line for each side and bin, joined by newlines."""
+    def sample(self, sample: Sample) -> Lines:
+        """One ``top`` line and a ``book`` line for each side and bin."""
         measure = sample.measure
         top = measure.top
         time = sample.grid_ns
@@ -79,14 +81,14 @@ class ProductLines:
             for series, depth, volume, notional, vwap in zip(self._bins[side], depths, text, text, text, strict=False):
                 price = "" if vwap == "null" else f",vwap={vwap}"
                 lines.append(f"{series}levels={depth.levels}i,notional={notional},volume={volume}{price} {time}")
-        return "\n".join(lines).encode()
+        return Lines(time, "\n".join(lines).encode())
 
-    def flow(self, second_ns: int, fields: Sequence[tuple[str, float | int]]) -> bytes:
+    def flow(self, second_ns: int, fields: Sequence[tuple[str, float | int]]) -> Lines:
         """What happened in one second."""
         written = (f"{name}={value}i" if isinstance(value, int) else f"{name}={value!r}" for name, value in fields)
-        return f"{self._flow}{','.join(written)} {second_ns}".encode()
+        return Lines(second_ns, f"{self._flow}{','.join(written)} {second_ns}".encode())
 
-    def gap(self, gap: Gap) -> bytes:
+    def gap(self, gap: Gap) -> Lines:
         """A gap as it stands; ``end_ns`` is absent while it is open, ``given_up`` unless it ever was."""
         fields = [f"missing_count={gap.missing_count}i", f"repaired_count={gap.repaired_count}i"]
         if gap.start_seq is not None:
@@ -97,10 +99,10 @@ class ProductLines:
         if gap.given_up is not UNSET:  # a store keeps the fields of a point that are not written again
             fields.append(f"given_up={'true' if gap.given_up else 'false'}")
         series = prefix("gaps", self._of_gap | {"channel": gap.channel, "cause": gap.cause}).decode()
-        return f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode()
+        return Lines(gap.start_ns, f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode())
 
-    def coverage(self, minute_ns: int, account: Account, integrity: Integrity) -> bytes:
+    def coverage(self, minute_ns: int, account: Account, integrity: Integrity) -> Lines:
         """The accounts of one minute."""
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
-        return f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode()
+        return Lines(minute_ns, f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode())

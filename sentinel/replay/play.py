@@ -244,7 +244,7 @@ def _edges(text: str) -> tuple[Fraction, ...]:
 def _print(output: Output) -> None:
     for stream in (output.trades, output.book, output.accounts):
         for lines in stream:
-            sys.stdout.buffer.write(lines + b"\n")
+            sys.stdout.buffer.write(lines.text + b"\n")
 
 
 def _paced(steps: Iterable[Step], speed: float) -> Iterator[Step]:

@@ -24,6 +24,7 @@ from sentinel.collector.parts import Named
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
+from sentinel.contract.lines import Lines
 from sentinel.disk.collector_name import settle, with_name
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
 from sentinel.disk.delivery import SINK, SinkStatistics
@@ -68,9 +69,9 @@ class Printer:
         self._outlet = outlet
         self._stop = stop
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
-        for lines in batches.values():
-            self._outlet.put(b"".join(line + b"\n" for line in lines))
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
+        for items in batches.values():
+            self._outlet.put(b"".join(item.text + b"\n" for item in items))
         if self._outlet.is_broken:
             self._stop.set()
 

@@ -70,7 +70,7 @@ async def test_a_hidden_loss_far_from_the_touch_is_found(book: str, tmp_path: Pa
     replayed: list[bytes] = []
     for step in play(tape_files(data / "tapes")):
         output = step.pipeline.take()
-        replayed += [*output.book, *output.trades, *output.accounts]
+        replayed += [lines.text for lines in (*output.book, *output.trades, *output.accounts)]
     assert sorted(b"\n".join(replayed).split(b"\n")) == sorted(lines(data))
     assert step.pipeline.products["BTC-USD"].books.lanes[0].book.size_at(Side.BID, price) == size
 

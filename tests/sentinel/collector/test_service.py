@@ -15,6 +15,7 @@ import pytest
 from sentinel.collector.service import Companion, Service, Sink
 from sentinel.config import Config, load
 from sentinel.contract.line_protocol import Point, decode
+from sentinel.contract.lines import Lines
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.disk.usage import StorageWatch
 from sentinel.errors import JournalError, JournalWriteFailed
@@ -329,7 +330,7 @@ async def test_a_journal_that_was_taken_away_gets_no_lines_until_it_is_back(venu
 
 async def test_a_disk_that_stays_full_to_the_end_is_an_error(venue: SmallVenue, tmp_path: Path) -> None:
     class Full:
-        async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+        async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
             raise JournalWriteFailed("disk full")
 
     config = configured()

@@ -21,6 +21,7 @@ from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, SYMBOLS, Commit, line, write
+from tests.sentinel.timed import timed
 
 MINUTE_NS = 60_000_000_000
 
@@ -119,7 +120,7 @@ def test_a_month_of_a_product_is_read_from_its_accounts(tmp_path: Path) -> None:
                     rows.append(
                         f"gaps,{gap_tags} end_ns={at_ns + 9}i,missing_count=1i,start_ns={at_ns}i {at_ns}".encode()
                     )
-            await journal.append({"accounts": rows})
+            await journal.append(timed({"accounts": rows}))
         journal.close()
 
     asyncio.run(write())

@@ -10,6 +10,7 @@ import pytest
 
 from sentinel.collector.service import Service
 from sentinel.config import load
+from sentinel.contract.lines import Lines
 from sentinel.exchange.rest import RestClient
 from sentinel.monitor.last_minute import MARK_EVERY_NS, Recent
 from sentinel.timing.clock import Clock
@@ -20,7 +21,7 @@ from sentinel.timing.rate_limit import Pace
 class Nowhere:
     """A store for a service that does not run."""
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
         raise AssertionError("nothing is collected here")
 
 

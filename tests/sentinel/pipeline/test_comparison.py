@@ -56,7 +56,7 @@ class Stream:
 
     def causes(self) -> list[str]:
         """Of the gaps of the book since the last look, each time one is written."""
-        points = [decode(line) for line in self.pipeline.take().accounts]
+        points = [decode(lines.text) for lines in self.pipeline.take().accounts]
         return [dict(point.tags)["cause"] for point in points if point.measurement == "gaps"]
 
 

@@ -44,7 +44,7 @@ def play(pipeline: Pipeline, frames: list[bytes]) -> set[str]:
     """Causes of the book's gaps."""
     for number, frame in enumerate(frames):
         pipeline.receive(0, frame, START_NS + (number + 1) * 5_000_000)
-    points = [decode(line) for line in pipeline.take().accounts]
+    points = [decode(lines.text) for lines in pipeline.take().accounts]
     tags = [dict(point.tags) for point in points if point.measurement == "gaps"]
     return {tag["cause"] for tag in tags if tag["channel"] == "book"}
 

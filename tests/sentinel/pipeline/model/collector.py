@@ -103,7 +103,7 @@ class Collector:
     def commit(self, turn: int) -> None:
         output, checkpoint = self._door.take(), self._door.checkpoint()
         for stream, lines in self._held.items():
-            lines += getattr(output, stream)
+            lines += [item.text for item in getattr(output, stream)]
         if self.disk.refuses:
             if not self.is_suspended and sum(map(len, self._held.values())) > self.disk.most_held:
                 self.is_suspended = True
