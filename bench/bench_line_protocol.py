@@ -10,7 +10,6 @@ from book.events import PriceLevel, Side, Trade
 from book.order_book import OrderBook
 from book.sampler import Sample
 from sentinel.contract.line_protocol import Point, decode, encode
-from sentinel.contract.lines import StoredTrade
 from sentinel.pipeline.lines import ProductLines
 
 LINES = ProductLines("coinbase", "BTC-USD", "bench", DEFAULT_EDGES_BPS)
@@ -40,7 +39,7 @@ def test_encode_samples(clock: Clock) -> None:
 
 def test_encode_trade(clock: Clock) -> None:
     trade = Trade("BTC-USD", 1_081_862_675, 80_691.53, 0.00000001, "buy", START_NS, True)
-    line = clock.time(1, "lines", lambda: LINES.trade(StoredTrade(trade, START_NS + 1, is_repaired=False)).text)
+    line = clock.time(1, "lines", lambda: LINES.trade(trade, START_NS + 1, is_repaired=False).text)
     assert dict(decode(line).fields) == {
         "price": trade.price,
         "recv_ns": START_NS + 1,

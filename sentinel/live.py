@@ -23,6 +23,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
+from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.config import Config, load
 from sentinel.contract.lines import Lines, StoredTrade
@@ -52,6 +53,7 @@ class LiveTrade(Struct, frozen=True):
     time_ns: int
     received_ns: int | None
     is_repaired: bool
+    exchange: str
 
 
 class LiveBook(Struct, frozen=True):
@@ -61,6 +63,7 @@ class LiveBook(Struct, frozen=True):
     changed_ns: int
     bids: list[tuple[float, float]]
     asks: list[tuple[float, float]]
+    exchange: str
 
 
 class Watch(Generic[T]):
@@ -163,16 +166,17 @@ def watch_order_book(
     Raises:
         UsageError: for a product or a setting that cannot be.
     """
-    seen: dict[str, int] = {}
+    seen: dict[Market, int] = {}
 
     def books(pipeline: Pipeline, _: Mapping[str, Sequence[Lines]]) -> list[LiveBook]:
         found = []
-        for symbol, product in pipeline.products.items():
+        for product in pipeline.products.values():
+            market = Market(product.exchange, product.symbol)
             sample = product.books.last_sample
             lane = product.books.shown()
-            if sample is not None and lane is not None and seen.get(symbol) != sample.grid_ns:
-                seen[symbol] = sample.grid_ns
-                found.append(_book(symbol, lane, depth))
+            if sample is not None and lane is not None and seen.get(market) != sample.grid_ns:
+                seen[market] = sample.grid_ns
+                found.append(_book(market, lane, depth))
         return found
 
     return Watch(config or _config(products, cadence_ms), books, sink, queue)
@@ -197,14 +201,16 @@ def _trade(stored: StoredTrade) -> LiveTrade:
         time_ns=trade.venue_ns,
         received_ns=stored.received_ns,
         is_repaired=stored.is_repaired,
+        exchange=stored.exchange,
     )
 
 
-def _book(symbol: str, lane: LaneBook, depth: int) -> LiveBook:
+def _book(market: Market, lane: LaneBook, depth: int) -> LiveBook:
     bids, asks = lane.book.bids, lane.book.asks
     return LiveBook(
-        symbol,
+        market.symbol,
         lane.changed_ns,
         [(price, bids[price]) for price in reversed(bids.keys()[-depth:])],
         [(price, asks[price]) for price in asks.keys()[:depth]],
+        market.exchange,
     )

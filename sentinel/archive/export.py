@@ -80,7 +80,7 @@ PARQUET = "parquet"
 @click.command()
 @click.option("--measurement", type=click.Choice(list(MEASUREMENTS)), required=True)
 @click.option(
-    "--symbol", "symbols", multiple=True, help="BTC-USD or coinbase:BTC-USD; may be given again.  [default: all]"
+    "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
 )
 @click.option("--since", metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago.  [default: the beginning]")
 @click.option("--until", metavar="TIME", help="Not included.  [default: the end]")

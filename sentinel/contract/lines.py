@@ -8,8 +8,9 @@ from book.events import Trade
 
 
 class StoredTrade(Struct, frozen=True, gc=False):
-    """A trade, and how it came: ``received_ns`` only if the venue sent it as it happened."""
+    """A trade, whose, and how it came: ``received_ns`` only if the venue sent it as it happened."""
 
+    exchange: str
     trade: Trade
     received_ns: int | None
     is_repaired: bool

@@ -93,12 +93,6 @@ def from_points(points: Iterable[Point]) -> Rows:
     return merged([rows])
 
 
-def market_of(point: Point) -> Market:
-    """Whose point it is."""
-    tags = dict(point.tags)
-    return Market(tags["exchange"], tags["symbol"])
-
-
 def coverage_row(facts: Mapping[str, Any], time_ns: int) -> CoverageRow:
     """The row of a point's tags and fields; one that is not there, or None, says nothing."""
 

@@ -6,7 +6,7 @@
     top.table.to_pandas()        # or polars.from_arrow(top.table)
     top.holes                    # what is missing in that hour; empty means that nothing is
 
-A product is ``coinbase:BTC-USD``, or ``BTC-USD`` for Coinbase's, or a symbol and its ``exchange=``.
+A product is a symbol, ``exchange:symbol``, or a symbol and its ``exchange=``.
 Reads archive and journal of a ``data_dir``, also while a collector writes them. Times are an instant as the command
 line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a Unix time in s, ms, µs or ns.
 """

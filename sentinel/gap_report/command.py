@@ -31,7 +31,7 @@ UNDER = 3
 )
 @click.option("--until", default="now", show_default=True, metavar="TIME")
 @click.option(
-    "--symbol", "symbols", multiple=True, help="BTC-USD or coinbase:BTC-USD; may be given again.  [default: all]"
+    "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
 )
 @click.option("--collector", help="Whose accounts, if several wrote.  [default: all as one]")
 @click.option(

@@ -9,13 +9,13 @@ from pathlib import Path
 from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Point, decode
+from sentinel.contract.measurements import market_of
 from sentinel.coverage.accounts import (
     Rows,
     coverage_row,
     decode_checkpoint,
     from_points,
     gap_row,
-    market_of,
     markets_of,
     merged,
     unwritten,

@@ -60,7 +60,7 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
         table = Table("product", "channel", "cause", "from (UTC)", "length", "what", title="gaps", title_justify="left")
         for gap, product in gaps[-MOST_GAPS:]:
             cause = CAUSES.get(gap.cause, gap.cause)
-            table.add_row(product.symbol, gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
+            table.add_row(product.market.short, gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
         console.print(table)
         if len(gaps) > MOST_GAPS:
             console.print(f"and {len(gaps) - MOST_GAPS:,} older ones; --format csv lists all")
@@ -76,7 +76,7 @@ def _products(report: Report) -> Table:
     for name in ("trades", "missing", "repaired", "coverage"):
         table.add_column(name, justify="right")
     for product in report.products:
-        table.add_row(product.symbol, product.integrity, *_figures(product))
+        table.add_row(product.market.short, product.integrity, *_figures(product))
     return table
 
 

@@ -64,7 +64,9 @@ def scope(report: Report) -> list[str]:
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
     late = report.begun_late
     if late:
-        begun = ", ".join(f"{product.symbol} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED])
+        begun = ", ".join(
+            f"{product.market.short} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED]
+        )
         more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
         told.append(f"Collected for the first time later: {begun}{more}")
     idle_ns = max((product.not_collected_ns for product in report.products), default=0)

@@ -105,7 +105,7 @@ def view(found: Status) -> RenderableType:
     for product in found.products:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
         products.add_row(
-            product.symbol,
+            product.market.short,
             _book(product),
             *("" if price is None else str(price) for price in (product.bid, product.ask)),
             spread,

@@ -37,6 +37,7 @@ class ProductLines:
     """Encodes everything that is said of one product."""
 
     def __init__(self, exchange: str, symbol: str, collector: str, edges_bps: tuple[Fraction, ...]) -> None:
+        self._exchange = exchange
         of_product = {"exchange": exchange, "symbol": symbol}
 
         def series(measurement: str, **tags: str) -> str:
@@ -51,15 +52,16 @@ class ProductLines:
         self._coverage = series("coverage", collector=collector)
         self._of_gap = of_product | {"collector": collector}
 
-    def trade(self, stored: StoredTrade) -> Lines:
-        trade, received_ns, time_ns = stored.trade, stored.received_ns, point_ns(stored.trade)
+    def trade(self, trade: Trade, received_ns: int | None, *, is_repaired: bool) -> Lines:
+        """``received_ns`` only for a trade the venue sent as it happened."""
+        time_ns = point_ns(trade)
         live = f",recv_ns={received_ns}i" if received_ns is not None else ""
-        repaired = ",repaired=true" if stored.is_repaired else ""
+        repaired = ",repaired=true" if is_repaired else ""
         text = (
             f"{self._trade[trade.taker]}price={trade.price!r}{live}{repaired},size={trade.size!r},"
             f"trade_id={trade.trade_id}i {time_ns}"
         )
-        return Lines(time_ns, text.encode(), stored)
+        return Lines(time_ns, text.encode(), StoredTrade(self._exchange, trade, received_ns, is_repaired))
 
     def sample(self, sample: Sample) -> Lines:
         """One ``top`` line and a ``book`` line for each side and bin."""

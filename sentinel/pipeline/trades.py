@@ -22,7 +22,6 @@ from msgspec.structs import replace
 from book.events import Tail, Trade
 from book.trade_ledger import TradeLedger
 from sentinel.contract.gaps import Gap
-from sentinel.contract.lines import StoredTrade
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import note_of
@@ -254,7 +253,7 @@ class ProductTrades:
         is_repaired: bool = False,
     ) -> None:
         self.stored_count += 1
-        self._output.trades.append(self._lines.trade(StoredTrade(trade, received_ns, is_repaired)))
+        self._output.trades.append(self._lines.trade(trade, received_ns, is_repaired=is_repaired))
         if trade.is_live or is_repaired:
             self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=trade.taker == "buy")
         first = numbering.ledger.first

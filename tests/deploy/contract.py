@@ -10,7 +10,6 @@ from book.order_book import Top
 from book.sampler import Sample
 from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import decode
-from sentinel.contract.lines import StoredTrade
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.lines import ProductLines
@@ -31,7 +30,7 @@ def columns() -> dict[str, set[str]]:
     """Tags and fields by measurement."""
     lines = ProductLines("coinbase", "BTC-USD", "here", (Fraction(1),))
     written = [
-        lines.trade(StoredTrade(TRADE, 1, is_repaired=True)).text,
+        lines.trade(TRADE, 1, is_repaired=True).text,
         *lines.sample(SAMPLE).text.split(b"\n"),
         lines.gap(GAP).text,
         lines.coverage(0, EVERYTHING, "sequence").text,
