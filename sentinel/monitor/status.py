@@ -227,11 +227,7 @@ class StatusReader:
                 for at, lane in enumerate(lanes)
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
-            gaps=[
-                _gap(Market(product.exchange, product.symbol), gap, now_ns)
-                for product in products
-                for gap in _open_gaps(product)
-            ],
+            gaps=[_gap(product, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
@@ -257,10 +253,10 @@ def _open_gaps(product: Product) -> list[Gap]:
     return [*product.books.gaps, *product.trades.open_gaps]
 
 
-def _gap(market: Market, gap: Gap, now_ns: int) -> GapStatus:
+def _gap(product: Product, gap: Gap, now_ns: int) -> GapStatus:
     return GapStatus(
-        symbol=market.symbol,
-        exchange=market.exchange,
+        symbol=product.symbol,
+        exchange=product.exchange,
         channel=gap.channel,
         cause=gap.cause,
         start_ns=gap.start_ns,

@@ -100,7 +100,7 @@ def _facts(sight: Sight) -> APIRouter:
 
     @router.get("/sentinel/book/{product}", responses=_shown(404, {"detail": "no such product"}))
     async def book(
-        product: Annotated[str, Path(max_length=64, examples=["BTC-USD", "coinbase:BTC-USD"])],
+        product: Annotated[str, Path(max_length=64, examples=["BTC-USD"])],
         levels: Annotated[int, Query(ge=1, le=5000)] = 50,
     ) -> Response:
         found = sight.depth(Market.parse(product), levels)
