@@ -14,8 +14,8 @@ from sentinel.collector.service import Service
 from sentinel.contract.gaps import Gap
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.disk.journal import Backlog
-from sentinel.disk.usage import Storage
-from sentinel.monitor.last_minute import Recent
+from sentinel.disk.usage import Usage
+from sentinel.monitor.last_minute import LastMinute
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
 from sentinel.timing.histogram import NS_PER_MS, Quantiles
@@ -183,7 +183,7 @@ class StatusReader:
         service: Service,
         collector: str,
         now_ns: Callable[[], int],
-        storage: Callable[[], Storage],
+        storage: Callable[[], Usage],
         delivery: Mapping[str, SinkStatistics],
     ) -> None:
         self._service = service
@@ -192,7 +192,7 @@ class StatusReader:
         self._storage = storage
         self._delivery = delivery
         self._started_ns = now_ns()
-        self._recent = Recent(service, self._started_ns)
+        self._recent = LastMinute(service, self._started_ns)
         self._software = software()
         self._stored_count, self._stored_ns = 0, self._started_ns
 
@@ -233,7 +233,7 @@ class StatusReader:
         )
 
 
-def _sink(name: str, storage: Storage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
+def _sink(name: str, storage: Usage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
     backlog = storage.backlogs.get(name, Backlog(0, 0, 0, None))
     return SinkStatus(
         name=name,
@@ -267,7 +267,7 @@ def _gap(product: Product, gap: Gap, now_ns: int) -> GapStatus:
     )
 
 
-def _product(product: Product, recent: Recent, at: int, now_ns: int, *, is_listed: bool) -> ProductStatus:
+def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_listed: bool) -> ProductStatus:
     books, trades = product.books, product.trades
     sample = books.last_sample
     top = sample.measure.top if sample else None
@@ -323,6 +323,6 @@ def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> 
         frames_lost=counts.lost,
         frames_unasked=counts.unasked,
         frames_residue=counts.residue,
-        skipped=dict(lane.oddities.counts),
+        skipped=dict(lane.skipped.counts),
         exchange=FEEDS[lane.plan.venue].exchange,
     )

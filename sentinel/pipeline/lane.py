@@ -18,8 +18,8 @@ from sentinel.pipeline.witness import BookWitness
 ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain, of every book there is, before the connection itself is given up."""
 
-ODDITY_KINDS = 32
-ODDITY_CHARS = 48
+SKIPPED_KINDS = 32
+SKIPPED_CHARS = 48
 
 CONTROL, UNDECODABLE, UNASKED, APPLIED = range(4)
 """What became of an event. A frame is counted by the highest of its events."""
@@ -57,15 +57,15 @@ class FrameCounts:
         return self.received - sorted_out
 
 
-class Oddities:
-    """Counts odd things by kind. Kinds are the venue's words, so only so many are told apart, by so much of each."""
+class Skipped:
+    """Counts what is passed over, by kind. Kinds are the venue's words: only so many are told apart, by so much of each."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
     def add(self, kind: str) -> None:
-        kind = kind[:ODDITY_CHARS]
-        if kind not in self.counts and len(self.counts) >= ODDITY_KINDS:
+        kind = kind[:SKIPPED_CHARS]
+        if kind not in self.counts and len(self.counts) >= SKIPPED_KINDS:
             kind = "others"
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
@@ -83,7 +83,7 @@ class Lane:
         self.tracker: SequenceTracker | None = None
         self.books: dict[str, LaneBook] = {}
         self.counts = FrameCounts()
-        self.oddities = Oddities()
+        self.skipped = Skipped()
         self.heard_ns = 0
         self.good_ns = 0
         self.next_grid_ns = 0

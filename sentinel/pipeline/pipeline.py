@@ -340,7 +340,7 @@ class Pipeline:
             case Refused():
                 self._refused(lane, event, received_ns)
             case Unknown():
-                lane.oddities.add(event.kind)
+                lane.skipped.add(event.kind)
             case Alias():
                 facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
                 self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
@@ -359,14 +359,14 @@ class Pipeline:
 
     def _unasked(self, lane: Lane, channel: str, name: str) -> int:
         """Data of a product, or of a channel of it, that this connection was not asked to bring."""
-        lane.oddities.add(f"unasked {channel} {name}")
+        lane.skipped.add(f"unasked {channel} {name}")
         return UNASKED
 
     def _unusable(self, lane: Lane, record: Unusable, received_ns: int) -> int:
         """A record that cannot be used costs itself; one that may have changed a book costs that book."""
         if record.product is not None and record.product not in lane.plan.subscription.products:
             return self._unasked(lane, record.channel, record.product)
-        lane.oddities.add(f"unusable {record.channel}")
+        lane.skipped.add(f"unusable {record.channel}")
         self._name(record, lane.plan.lane)
         if record.product is not None:
             lane.serve(record.channel, record.product)

@@ -31,14 +31,14 @@ from sentinel.disk.delivery import SINK, SinkStatistics
 from sentinel.disk.journal import Journal
 from sentinel.disk.tape import TapeWriter
 from sentinel.disk.tape import prune as prune_tapes
-from sentinel.disk.usage import StorageWatch
+from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError, SentinelError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.exchange.rest import RestClient
 from sentinel.exchange.venues import REST_BURST, url_of
 from sentinel.monitor import logs, terminal
-from sentinel.monitor.api.watch import Watch
+from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.pipeline import states
@@ -162,22 +162,22 @@ async def _collect(
             if tape:
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
             sinks, told = _sinks(config, journal, clock)
-            storage = StorageWatch(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
+            storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
             reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
-            watch = Watch(config, service, reader)
+            monitor = Monitor(config, service, reader)
 
             def apply(config: Config) -> None:
                 logs.configure(console, config.log_level)
-                watch.apply(config)
+                monitor.apply(config)
 
             name = config.collector
             reload = Reload(config, lambda: with_name(reread(), name), apply)
             companions.append(Named("reload", reload.run))
             if journal:
                 companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
-                companions += [Named("storage", storage.run), Named("alerts", watch.watch)]
+                companions += [Named("storage", storage.run), Named("alerts", monitor.watch)]
             if config.http is not None:
-                companions.append(Named("api", _server(watch, config, stack)))
+                companions.append(Named("api", _server(monitor, config, stack)))
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
@@ -214,12 +214,12 @@ def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
     return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
 
 
-def _server(watch: Watch, config: Config, stack: ExitStack) -> Companion:
+def _server(monitor: Monitor, config: Config, stack: ExitStack) -> Companion:
     from sentinel.monitor.api.server import HttpServer  # 9 MB, for those who use it
 
     assert config.http is not None
     token = config.http_token
-    server = HttpServer(watch, config.http, token.get_secret_value() if token else None)
+    server = HttpServer(monitor, config.http, token.get_secret_value() if token else None)
     stack.callback(server.close)
     return server.run
 

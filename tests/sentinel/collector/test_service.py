@@ -17,7 +17,7 @@ from sentinel.config import Config, load
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.lines import Lines
 from sentinel.disk.journal import Journal, JournalReader
-from sentinel.disk.usage import StorageWatch
+from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError, JournalWriteFailed
 from sentinel.exchange.rest import RestClient
 from sentinel.timing.clock import Clock
@@ -314,7 +314,7 @@ async def test_a_journal_that_was_taken_away_gets_no_lines_until_it_is_back(venu
     data, away = tmp_path / "data", tmp_path / "away"
     async with journal(data / "journal.sqlite3") as store:
         async with running(
-            configured(), store, [StorageWatch(data / "journal.sqlite3", (), Clock().now_ns).run]
+            configured(), store, [UsageReader(data / "journal.sqlite3", (), Clock().now_ns).run]
         ) as service:
             await venue.subscribed.wait()
             await until(lambda: service.committer.lines_stored > 0)

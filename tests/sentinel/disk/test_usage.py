@@ -14,7 +14,7 @@ from sentinel.archive.sink import ArchiveSink
 from sentinel.config import Alerts, Archive, Influx
 from sentinel.disk.delivery import SINK, SinkStatistics
 from sentinel.disk.journal import Journal
-from sentinel.disk.usage import StorageWatch, Written
+from sentinel.disk.usage import UsageReader, Written
 from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
 from sentinel.monitor.alerts import Alert, Watchman
@@ -41,7 +41,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        self.watch = StorageWatch(self.journal.path, self.sinks, lambda: self.wall_ns, lambda: self.steady_s)
+        self.watch = UsageReader(self.journal.path, self.sinks, lambda: self.wall_ns, lambda: self.steady_s)
 
     def pass_s(self, seconds: float) -> None:
         self.wall_ns += round(seconds * S)

@@ -1,4 +1,4 @@
-"""Watches over a running collector: the alerts, and what the status API shows."""
+"""An eye on a running collector: raises the alerts, and gives what the status API shows."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Depth(Struct, frozen=True):
     exchange: str
 
 
-class Watch:
-    """The companion that watches over the collector; what ``serve`` shows."""
+class Monitor:
+    """The companion that keeps an eye on the collector; what the API shows."""
 
     def __init__(self, config: Config, service: Service, reader: StatusReader) -> None:
         self._config = config
