@@ -58,7 +58,10 @@ class FrameCounts:
 
 
 class Skipped:
-    """Counts what is passed over, by kind. Kinds are the venue's words: only so many are told apart, by so much of each."""
+    """Counts what is passed over, by kind.
+
+    Kinds are the venue's words, so only so many are told apart, by so much of each.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
