@@ -23,6 +23,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
+from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.config import Config, load
 from sentinel.contract.line_protocol import decode
@@ -163,16 +164,16 @@ def watch_order_book(
     Raises:
         UsageError: for a product or a setting that cannot be.
     """
-    seen: dict[str, int] = {}
+    seen: dict[Market, int] = {}
 
     def books(pipeline: Pipeline, _: Mapping[str, Sequence[bytes]]) -> list[LiveBook]:
         found = []
-        for symbol, product in pipeline.products.items():
+        for market, product in pipeline.products.items():
             sample = product.books.last_sample
             lane = product.books.shown()
-            if sample is not None and lane is not None and seen.get(symbol) != sample.grid_ns:
-                seen[symbol] = sample.grid_ns
-                found.append(_book(symbol, lane, depth))
+            if sample is not None and lane is not None and seen.get(market) != sample.grid_ns:
+                seen[market] = sample.grid_ns
+                found.append(_book(market.symbol, lane, depth))
         return found
 
     return Watch(config or _config(products, cadence_ms), books, sink, queue)

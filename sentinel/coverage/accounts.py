@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from book.trade_ledger import TradeLedger
+from feeds.market import Market
 from sentinel.contract.line_protocol import Point
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.numbering import NumberingState
-from sentinel.pipeline.pipeline import Checkpoint
 from sentinel.pipeline.product import ProductState
 
 
@@ -154,23 +153,18 @@ def gap_row(facts: Mapping[str, Any], time_ns: int) -> GapRow:
     )
 
 
-def decode_checkpoint(body: bytes) -> Checkpoint:
-    """What was committed with a journal's last lines."""
-    return msgspec.msgpack.decode(body, type=Checkpoint)
-
-
-def unwritten(checkpoint: Checkpoint) -> Rows:
+def unwritten(states: Mapping[Market, ProductState]) -> Rows:
     """Minutes under way, open gaps, and ids of trades that were jumped over and are not announced as a gap yet.
 
     A collector that was killed leaves them here only.
     """
     rows = Rows()
-    for symbol, state in checkpoint.products.items():
-        rows.coverage += [_minute(symbol, state, *minute) for minute in state.books.minutes.items()]
+    for market, state in states.items():
+        rows.coverage += [_minute(market, state, *minute) for minute in state.books.minutes.items()]
         numberings = (*state.trades.earlier, state.trades)
         unannounced = (gap for numbering in numberings for gap in _unannounced(numbering))
         gaps = (*state.books.gaps, *state.trades.all_gaps(), *unannounced)
-        rows.gaps += [_gap(symbol, state, gap) for gap in gaps]
+        rows.gaps += [_gap(market, state, gap) for gap in gaps]
     return rows
 
 
@@ -184,12 +178,12 @@ def _unannounced(numbering: NumberingState) -> Iterator[Gap]:
             yield Gap("trades", "trades", start_ns, hole.end_ns, missing, missing.count)
 
 
-def _minute(symbol: str, state: ProductState, minute_ns: int, account: Account) -> CoverageRow:
+def _minute(market: Market, state: ProductState, minute_ns: int, account: Account) -> CoverageRow:
     next_ns = state.books.next_ns
     is_under_way = next_ns is not None and minute_ns < next_ns < minute_ns + MINUTE_NS
     return CoverageRow(
-        exchange=state.exchange,
-        symbol=symbol,
+        exchange=market.exchange,
+        symbol=market.symbol,
         collector=state.collector,
         minute_ns=minute_ns,
         samples_due=account.samples_due,
@@ -204,10 +198,10 @@ def _minute(symbol: str, state: ProductState, minute_ns: int, account: Account) 
     )
 
 
-def _gap(symbol: str, state: ProductState, gap: Gap) -> GapRow:
+def _gap(market: Market, state: ProductState, gap: Gap) -> GapRow:
     return GapRow(
-        exchange=state.exchange,
-        symbol=symbol,
+        exchange=market.exchange,
+        symbol=market.symbol,
         collector=state.collector,
         channel=gap.channel,
         cause=gap.cause,

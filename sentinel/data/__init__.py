@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from feeds.market import Market
 from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
 from sentinel.contract.measurements import MEASUREMENTS
@@ -100,7 +101,7 @@ def gaps(
     exchange: str = EXCHANGE,
 ) -> pa.Table:
     """The gaps as they were recorded, of every collector, that touch the interval; repaired ones, too."""
-    return _gaps(_source(data_dir, symbol), symbol, exchange, *_interval(start, end))
+    return _gaps(_source(data_dir, symbol, exchange), symbol, exchange, *_interval(start, end))
 
 
 def coverage(
@@ -114,7 +115,7 @@ def coverage(
     """The accounts of each minute that touches the interval, by collector."""
     start_ns, end_ns = _interval(start, end)
     series = Series("coverage", exchange, symbol)
-    return _source(data_dir, symbol).rows(series, start_ns - start_ns % MINUTE_NS, end_ns)
+    return _source(data_dir, symbol, exchange).rows(series, start_ns - start_ns % MINUTE_NS, end_ns)
 
 
 def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str = EXCHANGE) -> BookAt:
@@ -133,7 +134,7 @@ def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DI
         raise NoBook(f"no book of {symbol} within the minute before {format_ns(at_ns)}")
     last = top.table.slice(top.table.num_rows - 1)
     time_ns = int(last["time"].cast(pa.int64())[0].as_py())
-    bins = _source(data_dir, symbol).rows(Series("book", exchange, symbol), time_ns, time_ns + 1)
+    bins = _source(data_dir, symbol, exchange).rows(Series("book", exchange, symbol), time_ns, time_ns + 1)
     return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
 
 
@@ -145,7 +146,7 @@ def _load(
     data_dir: str | os.PathLike[str],
     exchange: str,
 ) -> Loaded:
-    source = _source(data_dir, symbol)
+    source = _source(data_dir, symbol, exchange)
     table = source.rows(Series(measurement, exchange, symbol), *asked, columns)
     if MEASUREMENTS[measurement].stream == "accounts":
         return Loaded(table, [])
@@ -161,10 +162,10 @@ def _load(
     return Loaded(table, trade_holes(accounts, rows.gaps, asked, *_ids(ids)))
 
 
-def _source(data_dir: str | os.PathLike[str], symbol: str) -> Source:
+def _source(data_dir: str | os.PathLike[str], symbol: str, exchange: str) -> Source:
     if not isinstance(symbol, str):
         raise UsageError(f"{symbol!r} is not one product, such as 'BTC-USD'")
-    return Source(folder_of(Path(data_dir), symbol))
+    return Source(folder_of(Path(data_dir), Market(exchange, symbol)))
 
 
 def _gaps(source: Source, symbol: str, exchange: str, start_ns: int, end_ns: int) -> pa.Table:

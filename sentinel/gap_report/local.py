@@ -8,13 +8,14 @@ from pathlib import Path
 
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Point, decode
-from sentinel.coverage.accounts import Rows, coverage_row, decode_checkpoint, from_points, gap_row, merged, unwritten
+from sentinel.coverage.accounts import Rows, coverage_row, from_points, gap_row, merged, unwritten
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
 from sentinel.gap_report.report import Window
 from sentinel.pipeline.accounts import MINUTE_NS
+from sentinel.pipeline.checkpoint import decode_checkpoint
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage),.*$", re.MULTILINE)
 LONGEST_GAP_NS = 31 * 86_400 * 10**9
@@ -65,7 +66,8 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         points = [] if first_id is None else _points(reader, first_id - 1, window)
         rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
         before = {row.symbol for row in rows.coverage if row.minute_ns < window.start_ns}
-        symbols = None if known is None else {*known.products, *(row.symbol for row in rows.coverage)} - before
+        named = {market.symbol for market in known or ()} | {row.symbol for row in rows.coverage}
+        symbols = None if known is None else named - before
         rows = merged([from_points(_first_points(reader, symbols, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from feeds.catalogue import FEEDS
+from feeds.market import DEFAULT_EXCHANGE, Market
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
 from sentinel.disk.delivery import SinkStatistics
@@ -32,6 +34,11 @@ class GapStatus(Struct, frozen=True):
     missing: int
     start_seq: int | None
     end_seq: int | None
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class BinStatus(Struct, frozen=True):
@@ -74,6 +81,10 @@ class ProductStatus(Struct, frozen=True):
     is_listed: bool = True
     trades_given_up: int = 0
 
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
 
 class ConnectionStatus(Struct, frozen=True):
     """One planned connection. ``frames_per_s`` is of the last minute, everything else since the start."""
@@ -94,6 +105,11 @@ class ConnectionStatus(Struct, frozen=True):
     frames_residue: int
     skipped: dict[str, int]
     frames_unasked: int = 0
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def markets(self) -> set[Market]:
+        return {Market(self.exchange, symbol) for symbol in self.products}
 
 
 class SinkStatus(Struct, frozen=True):
@@ -148,14 +164,14 @@ class Status(Struct, frozen=True):
 
 def expected(status: Status) -> Status:
     """The part of it that can be well: without products that the venue does not list, and connections only for them."""
-    unlisted = {product.symbol for product in status.products if not product.is_listed}
+    unlisted = {product.market for product in status.products if not product.is_listed}
     if not unlisted:
         return status
     return msgspec.structs.replace(
         status,
         products=[product for product in status.products if product.is_listed],
-        connections=[line for line in status.connections if not unlisted.issuperset(line.products)],
-        gaps=[gap for gap in status.gaps if gap.symbol not in unlisted],
+        connections=[line for line in status.connections if not line.markets <= unlisted],
+        gaps=[gap for gap in status.gaps if gap.market not in unlisted],
     )
 
 
@@ -203,7 +219,7 @@ class StatusReader:
             disk_free_bytes=storage.disk_free_bytes,
             dead_letters=storage.dead_letter_count,
             products=[
-                _product(product, recent, at, now_ns, is_listed=product.symbol not in unlisted)
+                _product(product, recent, at, now_ns, is_listed=product.market.symbol not in unlisted)
                 for at, product in enumerate(products)
             ],
             connections=[
@@ -211,7 +227,7 @@ class StatusReader:
                 for at, lane in enumerate(lanes)
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
-            gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            gaps=[_gap(product.market, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
@@ -237,9 +253,9 @@ def _open_gaps(product: Product) -> list[Gap]:
     return [*product.books.gaps, *product.trades.open_gaps]
 
 
-def _gap(symbol: str, gap: Gap, now_ns: int) -> GapStatus:
+def _gap(market: Market, gap: Gap, now_ns: int) -> GapStatus:
     return GapStatus(
-        symbol=symbol,
+        symbol=market.symbol,
         channel=gap.channel,
         cause=gap.cause,
         start_ns=gap.start_ns,
@@ -247,6 +263,7 @@ def _gap(symbol: str, gap: Gap, now_ns: int) -> GapStatus:
         missing=gap.missing_count - gap.repaired_count if gap.channel == "trades" else 0,
         start_seq=gap.range.first if gap.range else None,
         end_seq=gap.range.last if gap.range else None,
+        exchange=market.exchange,
     )
 
 
@@ -263,8 +280,8 @@ def _product(product: Product, recent: Recent, at: int, now_ns: int, *, is_liste
             for label, (bids, asks) in zip(product.labels, pairs, strict=True)
         ]
     return ProductStatus(
-        symbol=product.symbol,
-        exchange=product.exchange,
+        symbol=product.market.symbol,
+        exchange=product.market.exchange,
         integrity=product.integrity,
         is_proved=books.is_proved,
         bid=top.bid if top else None,
@@ -307,4 +324,5 @@ def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> 
         frames_unasked=counts.unasked,
         frames_residue=counts.residue,
         skipped=dict(lane.oddities.counts),
+        exchange=FEEDS[lane.plan.venue].exchange,
     )

@@ -7,6 +7,7 @@ import asyncio
 from loguru import logger
 from msgspec import Struct
 
+from feeds.market import DEFAULT_EXCHANGE, Market
 from sentinel.collector.service import Service
 from sentinel.config import Config
 from sentinel.gap_report import local
@@ -26,6 +27,7 @@ class Depth(Struct, frozen=True):
     changed_ns: int | None
     bids: list[tuple[float, float]]
     asks: list[tuple[float, float]]
+    exchange: str = DEFAULT_EXCHANGE
 
 
 class Watch:
@@ -66,21 +68,23 @@ class Watch:
                     deliveries.create_task(self._webhook.send(changed))
                 await asyncio.sleep(WATCH_EVERY_S)
 
-    def depth(self, symbol: str, levels: int) -> Depth | None:
+    def depth(self, product: str, levels: int) -> Depth | None:
         """The best levels of a product; None if it is not collected."""
-        product = self._service.pipeline.products.get(symbol)
-        if product is None:
+        market = Market.parse(product)
+        found = self._service.pipeline.products.get(market)
+        if found is None:
             return None
-        lane = product.books.shown()
+        lane = found.books.shown()
         if lane is None:
-            return Depth(symbol, is_proved=False, changed_ns=None, bids=[], asks=[])
+            return Depth(market.symbol, is_proved=False, changed_ns=None, bids=[], asks=[], exchange=market.exchange)
         bids, asks = lane.book.bids, lane.book.asks
         return Depth(
-            symbol,
+            market.symbol,
             is_proved=True,
             changed_ns=lane.changed_ns,
             bids=[(price, bids[price]) for price in reversed(bids.keys()[-levels:])],
             asks=[(price, asks[price]) for price in asks.keys()[:levels]],
+            exchange=market.exchange,
         )
 
     def report(self, since_s: float) -> Report:
