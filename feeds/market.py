@@ -20,10 +20,10 @@ class Market(NamedTuple):
         exchange, colon, symbol = text.partition(":")
         return cls(exchange, symbol) if colon else cls(DEFAULT_EXCHANGE, text)
 
-    @property
-    def short(self) -> str:
-        """As people know it, and ``parse`` understands it: the symbol alone where that says it all."""
-        return self.symbol if self.exchange == DEFAULT_EXCHANGE else str(self)
-
     def __str__(self) -> str:
         return f"{self.exchange}:{self.symbol}"
+
+    @property
+    def short(self) -> str:
+        """As a person would write it: the symbol alone, if that is enough for ``parse``."""
+        return self.symbol if self.exchange == DEFAULT_EXCHANGE else str(self)

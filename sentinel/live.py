@@ -170,8 +170,7 @@ def watch_order_book(
 
     def books(pipeline: Pipeline, _: Mapping[str, Sequence[Lines]]) -> list[LiveBook]:
         found = []
-        for product in pipeline.products.values():
-            market = Market(product.exchange, product.symbol)
+        for market, product in pipeline.products.items():
             sample = product.books.last_sample
             lane = product.books.shown()
             if sample is not None and lane is not None and seen.get(market) != sample.grid_ns:

@@ -21,11 +21,12 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.sink import SINK
 from sentinel.archive.tables import ORDER, join, tables
 from sentinel.contract.measurements import MEASUREMENTS
-from sentinel.coverage.accounts import Rows, decode_checkpoint, unwritten
+from sentinel.coverage.accounts import Rows, unwritten
 from sentinel.disk.data_dir import ARCHIVE, HOURS, JOURNAL, hour_of
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
+from sentinel.pipeline.checkpoint import decode_checkpoint
 
 
 class Source:
@@ -79,7 +80,7 @@ class Source:
             return Rows()
         with JournalReader(self._journal) as reader:
             checkpoint = reader.checkpoint()
-        return Rows() if checkpoint is None else unwritten(decode_checkpoint(checkpoint))
+        return unwritten(decode_checkpoint(checkpoint))
 
     def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Tags and fields, and the time, of each point that the archive has."""

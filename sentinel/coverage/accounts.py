@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
@@ -15,7 +14,6 @@ from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import Point
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.numbering import NumberingState
-from sentinel.pipeline.pipeline import Checkpoint
 from sentinel.pipeline.product import ProductState
 
 
@@ -135,28 +133,18 @@ def gap_row(facts: Mapping[str, Any], time_ns: int) -> GapRow:
     return GapRow(Market(facts["exchange"], facts["symbol"]), facts["collector"], gap)
 
 
-def decode_checkpoint(body: bytes) -> Checkpoint:
-    """What was committed with a journal's last lines."""
-    return msgspec.msgpack.decode(body, type=Checkpoint)
-
-
-def markets_of(checkpoint: Checkpoint) -> set[Market]:
-    """Whose state is in a checkpoint."""
-    return {Market(state.exchange, symbol) for symbol, state in checkpoint.products.items()}
-
-
-def unwritten(checkpoint: Checkpoint) -> Rows:
+def unwritten(states: Mapping[Market, ProductState]) -> Rows:
     """Minutes under way, open gaps, and ids of trades that were jumped over and are not announced as a gap yet.
 
     A collector that was killed leaves them here only.
     """
     rows = Rows()
-    for symbol, state in checkpoint.products.items():
-        rows.coverage += [_minute(symbol, state, *minute) for minute in state.books.minutes.items()]
+    for market, state in states.items():
+        rows.coverage += [_minute(market, state, *minute) for minute in state.books.minutes.items()]
         numberings = (*state.trades.earlier, state.trades)
         unannounced = (gap for numbering in numberings for gap in _unannounced(numbering))
         gaps = (*state.books.gaps, *state.trades.all_gaps(), *unannounced)
-        rows.gaps += [GapRow(Market(state.exchange, symbol), state.collector, _as_stored(gap)) for gap in gaps]
+        rows.gaps += [GapRow(market, state.collector, _as_stored(gap)) for gap in gaps]
     return rows
 
 
@@ -175,11 +163,11 @@ def _unannounced(numbering: NumberingState) -> Iterator[Gap]:
             yield Gap("trades", "trades", start_ns, jump.end_ns, missing.first, missing.last, missing.count)
 
 
-def _minute(symbol: str, state: ProductState, minute_ns: int, account: Account) -> CoverageRow:
+def _minute(market: Market, state: ProductState, minute_ns: int, account: Account) -> CoverageRow:
     next_ns = state.books.next_ns
     is_under_way = next_ns is not None and minute_ns < next_ns < minute_ns + MINUTE_NS
     return CoverageRow(
-        market=Market(state.exchange, symbol),
+        market=market,
         collector=state.collector,
         minute_ns=minute_ns,
         samples_due=account.samples_due,

@@ -177,7 +177,7 @@ def _market(symbol: str, exchange: str | None) -> Market:
 
 
 def _source(data_dir: str | os.PathLike[str], market: Market) -> Source:
-    return Source(folder_of(Path(data_dir), market.symbol))
+    return Source(folder_of(Path(data_dir), market))
 
 
 def _gaps(source: Source, market: Market, start_ns: int, end_ns: int) -> pa.Table:

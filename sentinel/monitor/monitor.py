@@ -70,13 +70,12 @@ class Monitor:
 
     def depth(self, market: Market, levels: int) -> Depth | None:
         """The best levels of a product; None if it is not collected."""
-        products = self._service.pipeline.products.values()
-        product = next((each for each in products if (each.exchange, each.symbol) == market), None)
-        if product is None:
+        found = self._service.pipeline.products.get(market)
+        if found is None:
             return None
-        lane = product.books.shown()
+        lane = found.books.shown()
         if lane is None:
-            return Depth(market.symbol, False, None, [], [], market.exchange)
+            return Depth(market.symbol, is_proved=False, changed_ns=None, bids=[], asks=[], exchange=market.exchange)
         bids, asks = lane.book.bids, lane.book.asks
         return Depth(
             market.symbol,

@@ -219,7 +219,7 @@ class StatusReader:
             disk_free_bytes=storage.disk_free_bytes,
             dead_letters=storage.dead_letter_count,
             products=[
-                _product(product, recent, at, now_ns, is_listed=product.symbol not in unlisted)
+                _product(product, recent, at, now_ns, is_listed=product.market.symbol not in unlisted)
                 for at, product in enumerate(products)
             ],
             connections=[
@@ -227,7 +227,7 @@ class StatusReader:
                 for at, lane in enumerate(lanes)
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
-            gaps=[_gap(product, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            gaps=[_gap(product.market, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
@@ -253,10 +253,10 @@ def _open_gaps(product: Product) -> list[Gap]:
     return [*product.books.gaps, *product.trades.open_gaps]
 
 
-def _gap(product: Product, gap: Gap, now_ns: int) -> GapStatus:
+def _gap(market: Market, gap: Gap, now_ns: int) -> GapStatus:
     return GapStatus(
-        symbol=product.symbol,
-        exchange=product.exchange,
+        symbol=market.symbol,
+        exchange=market.exchange,
         channel=gap.channel,
         cause=gap.cause,
         start_ns=gap.start_ns,
@@ -280,8 +280,8 @@ def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_l
             for label, (bids, asks) in zip(product.labels, pairs, strict=True)
         ]
     return ProductStatus(
-        symbol=product.symbol,
-        exchange=product.exchange,
+        symbol=product.market.symbol,
+        exchange=product.market.exchange,
         integrity=product.integrity,
         is_proved=books.is_proved,
         bid=top.bid if top else None,

@@ -14,7 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.exchange.repair import LONG_RANGE
 from sentinel.monitor.outlet import Outlet
@@ -112,7 +111,7 @@ def live_table(service: Service) -> Table:
         lane = product.books.shown()
         book = None if lane is None else lane.book
         table.add_row(
-            Market(product.exchange, product.symbol).short,
+            product.market.short,
             *(
                 ("", "", "")
                 if sample is None

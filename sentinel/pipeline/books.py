@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from book.events import Snapshot
 from book.sampler import Flaw, Sample, count_instants, first_instant
+from feeds.market import Market
 from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
@@ -62,7 +63,7 @@ class ProductBooks:
 
     def __init__(
         self,
-        symbol: str,
+        market: Market,
         settings: Settings,
         lines: ProductLines,
         output: Output,
@@ -70,7 +71,7 @@ class ProductBooks:
         state: BooksState | None = None,
     ) -> None:
         state = state or BooksState()
-        self.symbol = symbol
+        self.market = market
         self.lanes: dict[int, LaneBook] = {}
         self.minutes: dict[int, Account] = dict(sorted(state.minutes.items()))
         self.gaps: list[Gap] = state.gaps
@@ -310,7 +311,7 @@ class ProductBooks:
 
     def _write(self, gap: Gap) -> None:
         self._output.accounts.append(self._lines.gap(gap))
-        self._output.notes.append(note_of(gap, self.symbol))
+        self._output.notes.append(note_of(gap, self.market.short))
 
     # Time, disk, stops
 

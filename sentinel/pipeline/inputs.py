@@ -9,6 +9,7 @@ from msgspec import Struct
 from book.bins import DEFAULT_EDGES_BPS
 from book.events import Trade, Unusable
 from book.sampler import CADENCE_NS
+from feeds.market import DEFAULT_EXCHANGE, Market
 from feeds.protocol import Subscription
 from sentinel.contract.gaps import Cause
 from sentinel.contract.lines import Lines
@@ -73,6 +74,11 @@ class Repair(Struct, frozen=True):
     symbol: str
     first: int
     last: int
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 Command = Send | Reconnect | Repair
@@ -88,6 +94,11 @@ class RepairAnswer(Struct, frozen=True):
     trades: tuple[Trade, ...]
     is_complete: bool
     unusable: tuple[Unusable, ...] = ()
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class BookAnswer(Struct, frozen=True):
@@ -98,6 +109,11 @@ class BookAnswer(Struct, frozen=True):
     venue_ns: int
     bids: dict[float, float]
     asks: dict[float, float]
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class Note(Struct, frozen=True):

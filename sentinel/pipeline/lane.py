@@ -6,6 +6,7 @@ The feed and the counter live as long as one connection; the books are replaced 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from book.events import Subscribed
 from book.sampler import first_instant
@@ -14,6 +15,9 @@ from feeds.protocol import Feed
 from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.witness import BookWitness
+
+if TYPE_CHECKING:
+    from sentinel.pipeline.product import Product
 
 ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain, of every book there is, before the connection itself is given up."""
@@ -76,6 +80,9 @@ class Skipped:
 class Lane:
     """State of one connection slot. ``feed`` is None while there is no connection.
 
+    ``products`` are those it carries, by the venue's symbols: nothing a frame says is looked up anywhere else, so what
+    another venue calls the same is not touched. ``books`` are its own copies of their books.
+
     ``heard_ns`` is when the last frame came, whatever it was: a sign of life. ``good_ns`` is when the last one came
     that could be read and was in sequence: up to there the books are proved.
     """
@@ -84,6 +91,7 @@ class Lane:
         self.plan = plan
         self.feed: Feed | None = None
         self.tracker: SequenceTracker | None = None
+        self.products: dict[str, Product] = {}
         self.books: dict[str, LaneBook] = {}
         self.counts = FrameCounts()
         self.skipped = Skipped()

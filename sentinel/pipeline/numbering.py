@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct, field
 from sortedcontainers import SortedDict
 
 from book.trade_ledger import Entry, Range, TradeLedger
+from feeds.market import Market
 from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.inputs import Command, Repair, RepairAnswer, Settings
@@ -95,13 +96,13 @@ class Numbering:
     the one before may yet go on.
     """
 
-    def __init__(self, symbol: str, state: NumberingState, settings: Settings, write: WriteGap) -> None:
+    def __init__(self, market: Market, state: NumberingState, settings: Settings, write: WriteGap) -> None:
         self.ledger = TradeLedger(state.held, state.first)
         self.newest_ns = state.newest_ns
         self.since_ns = state.since_ns
         self.first_ns = state.first_ns
         self.is_on_trial = state.is_on_trial
-        self._symbol = symbol
+        self._market = market
         self._settings = settings
         self._write = write
         self._order = count()  # between two of the same time
@@ -214,7 +215,7 @@ class Numbering:
             if held.due_ns == due_ns and held.gap.is_open and self._is_there(held):
                 held.due_ns = None
                 held.is_spoilt = False
-                commands.append(Repair(self._symbol, held.range.first, held.range.last))
+                commands.append(Repair(self._market.symbol, held.range.first, held.range.last, self._market.exchange))
 
     def announce_all(self, account: Account) -> None:
         """Nothing more will come, for now: every jump is a gap. They are asked for after a restart."""
@@ -238,7 +239,7 @@ class Numbering:
             account.missing += missing.count
             self._gaps[missing.first] = Wanted(gap, Patience())
             self._write(gap, True)
-            commands.append(Repair(self._symbol, missing.first, missing.last))
+            commands.append(Repair(self._market.symbol, missing.first, missing.last, self._market.exchange))
 
     def answered(self, answer: RepairAnswer, now_ns: int, *, is_kept: bool) -> None:
         """REST has answered, and its trades are entered, or could not be kept: the gaps they belong to are rewritten

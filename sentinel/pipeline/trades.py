@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from book.events import Tail, Trade
 from book.trade_ledger import TradeLedger
+from feeds.market import Market
 from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.flow import ProductFlow
@@ -90,7 +91,7 @@ class ProductTrades:
 
     def __init__(
         self,
-        symbol: str,
+        market: Market,
         settings: Settings,
         lines: ProductLines,
         output: Output,
@@ -99,7 +100,7 @@ class ProductTrades:
         state: TradesState | None = None,
     ) -> None:
         state = state or TradesState()
-        self.symbol = symbol
+        self.market = market
         self.conflicts = 0
         self.stored_count = 0
         self._settings = settings
@@ -107,7 +108,7 @@ class ProductTrades:
         self._output = output
         self._flow = flow
         self._account = account
-        self._numberings = [Numbering(symbol, of, settings, self._write) for of in (*state.earlier, state)]
+        self._numberings = [Numbering(market, of, settings, self._write) for of in (*state.earlier, state)]
         # whoever was asked about them answers us no more
         self._claims = [replace(claim, is_asked=False) for claim in state.claims]
         self._seen: dict[int, Trade] = {}
@@ -345,7 +346,7 @@ class ProductTrades:
         if claim.gap is not None:
             return
         self.conflicts += 1
-        facts: dict[str, str | int | None] = {"symbol": self.symbol, "trade_id": claim.trade_id}
+        facts: dict[str, str | int | None] = {"symbol": self.market.short, "trade_id": claim.trade_id}
         self._output.notes.append(Note("trade_id_doubted", facts))
         if claim.trade is None or not claim.is_reset:
             return
@@ -377,7 +378,7 @@ class ProductTrades:
         state = NumberingState(
             newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True, first_ns=first.venue_ns
         )
-        self._numberings.append(Numbering(self.symbol, state, self._settings, self._write))
+        self._numberings.append(Numbering(self.market, state, self._settings, self._write))
         self._seen.clear()
         if len(self._numberings) > EARLIER + 1:
             self._numberings.pop(0).give_up_all()
@@ -403,7 +404,7 @@ class ProductTrades:
         for claim in self._claims:
             if self._is_to_ask(claim, now_ns):
                 claim.is_asked = True
-                commands.append(Repair(self.symbol, claim.trade_id, claim.trade_id))
+                commands.append(Repair(self.market.symbol, claim.trade_id, claim.trade_id, self.market.exchange))
 
     def suspend(self) -> None:
         """Nothing can be kept: the ids of what comes are noted, and asked for later."""
@@ -424,7 +425,7 @@ class ProductTrades:
     def _write(self, gap: Gap, is_news: bool) -> None:
         self._output.accounts.append(self._lines.gap(gap))
         if is_news:
-            self._output.notes.append(note_of(gap, self.symbol))
+            self._output.notes.append(note_of(gap, self.market.short))
 
     def step(self, step_ns: int) -> None:
         """The clock was put forward: no deadline has come any nearer."""

@@ -32,7 +32,7 @@ from sentinel.disk.journal import Journal
 from sentinel.disk.tape import TapeWriter
 from sentinel.disk.tape import prune as prune_tapes
 from sentinel.disk.usage import UsageReader
-from sentinel.errors import JournalError, SentinelError
+from sentinel.errors import JournalError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.exchange.rest import RestClient
@@ -41,8 +41,7 @@ from sentinel.monitor import logs, terminal
 from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
-from sentinel.pipeline.pipeline import states
-from sentinel.pipeline.product import ProductState
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.run import systemd
 from sentinel.run.reload import Reload
 from sentinel.timing.clock import Clock
@@ -128,7 +127,7 @@ async def _collect(
     with ExitStack() as stack:
         journal = None if is_dry_run else _open_journal(config, stack)
         checkpoint = journal.read_checkpoint() if journal else None
-        known = _states(checkpoint)
+        known = decode_checkpoint(checkpoint)
         if journal:
             config = settle(config, known)
         async with (
@@ -137,7 +136,7 @@ async def _collect(
         ):
             _check_proxies(config)
             listing = Listing(rest, config.products)
-            await listing.begin(known, is_shard=is_shard)
+            await listing.begin({market.symbol for market in known}, is_shard=is_shard)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
             service = Service(
                 config,
@@ -182,13 +181,6 @@ async def _collect(
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
             await service.run(stop, companions, sinks)
-
-
-def _states(checkpoint: bytes | None) -> dict[str, ProductState]:
-    try:
-        return states(checkpoint)
-    except msgspec.MsgspecError as error:
-        raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
 
 
 def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:

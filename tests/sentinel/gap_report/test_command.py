@@ -14,8 +14,8 @@ from book.sampler import count_instants
 from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import Value
-from sentinel.coverage.accounts import decode_checkpoint
 from sentinel.disk.journal import Journal, JournalReader
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile
@@ -284,4 +284,4 @@ def holes_in(data: Path) -> bool:
         checkpoint = reader.checkpoint()
     if checkpoint is None:
         return False
-    return any(state.trades.jumps for state in decode_checkpoint(checkpoint).products.values())
+    return any(state.trades.jumps for state in decode_checkpoint(checkpoint).values())
