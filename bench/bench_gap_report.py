@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from bench.conftest import Clock
 from bench.corpus import START_NS
 from book.bins import DEFAULT_EDGES_BPS
+from sentinel.contract.gaps import Gap
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Journal
 from sentinel.gap_report.command import gap_report
 from sentinel.pipeline.accounts import MINUTE_NS, Account
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lines import ProductLines
 
 MINUTES = 360

@@ -22,3 +22,8 @@ class Market(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.exchange}:{self.symbol}"
+
+    @property
+    def short(self) -> str:
+        """As a person would write it: the symbol alone, if that is enough for ``parse``."""
+        return self.symbol if self.exchange == DEFAULT_EXCHANGE else str(self)

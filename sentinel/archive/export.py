@@ -15,6 +15,7 @@ from typing import Any
 import click
 import msgspec
 
+from feeds.market import Market
 from sentinel.config import load
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.measurements import MEASUREMENTS
@@ -78,7 +79,9 @@ PARQUET = "parquet"
 
 @click.command()
 @click.option("--measurement", type=click.Choice(list(MEASUREMENTS)), required=True)
-@click.option("--symbol", "symbols", multiple=True, help="Such as BTC-USD; may be given again.  [default: all]")
+@click.option(
+    "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
+)
 @click.option("--since", metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago.  [default: the beginning]")
 @click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
 @click.option("--format", "form", type=click.Choice([*FORMATS, PARQUET]), default="lp", show_default=True)
@@ -101,11 +104,12 @@ def export(
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
     until_ns = None if until is None else parse_instant_ns(until, now_ns)
     config = load({} if data_dir is None else {"data_dir": data_dir}, None)
+    markets = [Market.parse(symbol) for symbol in symbols]
     with ExitStack() as stack:
         journals = stack.enter_context(reading(config.data_dir))
-        older = _archived(config.data_dir, measurement, symbols)
+        older = _archived(config.data_dir, measurement, markets)
         found = stack.enter_context(
-            closing(windows(journals, measurement, symbols, since_ns, until_ns, archives=older))
+            closing(windows(journals, measurement, markets, since_ns, until_ns, archives=older))
         )
         first = next(found, None)
         if first is None:
@@ -114,13 +118,13 @@ def export(
         _write(measurement, chain([first], found), form, output)
 
 
-def _archived(data_dir: Path, measurement: str, symbols: Collection[str]) -> list[Source]:
+def _archived(data_dir: Path, measurement: str, markets: Collection[Market]) -> list[Source]:
     roots = archives(data_dir)
     if not roots:
         return []
     from sentinel.archive.reader import ArchiveReader  # Arrow takes a third of a second to load
 
-    return [ArchiveReader(root, measurement, symbols) for root in roots]
+    return [ArchiveReader(root, measurement, markets) for root in roots]
 
 
 def _write(measurement: str, found: Windows, form: str, path: Path | None) -> None:

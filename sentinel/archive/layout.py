@@ -16,11 +16,14 @@ from typing import Self
 import pyarrow as pa
 from msgspec import Struct
 
+from feeds.market import Market
 from sentinel.contract.line_protocol import Value
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.data_dir import MARKETS, hour_path, market_of, market_path
 
-PARTITIONS = ("exchange", "symbol")
+PARTITIONS = Market._fields
+"""What is a folder and no column."""
+
 OWN_BIN = re.compile(r"imbalance_(\d+(?:\.\d+)?)")
 """A field of ``flow``: there is one for each configured bin, so that the contract cannot know them all."""
 
@@ -34,16 +37,15 @@ class Series(Struct, frozen=True, order=True):
     """What one folder of the archive holds."""
 
     measurement: str
-    exchange: str
-    symbol: str
+    market: Market
 
     def folder(self, root: Path) -> Path:
-        return root / self.measurement / market_path(self.exchange, self.symbol)
+        return root / self.measurement / market_path(*self.market)
 
     @classmethod
     def of(cls, folder: Path) -> Self:
         """The one whose folder this is."""
-        return cls(folder.parent.parent.name, *market_of(folder))
+        return cls(folder.parent.parent.name, market_of(folder))
 
     @classmethod
     def all(cls, root: Path, measurement: str) -> list[Self]:

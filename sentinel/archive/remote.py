@@ -10,6 +10,7 @@ from typing import Any
 
 from sentinel.config import Influx
 from sentinel.contract.line_protocol import Point, Value, encode
+from sentinel.contract.lines import Lines
 from sentinel.contract.measurements import MEASUREMENTS, Measurement
 from sentinel.disk.journal import Journal
 from sentinel.influx.audit import bucket_of
@@ -67,13 +68,14 @@ async def _symbols(
 
 async def _lines(
     server: Server, bucket: str, measurement: str, symbol: str, since_ns: int, until_ns: int
-) -> list[bytes]:
+) -> list[Lines]:
     quoted = symbol.replace("\\", "\\\\").replace("'", "\\'")
     statement = (
         f'SELECT * FROM "{measurement}" WHERE "symbol" = \'{quoted}\' AND time >= {since_ns} AND time < {until_ns}'
     )
     ((_, result),) = await ask_each(server, [bucket], statement)
-    return [encode(point) for series in result.get("series", []) for point in _points(measurement, series)]
+    points = (point for series in result.get("series", []) for point in _points(measurement, series))
+    return [Lines(point.time_ns, encode(point)) for point in points]
 
 
 def _points(measurement: str, series: dict[str, Any]) -> Iterator[Point]:

@@ -21,11 +21,12 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.sink import SINK
 from sentinel.archive.tables import ORDER, join, tables
 from sentinel.contract.measurements import MEASUREMENTS
-from sentinel.coverage.accounts import Rows, decode_checkpoint, unwritten
+from sentinel.coverage.accounts import Rows, unwritten
 from sentinel.disk.data_dir import ARCHIVE, HOURS, JOURNAL, hour_of
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
+from sentinel.pipeline.checkpoint import decode_checkpoint
 
 
 class Source:
@@ -67,7 +68,7 @@ class Source:
         parts = [later.append_column(ORDER, pa.repeat(-1, later.num_rows))]
         parts.append(recent.select([name for name in recent.column_names if name in (*wide.names, ORDER)]))
         both = join(parts)
-        for name, value in zip(PARTITIONS, (series.exchange, series.symbol), strict=True):
+        for name, value in zip(PARTITIONS, series.market, strict=True):
             both = both.append_column(name, pa.repeat(value, both.num_rows).cast(TAG))
         both = both.set_column(0, "time", both["time"].cast(pa.int64()))
         ((_, newer),) = split(series.measurement, both)
@@ -79,7 +80,7 @@ class Source:
             return Rows()
         with JournalReader(self._journal) as reader:
             checkpoint = reader.checkpoint()
-        return Rows() if checkpoint is None else unwritten(decode_checkpoint(checkpoint))
+        return unwritten(decode_checkpoint(checkpoint))
 
     def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Tags and fields, and the time, of each point that the archive has."""
@@ -87,7 +88,7 @@ class Source:
         shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
         shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), None)
         table = _between(files, shape, start_ns, end_ns)
-        market = {"exchange": series.exchange, "symbol": series.symbol}
+        market = series.market._asdict()
         times = table["time"].cast(pa.int64()).to_pylist()
         for row, time_ns in zip(table.drop_columns("time").to_pylist(), times, strict=True):
             yield market | row, time_ns
@@ -100,7 +101,7 @@ class Source:
     def _from_journal(self, series: Series, start_ns: int, end_ns: int) -> pa.Table | None:
         if not self._journal.exists():
             return None
-        line = line_pattern(series.measurement, [series.symbol])
+        line = line_pattern(series.measurement, [series.market])
         lines: list[bytes] = []
         with JournalReader(self._journal) as reader:
             cursor = reader.cursor(SINK) or 0
@@ -111,8 +112,7 @@ class Source:
         if table is None:
             return None
         time = table["time"]
-        chosen = pc.and_(pc.greater_equal(time, start_ns), pc.less(time, end_ns))
-        table = table.filter(pc.and_(chosen, pc.equal(table["exchange"].cast(pa.string()), series.exchange)))
+        table = table.filter(pc.and_(pc.greater_equal(time, start_ns), pc.less(time, end_ns)))
         return table if table.num_rows else None
 
     def files(self, series: Series, start_ns: int, end_ns: int) -> list[Path]:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from feeds.market import Market
 from sentinel.certificates import certificate as papers
-from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, Market
+from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.tapes import TapeRecord
-from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, HOURS, MARKETS, TAPES, hour_of
+from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, HOURS, MARKETS, TAPES, hour_of, market_of
 from sentinel.disk.sealed import sealed
 from sentinel.timing.instants import format_ns
 from sentinel.version import software
@@ -37,7 +38,7 @@ class Folders(NamedTuple):
 
 def hours_of(files: Iterable[Path]) -> set[MarketHour]:
     """The hours that Parquet files of the archive belong to."""
-    return {MarketHour(hour_of(file), Market.of(file.parent.parent)) for file in files}
+    return {MarketHour(hour_of(file), market_of(file.parent.parent)) for file in files}
 
 
 def all_hours(folders: Folders) -> set[MarketHour]:
@@ -82,7 +83,7 @@ class Chain:
     def __init__(self, root: Path, market: Market) -> None:
         self._root = root
         self._market = market
-        self._head = papers.read_head(market.folder(root)) or Head(0, NOBODY)
+        self._head = papers.read_head(papers.folder_of(root, market)) or Head(0, NOBODY)
 
     def last_of(self, hour_ns: int) -> Certificate | None:
         """The last certificate of an hour."""

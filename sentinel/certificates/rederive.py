@@ -22,6 +22,7 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate
 from sentinel.certificates.issuer import Folders
 from sentinel.certificates.verify import Check, hour_ns
+from sentinel.contract.lines import Lines
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPE_SUFFIX
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.disk.tape import Kind, pruned, tape_files
@@ -81,7 +82,7 @@ def check_tapes_against_archive(
 async def _replay(tapes: Path, journal_file: Path, passed: Callable[[Path, int], object]) -> list[Run]:
     """Puts everything on the tapes into a journal."""
     runs: list[Run] = []
-    lines: dict[str, list[bytes]] = {"trades": [], "book": [], "accounts": []}
+    lines: dict[str, list[Lines]] = {"trades": [], "book": [], "accounts": []}
     last_ns, is_stopped, before = 0, True, b""
     journal = Journal.open(journal_file)
     try:
@@ -109,7 +110,7 @@ def _end(runs: list[Run], last_ns: int, *, is_stopped: bool) -> None:
         runs[-1].end_ns = last_ns if is_stopped else last_ns - UNSTORED_NS
 
 
-async def _store(journal: Journal, lines: dict[str, list[bytes]]) -> None:
+async def _store(journal: Journal, lines: dict[str, list[Lines]]) -> None:
     await journal.append({stream: gathered for stream, gathered in lines.items() if gathered})
     for gathered in lines.values():
         gathered.clear()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.certificates.certificate import Frames, Market, TapeSeal
+from sentinel.certificates.certificate import Frames, TapeSeal
 from sentinel.certificates.hashing import sha256_of
 from sentinel.disk.data_dir import TAPE_SUFFIX
 from sentinel.disk.tape import Kind, complete_bytes, created_ns, read_header, read_tape

@@ -10,6 +10,7 @@ from typing import Protocol
 from loguru import logger
 
 from sentinel.collector.intake import Tape
+from sentinel.contract.lines import Lines
 from sentinel.errors import JournalError
 from sentinel.pipeline import Output
 from sentinel.timing.backoff import Backoff
@@ -51,7 +52,7 @@ class Source(Protocol):
 class Store(Protocol):
     """What is needed of a ``Journal``."""
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None: ...
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None: ...
 
 
 class Committer:
@@ -78,7 +79,7 @@ class Committer:
         self._tape = tape
         self._commit_every_s = commit_every_s
         self._tape_failures = 0
-        self._held: dict[str, list[bytes]] = {"trades": [], "book": [], "accounts": []}
+        self._held: dict[str, list[Lines]] = {"trades": [], "book": [], "accounts": []}
         self._is_suspended = False
         self._backoff = Backoff(lambda: 1.0, commit_every_s, MOST_PAUSE_S)
         self._is_stopping = asyncio.Event()
@@ -135,7 +136,7 @@ class Committer:
             logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
         await self._flush_tape()  # before the lines: a stored line can always be replayed
         await self._store.append({stream: lines for stream, lines in self._held.items() if lines}, checkpoint)
-        self.lines_stored += sum(item.count(b"\n") + 1 for items in self._held.values() for item in items)
+        self.lines_stored += sum(item.text.count(b"\n") + 1 for items in self._held.values() for item in items)
         self._held = {stream: [] for stream in self._held}
 
     async def _flush_tape(self) -> None:
@@ -161,7 +162,7 @@ class Committer:
         logger.bind(**facts).error("journal_refuses")
 
     def _held_bytes(self) -> int:
-        return sum(len(line) for lines in self._held.values() for line in lines)
+        return sum(len(item.text) for items in self._held.values() for item in items)
 
     def _bound(self) -> None:
         """Whatever keeps lines from being stored, they do not fill the memory."""

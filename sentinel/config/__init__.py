@@ -184,7 +184,7 @@ class Book(Section):
     """How books are sampled."""
 
     cadence_ms: int = Field(default=100, ge=10, le=60_000)
-    """Between two samples."""
+    """Time between two samples."""
     edges_bps: Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], NoDecode, FromWords] = Field(
         default=tuple(Decimal(edge.numerator) / edge.denominator for edge in DEFAULT_EDGES_BPS), min_length=1
     )
@@ -197,9 +197,9 @@ class Journal(Section):
     max_age_s: float | None = Field(default=None, gt=0)
     """Older lines are dropped once every sink has them."""
     max_bytes: int | None = Field(default=None, gt=0)
-    """The oldest lines are dropped beyond it, once every sink has them."""
+    """Beyond this size the oldest lines are dropped, once every sink has them."""
     memory_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
-    """Lines kept in memory while the disk refuses them; beyond it the data shows a gap with cause ``disk``."""
+    """How much is kept in memory while the disk refuses it; beyond that the data shows a gap with cause ``disk``."""
 
 
 class Archive(Section):
@@ -208,40 +208,40 @@ class Archive(Section):
     is_enabled: bool = True
     """Whether hours are archived as Parquet at all."""
     interval_s: float = Field(default=300, ge=1)
-    """How often it is looked for hours that are over."""
+    """How often hours that have ended are looked for, to be archived."""
     max_age_s: float | None = Field(default=None, gt=0)
-    """Older days are removed."""
+    """Days older than this are removed."""
     max_bytes: int | None = Field(default=None, gt=0)
-    """The oldest days are removed beyond it."""
+    """Beyond this size the oldest days are removed."""
 
 
 class Tape(Section):
     """When a tape file is full and the next one begins, and how long files stay."""
 
     max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
-    """A file so large is followed by the next."""
+    """A file this large is closed and the next one begun."""
     max_age_s: float = Field(default=3600, ge=1)
-    """A file so old is followed by the next."""
+    """A file this old is closed and the next one begun."""
     keep_s: float | None = Field(default=None, gt=0)
-    """Files that end longer ago are removed. What is left of a run cannot be replayed without its first file."""
+    """Files that ended longer ago are removed. What is left of a run cannot be replayed without its first file."""
     keep_bytes: int | None = Field(default=None, gt=0)
-    """The oldest files are removed beyond it."""
+    """Beyond this size the oldest files are removed."""
 
 
 class Repair(Section):
     """Fetching missing trades. The venue allows 10 requests a second to everybody behind one address."""
 
     requests_per_s: float = Field(default=5, gt=0, le=10)
-    """Over all products together."""
+    """Requests a second, over all products together."""
     timeout_s: float = Field(default=10, gt=0)
-    """Of one request."""
+    """How long one request may take."""
 
 
 class Influx(Section):
     """InfluxDB, if there is one."""
 
     url: HttpUrl | None = None
-    """Of the server. The version is found out."""
+    """Address of the server; its version is detected."""
     token: SecretStr | None = None
     """An API token, or ``user:password`` for 1.x."""
     token_file: Path | None = None
@@ -249,23 +249,23 @@ class Influx(Section):
     org: str | None = None
     """The organisation, for 2.x."""
     bucket_trades: str = Field(default="sentinel_trades", min_length=1)
-    """For trades: ``name``, or ``database/policy`` for 1.x."""
+    """Where trades go: ``name``, or ``database/policy`` for 1.x."""
     bucket_book: str = Field(default="sentinel_book", min_length=1)
-    """For everything else."""
+    """Where everything else goes."""
     ca_file: Path | None = None
     """A certificate authority to trust, PEM."""
     rotation: Literal["none", "monthly"] = "none"
-    """``monthly`` gives each month of points a bucket of its own, ``name_2026_11``."""
+    """``monthly`` puts the points of each month into a bucket of their own, ``name_2026_11``."""
     retention_s: float | None = Field(default=None, ge=3600)
-    """How long a bucket that is made by us keeps points; for good, if there is none."""
+    """How long the buckets we create keep their points; for good if not set."""
     batch_points: int = Field(default=5000, ge=1, le=1_000_000)
-    """Of one request, at most."""
+    """The most points in one request."""
     interval_s: float = Field(default=1.0, gt=0)
     """New lines are sent at least so often."""
     concurrency: int = Field(default=2, ge=1, le=32)
-    """Requests at once."""
+    """How many requests are under way at once."""
     timeout_s: float = Field(default=10.0, gt=0)
-    """Of one request."""
+    """How long one request may take."""
     gzip: bool = False
     """Whether requests are compressed."""
 
@@ -285,23 +285,23 @@ class Alerts(Section):
     webhook_shape: Literal["json", "slack"] = "json"
     """What is posted: our JSON, or what Slack takes."""
     raise_after_s: float = Field(default=5, ge=0)
-    """A condition must have lasted so long."""
+    """How long a condition must have lasted to be raised."""
     clear_after_s: float = Field(default=10, ge=0)
-    """A condition must have been gone so long."""
+    """How long a condition must have been gone to be cleared."""
     silence_s: float = Field(default=5, gt=0)
-    """Nothing came on a connection for so long."""
+    """Raised when nothing has come on a connection for this long."""
     gap_s: float = Field(default=60, gt=0)
-    """A gap of the book has been open for so long."""
+    """Raised when a gap of the book has been open for this long."""
     sink_behind_s: float = Field(default=15, gt=0)
-    """The oldest line waits for a sink so much longer than by the sink's design."""
+    """Raised when the oldest line has waited for a sink this much longer than it does by design."""
     backlog_lines: int | None = Field(default=None, ge=1)
     """Without effect, taken from older configurations: see ``sink_behind_s``."""
     disk_free_bytes: int = Field(default=2_000_000_000, ge=0)
-    """Less is free where the data is."""
+    """Raised when less than this is free where the data is."""
     clock_step_ms: int = Field(default=500, ge=1)
-    """The wall clock stepped by so much."""
+    """Raised when the wall clock has stepped by more than this."""
     lateness_ms: float = Field(default=2_000, gt=0)
-    """The 99th percentile of the samples' lateness is above."""
+    """Raised when the 99th percentile of the samples' lateness is above this."""
 
 
 class Config(BaseSettings):
@@ -326,17 +326,17 @@ class Config(BaseSettings):
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
     """Whose accounts these are: the tag of ``gaps`` and ``coverage``. Else the host's name at the first start."""
     http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
-    """``HOST:PORT`` of status, metrics and live page; not served, if there is none."""
+    """``HOST:PORT`` where status, metrics and the live page are served; they are not if it is not set."""
     http_token: SecretStr | None = None
-    """The bearer token they ask for; needed on any address but loopback."""
+    """The bearer token that clients must send; required on any address but loopback."""
     http_token_file: Path | None = None
     """A file that holds ``http_token``."""
     record: bool = False
     """Whether every frame is kept on a tape, for replay."""
     processes: int = Field(default=1, ge=1, le=64)
-    """Over how many processes products are spread."""
+    """How many processes the products are spread over."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least level that is written."""
+    """The lowest level that is logged."""
     coinbase: Coinbase = Coinbase()
     feeds: Feeds = Feeds()
     book: Book = Book()

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from book.bins import DEFAULT_EDGES_BPS
-from sentinel.contract.line_protocol import Value
+from feeds.market import Market
+from sentinel.contract.line_protocol import Point, Value
 
 
 class Measurement(Struct, frozen=True):
@@ -99,3 +100,9 @@ MEASUREMENTS = {
         "accounts", ("exchange", "symbol", "collector"), dict.fromkeys(COUNTS, int) | {"integrity": str}
     ),
 }
+
+
+def market_of(point: Point) -> Market:
+    """Whose point it is."""
+    tags = dict(point.tags)
+    return Market(tags["exchange"], tags["symbol"])

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from book.trade_ledger import TradeLedger
+from feeds.market import Market
+from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import Point
 from sentinel.pipeline.accounts import MINUTE_NS, Account
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.numbering import NumberingState
-from sentinel.pipeline.pipeline import Checkpoint
 from sentinel.pipeline.product import ProductState
 
 
@@ -24,8 +24,7 @@ class CoverageRow(Struct, frozen=True):
     alone, where they are known.
     """
 
-    exchange: str
-    symbol: str
+    market: Market
     collector: str
     minute_ns: int
     samples_due: int
@@ -46,37 +45,20 @@ class CoverageRow(Struct, frozen=True):
     @property
     def identity(self) -> tuple[object, ...]:
         """What it has in common with the same minute written again."""
-        return self.exchange, self.symbol, self.collector, self.minute_ns
+        return self.market, self.collector, self.minute_ns
 
 
 class GapRow(Struct, frozen=True):
-    """One gap. ``end_ns`` is None while it is open, ``start_seq`` and ``end_seq`` where nothing is numbered."""
+    """A gap, and whose it is."""
 
-    exchange: str
-    symbol: str
+    market: Market
     collector: str
-    channel: str
-    cause: str
-    start_ns: int
-    end_ns: int | None
-    start_seq: int | None
-    end_seq: int | None
-    missing_count: int
-    repaired_count: int
-    given_up: bool = False
-
-    def overlaps(self, start_ns: int, end_ns: int) -> bool:
-        return self.start_ns < end_ns and (self.end_ns is None or self.end_ns > start_ns or self.start_ns >= start_ns)
-
-    @property
-    def is_open(self) -> bool:
-        """Still missing something."""
-        return self.end_ns is None if self.channel == "book" else self.repaired_count < self.missing_count
+    gap: Gap
 
     @property
     def identity(self) -> tuple[object, ...]:
         """What it has in common with the same gap written again."""
-        return self.exchange, self.symbol, self.collector, self.channel, self.cause, self.start_ns
+        return self.market, self.collector, self.gap.channel, self.gap.cause, self.gap.start_ns
 
 
 class Rows(Struct):
@@ -118,8 +100,7 @@ def coverage_row(facts: Mapping[str, Any], time_ns: int) -> CoverageRow:
         return int(facts.get(name) or 0)  # InfluxDB's JSON may bring an integer as a double
 
     return CoverageRow(
-        exchange=facts["exchange"],
-        symbol=facts["symbol"],
+        market=Market(facts["exchange"], facts["symbol"]),
         collector=facts["collector"],
         minute_ns=time_ns,
         samples_due=count("samples_due"),
@@ -140,10 +121,7 @@ def gap_row(facts: Mapping[str, Any], time_ns: int) -> GapRow:
         value = facts.get(name)
         return None if value is None else int(value)
 
-    return GapRow(
-        exchange=facts["exchange"],
-        symbol=facts["symbol"],
-        collector=facts["collector"],
+    gap = Gap(
         channel=facts["channel"],
         cause=facts["cause"],
         start_ns=time_ns,
@@ -152,46 +130,46 @@ def gap_row(facts: Mapping[str, Any], time_ns: int) -> GapRow:
         end_seq=number("end_seq"),
         missing_count=number("missing_count") or 0,
         repaired_count=number("repaired_count") or 0,
-        given_up=bool(facts.get("given_up")),
+        given_up=True if facts.get("given_up") else UNSET,
     )
+    return GapRow(Market(facts["exchange"], facts["symbol"]), facts["collector"], gap)
 
 
-def decode_checkpoint(body: bytes) -> Checkpoint:
-    """What was committed with a journal's last lines."""
-    return msgspec.msgpack.decode(body, type=Checkpoint)
-
-
-def unwritten(checkpoint: Checkpoint) -> Rows:
+def unwritten(states: Mapping[Market, ProductState]) -> Rows:
     """Minutes under way, open gaps, and ids of trades that were jumped over and are not announced as a gap yet.
 
     A collector that was killed leaves them here only.
     """
     rows = Rows()
-    for symbol, state in checkpoint.products.items():
-        rows.coverage += [_minute(symbol, state, *minute) for minute in state.books.minutes.items()]
+    for market, state in states.items():
+        rows.coverage += [_minute(market, state, *minute) for minute in state.books.minutes.items()]
         numberings = (*state.trades.earlier, state.trades)
         unannounced = (gap for numbering in numberings for gap in _unannounced(numbering))
         gaps = (*state.books.gaps, *state.trades.all_gaps(), *unannounced)
-        rows.gaps += [_gap(symbol, state, gap) for gap in gaps]
+        rows.gaps += [GapRow(market, state.collector, _as_stored(gap)) for gap in gaps]
     return rows
+
+
+def _as_stored(gap: Gap) -> Gap:
+    """A gap as its row is read again: what was given up and came after all is as if it never had been."""
+    return gap if gap.given_up else replace(gap, given_up=UNSET)
 
 
 def _unannounced(numbering: NumberingState) -> Iterator[Gap]:
     """The gaps that the pipeline would announce next, as it would write them."""
     ledger = TradeLedger(numbering.held, numbering.first)
-    for hole in numbering.holes:
-        ledger.expect(hole.range.last)
-        for missing in ledger.missing(hole.range):
-            start_ns = hole.start_ns + missing.first - hole.range.first
-            yield Gap("trades", "trades", start_ns, hole.end_ns, missing, missing.count)
+    for jump in numbering.jumps:
+        ledger.expect(jump.range.last)
+        for missing in ledger.missing(jump.range):
+            start_ns = jump.start_ns + missing.first - jump.range.first
+            yield Gap("trades", "trades", start_ns, jump.end_ns, missing.first, missing.last, missing.count)
 
 
-def _minute(symbol: str, state: ProductState, minute_ns: int, account: Account) -> CoverageRow:
+def _minute(market: Market, state: ProductState, minute_ns: int, account: Account) -> CoverageRow:
     next_ns = state.books.next_ns
     is_under_way = next_ns is not None and minute_ns < next_ns < minute_ns + MINUTE_NS
     return CoverageRow(
-        exchange=state.exchange,
-        symbol=symbol,
+        market=market,
         collector=state.collector,
         minute_ns=minute_ns,
         samples_due=account.samples_due,
@@ -203,21 +181,4 @@ def _minute(symbol: str, state: ProductState, minute_ns: int, account: Account) 
         repaired=account.repaired,
         integrity=state.integrity,
         until_ns=next_ns if is_under_way else None,
-    )
-
-
-def _gap(symbol: str, state: ProductState, gap: Gap) -> GapRow:
-    return GapRow(
-        exchange=state.exchange,
-        symbol=symbol,
-        collector=state.collector,
-        channel=gap.channel,
-        cause=gap.cause,
-        start_ns=gap.start_ns,
-        end_ns=gap.end_ns,
-        start_seq=gap.range.first if gap.range else None,
-        end_seq=gap.range.last if gap.range else None,
-        missing_count=gap.missing_count,
-        repaired_count=gap.repaired_count,
-        given_up=bool(gap.given_up),
     )

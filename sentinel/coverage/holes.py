@@ -14,12 +14,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from book.sampler import CADENCE_NS, count_instants, first_instant
+from sentinel.contract.gaps import NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import CoverageRow, GapRow
 from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.timing.instants import NS_PER_S, format_ns
-
-NOT_COLLECTED = "not_collected"
-"""The cause where no collector ran, or none that has left a word."""
 
 FRESH_NS = 10 * NS_PER_S
 """What is younger may still be on its way to the disk and is no hole."""
@@ -63,20 +61,20 @@ def accounts_of(
 ) -> dict[str, Accounts]:
     """The accounts of one product by collector."""
     minutes: dict[str, list[CoverageRow]] = {}
-    book_gaps: dict[str, list[GapRow]] = {}
+    book_gaps: dict[str, list[Gap]] = {}
     for row in coverage:
         minutes.setdefault(row.collector, []).append(row)
-    for gap in gaps:
-        if gap.channel == "book":
-            book_gaps.setdefault(gap.collector, []).append(gap)
+    for lost in gaps:
+        if lost.gap.channel == "book":
+            book_gaps.setdefault(lost.collector, []).append(lost.gap)
     found = {}
     for collector in sorted({*minutes, *book_gaps}):
         mine = book_gaps.get(collector, [])
         time = covered(minutes.get(collector, []), mine, cadence_ns)
         reached_ns = time[-1][1] if time else 0
         ends = (max(gap.start_ns, reached_ns) if gap.end_ns is None else gap.end_ns for gap in mine)
-        lost = [((gap.start_ns, end_ns), gap.cause) for gap, end_ns in zip(mine, ends, strict=True)]
-        found[collector] = Accounts(time, sorted(lost))
+        spans = [((gap.start_ns, end_ns), gap.cause) for gap, end_ns in zip(mine, ends, strict=True)]
+        found[collector] = Accounts(time, sorted(spans))
     return found
 
 
@@ -99,7 +97,7 @@ def begun(coverage: Sequence[CoverageRow], first_sample: Callable[[CoverageRow],
     return [replace(row, begun_ns=first_sample(row)) if row.identity in alone else row for row in coverage]
 
 
-def covered(rows: Sequence[CoverageRow], gaps: Sequence[GapRow], cadence_ns: int) -> list[Interval]:
+def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -> list[Interval]:
     """The time that one collector accounts for.
 
     A minute with fewer instants than it has was begun late or left early: the accounts run on from the minute before,
@@ -185,7 +183,7 @@ def _last(length: int, free: Sequence[Interval]) -> list[Interval]:
     return [(-end_ns, -start_ns) for start_ns, end_ns in _first(length, [(-end, -start) for start, end in free[::-1]])]
 
 
-def unaccounted(gap: GapRow, cadence_ns: int = CADENCE_NS) -> Interval | None:
+def unaccounted(gap: Gap, cadence_ns: int = CADENCE_NS) -> Interval | None:
     """The time that only a ``stopped`` or ``clock`` gap accounts for: the first instants of it, in which nobody ran."""
     if gap.channel != "book" or gap.cause not in ("stopped", "clock") or not gap.missing_count:
         return None
@@ -237,7 +235,7 @@ def _causes(intervals: Sequence[Interval], lost: Iterable[tuple[Interval, str]])
 
 def trade_holes(
     accounts: Mapping[str, Accounts],
-    gaps: Collection[GapRow],
+    gaps: Collection[Gap],
     asked: Interval,
     present: Iterable[int],
     times: Iterable[int] = repeat(0),
@@ -253,7 +251,7 @@ def trade_holes(
         have.setdefault(bisect_left(resets, time_ns), set()).add(number)
     found = [Hole(*interval, NOT_COLLECTED) for interval in not_collected(accounts.values(), asked)]
     for gap in gaps:
-        if gap.channel == "trades" and gap.is_open and gap.start_seq is not None and gap.end_seq is not None:
+        if gap.channel == "trades" and gap.is_lacking and gap.start_seq is not None and gap.end_seq is not None:
             start_ns = max(gap.start_ns, asked[0])
             end_ns = asked[1] if gap.end_ns is None else min(gap.end_ns, asked[1])
             # the cause ``reset`` names the second trade of an id that is there

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from feeds.market import Market
 from sentinel.config import COLLECTOR, Config
 from sentinel.disk.data_dir import COLLECTOR_NAME
 from sentinel.disk.files import replacing
@@ -20,7 +21,7 @@ from sentinel.errors import UsageError
 from sentinel.pipeline.product import ProductState
 
 
-def settle(config: Config, states: Mapping[str, ProductState]) -> Config:
+def settle(config: Config, states: Mapping[Market, ProductState]) -> Config:
     """The configuration with the name that is in force in its data directory, where it is kept from now on.
 
     A name that is configured wins; else it is the directory's, else that of the accounts that are under way in
@@ -60,8 +61,9 @@ def _read(path: Path) -> str | None:
     return name
 
 
-def _of_accounts(config: Config, states: Mapping[str, ProductState]) -> str | None:
+def _of_accounts(config: Config, states: Mapping[Market, ProductState]) -> str | None:
     """The name of most products, those first that are collected on."""
-    collected = [states[symbol] for symbol in config.products if symbol in states]
+    markets = map(Market.parse, config.products)
+    collected = [states[market] for market in markets if market in states]
     names = Counter(state.collector for state in collected or states.values())
     return names.most_common(1)[0][0] if names else None

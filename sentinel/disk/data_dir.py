@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from feeds.market import Market
+
 COLLECTOR_NAME = "collector.txt"
 JOURNAL = "journal.sqlite3"
 DEAD_LETTERS = "dead_letters.lp"
@@ -52,9 +54,9 @@ def market_path(exchange: str, symbol: str) -> Path:
     return Path(f"exchange={quote(exchange, safe='')}", f"symbol={quote(symbol, safe='')}")
 
 
-def market_of(folder: Path) -> tuple[str, str]:
-    """Exchange and symbol of the market whose folder this is."""
-    return unquote(folder.parent.name.partition("=")[2]), unquote(folder.name.partition("=")[2])
+def market_of(folder: Path) -> Market:
+    """The market whose folder this is."""
+    return Market(unquote(folder.parent.name.partition("=")[2]), unquote(folder.name.partition("=")[2]))
 
 
 def hour_path(hour_ns: int) -> Path:

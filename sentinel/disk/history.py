@@ -11,6 +11,7 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
+from feeds.market import Market
 from sentinel.contract.line_protocol import prefix
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.journal import Batch, ByTime, JournalReader
@@ -37,7 +38,7 @@ class Source(Protocol):
 def windows(
     journals: Sequence[JournalReader],
     measurement: str,
-    symbols: Collection[str] = (),
+    markets: Collection[Market] = (),
     since_ns: int | None = None,
     until_ns: int | None = None,
     *,
@@ -46,14 +47,14 @@ def windows(
 ) -> Generator[list[bytes], None, None]:
     """Lines with ``since_ns <= time < until_ns``, window by window, sorted by time, then series.
 
-    All symbols if none is named. Windows are aligned to multiples of ``window_ns``; those without a line are left out,
+    All markets if none is named. Windows are aligned to multiples of ``window_ns``; those without a line are left out,
     and cost nothing. Of a point that is in an archive and in a journal, the journal's is given. Whoever leaves early
     closes it, since it may have a file open.
     """
     stream = MEASUREMENTS[measurement].stream
     at_ns = EARLIEST_NS if since_ns is None else since_ns
     end_ns = LATEST_NS if until_ns is None else until_ns
-    line = line_pattern(measurement, symbols)
+    line = line_pattern(measurement, markets)
     with ExitStack() as stack:
         sources = [stack.enter_context(source) for source in (*archives, *map(ByTime, journals))]
         while at_ns < end_ns:
@@ -72,12 +73,19 @@ def windows(
             at_ns = next_ns
 
 
-def line_pattern(measurement: str, symbols: Collection[str]) -> re.Pattern[bytes]:
-    """Matches each line of a measurement in a batch's body, of any symbol if none is named. Groups: series, time."""
+def line_pattern(measurement: str, markets: Collection[Market]) -> re.Pattern[bytes]:
+    """Matches each line of a measurement in a batch's body, of any market if none is named. Groups: series, time."""
     series = rb"(?:[^ \\\n]|\\.)*"
     chosen = b""
-    if symbols:
-        spelled = (prefix("m", {"symbol": symbol}).removeprefix(b"m,").rstrip() for symbol in symbols)
-        chosen = b"(?=" + series + b",(?:" + b"|".join(re.escape(tag) for tag in spelled) + b")[, ])"
+    if markets:
+        # the tags of a line are sorted, and others may stand between these two
+        either = b"|".join(b",%b,(?:%b,)?%b" % (exchange, series, symbol) for exchange, symbol in map(_tags, markets))
+        chosen = b"(?=" + series + b"(?:" + either + b")[, ])"
     name = re.escape(measurement.encode())
     return re.compile(rb"^(" + chosen + name + rb"(?=[, ])" + series + rb") .* (-?\d+)$", re.MULTILINE)
+
+
+def _tags(market: Market) -> list[bytes]:
+    """Exchange and symbol as they stand in a line, for a pattern."""
+    pairs = market._asdict().items()
+    return [re.escape(prefix("m", {name: value}).removeprefix(b"m,").rstrip()) for name, value in pairs]

@@ -13,12 +13,11 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 
-import msgspec
-
+from feeds.market import Market
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, market_path
 from sentinel.disk.journal import JournalReader
 from sentinel.errors import SentinelError
-from sentinel.pipeline.pipeline import states
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.pipeline.product import ProductState
 
 
@@ -45,30 +44,29 @@ def archives(data_dir: Path) -> list[Path]:
     return [folder / ARCHIVE for folder in data_folders(data_dir) if (folder / ARCHIVE).is_dir()]
 
 
-def folder_of(data_dir: Path, symbol: str) -> Path:
+def folder_of(data_dir: Path, market: Market) -> Path:
     """Where a product's data are."""
     folders = data_folders(data_dir)
     if len(folders) == 1:
         return folders[0]
-    with_state = (folder for folder in folders if symbol in products_of(folder))
-    name = market_path("", symbol).name
-    archived = (folder for folder in folders if any((folder / ARCHIVE).glob(f"*/exchange=*/{name}")))
+    with_state = (folder for folder in folders if market in products_of(folder))
+    archived = (folder for folder in folders if any((folder / ARCHIVE).glob(f"*/{market_path(*market)}")))
     return next(chain(with_state, archived), folders[0])
 
 
-def products_of(folder: Path) -> dict[str, ProductState]:
+def products_of(folder: Path) -> dict[Market, ProductState]:
     """The products whose state is in the journal of ``folder``."""
     if not (folder / JOURNAL).exists():
         return {}
     with JournalReader(folder / JOURNAL) as reader:
         checkpoint = reader.checkpoint()
     try:
-        return states(checkpoint)
-    except msgspec.MsgspecError as error:
-        raise SentinelError(f"{folder / JOURNAL} was left by another version of sentinel-ws: {error}") from error
+        return decode_checkpoint(checkpoint)
+    except SentinelError as error:
+        raise SentinelError(f"{folder / JOURNAL}: {error}") from error
 
 
-def deal(products: Sequence[str], data_dir: Path, processes: int) -> dict[Path, list[str]]:
+def deal(markets: Sequence[Market], data_dir: Path, processes: int) -> dict[Path, list[Market]]:
     """Which folder collects which products: where a product's state is, else where the fewest are.
 
     There are more folders than ``processes`` if so many hold products already. Folders without products are left out.
@@ -77,12 +75,12 @@ def deal(products: Sequence[str], data_dir: Path, processes: int) -> dict[Path, 
     new = (data_dir / f"{SHARD}{number:02d}" for number in range(len(folders) + processes))
     while len(folders) < processes:
         folders.append(next(folder for folder in new if folder not in folders))
-    homes = {symbol: folder for folder in folders for symbol in products_of(folder)}
-    dealt: dict[Path, list[str]] = {folder: [] for folder in folders}
-    for symbol in sorted(products, key=lambda symbol: (symbol not in homes, symbol)):
-        folder = homes.get(symbol) or min(folders, key=lambda folder: len(dealt[folder]))
-        dealt[folder].append(symbol)
-    return {folder: symbols for folder, symbols in dealt.items() if symbols}
+    homes = {market: folder for folder in folders for market in products_of(folder)}
+    dealt: dict[Path, list[Market]] = {folder: [] for folder in folders}
+    for market in sorted(markets, key=lambda market: (market not in homes, market)):
+        folder = homes.get(market) or min(folders, key=lambda folder: len(dealt[folder]))
+        dealt[folder].append(market)
+    return {folder: own for folder, own in dealt.items() if own}
 
 
 @contextmanager

@@ -24,7 +24,7 @@ LOOK_EVERY_S = 2.0
 PAUSE_PER_COST = 30.0
 
 
-class Storage(Struct, frozen=True):
+class Usage(Struct, frozen=True):
     """By sink: its backlog, and for how long the oldest line has been waiting for it in the journal."""
 
     journal_bytes: int = 0
@@ -62,7 +62,7 @@ class Written:
         return self._seen_s[bisect.bisect_left(self._ids, batch_id)]
 
 
-class StorageWatch:
+class UsageReader:
     """Keeps ``found`` fresh while it runs. ``sinks`` are those of this run, whether they have begun or not."""
 
     def __init__(
@@ -72,7 +72,7 @@ class StorageWatch:
         now_ns: Callable[[], int],
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.found = Storage()
+        self.found = Usage()
         self._journal = journal
         self._sinks = sinks
         self._now_ns = now_ns
@@ -90,7 +90,7 @@ class StorageWatch:
             self.found = await asyncio.to_thread(self.look)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def look(self) -> Storage:
+    def look(self) -> Usage:
         """Reads it once. Cost: O(1), and when it is time to count, O(what waits for some sink).
 
         Raises:

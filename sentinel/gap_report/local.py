@@ -7,18 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Point, decode
-from sentinel.coverage.accounts import (
-    CoverageRow,
-    Rows,
-    coverage_row,
-    decode_checkpoint,
-    from_points,
-    gap_row,
-    merged,
-    unwritten,
-)
+from sentinel.contract.measurements import market_of
+from sentinel.coverage.accounts import CoverageRow, Rows, coverage_row, from_points, gap_row, merged, unwritten
 from sentinel.coverage.holes import begun
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.history import line_pattern
@@ -26,6 +19,7 @@ from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
 from sentinel.gap_report.report import Window
 from sentinel.pipeline.accounts import MINUTE_NS
+from sentinel.pipeline.checkpoint import decode_checkpoint
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage),.*$", re.MULTILINE)
 LONGEST_GAP_NS = 31 * 86_400 * 10**9
@@ -67,7 +61,7 @@ def _first_sample(journal: Path, folder: Path, row: CoverageRow) -> int | None:
     """When the first sample of a minute is of."""
     end_ns = row.minute_ns + MINUTE_NS
     if journal.exists():
-        pattern = line_pattern("top", [row.symbol])
+        pattern = line_pattern("top", [row.market])
         with JournalReader(journal) as reader:
             found = (pattern.finditer(batch.body) for batch in reader.overlapping("book", row.minute_ns, end_ns))
             times = (int(line[2]) for lines in found for line in lines)
@@ -79,7 +73,7 @@ def _first_sample(journal: Path, folder: Path, row: CoverageRow) -> int | None:
     from sentinel.archive.layout import Series
     from sentinel.archive.source import Source
 
-    series = Series("top", row.exchange, row.symbol)
+    series = Series("top", row.market)
     return next((time_ns for _, time_ns in Source(folder).archived(series, row.minute_ns, end_ns)), None)
 
 
@@ -96,9 +90,9 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         oldest = next(reader.times(0), None)
         points = [] if first_id is None else _points(reader, first_id - 1, window)
         rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
-        before = {row.symbol for row in rows.coverage if row.minute_ns < window.start_ns}
-        symbols = None if known is None else {*known.products, *(row.symbol for row in rows.coverage)} - before
-        rows = merged([from_points(_first_points(reader, symbols, window)), rows])
+        before = {row.market for row in rows.coverage if row.minute_ns < window.start_ns}
+        markets = None if known is None else {*known, *(row.market for row in rows.coverage)} - before
+        rows = merged([from_points(_first_points(reader, markets, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough
 
@@ -111,9 +105,9 @@ def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Po
                 yield point
 
 
-def _first_points(reader: JournalReader, symbols: Collection[str] | None, window: Window) -> Iterator[Point]:
-    """The first minute of each series of these products, or of all, that has one before the window."""
-    left = None if symbols is None else set(symbols)
+def _first_points(reader: JournalReader, markets: Collection[Market] | None, window: Window) -> Iterator[Point]:
+    """The first minute of each series of these markets, or of all, that has one before the window."""
+    left = None if markets is None else set(markets)
     if left is not None and not left:
         return
     line = line_pattern("coverage", left or ())
@@ -124,7 +118,7 @@ def _first_points(reader: JournalReader, symbols: Collection[str] | None, window
                 seen.add(found[1])
                 point = decode(found[0])
                 if left is not None:
-                    left.discard(dict(point.tags)["symbol"])
+                    left.discard(market_of(point))
                 yield point
         if left is not None and not left:
             return

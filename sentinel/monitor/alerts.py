@@ -88,12 +88,12 @@ def _of_connections(status: Status, limits: Limits) -> Iterator[Condition]:
 def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
     for gap in status.gaps:
         if gap.channel == "book" and gap.age_s > limits.gap_s:  # missing trades are told once, below
-            yield "gap_open", f"{gap.symbol} {gap.channel}", f"{gap.cause} for {gap.age_s:.0f} s"
+            yield "gap_open", f"{gap.market.short} {gap.channel}", f"{gap.cause} for {gap.age_s:.0f} s"
     for product in status.products:
         if product.trades_missing:
-            yield "trades_missing", product.symbol, f"{product.trades_missing} trades are missing"
+            yield "trades_missing", product.market.short, f"{product.trades_missing} trades are missing"
         if product.crossed_for_s > 0:
-            yield "crossed", product.symbol, f"the book is crossed for {product.crossed_for_s:.1f} s"
+            yield "crossed", product.market.short, f"the book is crossed for {product.crossed_for_s:.1f} s"
 
 
 def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:

@@ -105,7 +105,7 @@ def view(found: Status) -> RenderableType:
     for product in found.products:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
         products.add_row(
-            product.symbol,
+            product.market.short,
             _book(product),
             *("" if price is None else str(price) for price in (product.bid, product.ask)),
             spread,
@@ -177,9 +177,9 @@ def _from_journal(config: Config, form: str) -> None:
     rows = Rows()
     for folder in data_folders(config.data_dir):
         found = local.read(folder, window)
-        is_recent = {row.symbol for row in found.coverage if row.end_ns > window.start_ns}
-        rows.coverage += [row for row in found.coverage if not is_recent or row.symbol in is_recent]
-        rows.gaps += [gap for gap in found.gaps if not is_recent or gap.symbol in is_recent]
+        recent = {row.market for row in found.coverage if row.end_ns > window.start_ns}
+        rows.coverage += [row for row in found.coverage if not recent or row.market in recent]
+        rows.gaps += [row for row in found.gaps if not recent or row.market in recent]
     report = build(rows, window, cadence_ns=config.book.cadence_ms * NS_PER_MS, now_ns=now_ns)
     if not report.products:
         raise UsageError(f"nothing was collected in {config.data_dir}")

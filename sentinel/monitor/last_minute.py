@@ -31,7 +31,7 @@ class Mark(Struct, frozen=True):
     frames: Counts
 
 
-class Recent:
+class LastMinute:
     """Figures of the last minute, brought up to date by ``look``; lists are in the order of products, or of lanes."""
 
     def __init__(self, service: Service, now_ns: int) -> None:

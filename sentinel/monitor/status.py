@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from feeds.catalogue import FEEDS
+from feeds.market import DEFAULT_EXCHANGE, Market
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
+from sentinel.contract.gaps import Gap
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.disk.journal import Backlog
-from sentinel.disk.usage import Storage
-from sentinel.monitor.last_minute import Recent
-from sentinel.pipeline.gaps import Gap
+from sentinel.disk.usage import Usage
+from sentinel.monitor.last_minute import LastMinute
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
 from sentinel.timing.histogram import NS_PER_MS, Quantiles
@@ -22,7 +24,7 @@ from sentinel.version import software
 
 
 class GapStatus(Struct, frozen=True):
-    """A gap that is open. ``missing`` counts trade ids still missing."""
+    """A gap that is open, as an operator sees it. ``missing`` counts trade ids still missing."""
 
     symbol: str
     channel: str
@@ -32,6 +34,11 @@ class GapStatus(Struct, frozen=True):
     missing: int
     start_seq: int | None
     end_seq: int | None
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class BinStatus(Struct, frozen=True):
@@ -74,6 +81,10 @@ class ProductStatus(Struct, frozen=True):
     is_listed: bool = True
     trades_given_up: int = 0
 
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
 
 class ConnectionStatus(Struct, frozen=True):
     """One planned connection. ``frames_per_s`` is of the last minute, everything else since the start."""
@@ -94,6 +105,11 @@ class ConnectionStatus(Struct, frozen=True):
     frames_residue: int
     skipped: dict[str, int]
     frames_unasked: int = 0
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def markets(self) -> set[Market]:
+        return {Market(self.exchange, symbol) for symbol in self.products}
 
 
 class SinkStatus(Struct, frozen=True):
@@ -148,14 +164,14 @@ class Status(Struct, frozen=True):
 
 def expected(status: Status) -> Status:
     """The part of it that can be well: without products that the venue does not list, and connections only for them."""
-    unlisted = {product.symbol for product in status.products if not product.is_listed}
+    unlisted = {product.market for product in status.products if not product.is_listed}
     if not unlisted:
         return status
     return msgspec.structs.replace(
         status,
         products=[product for product in status.products if product.is_listed],
-        connections=[line for line in status.connections if not unlisted.issuperset(line.products)],
-        gaps=[gap for gap in status.gaps if gap.symbol not in unlisted],
+        connections=[line for line in status.connections if not unlisted.issuperset(line.markets)],
+        gaps=[gap for gap in status.gaps if gap.market not in unlisted],
     )
 
 
@@ -167,7 +183,7 @@ class StatusReader:
         service: Service,
         collector: str,
         now_ns: Callable[[], int],
-        storage: Callable[[], Storage],
+        storage: Callable[[], Usage],
         delivery: Mapping[str, SinkStatistics],
     ) -> None:
         self._service = service
@@ -176,7 +192,7 @@ class StatusReader:
         self._storage = storage
         self._delivery = delivery
         self._started_ns = now_ns()
-        self._recent = Recent(service, self._started_ns)
+        self._recent = LastMinute(service, self._started_ns)
         self._software = software()
         self._stored_count, self._stored_ns = 0, self._started_ns
 
@@ -203,7 +219,7 @@ class StatusReader:
             disk_free_bytes=storage.disk_free_bytes,
             dead_letters=storage.dead_letter_count,
             products=[
-                _product(product, recent, at, now_ns, is_listed=product.symbol not in unlisted)
+                _product(product, recent, at, now_ns, is_listed=product.market.symbol not in unlisted)
                 for at, product in enumerate(products)
             ],
             connections=[
@@ -211,13 +227,13 @@ class StatusReader:
                 for at, lane in enumerate(lanes)
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
-            gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            gaps=[_gap(product.market, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
 
 
-def _sink(name: str, storage: Storage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
+def _sink(name: str, storage: Usage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
     backlog = storage.backlogs.get(name, Backlog(0, 0, 0, None))
     return SinkStatus(
         name=name,
@@ -237,20 +253,21 @@ def _open_gaps(product: Product) -> list[Gap]:
     return [*product.books.gaps, *product.trades.open_gaps]
 
 
-def _gap(symbol: str, gap: Gap, now_ns: int) -> GapStatus:
+def _gap(market: Market, gap: Gap, now_ns: int) -> GapStatus:
     return GapStatus(
-        symbol=symbol,
+        symbol=market.symbol,
+        exchange=market.exchange,
         channel=gap.channel,
         cause=gap.cause,
         start_ns=gap.start_ns,
         age_s=max(0, now_ns - gap.start_ns) / NS_PER_S,
         missing=gap.missing_count - gap.repaired_count if gap.channel == "trades" else 0,
-        start_seq=gap.range.first if gap.range else None,
-        end_seq=gap.range.last if gap.range else None,
+        start_seq=gap.start_seq,
+        end_seq=gap.end_seq,
     )
 
 
-def _product(product: Product, recent: Recent, at: int, now_ns: int, *, is_listed: bool) -> ProductStatus:
+def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_listed: bool) -> ProductStatus:
     books, trades = product.books, product.trades
     sample = books.last_sample
     top = sample.measure.top if sample else None
@@ -263,8 +280,8 @@ def _product(product: Product, recent: Recent, at: int, now_ns: int, *, is_liste
             for label, (bids, asks) in zip(product.labels, pairs, strict=True)
         ]
     return ProductStatus(
-        symbol=product.symbol,
-        exchange=product.exchange,
+        symbol=product.market.symbol,
+        exchange=product.market.exchange,
         integrity=product.integrity,
         is_proved=books.is_proved,
         bid=top.bid if top else None,
@@ -306,5 +323,6 @@ def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> 
         frames_lost=counts.lost,
         frames_unasked=counts.unasked,
         frames_residue=counts.residue,
-        skipped=dict(lane.oddities.counts),
+        skipped=dict(lane.skipped.counts),
+        exchange=FEEDS[lane.plan.venue].exchange,
     )

@@ -111,7 +111,7 @@ def live_table(service: Service) -> Table:
         lane = product.books.shown()
         book = None if lane is None else lane.book
         table.add_row(
-            product.symbol,
+            product.market.short,
             *(
                 ("", "", "")
                 if sample is None

@@ -1,8 +1,8 @@
 """Frames in, lines out. Pure: no clock, no I/O, no logging, no randomness."""
 
+from sentinel.contract.gaps import Cause
 from sentinel.pipeline.inputs import (
     BookAnswer,
-    Cause,
     Command,
     LanePlan,
     Note,

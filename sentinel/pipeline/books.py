@@ -30,10 +30,11 @@ from msgspec import Struct
 
 from book.events import Snapshot
 from book.sampler import Flaw, Sample, count_instants, first_instant
-from book.trade_ledger import Range
+from feeds.market import Market
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
-from sentinel.pipeline.gaps import Gap
+from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Output, S, Settings
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.lines import ProductLines
@@ -62,7 +63,7 @@ class ProductBooks:
 
     def __init__(
         self,
-        symbol: str,
+        market: Market,
         settings: Settings,
         lines: ProductLines,
         output: Output,
@@ -70,7 +71,7 @@ class ProductBooks:
         state: BooksState | None = None,
     ) -> None:
         state = state or BooksState()
-        self.symbol = symbol
+        self.market = market
         self.lanes: dict[int, LaneBook] = {}
         self.minutes: dict[int, Account] = dict(sorted(state.minutes.items()))
         self.gaps: list[Gap] = state.gaps
@@ -310,7 +311,7 @@ class ProductBooks:
 
     def _write(self, gap: Gap) -> None:
         self._output.accounts.append(self._lines.gap(gap))
-        self._output.notes.append(gap.note(self.symbol))
+        self._output.notes.append(note_of(gap, self.market.short))
 
     # Time, disk, stops
 
@@ -417,4 +418,4 @@ class ProductBooks:
 
 def sequence_gap(last_good_ns: int, first: int, last: int) -> Gap:
     """Frames ``first``..``last`` of a connection never arrived; the last one before them did at ``last_good_ns``."""
-    return Gap("book", "sequence", last_good_ns, range=Range(first, last), missing_count=last - first + 1)
+    return Gap("book", "sequence", last_good_ns, None, first, last, missing_count=last - first + 1)

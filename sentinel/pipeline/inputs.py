@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
 
 from msgspec import Struct
 
 from book.bins import DEFAULT_EDGES_BPS
 from book.events import Trade, Unusable
 from book.sampler import CADENCE_NS
+from feeds.market import DEFAULT_EXCHANGE, Market
 from feeds.protocol import Subscription
+from sentinel.contract.gaps import Cause
+from sentinel.contract.lines import Lines
 
 MS = 1_000_000
 S = 1_000_000_000
-
-Cause = Literal[
-    "sequence",
-    "crossed",
-    "empty",
-    "trades",
-    "silence",
-    "disconnected",
-    "refused",
-    "stopped",
-    "clock",
-    "disk",
-    "undecodable",
-    "witness",
-    "reset",
-]
-"""Why something is missing: the ``cause`` tag of ``gaps``."""
 
 
 class Settings(Struct, frozen=True):
@@ -89,6 +74,11 @@ class Repair(Struct, frozen=True):
     symbol: str
     first: int
     last: int
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 Command = Send | Reconnect | Repair
@@ -104,6 +94,11 @@ class RepairAnswer(Struct, frozen=True):
     trades: tuple[Trade, ...]
     is_complete: bool
     unusable: tuple[Unusable, ...] = ()
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class BookAnswer(Struct, frozen=True):
@@ -114,6 +109,11 @@ class BookAnswer(Struct, frozen=True):
     venue_ns: int
     bids: dict[float, float]
     asks: dict[float, float]
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class Note(Struct, frozen=True):
@@ -124,12 +124,9 @@ class Note(Struct, frozen=True):
 
 
 class Output(Struct):
-    """Lines of line protocol by journal stream, and notes for the log.
+    """Lines of line protocol by journal stream, and notes for the log."""
 
-    An item may hold several lines joined by newlines.
-    """
-
-    trades: list[bytes] = []
-    book: list[bytes] = []
-    accounts: list[bytes] = []
+    trades: list[Lines] = []
+    book: list[Lines] = []
+    accounts: list[Lines] = []
     notes: list[Note] = []

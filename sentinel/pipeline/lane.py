@@ -6,6 +6,7 @@ The feed and the counter live as long as one connection; the books are replaced 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from book.events import Subscribed
 from book.sampler import first_instant
@@ -15,11 +16,14 @@ from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.witness import BookWitness
 
+if TYPE_CHECKING:
+    from sentinel.pipeline.product import Product
+
 ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain, of every book there is, before the connection itself is given up."""
 
-ODDITY_KINDS = 32
-ODDITY_CHARS = 48
+SKIPPED_KINDS = 32
+SKIPPED_CHARS = 48
 
 CONTROL, UNDECODABLE, UNASKED, APPLIED = range(4)
 """What became of an event. A frame is counted by the highest of its events."""
@@ -57,21 +61,27 @@ class FrameCounts:
         return self.received - sorted_out
 
 
-class Oddities:
-    """Counts odd things by kind. Kinds are the venue's words, so only so many are told apart, by so much of each."""
+class Skipped:
+    """Counts what is passed over, by kind.
+
+    Kinds are the venue's words, so only so many are told apart, by so much of each.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
     def add(self, kind: str) -> None:
-        kind = kind[:ODDITY_CHARS]
-        if kind not in self.counts and len(self.counts) >= ODDITY_KINDS:
+        kind = kind[:SKIPPED_CHARS]
+        if kind not in self.counts and len(self.counts) >= SKIPPED_KINDS:
             kind = "others"
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
 
 class Lane:
     """State of one connection slot. ``feed`` is None while there is no connection.
+
+    ``products`` are those it carries, by the venue's symbols: nothing a frame says is looked up anywhere else, so what
+    another venue calls the same is not touched. ``books`` are its own copies of their books.
 
     ``heard_ns`` is when the last frame came, whatever it was: a sign of life. ``good_ns`` is when the last one came
     that could be read and was in sequence: up to there the books are proved.
@@ -81,9 +91,10 @@ class Lane:
         self.plan = plan
         self.feed: Feed | None = None
         self.tracker: SequenceTracker | None = None
+        self.products: dict[str, Product] = {}
         self.books: dict[str, LaneBook] = {}
         self.counts = FrameCounts()
-        self.oddities = Oddities()
+        self.skipped = Skipped()
         self.heard_ns = 0
         self.good_ns = 0
         self.next_grid_ns = 0

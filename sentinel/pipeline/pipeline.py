@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-from msgspec import Struct
-
 from book.events import (
     Alias,
     Beat,
@@ -31,13 +28,14 @@ from book.sampler import first_instant
 from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
 from feeds.errors import REASON_CHARS, FeedError, Undecodable
+from feeds.market import Market
 from feeds.protocol import Feed
+from sentinel.contract.gaps import Cause, Gap
 from sentinel.pipeline.books import sequence_gap
+from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
 from sentinel.pipeline.comparison import LAG_NS
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import (
     BookAnswer,
-    Cause,
     Command,
     LanePlan,
     Note,
@@ -48,7 +46,7 @@ from sentinel.pipeline.inputs import (
     Settings,
 )
 from sentinel.pipeline.lane import APPLIED, CONTROL, UNASKED, UNDECODABLE, Lane
-from sentinel.pipeline.product import Product, ProductState
+from sentinel.pipeline.product import Product
 
 MakeFeed = Callable[[LanePlan], Feed]
 
@@ -59,21 +57,6 @@ STEP_SHOWN_NS = 3_600_000_000_000
 """How long ``clock_step_ms`` tells of a step: long enough for an alert to be raised and seen."""
 
 
-class Checkpoint(Struct):
-    """Everything a restart must know. Products no longer collected are kept, should they come back."""
-
-    products: dict[str, ProductState] = {}
-
-
-def states(checkpoint: bytes | None) -> dict[str, ProductState]:
-    """What a checkpoint says of each product.
-
-    Raises:
-        msgspec.DecodeError: if it was not written by this version.
-    """
-    return msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
-
-
 class Pipeline:
     """All lanes and products of one collector.
 
@@ -81,7 +64,7 @@ class Pipeline:
     ``commands`` is filled by every call and emptied by the caller.
 
     Raises:
-        msgspec.DecodeError: if ``checkpoint`` was not written by this version.
+        SentinelError: if ``checkpoint`` cannot be read.
     """
 
     def __init__(
@@ -94,7 +77,7 @@ class Pipeline:
         self.settings = settings
         self.commands: list[Command] = []
         self.lanes = [Lane(plan, settings) for plan in plans]
-        self.products: dict[str, Product] = {}
+        self.products: dict[Market, Product] = {}
         self.clock_step_ms = 0
         self._behind_ms = 0
         self._step_shown_ns = 0
@@ -103,14 +86,14 @@ class Pipeline:
         self._accounts_ns = 0
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
-        known = states(checkpoint)
+        known = decode_checkpoint(checkpoint)
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
-                product = self.products.get(symbol)
+                market = Market(FEEDS[lane.plan.venue].exchange, symbol)
+                product = self.products.get(market)
                 if product is None:
-                    exchange = FEEDS[lane.plan.venue].exchange
-                    product = Product(exchange, symbol, settings, self._output, known.pop(symbol, None))
-                    self.products[symbol] = product
+                    product = Product(market, settings, self._output, known.pop(market, None))
+                    self.products[market] = product
                 product.join(lane)
         self._dormant = known
 
@@ -161,8 +144,8 @@ class Pipeline:
         feed = lane.feed
         assert feed is not None
         if lane.carries_books:
-            for symbol in lane.plan.subscription.products:
-                self.products[symbol].integrity = feed.integrity
+            for product in lane.products.values():
+                product.integrity = feed.integrity
 
     def closed(self, lane_number: int, cause: Cause, now_ns: int) -> None:
         """A socket has ended, or could not be opened at all; the service is about to try again."""
@@ -230,21 +213,23 @@ class Pipeline:
         """REST has answered a ``Repair``, in whole or in part."""
         for record in answer.unusable:
             self._name(record, None)
-        product = self.products.get(answer.symbol)
+        product = self.products.get(answer.market)
         if product is not None:
             product.trades.repaired(answer, now_ns)
 
     def compared(self, answer: BookAnswer, now_ns: int) -> None:
         """REST has said what a whole book is: a substitute for the numbers that some lanes' frames do not have."""
-        for lane in self.lanes:
-            book = lane.books.get(answer.symbol)
-            if book is None or book.witness is None or not book.is_proved:
+        product = self.products.get(answer.market)
+        if product is None:
+            return
+        for number, book in product.books.lanes.items():
+            if book.witness is None or not book.is_proved:
                 continue
-            if (lane.plan.lane, answer.symbol) in self._in_doubt:  # the last answer is not judged yet
+            if (number, answer.symbol) in self._in_doubt:  # the last answer is not judged yet
                 continue
             # the answer bears the venue's time: ours is as much ahead of it as of the wall
             if book.witness.comparison.hear(book.book, answer, now_ns + self._behind_ms * NS_PER_MS):
-                self._in_doubt[lane.plan.lane, answer.symbol] = now_ns + LAG_NS
+                self._in_doubt[number, answer.symbol] = now_ns + LAG_NS
 
     def tick(self, now_ns: int) -> None:
         """Time passes, ten times a second or so: deadlines, silence, finished minutes."""
@@ -297,8 +282,7 @@ class Pipeline:
 
     def checkpoint(self) -> bytes:
         """The state to start again from; it belongs with the lines taken so far."""
-        products = {symbol: product.state() for symbol, product in self.products.items()}
-        return msgspec.msgpack.encode(Checkpoint(self._dormant | products))
+        return encode_checkpoint(self._dormant | {market: product.state() for market, product in self.products.items()})
 
     # How
 
@@ -313,12 +297,12 @@ class Pipeline:
                     return self._unasked(lane, "book", event.product)
                 book.frames += 1
                 lane.serve("book", event.product)
-                self.products[event.product].books.replace(book, event, received_ns)
+                lane.products[event.product].books.replace(book, event, received_ns)
                 return APPLIED
             case Delta():
                 return self._unasked(lane, "book", event.product)
             case Tail():
-                product = self.products.get(event.product)
+                product = lane.products.get(event.product)
                 if product is None:
                     return self._unasked(lane, "trades", event.product)
                 product.trades.hear(event, received_ns, lane.plan.lane)
@@ -341,7 +325,7 @@ class Pipeline:
             case Refused():
                 self._refused(lane, event, received_ns)
             case Unknown():
-                lane.oddities.add(event.kind)
+                lane.skipped.add(event.kind)
             case Alias():
                 facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
                 self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
@@ -349,7 +333,7 @@ class Pipeline:
                 pass
 
     def _trade(self, lane: Lane, trade: Trade, received_ns: int) -> int:
-        product = self.products.get(trade.product)
+        product = lane.products.get(trade.product)
         if product is None or not lane.carries_trades:
             return self._unasked(lane, "trades", trade.product)
         product.trade_frames += 1
@@ -360,14 +344,14 @@ class Pipeline:
 
     def _unasked(self, lane: Lane, channel: str, name: str) -> int:
         """Data of a product, or of a channel of it, that this connection was not asked to bring."""
-        lane.oddities.add(f"unasked {channel} {name}")
+        lane.skipped.add(f"unasked {channel} {name}")
         return UNASKED
 
     def _unusable(self, lane: Lane, record: Unusable, received_ns: int) -> int:
         """A record that cannot be used costs itself; one that may have changed a book costs that book."""
         if record.product is not None and record.product not in lane.plan.subscription.products:
             return self._unasked(lane, record.channel, record.product)
-        lane.oddities.add(f"unusable {record.channel}")
+        lane.skipped.add(f"unusable {record.channel}")
         self._name(record, lane.plan.lane)
         if record.product is not None:
             lane.serve(record.channel, record.product)
@@ -403,7 +387,7 @@ class Pipeline:
                 book.asked_ns, book.attempts = None, 0
             elif not book.is_proved:
                 continue  # the snapshot that is on its way holds it
-            self.products[symbol].books.lose(book, Gap("book", "undecodable", since_ns))
+            lane.products[symbol].books.lose(book, Gap("book", "undecodable", since_ns))
             lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _hear_witness(self, lane: Lane, event: Quote | Trade, received_ns: int) -> None:
@@ -428,7 +412,11 @@ class Pipeline:
             book = lane.books[symbol]
             wrong = book.witness.comparison.judge() if book.witness is not None and book.is_proved else []
             if wrong:
-                facts: dict[str, str | int | None] = {"symbol": symbol, "levels": len(wrong), "price": str(wrong[0][1])}
+                facts: dict[str, str | int | None] = {
+                    "symbol": lane.products[symbol].market.short,
+                    "levels": len(wrong),
+                    "price": str(wrong[0][1]),
+                }
                 self._output.notes.append(Note("contradicted_by_rest", facts))
                 self._contradicted(lane, symbol, now_ns)
 
@@ -436,7 +424,7 @@ class Pipeline:
         book = lane.books[symbol]
         if book.witness is not None:
             book.witness.forget()
-        self.products[symbol].books.lose(book, Gap("book", "witness", now_ns))
+        lane.products[symbol].books.lose(book, Gap("book", "witness", now_ns))
         lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _advance(self, lane: Lane, received_ns: int) -> None:
@@ -446,12 +434,12 @@ class Pipeline:
             # we stood still ourselves: what waited in the socket meanwhile says nothing of when it came
             proved = [symbol for symbol, book in lane.books.items() if book.is_proved]
             for symbol in proved:
-                self.products[symbol].books.lose(lane.books[symbol], Gap("book", "silence", lane.good_ns))
+                lane.products[symbol].books.lose(lane.books[symbol], Gap("book", "silence", lane.good_ns))
             lane.want_snapshots(proved, received_ns, self.commands)
             return
         flawed = []
         for symbol, book in lane.books.items():
-            books = self.products[symbol].books
+            books = lane.products[symbol].books
             books.advance(book, received_ns)
             if book.flaw is not None and books.is_to_be_replaced(book, received_ns):
                 books.lose(book, Gap("book", book.flaw, book.flaw_ns))
@@ -473,7 +461,7 @@ class Pipeline:
         lane.counts.lost += verdict.count
         for symbol, book in lane.books.items():
             gap = sequence_gap(lane.good_ns, verdict.first, verdict.last)
-            self.products[symbol].books.lose(book, gap)
+            lane.products[symbol].books.lose(book, gap)
         lane.want_snapshots(list(lane.books), received_ns, self.commands)
         return True
 
@@ -489,7 +477,7 @@ class Pipeline:
 
     def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
         for symbol, book in lane.books.items():
-            self.products[symbol].books.lose(book, Gap("book", cause, since_ns))
+            lane.products[symbol].books.lose(book, Gap("book", cause, since_ns))
 
     def _give_up(self, lane: Lane, cause: Cause) -> None:
         lane.close()
@@ -504,7 +492,7 @@ class Pipeline:
         }
         self._output.notes.append(Note("refused", facts))
         if event.product is not None and lane.refuses_book(event.product):
-            self.products[event.product].books.lose(lane.books[event.product], Gap("book", "refused", received_ns))
+            lane.products[event.product].books.lose(lane.books[event.product], Gap("book", "refused", received_ns))
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
         if lane.is_silent(now_ns):
@@ -519,7 +507,7 @@ class Pipeline:
             }
             self._output.notes.append(Note("refused", facts))
             if lane.refuses_book(symbol):
-                self.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
+                lane.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
         if lane.tick(now_ns, self.commands):
             self._lose(lane, "silence", lane.good_ns)
             self._give_up(lane, "silence")

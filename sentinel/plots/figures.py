@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from sentinel.coverage.holes import NOT_COLLECTED
+from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.data import Hole, Loaded
 from sentinel.timing.instants import format_ns
 

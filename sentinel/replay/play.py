@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
+from feeds.market import Market
 from feeds.protocol import Feed
 from sentinel.disk.tape import Kind, Record, read_header, read_tape, tape_files
 from sentinel.errors import SentinelError, UsageError
@@ -180,11 +181,11 @@ def clock_moved_ns(record: Record) -> int:
     return max(0, int(record.payload)) if record.kind is Kind.STEP else 0
 
 
-def digests(pipeline: Pipeline) -> dict[tuple[str, int], str]:
+def digests(pipeline: Pipeline) -> dict[tuple[Market, int], str]:
     """A fingerprint of each proved book, by product and lane: equal on two sides when every level is."""
     return {
-        (symbol, number): lane.book.digest()
-        for symbol, product in pipeline.products.items()
+        (market, number): lane.book.digest()
+        for market, product in pipeline.products.items()
         for number, lane in product.books.lanes.items()
         if lane.is_proved
     }
@@ -227,8 +228,8 @@ def replay(
             if not digest and record.received_ns >= since_ns:
                 _print(output)
     if digest and last is not None:
-        for (symbol, lane), fingerprint in digests(last).items():
-            click.echo(f"{symbol} lane {lane} {fingerprint}")
+        for (market, lane), fingerprint in digests(last).items():
+            click.echo(f"{market.short} lane {lane} {fingerprint}")
 
 
 def _edges(text: str) -> tuple[Fraction, ...]:
@@ -244,7 +245,7 @@ def _edges(text: str) -> tuple[Fraction, ...]:
 def _print(output: Output) -> None:
     for stream in (output.trades, output.book, output.accounts):
         for lines in stream:
-            sys.stdout.buffer.write(lines + b"\n")
+            sys.stdout.buffer.write(lines.text + b"\n")
 
 
 def _paced(steps: Iterable[Step], speed: float) -> Iterator[Step]:

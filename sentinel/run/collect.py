@@ -24,24 +24,24 @@ from sentinel.collector.parts import Named
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
+from sentinel.contract.lines import Lines
 from sentinel.disk.collector_name import settle, with_name
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
 from sentinel.disk.delivery import SINK, SinkStatistics
 from sentinel.disk.journal import Journal
 from sentinel.disk.tape import TapeWriter
 from sentinel.disk.tape import prune as prune_tapes
-from sentinel.disk.usage import StorageWatch
-from sentinel.errors import JournalError, SentinelError
+from sentinel.disk.usage import UsageReader
+from sentinel.errors import JournalError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.exchange.rest import RestClient
 from sentinel.exchange.venues import REST_BURST, url_of
 from sentinel.monitor import logs, terminal
-from sentinel.monitor.api.watch import Watch
+from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
-from sentinel.pipeline.pipeline import states
-from sentinel.pipeline.product import ProductState
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.run import systemd
 from sentinel.run.reload import Reload
 from sentinel.timing.clock import Clock
@@ -68,9 +68,9 @@ class Printer:
         self._outlet = outlet
         self._stop = stop
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
-        for lines in batches.values():
-            self._outlet.put(b"".join(line + b"\n" for line in lines))
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
+        for items in batches.values():
+            self._outlet.put(b"".join(item.text + b"\n" for item in items))
         if self._outlet.is_broken:
             self._stop.set()
 
@@ -127,7 +127,7 @@ async def _collect(
     with ExitStack() as stack:
         journal = None if is_dry_run else _open_journal(config, stack)
         checkpoint = journal.read_checkpoint() if journal else None
-        known = _states(checkpoint)
+        known = decode_checkpoint(checkpoint)
         if journal:
             config = settle(config, known)
         async with (
@@ -136,7 +136,7 @@ async def _collect(
         ):
             _check_proxies(config)
             listing = Listing(rest, config.products)
-            await listing.begin(known, is_shard=is_shard)
+            await listing.begin({market.symbol for market in known}, is_shard=is_shard)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
             service = Service(
                 config,
@@ -161,33 +161,26 @@ async def _collect(
             if tape:
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
             sinks, told = _sinks(config, journal, clock)
-            storage = StorageWatch(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
+            storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
             reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
-            watch = Watch(config, service, reader)
+            monitor = Monitor(config, service, reader)
 
             def apply(config: Config) -> None:
                 logs.configure(console, config.log_level)
-                watch.apply(config)
+                monitor.apply(config)
 
             name = config.collector
             reload = Reload(config, lambda: with_name(reread(), name), apply)
             companions.append(Named("reload", reload.run))
             if journal:
                 companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
-                companions += [Named("storage", storage.run), Named("alerts", watch.watch)]
+                companions += [Named("storage", storage.run), Named("alerts", monitor.watch)]
             if config.http is not None:
-                companions.append(Named("api", _server(watch, config, stack)))
+                companions.append(Named("api", _server(monitor, config, stack)))
             facts = {"products": len(config.products), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
             await service.run(stop, companions, sinks)
-
-
-def _states(checkpoint: bytes | None) -> dict[str, ProductState]:
-    try:
-        return states(checkpoint)
-    except msgspec.MsgspecError as error:
-        raise SentinelError(f"the journal was left by another version of sentinel-ws: {error}") from error
 
 
 def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:
@@ -213,12 +206,12 @@ def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
     return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
 
 
-def _server(watch: Watch, config: Config, stack: ExitStack) -> Companion:
+def _server(monitor: Monitor, config: Config, stack: ExitStack) -> Companion:
     from sentinel.monitor.api.server import HttpServer  # 9 MB, for those who use it
 
     assert config.http is not None
     token = config.http_token
-    server = HttpServer(watch, config.http, token.get_secret_value() if token else None)
+    server = HttpServer(monitor, config.http, token.get_secret_value() if token else None)
     stack.callback(server.close)
     return server.run
 

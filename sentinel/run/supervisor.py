@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from feeds.market import Market
 from sentinel.collector.parts import Parts
 from sentinel.config import Config
 from sentinel.disk.collector_name import settle
@@ -153,16 +154,17 @@ def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | N
 
 
 def _supervise_all(config: Config, arguments: Sequence[str], console: Console, duration_s: float | None) -> None:
-    dealt = deal(config.products, config.data_dir, config.processes)
+    dealt = deal([Market.parse(name) for name in config.products], config.data_dir, config.processes)
     if len(dealt) > config.processes:
         logger.bind(asked=config.processes, needed=len(dealt)).warning("more_processes_than_asked")
     environment = {name: value for name, value in os.environ.items() if name not in OF_THE_SUPERVISOR}
     environment["SENTINEL_FEEDS_SHARE"] = repr(config.feeds.share / len(dealt))
-    held = {symbol: state for folder in dealt for symbol, state in products_of(folder).items()}
+    held = {market: state for folder in dealt for market, state in products_of(folder).items()}
     environment["SENTINEL_COLLECTOR"] = settle(config, held).collector  # one name for all
     shards = []
-    for number, (folder, products) in enumerate(dealt.items()):
-        own = [*products, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
+    for number, (folder, markets) in enumerate(dealt.items()):
+        names = [market.short for market in markets]
+        own = [*names, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
         shards.append(Shard(folder, own, environment))
     logger.bind(products=len(config.products), processes=len(shards)).info("supervising")
     asyncio.run(_supervise(shards, console, duration_s))

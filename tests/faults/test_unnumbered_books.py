@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from book.events import Side
+from feeds import market as markets
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.tape import tape_files
 from sentinel.replay.play import play
@@ -70,9 +71,9 @@ async def test_a_hidden_loss_far_from_the_touch_is_found(book: str, tmp_path: Pa
     replayed: list[bytes] = []
     for step in play(tape_files(data / "tapes")):
         output = step.pipeline.take()
-        replayed += [*output.book, *output.trades, *output.accounts]
+        replayed += [lines.text for lines in (*output.book, *output.trades, *output.accounts)]
     assert sorted(b"\n".join(replayed).split(b"\n")) == sorted(lines(data))
-    assert step.pipeline.products["BTC-USD"].books.lanes[0].book.size_at(Side.BID, price) == size
+    assert step.pipeline.products[markets.Market.parse("BTC-USD")].books.lanes[0].book.size_at(Side.BID, price) == size
 
 
 def lose_a_change(exchange: Market) -> tuple[float, float]:

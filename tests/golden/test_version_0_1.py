@@ -27,6 +27,7 @@ PACKED = Path(__file__).with_name("version_0_1.tar.zst")
 PRODUCTS = ("BTC-USD", "ETH-USD")
 MEASUREMENTS = ("trades", "top", "book", "flow", "gaps", "coverage")
 NS_PER_S = 1_000_000_000
+HOUR_NS = 3600 * NS_PER_S
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +68,9 @@ def test_the_reader_has_the_same_trades(is_archived: bool, unpacked: Path, tmp_p
         (tmp_path / "archive").symlink_to(data / "archive")
         data = tmp_path
     rows = list(map(json.loads, (unpacked / "expected" / "trades.jsonl").read_text().splitlines()))
-    until_ns = rows[-1]["time_ns"] + NS_PER_S
+    since_ns, until_ns = rows[0]["time_ns"] - NS_PER_S, rows[-1]["time_ns"] + NS_PER_S
     for product in PRODUCTS:
-        table = sentinel.data.load("trades", product, "1h", end=until_ns, data_dir=data).table
+        table = sentinel.data.load("trades", product, since_ns, end=until_ns, data_dir=data).table
         expected = [row["trade_id"] for row in rows if row["symbol"] == product]
         assert table["trade_id"].to_pylist() == expected
         assert set(expected) <= published(unpacked, product)

@@ -57,7 +57,7 @@ def gathered(outputs: Iterable[Output]) -> Lines:
     found: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
     for output in outputs:
         for stream in STREAMS:
-            found[stream] += getattr(output, stream)
+            found[stream] += [lines.text for lines in getattr(output, stream)]
     return {stream: b"".join(lines + b"\n" for lines in found[stream]) for stream in STREAMS}
 
 

@@ -23,6 +23,7 @@ from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
 from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.store import Store
+from tests.sentinel.timed import timed
 from tests.servers.influx import WRITER, InfluxServer, influx_server
 
 NOW_NS = 1_750_000_000_000_000_000
@@ -45,7 +46,7 @@ async def fill(journal: Journal, lines: int, poison_every: int = 0) -> int:
             for at in range(0, len(batch), poison_every):
                 batch.insert(at + random.randrange(poison_every), b"poison,symbol=X price=oops 1")
                 poisoned += 1
-        await journal.append({"book": batch})
+        await journal.append(timed({"book": batch}))
     return poisoned
 
 

@@ -13,6 +13,7 @@ from typing import IO, ParamSpec, TypeVar
 
 import zstandard
 
+from sentinel.contract.lines import Lines
 from sentinel.disk.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of, packed
 from sentinel.disk.journal.schema import STREAMS, connect, transaction
 from sentinel.disk.lock import Held, hold
@@ -78,15 +79,12 @@ class Journal:
         row = self._db.execute("SELECT body FROM checkpoint").fetchone()
         return None if row is None else self._zstd.decompress(row[0])
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
-        """Stores lines by stream, and the state that goes with them, in one transaction.
-
-        An item may hold several lines joined by newlines, all of one time.
-        """
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
+        """Stores lines by stream, and the state that goes with them, in one transaction."""
         await self._do(self._append, batches, checkpoint)
         self._appended.set()
 
-    def _append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None) -> None:
+    def _append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]
         self._check_in_place()
         with transaction(self._db):
@@ -103,9 +101,9 @@ class Journal:
         if not is_ours:
             raise JournalWriteFailed(f"the journal is not at {self.path} any more")
 
-    def _row(self, stream: str, items: Sequence[bytes]) -> tuple[object, ...]:
-        times = [int(item[item.rfind(b" ") + 1 :]) for item in items]
-        body = b"\n".join(items)
+    def _row(self, stream: str, items: Sequence[Lines]) -> tuple[object, ...]:
+        times = [item.time_ns for item in items]
+        body = b"\n".join([item.text for item in items])
         return stream, min(times), max(times), body.count(b"\n") + 1, len(body), packed(body, self._compress)
 
     async def wait_appended(self) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
+from feeds.market import Market
 from sentinel.errors import SentinelError
 from sentinel.gap_report.report import Report
 from sentinel.monitor.alerts import Alert
@@ -32,7 +33,7 @@ class Sight(Protocol):
     def status(self) -> Status: ...
     def alerts(self) -> list[Alert]: ...
 
-    def depth(self, symbol: str, levels: int) -> Any:
+    def depth(self, market: Market, levels: int) -> Any:
         """A product's best levels; None if it is not collected."""
 
     def report(self, since_s: float) -> Report:
@@ -72,7 +73,7 @@ def _probes(sight: Sight) -> APIRouter:
     async def readyz() -> Response:
         status = sight.status()
         failures = _failures(expected(status))
-        unlisted = [f"{each.symbol} is not listed by the venue" for each in status.products if not each.is_listed]
+        unlisted = [f"{each.market.short} is not listed by the venue" for each in status.products if not each.is_listed]
         return _json({"ready": not failures, "reasons": failures + unlisted}, 503 if failures else 200)
 
     return router
@@ -102,7 +103,7 @@ def _facts(sight: Sight) -> APIRouter:
         product: Annotated[str, Path(max_length=64, examples=["BTC-USD"])],
         levels: Annotated[int, Query(ge=1, le=5000)] = 50,
     ) -> Response:
-        found = sight.depth(product, levels)
+        found = sight.depth(Market.parse(product), levels)
         if found is None:
             raise HTTPException(404, "no such product")
         return _json(found)
@@ -142,7 +143,9 @@ def _json(value: object, status: int = 200) -> Response:
 
 def _failures(status: Status) -> list[str]:
     """Why the collector is not ready, in words."""
-    found = [f"the book of {product.symbol} is not proved" for product in status.products if not product.is_proved]
+    found = [
+        f"the book of {product.market.short} is not proved" for product in status.products if not product.is_proved
+    ]
     found += [f"{line.venue} on lane {line.lane} is not live" for line in status.connections if not line.is_live]
     return found + [f"{sink.name} is barred" for sink in status.sinks if sink.state == "barred"]
 

@@ -64,22 +64,22 @@ def _lateness(status: Status) -> Iterator[Metric]:
 
 
 def _products(status: Status) -> Iterator[Metric]:
-    labels = ["symbol"]
+    labels = ["exchange", "symbol"]
     proved = GaugeMetricFamily("sentinel_book_proved", "1 while the book is proved", labels=labels)
     spread = GaugeMetricFamily("sentinel_spread_bps", "of the newest sample", labels=labels)
-    gaps = GaugeMetricFamily("sentinel_gaps_open", "gaps that are open", labels=["symbol", "channel"])
+    gaps = GaugeMetricFamily("sentinel_gaps_open", "gaps that are open", labels=[*labels, "channel"])
     missing = GaugeMetricFamily("sentinel_trades_missing", "ids known to be missing", labels=labels)
     trades = CounterMetricFamily("sentinel_trades_stored", "trades stored since the start", labels=labels)
     written = CounterMetricFamily("sentinel_samples_written", "samples written since the start", labels=labels)
     withheld = CounterMetricFamily("sentinel_samples_withheld", "samples withheld since the start", labels=labels)
     for product in status.products:
-        name = [product.symbol]
+        name = list(product.market)
         proved.add_metric(name, float(product.is_proved))
         if product.spread_bps is not None:
             spread.add_metric(name, product.spread_bps)
         for channel in ("book", "trades"):
-            count = sum((gap.symbol, gap.channel) == (product.symbol, channel) for gap in status.gaps)
-            gaps.add_metric([product.symbol, channel], count)
+            count = sum((gap.market, gap.channel) == (product.market, channel) for gap in status.gaps)
+            gaps.add_metric([*name, channel], count)
         missing.add_metric(name, product.trades_missing)
         trades.add_metric(name, product.trades_stored)
         written.add_metric(name, product.samples_written)

@@ -41,6 +41,7 @@ from tests.sentinel.archive.market import (
     trade,
     write,
 )
+from tests.sentinel.timed import timed
 
 LATER_NS = MIDNIGHT_NS + 40 * DAY_NS
 
@@ -142,7 +143,7 @@ async def test_what_the_journal_has_forgotten_stays_in_the_archive(tmp_path: Pat
     journal = Journal.open(tmp_path / "journal.sqlite3")
     try:
         await journal.prune(LATER_NS, 1, None)
-        await journal.append({"trades": [late, trade(3, MIDNIGHT_NS + 2)]})
+        await journal.append(timed({"trades": [late, trade(3, MIDNIGHT_NS + 2)]}))
     finally:
         journal.close()
     with reader_of(tmp_path) as reader:

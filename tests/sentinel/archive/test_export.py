@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from sentinel.archive.export import export
 from sentinel.disk.journal import Journal
 from tests import ROOT
+from tests.sentinel.timed import timed
 
 HOUR_NS = 3_600_000_000_000
 START_NS = 1_790_000_000_000_000_000
@@ -34,7 +35,7 @@ async def write(data_dir: Path, commits: Iterable[dict[str, list[bytes]]]) -> No
     journal = Journal.open(data_dir / "journal.sqlite3")
     try:
         for batches in commits:
-            await journal.append(batches)
+            await journal.append(timed(batches))
     finally:
         journal.close()
 

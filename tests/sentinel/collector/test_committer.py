@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+import sentinel.contract.lines as contract
 from sentinel.collector.committer import LAST_TRIES, TAPE_FAILURES, Committer
 from sentinel.errors import JournalWriteFailed
 from sentinel.pipeline import Note, Output
@@ -22,7 +23,9 @@ class Lines:
 
     def take(self) -> Output:
         self.taken += 1
-        return Output([b"trade %d" % self.taken], [], [], [Note("gap_open", {"symbol": "BTC-USD"})])
+        return Output(
+            [contract.Lines(self.taken, b"trade %d" % self.taken)], [], [], [Note("gap_open", {"symbol": "BTC-USD"})]
+        )
 
     def checkpoint(self) -> bytes:
         return b"state %d" % self.taken
@@ -45,11 +48,11 @@ class Disk:
         self.stored: list[bytes] = []
         self.checkpoint: bytes | None = None
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+    async def append(self, batches: Mapping[str, Sequence[contract.Lines]], checkpoint: bytes | None = None) -> None:
         await asyncio.sleep(0)
         if self.is_full:
             raise JournalWriteFailed("disk full")
-        self.stored += [line for lines in batches.values() for line in lines]
+        self.stored += [lines.text for part in batches.values() for lines in part]
         self.checkpoint = checkpoint
 
 

@@ -99,7 +99,8 @@ def steps_of(told: Told) -> list[int]:
 
 
 def lines_of(outputs: list[Output]) -> list[bytes]:
-    return [line for stream in ("trades", "book", "accounts") for output in outputs for line in getattr(output, stream)]
+    found = (getattr(output, stream) for stream in ("trades", "book", "accounts") for output in outputs)
+    return [lines.text for part in found for lines in part]
 
 
 @pytest.mark.parametrize("step_ns", [50 * MS, 2_500 * MS, 10 * S, HOUR, 400 * 24 * HOUR])
@@ -216,7 +217,7 @@ def test_a_checkpoint_from_the_future_stops_nobody(ahead_ns: int, tmp_path: Path
     assert report.products[0].samples.due >= 1800
     replayed = [step.pipeline.take() for step in play(tape_files(tmp_path))]
     assert sorted(lines_of(replayed)) == sorted(lines_of(again.outputs))
-    flow = [decode(line) for output in again.outputs for item in output.book for line in item.split(b"\n")]
+    flow = [decode(line) for output in again.outputs for item in output.book for line in item.text.split(b"\n")]
     seconds = [point.time_ns for point in flow if point.measurement == "flow"]
     assert began_ns <= min(seconds) + S < began_ns + 3 * S
 

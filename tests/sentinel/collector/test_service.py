@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from feeds.market import Market
 from sentinel.collector.service import Companion, Service, Sink
 from sentinel.config import Config, load
 from sentinel.contract.line_protocol import Point, decode
+from sentinel.contract.lines import Lines
 from sentinel.disk.journal import Journal, JournalReader
-from sentinel.disk.usage import StorageWatch
+from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError, JournalWriteFailed
 from sentinel.exchange.rest import RestClient
 from sentinel.timing.clock import Clock
@@ -75,7 +77,7 @@ def is_live(service: Service) -> Callable[[], bool]:
 
 
 def newest_trade(service: Service) -> int | None:
-    return service.pipeline.products["BTC-USD"].trades.ledger.last
+    return service.pipeline.products[Market.parse("BTC-USD")].trades.ledger.last
 
 
 def points(path: Path, measurement: str) -> list[Point]:
@@ -95,7 +97,7 @@ async def test_everything_seen_is_stored_when_it_stops(venue: SmallVenue, tmp_pa
         await until(is_live(service))
         published = [await venue.trade() for _ in range(5)]
         await until(lambda: newest_trade(service) == published[-1])
-        await until(lambda: service.pipeline.products["BTC-USD"].books.last_sample is not None)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].books.last_sample is not None)
     assert trade_ids(path) == published
     samples = [point.time_ns for point in points(path, "top")]
     assert samples
@@ -112,7 +114,7 @@ async def test_a_hidden_trade_is_repaired(venue: SmallVenue, tmp_path: Path) -> 
         first = await venue.trade()
         hidden = await venue.trade(is_hidden=True)
         last = await venue.trade()
-        await until(lambda: service.pipeline.products["BTC-USD"].trades.ledger.count == 3)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].trades.ledger.count == 3)
     fields = [dict(point.fields) for point in points(path, "trades")]
     stored = {trade["trade_id"]: trade for trade in fields}
     assert set(stored) == {first, hidden, last}
@@ -129,10 +131,10 @@ async def test_one_odd_trade_of_rest_keeps_no_other_from_being_repaired(venue: S
         venue.trades[hidden[1] - 1000]["time"] = "2026-11-26T05:00:60+00:00"
         venue.trades[hidden[2] - 1000]["size"] = "0"
         await venue.trade()
-        await until(lambda: service.pipeline.products["BTC-USD"].trades.ledger.count == 5)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].trades.ledger.count == 5)
         later = await venue.trade(is_hidden=True)
         await venue.trade()
-        await until(lambda: service.pipeline.products["BTC-USD"].trades.ledger.count == 7)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].trades.ledger.count == 7)
     assert set(trade_ids(path)) == {1000, *hidden, 1005, later, 1007} - {hidden[2]}
     (open_gap,) = {
         (fields["start_seq"], fields["end_seq"])
@@ -153,7 +155,7 @@ async def test_a_product_sent_by_another_name_is_collected_and_repaired(
             monkeypatch.setenv(name, value)
         config = load({"products": ("BTC-USDC",), "collector": "here"}, None)
         async with journal(path) as store, running(config, store) as service:
-            product = service.pipeline.products["BTC-USDC"]
+            product = service.pipeline.products[Market.parse("BTC-USDC")]
             await venue.subscribed.wait()
             await until(is_live(service))
             venue.products = (rest_name,)
@@ -178,7 +180,7 @@ async def test_the_time_it_was_stopped_is_a_gap_and_its_trades_are_fetched(venue
         await venue.trade(is_hidden=True)
     async with journal(path) as store, running(configured(), store) as service:
         await until(is_live(service))
-        await until(lambda: service.pipeline.products["BTC-USD"].trades.ledger.count == 4)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].trades.ledger.count == 4)
     assert sorted(trade_ids(path)) == [1000, 1001, 1002, 1003]
     stopped = [point for point in points(path, "gaps") if dict(point.tags)["cause"] == "stopped"]
     assert dict(stopped[-1].fields)["end_ns"]
@@ -196,7 +198,7 @@ async def test_rest_that_is_down_costs_nothing_but_time(venue: SmallVenue, tmp_p
         await venue.trade()
         await until(lambda: newest_trade(service) == 1003)
         venue.rest_is_up = True
-        await until(lambda: service.pipeline.products["BTC-USD"].trades.ledger.count == 4)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].trades.ledger.count == 4)
     assert sorted(trade_ids(path)) == [1000, 1001, 1002, 1003]
 
 
@@ -218,8 +220,8 @@ async def test_a_product_that_is_not_served_does_not_hold_up_the_others(venue: S
     path = tmp_path / "journal.sqlite3"
     config = load({"products": ("BTC-USD", "NONE-USD")}, None)
     async with journal(path) as store, running(config, store) as service:
-        await until(lambda: service.pipeline.products["BTC-USD"].books.is_proved)
-        await until(lambda: service.pipeline.products["BTC-USD"].books.last_sample is not None)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].books.is_proved)
+        await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].books.last_sample is not None)
     assert {dict(point.tags)["symbol"] for point in points(path, "top")} == {"BTC-USD"}
 
 
@@ -239,7 +241,7 @@ async def test_sinks_may_deliver_the_last_lines_and_companions_just_end(venue: S
     async with journal(tmp_path / "journal.sqlite3") as store:
         async with running(configured(), store, [companion], [sink]) as service:
             await until(is_live(service))
-            await until(lambda: service.pipeline.products["BTC-USD"].books.last_sample is not None)
+            await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].books.last_sample is not None)
             assert order == []
         batches = len(await store.read_after(0))
     assert order == [f"sink delivers {batches} batches", "companion ends"]
@@ -313,7 +315,7 @@ async def test_a_journal_that_was_taken_away_gets_no_lines_until_it_is_back(venu
     data, away = tmp_path / "data", tmp_path / "away"
     async with journal(data / "journal.sqlite3") as store:
         async with running(
-            configured(), store, [StorageWatch(data / "journal.sqlite3", (), Clock().now_ns).run]
+            configured(), store, [UsageReader(data / "journal.sqlite3", (), Clock().now_ns).run]
         ) as service:
             await venue.subscribed.wait()
             await until(lambda: service.committer.lines_stored > 0)
@@ -329,7 +331,7 @@ async def test_a_journal_that_was_taken_away_gets_no_lines_until_it_is_back(venu
 
 async def test_a_disk_that_stays_full_to_the_end_is_an_error(venue: SmallVenue, tmp_path: Path) -> None:
     class Full:
-        async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+        async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
             raise JournalWriteFailed("disk full")
 
     config = configured()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from book.sampler import CADENCE_NS
+from sentinel.contract.gaps import NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import CoverageRow, GapRow, coverage_row, gap_row
 from sentinel.coverage.holes import (
-    NOT_COLLECTED,
     Hole,
     Interval,
     accounts_of,
@@ -69,6 +69,10 @@ def book_holes(
 ) -> list[Hole]:
     rows = [replace(row, begun_ns=(begun or {}).get(row.minute_ns)) for row in rows]
     return sample_holes(accounts_of(rows, lost), asked)
+
+
+def gaps_of(rows: list[GapRow]) -> list[Gap]:
+    return [row.gap for row in rows]
 
 
 def idle(start_ns: int, end_ns: int) -> Hole:
@@ -239,7 +243,7 @@ def test_ids_that_nobody_has_are_a_hole() -> None:
         gap(20, 21, "trades", channel="trades", missing_count=2, repaired_count=2, start_seq=20, end_seq=21),
         gap(30, 40, "silence"),
     ]
-    assert trade_holes(accounts_of(minutes(0), lost), lost, (0, M), [9, 10, 12, 15]) == [
+    assert trade_holes(accounts_of(minutes(0), lost), gaps_of(lost), (0, M), [9, 10, 12, 15]) == [
         Hole(5, 9, "trades", 11, 11),
         Hole(5, 9, "trades", 13, 14),
     ]
@@ -247,7 +251,7 @@ def test_ids_that_nobody_has_are_a_hole() -> None:
 
 def test_a_trillion_ids_that_nobody_has_cost_nothing() -> None:
     lost = [gap(5, 9, "trades", channel="trades", missing_count=10**12, start_seq=1, end_seq=10**12)]
-    assert trade_holes(accounts_of(minutes(0), lost), lost, (0, M), [7]) == [
+    assert trade_holes(accounts_of(minutes(0), lost), gaps_of(lost), (0, M), [7]) == [
         Hole(5, 9, "trades", 1, 6),
         Hole(5, 9, "trades", 8, 10**12),
     ]
@@ -255,7 +259,7 @@ def test_a_trillion_ids_that_nobody_has_cost_nothing() -> None:
 
 def test_trades_of_a_time_in_which_nobody_collected_are_a_hole_and_those_of_a_stop_are_fetched() -> None:
     lost = [gap(4 * M, 6 * M, "stopped", missing_count=1200)]
-    assert trade_holes(accounts_of(minutes(2, 3, 6, 8), lost), lost, (0, 11 * M), []) == [
+    assert trade_holes(accounts_of(minutes(2, 3, 6, 8), lost), gaps_of(lost), (0, 11 * M), []) == [
         idle(0, 2 * M),
         idle(7 * M, 8 * M),
         idle(9 * M, 11 * M),
@@ -274,5 +278,5 @@ def test_an_id_of_before_a_reset_is_not_the_one_of_after_it() -> None:
         gap(50, 50, "reset", channel="trades", start_seq=7, end_seq=7, missing_count=1),
     ]
     accounts = accounts_of(minutes(0), lost)
-    found = trade_holes(accounts, lost, (0, M), [4, 5, 7, 5, 7], [10, 11, 12, 33, 35])
+    found = trade_holes(accounts, gaps_of(lost), (0, M), [4, 5, 7, 5, 7], [10, 11, 12, 33, 35])
     assert found == [Hole(31, 40, "trades", 4, 4), Hole(50, 50, "reset", 7, 7)]

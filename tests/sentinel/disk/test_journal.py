@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sentinel.disk.journal import SMALLEST_COMPRESSED_BYTES, STREAMS, DeadLetter, Journal, JournalReader
 from sentinel.errors import JournalWriteFailed, UsageError
 from tests import ROOT
+from tests.sentinel.timed import timed
 
 T = TypeVar("T")
 S_NS = 1_000_000_000
@@ -82,7 +83,7 @@ class JournalModel(RuleBasedStateMachine):
     @rule(commit=commits, checkpoint=st.none() | st.binary(max_size=1000))
     def append(self, commit: dict[str, list[tuple[int, str]]], checkpoint: bytes | None) -> None:
         written = {stream: [line(time_s * S_NS, text) for time_s, text in items] for stream, items in commit.items()}
-        self.do(self.journal.append(written, checkpoint))
+        self.do(self.journal.append(timed(written), checkpoint))
         for stream, lines in written.items():
             if lines:
                 self.last_id += 1
@@ -171,12 +172,13 @@ WRITER = """
 import asyncio, itertools, sys
 from pathlib import Path
 from sentinel.disk.journal import Journal
+from tests.sentinel.timed import timed
 
 async def main():
     journal = Journal.open(Path(sys.argv[1]))
     for number in itertools.count():
         lines = [b"m n=%di %d" % (number, number * 10 + k) for k in range(10)]
-        await journal.append({"trades": lines, "book": lines}, b"%d" % number)
+        await journal.append(timed({"trades": lines, "book": lines}), b"%d" % number)
         print(number, flush=True)
 
 asyncio.run(main())
@@ -228,7 +230,7 @@ async def test_a_batch_of_2099_keeps_nothing_and_goes_with_what_was_written_afte
     now_ns = 20_000 * DAY_NS
     async with opened(path) as journal:
         for time_ns in (IN_2099_NS, now_ns - 9 * DAY_NS, IN_2099_NS, now_ns - 8 * DAY_NS, IN_2099_NS, now_ns - DAY_NS):
-            await journal.append({"trades": [line(time_ns)]})
+            await journal.append(timed({"trades": [line(time_ns)]}))
         assert (await journal.prune(now_ns, 30 * 86_400, None)).batch_count == 0
         assert (await journal.prune(now_ns, 5 * 86_400, None)).batch_count == 4, (
             "the third of them is as young as the last"
@@ -240,7 +242,7 @@ async def test_a_batch_of_1970_takes_nothing_with_it(path: Path) -> None:
     now_ns = 20_000 * DAY_NS
     async with opened(path) as journal:
         for time_ns in (now_ns - 9 * DAY_NS, now_ns - 2 * DAY_NS, 5, now_ns - DAY_NS):
-            await journal.append({"trades": [line(time_ns)]})
+            await journal.append(timed({"trades": [line(time_ns)]}))
         assert (await journal.prune(now_ns, 5 * 86_400, None)).batch_count == 1
         assert [batch.id for batch in await journal.read_after(0)] == [2, 3, 4]
 
@@ -249,7 +251,7 @@ async def test_the_first_batch_since_is_the_first_that_was_written(path: Path) -
     """The second one has the earliest of the points since, and was written later: a repair."""
     async with opened(path) as journal:
         for time_ns in (100, 50):
-            await journal.append({"trades": [line(time_ns)]})
+            await journal.append(timed({"trades": [line(time_ns)]}))
     with JournalReader(path) as reader:
         assert reader.first_id_since(40) == 1
         assert reader.first_id_since(60) == 1
@@ -258,21 +260,21 @@ async def test_the_first_batch_since_is_the_first_that_was_written(path: Path) -
 
 async def test_ids_are_never_used_again(path: Path) -> None:
     async with opened(path) as journal:
-        await journal.append({"trades": [line(1)], "book": [line(1)]})
+        await journal.append(timed({"trades": [line(1)], "book": [line(1)]}))
         await journal.prune(10**18, 1, None)
-        await journal.append({"trades": [line(2)]})
+        await journal.append(timed({"trades": [line(2)]}))
         assert [batch.id for batch in await journal.read_after(0)] == [3]
 
 
 async def test_a_full_disk_costs_nothing_that_was_stored(path: Path) -> None:
     async with opened(path) as journal:
-        await journal.append({"trades": [line(1)]}, b"one")
+        await journal.append(timed({"trades": [line(1)]}), b"one")
         journal._db.execute("PRAGMA max_page_count = 1")  # the smallest SQLite allows: what it has now
         with pytest.raises(JournalWriteFailed):
-            await journal.append({"trades": [line(2, os.urandom(200_000).hex())]}, b"two")
+            await journal.append(timed({"trades": [line(2, os.urandom(200_000).hex())]}), b"two")
         assert journal.read_checkpoint() == b"one"
         journal._db.execute("PRAGMA max_page_count = 1000000")
-        await journal.append({"trades": [line(3)]}, b"three")
+        await journal.append(timed({"trades": [line(3)]}), b"three")
         assert [batch.lines() for batch in await journal.read_after(0)] == [[line(1)], [line(3)]]
 
 
@@ -282,7 +284,7 @@ async def test_a_sink_that_has_read_everything_is_woken(path: Path) -> None:
             waiting = tasks.create_task(journal.wait_appended())
             await asyncio.sleep(0)
             assert not waiting.done()
-            await journal.append({"trades": [line(1)]})
+            await journal.append(timed({"trades": [line(1)]}))
 
 
 async def test_dead_letters_are_kept_with_the_words_of_the_server(path: Path) -> None:
@@ -316,7 +318,7 @@ def executed(path: Path) -> list[str]:
 async def test_any_name_of_a_folder_will_do(tmp_path: Path) -> None:
     path = tmp_path / "a%20b?c#d" / "journal.sqlite3"
     async with opened(path) as journal:
-        await journal.append({"trades": [line(1)]})
+        await journal.append(timed({"trades": [line(1)]}))
     with JournalReader(path) as reader:
         assert [batch.lines() for batch in reader.batches()] == [[line(1)]]
 

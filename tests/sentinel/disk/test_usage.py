@@ -14,12 +14,13 @@ from sentinel.archive.sink import ArchiveSink
 from sentinel.config import Alerts, Archive, Influx
 from sentinel.disk.delivery import SINK, SinkStatistics
 from sentinel.disk.journal import Journal
-from sentinel.disk.usage import StorageWatch, Written
+from sentinel.disk.usage import UsageReader, Written
 from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
 from sentinel.monitor.alerts import Alert, Watchman
 from sentinel.monitor.status import _sink
 from tests.sentinel.monitor.test_alerts import GOOD
+from tests.sentinel.timed import timed
 from tests.servers.fake_influx import FakeInflux
 from tests.servers.influx import free_port
 
@@ -40,7 +41,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        self.watch = StorageWatch(self.journal.path, self.sinks, lambda: self.wall_ns, lambda: self.steady_s)
+        self.watch = UsageReader(self.journal.path, self.sinks, lambda: self.wall_ns, lambda: self.steady_s)
 
     def pass_s(self, seconds: float) -> None:
         self.wall_ns += round(seconds * S)
@@ -51,7 +52,7 @@ class World:
         return self.watch.found.behind_s[sink]
 
     async def append(self, stream: str = "book", time_ns: int | None = None) -> None:
-        await self.journal.append({stream: [b"m v=1 %d" % (self.wall_ns if time_ns is None else time_ns)]})
+        await self.journal.append(timed({stream: [b"m v=1 %d" % (self.wall_ns if time_ns is None else time_ns)]}))
 
     async def deliver(self, sink: str = SINK) -> None:
         await self.journal.advance(sink, await self.journal.last_id())
@@ -152,8 +153,9 @@ def test_it_remembers_no_more_than_what_waits() -> None:
 def alerts_over(world: World, watchman: Watchman, **sinks: SinkStatistics) -> list[Alert]:
     """What is told when one looks now."""
     world.watch.found = world.watch.look()
-    told = [_sink(name, world.watch.found, statistics, round(world.steady_s * S)) for name, statistics in sinks.items()]
-    return watchman.update(replace(GOOD, now_ns=round(world.steady_s * S), sinks=told))
+    now_ns = round(world.steady_s * S)
+    told = [_sink(name, world.watch.found, statistics, now_ns) for name, statistics in sinks.items()]
+    return watchman.update(replace(GOOD, now_ns=now_ns, sinks=told))
 
 
 async def test_a_store_that_is_down_is_told_within_30_s_and_cleared(tmp_path: Path) -> None:
@@ -208,7 +210,7 @@ async def test_the_archive_is_not_behind_for_being_an_hour_behind(tmp_path: Path
     watchman, told = Watchman(Alerts()), list[Alert]()
     for step in range(2 * HOUR_S // 10 + 60):
         lines = [b"top,exchange=coinbase,symbol=%s bid=1.5 %d" % (name, world.wall_ns) for name in (b"A-USD", b"B-USD")]
-        await world.journal.append({"book": lines})
+        await world.journal.append(timed({"book": lines}))
         if step % 30 == 29:
             cursor = await sink._pass(cursor, asyncio.Event())
         told += alerts_over(world, watchman, parquet=sink.statistics)

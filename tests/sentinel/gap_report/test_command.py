@@ -14,14 +14,15 @@ from book.sampler import CADENCE_NS, count_instants
 from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import Value
-from sentinel.coverage.accounts import decode_checkpoint
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Journal, JournalReader
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, SYMBOLS, Commit, line, write
+from tests.sentinel.timed import timed
 
 MINUTE_NS = 60_000_000_000
 
@@ -120,7 +121,7 @@ def test_a_month_of_a_product_is_read_from_its_accounts(tmp_path: Path) -> None:
                     rows.append(
                         f"gaps,{gap_tags} end_ns={at_ns + 9}i,missing_count=1i,start_ns={at_ns}i {at_ns}".encode()
                     )
-            await journal.append({"accounts": rows})
+            await journal.append(timed({"accounts": rows}))
         journal.close()
 
     asyncio.run(write())
@@ -284,7 +285,7 @@ def holes_in(data: Path) -> bool:
         checkpoint = reader.checkpoint()
     if checkpoint is None:
         return False
-    return any(state.trades.holes for state in decode_checkpoint(checkpoint).products.values())
+    return any(state.trades.jumps for state in decode_checkpoint(checkpoint).values())
 
 
 async def test_where_accounts_of_a_single_minute_begin_is_told_by_its_first_sample(tmp_path: Path) -> None:

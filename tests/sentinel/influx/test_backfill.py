@@ -15,6 +15,7 @@ from sentinel.cli import cli
 from sentinel.run.archive import archive
 from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, commits, stored, write
 from tests.sentinel.influx.test_sink_real import delivering
+from tests.sentinel.timed import timed
 from tests.servers.influx import ADMIN, InfluxServer
 
 UNTIL = str(MIDNIGHT_NS + DAY_NS)
@@ -46,7 +47,7 @@ async def test_the_archive_of_a_server_is_that_of_the_journal(influxd: InfluxSer
         commit["trades"] = [line for line in commit["trades"] if b"repaired" not in line or b"5i " in line]
     async with delivering(tmp_path / "sent", influxd.url, bucket_trades=name, bucket_book=name) as (journal, _):
         for commit in made:
-            await journal.append(commit)
+            await journal.append(timed(commit))
     await write(tmp_path / "local", made)
     await asyncio.to_thread(_compare, influxd, tmp_path, name, len(stored(made)["trades"]))
 

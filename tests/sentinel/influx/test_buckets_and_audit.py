@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from sentinel.cli import cli
 from sentinel.influx.buckets import bucket_at, buckets_between
 from tests.sentinel.influx.test_sink_real import delivering
+from tests.sentinel.timed import timed
 from tests.servers.influx import ADMIN, InfluxServer
 
 HOUR_NS = 3600 * 10**9
@@ -71,7 +72,7 @@ async def test_the_sink_follows_the_months(influxd: InfluxServer, tmp_path: Path
         journal,
         _,
     ):
-        await journal.append({"trades": [trade(n, NOVEMBER_NS - 5 + n) for n in range(10)]})
+        await journal.append(timed({"trades": [trade(n, NOVEMBER_NS - 5 + n) for n in range(10)]}))
     assert [influxd.count(name + month, "trades", "trade_id") for month in ("_2026_10", "_2026_11")] == [5, 5]
 
 
@@ -94,10 +95,12 @@ async def test_an_audit_finds_what_is_gone_and_sends_it_again(
     places = {"bucket_trades": database, "bucket_book": database}
     async with delivering(tmp_path, influxd.url, **places) as (journal, _):
         await journal.append(
-            {
-                "trades": [trade(n, start_ns + n * 10**9) for n in range(300)],
-                "book": [sample(start_ns + n * 10**8) for n in range(3000)],
-            }
+            timed(
+                {
+                    "trades": [trade(n, start_ns + n * 10**9) for n in range(300)],
+                    "book": [sample(start_ns + n * 10**8) for n in range(3000)],
+                }
+            )
         )
     where = ("audit", "--data-dir", str(tmp_path))
     good = await in_thread(influxd, *where, **places)
@@ -131,11 +134,11 @@ async def test_an_audit_does_not_take_what_another_collector_wrote_for_ours(
         ]
 
     async with delivering(tmp_path / "ours", influxd.url, **places) as (journal, _):
-        await journal.append({"book": lines("ours", "5")[:1], "accounts": lines("ours", "5")[1:]})
+        await journal.append(timed({"book": lines("ours", "5")[:1], "accounts": lines("ours", "5")[1:]}))
     influxd.query("DROP SERIES FROM coverage", database)
     influxd.query("DROP SERIES FROM book", database)
     async with delivering(tmp_path / "theirs", influxd.url, **places) as (journal, _):
-        await journal.append({"book": lines("theirs", "7.5")[:1], "accounts": lines("theirs", "7.5")[1:]})
+        await journal.append(timed({"book": lines("theirs", "7.5")[:1], "accounts": lines("theirs", "7.5")[1:]}))
     where = ("audit", "--data-dir", str(tmp_path / "ours"))
     bad = await in_thread(influxd, *where, **places)
     assert "2 of 2 minutes differ" in bad.output
@@ -163,7 +166,7 @@ async def test_the_report_from_the_server_equals_the_local_one(
     places = {"bucket_trades": database, "bucket_book": database}
     async with delivering(tmp_path, influxd.url, **places) as (journal, _):
         for row in rows:
-            await journal.append({"accounts": [row.encode()]})
+            await journal.append(timed({"accounts": [row.encode()]}))
     end_ns = start_ns + 30 * 60 * 10**9
     from_the_end = "--since", str(end_ns + 5 * 60 * 10**9), "--until", str(end_ns + 7 * 60 * 10**9)
     idle = []
@@ -199,7 +202,7 @@ async def test_a_month_that_is_not_there_is_no_error_and_an_old_gap_is_found(
     places = {"bucket_trades": name, "bucket_book": name, "rotation": "monthly"}
     async with delivering(tmp_path, influxd.url, **places) as (journal, _):
         for row in rows:
-            await journal.append({"accounts": [row.encode()]})
+            await journal.append(timed({"accounts": [row.encode()]}))
     asked = ("gap-report", "--influx-url", influxd.url, "--since", "40d", "--format", "json")
     report = await in_thread(influxd, *asked, **places)
     assert report.exit_code == 0, report.output

@@ -26,6 +26,7 @@ from sentinel.influx import sink as influx
 from sentinel.influx.answers import Accepted, Later, Outcome, Refused, Unanswered
 from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
+from tests.sentinel.timed import timed
 
 TIMEOUT_S = 10.0
 SLOW_LINES = 2
@@ -191,7 +192,7 @@ class World:
                 time_ns = self._number % 3 if stream == "accounts" else self._number
                 odd = "odd " if self._number % 11 == 0 and stream != "accounts" else ""
                 lines.setdefault(stream, []).append(f"{stream} {odd}value={self._number}i {time_ns}".encode())
-        await self.journal.append(lines)
+        await self.journal.append(timed(lines))
         self.written |= {key(line): line for part in lines.values() for line in part if b"odd" not in line}
 
     async def end(self) -> int:

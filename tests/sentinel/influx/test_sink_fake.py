@@ -21,6 +21,7 @@ from sentinel.influx import sink as influx
 from sentinel.influx.audit import send_lines
 from sentinel.influx.server import Server
 from tests.sentinel.influx.test_sink_real import delivering, trades
+from tests.sentinel.timed import timed
 from tests.servers.fake_influx import (
     FakeInflux,
     Play,
@@ -65,7 +66,7 @@ async def test_nothing_is_lost_or_set_aside_whatever_is_answered_once(
 ) -> None:
     fake.plays.append(play)
     async with delivering(tmp_path, fake.url, token="t", timeout_s=0.3) as (journal, sink):
-        await journal.append({"trades": trades(100)})
+        await journal.append(timed({"trades": trades(100)}))
     assert len(fake.points) == 100
     assert sink.statistics.lines_set_aside == 0
 
@@ -84,7 +85,7 @@ async def test_it_waits_as_long_as_it_is_told(
     fake.plays += [answers(429, Retry_After="7"), answers(503, Retry_After=in_a_minute)]
     monkeypatch.setattr(influx.asyncio, "sleep", noted)
     async with delivering(tmp_path, fake.url, token="t") as (journal, _):
-        await journal.append({"trades": trades(10)})
+        await journal.append(timed({"trades": trades(10)}))
     assert waits[0] == 7
     assert 50 < waits[1] <= 60
     assert len(fake.points) == 10
@@ -94,7 +95,7 @@ async def test_a_server_that_refuses_whole_batches_loses_only_the_guilty(fake: F
     lines = trades(2000)
     fake.poison = {lines[n] for n in (0, 3, 4, 999, 1999)}
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
-        await journal.append({"trades": lines})
+        await journal.append(timed({"trades": lines}))
     assert set(fake.points.values()) == set(lines) - fake.poison
     with_words = Journal.open(tmp_path / "journal.sqlite3")
     with_words.close()
@@ -104,7 +105,7 @@ async def test_a_server_that_refuses_whole_batches_loses_only_the_guilty(fake: F
 async def test_a_request_that_is_too_large_is_halved(fake: FakeInflux, tmp_path: Path) -> None:
     fake.most_bytes = 20_000
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
-        await journal.append({"trades": trades(3000)})
+        await journal.append(timed({"trades": trades(3000)}))
     assert len(fake.points) == 3000
     assert sink.statistics.lines_set_aside == 0
 
@@ -120,7 +121,7 @@ async def test_an_audit_sends_as_much_as_the_server_takes(fake: FakeInflux) -> N
 async def test_lines_that_are_all_dropped_are_not_asked_for_one_by_one(fake: FakeInflux, tmp_path: Path) -> None:
     fake.plays.append(answers(422, '{"message":"partial write: points beyond retention policy dropped=1000"}'))
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
-        await journal.append({"trades": trades(1000)})
+        await journal.append(timed({"trades": trades(1000)}))
     assert sink.statistics.lines_set_aside == 1000
     assert len(fake.requests) == 1
 
@@ -141,7 +142,7 @@ async def test_requests_under_way_survive_a_new_token(fake: FakeInflux, tmp_path
     fake.plays += [refuses] * 8
     settings = {"token": None, "token_file": secret, "concurrency": 8, "batch_points": 10}
     async with delivering(tmp_path, fake.url, **settings) as (journal, sink):
-        await journal.append({"trades": trades(80)})
+        await journal.append(timed({"trades": trades(80)}))
     assert len(fake.points) == 80
     assert sink.statistics.state == "delivering"
 
@@ -163,12 +164,12 @@ async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> No
     fake.poison = {lines[50]}
     full = Full.open(tmp_path / "journal.sqlite3")
     async with delivering(tmp_path, fake.url, token="t", journal=full) as (journal, sink):
-        await journal.append({"trades": lines[:10]})
-        await journal.append({"trades": lines[10:]})
+        await journal.append(timed({"trades": lines[:10]}))
+        await journal.append(timed({"trades": lines[10:]}))
         async with asyncio.timeout(30):
             while len(full.refused) < 2:
                 await asyncio.sleep(0.01)
-            await journal.append({"trades": lines[:1]})
+            await journal.append(timed({"trades": lines[:1]}))
             while (await full.backlog(SINK)).line_count:
                 await asyncio.sleep(0.01)
     assert len(fake.points) == 99
@@ -182,7 +183,7 @@ async def test_a_file_that_cannot_be_written_sets_no_line_aside_twice(fake: Fake
     in_the_way = tmp_path / DEAD_LETTERS
     in_the_way.mkdir()
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
-        await journal.append({"trades": lines})
+        await journal.append(timed({"trades": lines}))
         async with asyncio.timeout(30):
             while len(fake.points) < 9 or not stored_letters(tmp_path):
                 await asyncio.sleep(0.01)
@@ -205,7 +206,7 @@ async def test_new_lines_do_not_wait_for_a_long_backlog(
     monkeypatch.setattr(influx, "SPLIT_BATCHES", 20)
     journal = Journal.open(tmp_path / "journal.sqlite3")
     for chunk in range(40):
-        await journal.append({"trades": trades(100, 1 + 100 * chunk)})
+        await journal.append(timed({"trades": trades(100, 1 + 100 * chunk)}))
     new = trades(1, 1_000_000)
 
     async def accepts(server: FakeInflux, request: web.Request, lines: list[bytes]) -> web.StreamResponse:
@@ -213,7 +214,7 @@ async def test_new_lines_do_not_wait_for_a_long_backlog(
         return web.Response(status=204)
 
     async def comes_in_between(server: FakeInflux, request: web.Request, lines: list[bytes]) -> web.StreamResponse:
-        await journal.append({"trades": new})
+        await journal.append(timed({"trades": new}))
         return await accepts(server, request, lines)
 
     fake.plays += [answers(503), accepts, accepts, comes_in_between]
@@ -233,7 +234,7 @@ async def test_after_a_second_outage_what_is_new_does_not_wait_for_either(
 
     async def written(count: int, first_id: int) -> None:
         for chunk in range(count):
-            await journal.append({"trades": trades(100, first_id + 100 * chunk)})
+            await journal.append(timed({"trades": trades(100, first_id + 100 * chunk)}))
 
     def comes(count: int, first_id: int) -> Play:
         async def play(server: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
@@ -261,10 +262,10 @@ async def test_a_gap_that_closes_is_not_opened_again_by_the_backlog(
     journal = Journal.open(tmp_path / "journal.sqlite3")
     gap = b"gaps,cause=silence,symbol=BTC-USD repaired_count=%di 7"
     for chunk in range(40):
-        await journal.append({"trades": trades(100, 1 + 100 * chunk), "accounts": [gap % chunk]})
+        await journal.append(timed({"trades": trades(100, 1 + 100 * chunk), "accounts": [gap % chunk]}))
 
     async def closes(server: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
-        await journal.append({"trades": trades(1, 1_000_000), "accounts": [gap % 99]})
+        await journal.append(timed({"trades": trades(1, 1_000_000), "accounts": [gap % 99]}))
         server.keep(lines)
         return web.Response(status=204)
 
@@ -280,7 +281,7 @@ async def test_accounts_go_one_after_the_other(fake: FakeInflux, tmp_path: Path)
     gap = b"gaps,cause=silence,symbol=BTC-USD repaired_count=%di 7"
     fake.plays.append(answers(503))
     async with delivering(tmp_path, fake.url, token="t", batch_points=1) as (journal, _):
-        await journal.append({"accounts": [gap % count for count in range(5)]})
+        await journal.append(timed({"accounts": [gap % count for count in range(5)]}))
     assert list(fake.points.values()) == [gap % 4]
 
 
@@ -291,7 +292,7 @@ async def test_a_slow_store_is_asked_for_as_much_as_it_answers_in_time(
     """It takes 1,000 lines a second, and the requests are for four times of what is waited for."""
     fake.line_s = 0.001
     async with delivering(tmp_path, fake.url, token="t", timeout_s=0.5, concurrency=concurrency) as (journal, sink):
-        await journal.append({"trades": trades(2052)})
+        await journal.append(timed({"trades": trades(2052)}))
     assert len(fake.points) == 2052
     assert sink.statistics.lines_set_aside == 0
     assert sink.statistics.state == "delivering"
@@ -311,7 +312,7 @@ async def test_a_proxy_that_lets_only_small_requests_pass_is_sent_small_ones(
 
     fake.plays += [passes_on] * 500
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
-        await journal.append({"trades": trades(2000)})
+        await journal.append(timed({"trades": trades(2000)}))
     assert len(fake.points) == 2000
     assert sink.statistics.lines_set_aside == 0
 
@@ -323,13 +324,13 @@ async def test_what_is_new_does_not_wait_for_the_backlog_of_a_slow_store(
     fake.line_s = 0.001
     journal = Journal.open(tmp_path / "journal.sqlite3")
     for batch in range(50):
-        await journal.append({"trades": trades(100, 1 + 100 * batch)})
+        await journal.append(timed({"trades": trades(100, 1 + 100 * batch)}))
     new = trades(1, 1_000_000)
     async with delivering(tmp_path, fake.url, token="t", timeout_s=0.5, journal=journal):
         async with asyncio.timeout(30):
             while not fake.points:
                 await asyncio.sleep(0.01)
-        await journal.append({"trades": new})
+        await journal.append(timed({"trades": new}))
     order = list(fake.points.values())
     assert len(order) == 5001
     assert order.index(new[0]) < 2500
@@ -350,7 +351,7 @@ async def test_a_partial_write_is_one_whatever_its_status(fake: FakeInflux, tmp_
 
     fake.plays += [refuses] * 100
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
-        await journal.append({"trades": lines})
+        await journal.append(timed({"trades": lines}))
     assert set(fake.points.values()) == set(lines) - guilty
     assert sink.statistics.lines_set_aside == 2
 
@@ -369,9 +370,9 @@ async def test_one_bucket_that_is_missing_holds_up_no_other_stream(fake: FakeInf
     buckets = {"bucket_trades": "t", "bucket_book": "b"}
     async with delivering(tmp_path, fake.url, token="t", **buckets) as (journal, sink):
         async with asyncio.timeout(20):
-            await journal.append({"trades": trades(1)})
+            await journal.append(timed({"trades": trades(1)}))
             for number in range(5):
-                await journal.append({"book": [f"top,symbol=X bid=1 {number}".encode()]})
+                await journal.append(timed({"book": [f"top,symbol=X bid=1 {number}".encode()]}))
                 while len(fake.points) <= number:
                     await asyncio.sleep(0.01)
                     assert number < 2 or len(fake.points) > 4 or sink.statistics.state == "barred"

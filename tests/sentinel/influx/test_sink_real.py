@@ -18,6 +18,7 @@ from sentinel.disk.delivery import SINK
 from sentinel.disk.journal import Journal
 from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
+from tests.sentinel.timed import timed
 from tests.servers.influx import ADMIN, WRITER, InfluxServer, influx_server
 
 NOW_NS = 1_750_000_000_000_000_000
@@ -74,7 +75,7 @@ async def test_every_line_arrives_as_it_was(
     url = getattr(influxd, door)
     book = [f"top,exchange=coinbase,symbol=BTC-USD bid={n}.5,updates={n}i {NOW_NS + n}".encode() for n in range(100)]
     async with delivering(tmp_path, url, gzip=gzip, batch_points=300, **in_buckets(database)) as (journal, sink):
-        await journal.append({"trades": trades(1000), "book": [b"\n".join(book)]})
+        await journal.append(timed({"trades": trades(1000), "book": [b"\n".join(book)]}))
     assert influxd.count(database, "trades", "trade_id") == 1000
     (result,) = influxd.query("SELECT bid, updates FROM top", database)
     assert result["series"][0]["values"] == [[NOW_NS + n, n + 0.5, n] for n in range(100)]
@@ -87,8 +88,8 @@ async def test_ten_trades_of_one_microsecond_are_ten_points_however_often_sent(
 ) -> None:
     for run in range(2):
         async with delivering(tmp_path / str(run), influxd.url, **in_buckets(database)) as (journal, _):
-            await journal.append({"trades": trades(10)})
-            await journal.append({"trades": trades(10)})
+            await journal.append(timed({"trades": trades(10)}))
+            await journal.append(timed({"trades": trades(10)}))
     assert influxd.count(database, "trades", "trade_id") == 10
 
 
@@ -105,8 +106,8 @@ async def test_poison_is_set_aside_with_the_servers_words_and_all_else_arrives(
     for at, line in poison.items():
         lines.insert(at, line)
     async with delivering(tmp_path, influxd.url, **in_buckets(database)) as (journal, sink):
-        await journal.append({"trades": good[:1]})  # the type of price is settled first
-        await journal.append({"trades": [b"\n".join(lines)]})
+        await journal.append(timed({"trades": good[:1]}))  # the type of price is settled first
+        await journal.append(timed({"trades": [b"\n".join(lines)]}))
     assert influxd.count(database, "trades", "trade_id") == 3000
     assert sink.statistics.lines_set_aside == 3
     kept = (tmp_path / DEAD_LETTERS).read_bytes()
@@ -130,7 +131,7 @@ async def test_a_server_that_is_killed_frozen_and_away_costs_nothing(tmp_path: P
                         influxd.freeze()
                     case 9:
                         influxd.thaw()
-                await journal.append({"trades": trades(500, next_id)})
+                await journal.append(timed({"trades": trades(500, next_id)}))
                 next_id += 500
                 await asyncio.sleep(0.2)
         assert influxd.count("d", "trades", "trade_id") == 6000
@@ -144,7 +145,7 @@ async def test_a_wrong_token_is_put_right_without_a_restart(
     secret.write_text("writer:wrong")
     places = {"token_file": secret, "token": None, **in_buckets(database)}
     async with delivering(tmp_path, influxd.url, **places) as (journal, sink):
-        await journal.append({"trades": trades(10)})
+        await journal.append(timed({"trades": trades(10)}))
         async with asyncio.timeout(10):
             while sink.statistics.state != "barred":
                 await asyncio.sleep(0.01)
@@ -157,7 +158,7 @@ async def test_a_wrong_token_is_put_right_without_a_restart(
 async def test_a_bucket_that_is_missing_is_waited_for(influxd: InfluxServer, tmp_path: Path) -> None:
     name = f"late{time.time_ns()}"
     async with delivering(tmp_path, influxd.url, token=ADMIN, **in_buckets(name)) as (journal, sink):
-        await journal.append({"trades": trades(10)})
+        await journal.append(timed({"trades": trades(10)}))
         async with asyncio.timeout(10):
             while sink.statistics.state != "barred":
                 await asyncio.sleep(0.01)
@@ -168,9 +169,9 @@ async def test_a_bucket_that_is_missing_is_waited_for(influxd: InfluxServer, tmp
 
 async def test_a_restart_goes_on_where_the_cursor_is(influxd: InfluxServer, database: str, tmp_path: Path) -> None:
     async with delivering(tmp_path, influxd.url, **in_buckets(database)) as (journal, _):
-        await journal.append({"trades": trades(100)})
+        await journal.append(timed({"trades": trades(100)}))
     async with delivering(tmp_path, influxd.url, **in_buckets(database)) as (journal, sink):
-        await journal.append({"trades": trades(50, 101)})
+        await journal.append(timed({"trades": trades(50, 101)}))
     assert sink.statistics.lines_delivered == 50
     assert influxd.count(database, "trades", "trade_id") == 150
 
@@ -181,6 +182,6 @@ async def test_a_real_server_that_throttles(tmp_path: Path) -> None:
         influxd.make("d")
         sizes = {"batch_points": 200, "concurrency": 16}
         async with delivering(tmp_path, influxd.url, **sizes, **in_buckets("d")) as (journal, sink):
-            await journal.append({"trades": trades(40_000)})
+            await journal.append(timed({"trades": trades(40_000)}))
         assert influxd.count("d", "trades", "trade_id") == 40_000
         assert "503" in str(sink.statistics.last_error)

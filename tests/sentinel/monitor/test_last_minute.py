@@ -10,8 +10,9 @@ import pytest
 
 from sentinel.collector.service import Service
 from sentinel.config import load
+from sentinel.contract.lines import Lines
 from sentinel.exchange.rest import RestClient
-from sentinel.monitor.last_minute import MARK_EVERY_NS, Recent
+from sentinel.monitor.last_minute import MARK_EVERY_NS, LastMinute
 from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import quantiles
 from sentinel.timing.rate_limit import Pace
@@ -20,7 +21,7 @@ from sentinel.timing.rate_limit import Pace
 class Nowhere:
     """A store for a service that does not run."""
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
         raise AssertionError("nothing is collected here")
 
 
@@ -34,7 +35,7 @@ async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def test_what_is_older_than_a_minute_is_forgotten(service: Service) -> None:
     bitcoin, ether = (product.books for product in service.pipeline.products.values())
-    recent = Recent(service, 0)
+    recent = LastMinute(service, 0)
     bitcoin.lateness_counts[20] += 5
     bitcoin.written_count += 5
     ether.withheld_count += 3
@@ -54,7 +55,7 @@ async def test_what_is_older_than_a_minute_is_forgotten(service: Service) -> Non
 
 
 async def test_it_does_not_look_more_often_than_it_must(service: Service) -> None:
-    recent = Recent(service, 0)
+    recent = LastMinute(service, 0)
     service.pipeline.lanes[0].counts.received += 500
     recent.look(MARK_EVERY_NS - 1)
     assert recent.frames_per_s[0] == 0
@@ -64,7 +65,7 @@ async def test_it_does_not_look_more_often_than_it_must(service: Service) -> Non
 
 async def test_by_row_and_one_by_one_are_the_same(service: Service) -> None:
     draw = random.Random(7)
-    recent = Recent(service, 0)
+    recent = LastMinute(service, 0)
     for product in service.pipeline.products.values():
         product.books.lateness_counts = [draw.choice((0, 0, draw.randrange(1000))) for _ in range(64)]
     recent.look(MARK_EVERY_NS)

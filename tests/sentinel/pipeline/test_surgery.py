@@ -36,7 +36,7 @@ def gaps_of(
         pipeline.receive(0, frame, now_ns)
     pipeline.tick(now_ns + 2 * S)
     found: dict[tuple[str, str], set[tuple[int, int]]] = {}
-    for line in pipeline.take().accounts:
+    for line in (lines.text for lines in pipeline.take().accounts):
         point = decode(line)
         tags, fields = dict(point.tags), dict(point.fields)
         if point.measurement == "gaps" and "start_seq" in fields:

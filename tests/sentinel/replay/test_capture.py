@@ -11,6 +11,7 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
+from feeds.market import Market
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.disk.tape import Kind, TapeWriter, read_tape, tape_files
 from sentinel.errors import UsageError
@@ -43,7 +44,7 @@ def test_the_advanced_recording(tmp_path: Path) -> None:
     assert [record.received_ns for record in frames] == [round(float(text) * 1e9) for text in received]
 
     pipeline, points = replayed(tmp_path)
-    books = {symbol: product.books.lanes[0].book for symbol, product in pipeline.products.items()}
+    books = {market.symbol: product.books.lanes[0].book for market, product in pipeline.products.items()}
     tops = {symbol: book.top() for symbol, book in books.items()}
     assert tops["BTC-USD"] is not None
     assert tops["ETH-USD"] is not None
@@ -222,7 +223,7 @@ def test_a_disk_that_refuses_leaves_no_part_of_a_tape(tmp_path: Path, monkeypatc
 def test_the_exchange_sessions_of_2018(session: str, trades: int, tmp_path: Path) -> None:
     tape_from(capture(f"{GDAX}/session-{session}.jsonl.zst"), tmp_path)
     pipeline, points = replayed(tmp_path)
-    book = pipeline.products["BTC-USD"].books.lanes[0]
+    book = pipeline.products[Market.parse("BTC-USD")].books.lanes[0]
     assert book.is_proved
     book.book.check()
     assert len(points["trades"]) == trades

@@ -169,7 +169,7 @@ def as_tuple(line: bytes) -> tuple:  # type: ignore[type-arg]
 def test_the_digest_is_that_of_the_last_book(tmp_path: Path) -> None:
     *_, last = play([GOLDEN])
     printed = run(str(GOLDEN), "--digest").stdout.splitlines()
-    assert printed == [f"{symbol} lane {lane} {text}" for (symbol, lane), text in digests(last.pipeline).items()]
+    assert printed == [f"{market.short} lane {lane} {text}" for (market, lane), text in digests(last.pipeline).items()]
     assert len(printed) == 2
 
 

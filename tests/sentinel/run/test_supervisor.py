@@ -19,6 +19,7 @@ import pytest
 from rich.console import Console
 
 import sentinel.data
+from feeds.market import Market
 from sentinel.config import load
 from sentinel.disk.shards import folder_of, shard_folders
 from sentinel.errors import UsageError
@@ -56,7 +57,7 @@ def report(data: Path) -> dict[str, Any]:
 def gaps_of(data: Path, product: dict[str, Any]) -> list[dict[str, Any]]:
     """The gaps that began while it was collected. Some seconds after the end a report rightly adds one, since nobody
     collects any more, and how soon it is asked for depends on the machine."""
-    tops = Store(folder_of(data, product["symbol"])).of("top", product["symbol"])
+    tops = Store(folder_of(data, Market.parse(product["symbol"]))).of("top", product["symbol"])
     return [gap for gap in product["gaps"] if gap["start_ns"] <= tops[-1].time_ns]
 
 
@@ -91,7 +92,7 @@ async def test_two_processes_store_everything_once_and_report_as_one(tmp_path: P
     rows = [json.loads(row) for row in exported]
     assert [row["time_ns"] for row in rows] == sorted(row["time_ns"] for row in rows)
     for folder in shards:
-        own = [product for product in products if folder_of(data, product) == folder]
+        own = [product for product in products if folder_of(data, Market.parse(product)) == folder]
         assert len(own) == 2
         store = Store(folder)
         assert {dict(point.tags)["symbol"] for point in store.of("trades")} == set(own)
@@ -122,10 +123,12 @@ async def test_a_killed_shard_is_started_again_and_repairs(tmp_path: Path) -> No
             assert await collector.stop() == 0
     truth = TruthFile(truth_path)
     for folder in shard_folders(data):
-        judge_trades(Store(folder), truth, [product for product in products if folder_of(data, product) == folder])
+        judge_trades(
+            Store(folder), truth, [product for product in products if folder_of(data, Market.parse(product)) == folder]
+        )
     for symbol, product in report(data).items():
         causes = [gap["cause"] for gap in gaps_of(data, product) if gap["channel"] == "book"]
-        assert causes == (["stopped"] if folder_of(data, symbol) == hit else [])
+        assert causes == (["stopped"] if folder_of(data, Market.parse(symbol)) == hit else [])
         assert product["trades"]["missing"] == 0
 
 

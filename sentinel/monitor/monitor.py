@@ -1,4 +1,4 @@
-"""Watches over a running collector: the alerts, and what the status API shows."""
+"""An eye on a running collector: raises the alerts, and gives what the status API shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 from loguru import logger
 from msgspec import Struct
 
+from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.config import Config
 from sentinel.gap_report import local
@@ -26,10 +27,11 @@ class Depth(Struct, frozen=True):
     changed_ns: int | None
     bids: list[tuple[float, float]]
     asks: list[tuple[float, float]]
+    exchange: str
 
 
-class Watch:
-    """The companion that watches over the collector; what ``serve`` shows."""
+class Monitor:
+    """The companion that keeps an eye on the collector; what the API shows."""
 
     def __init__(self, config: Config, service: Service, reader: StatusReader) -> None:
         self._config = config
@@ -66,21 +68,22 @@ class Watch:
                     deliveries.create_task(self._webhook.send(changed))
                 await asyncio.sleep(WATCH_EVERY_S)
 
-    def depth(self, symbol: str, levels: int) -> Depth | None:
+    def depth(self, market: Market, levels: int) -> Depth | None:
         """The best levels of a product; None if it is not collected."""
-        product = self._service.pipeline.products.get(symbol)
-        if product is None:
+        found = self._service.pipeline.products.get(market)
+        if found is None:
             return None
-        lane = product.books.shown()
+        lane = found.books.shown()
         if lane is None:
-            return Depth(symbol, is_proved=False, changed_ns=None, bids=[], asks=[])
+            return Depth(market.symbol, is_proved=False, changed_ns=None, bids=[], asks=[], exchange=market.exchange)
         bids, asks = lane.book.bids, lane.book.asks
         return Depth(
-            symbol,
+            market.symbol,
             is_proved=True,
             changed_ns=lane.changed_ns,
             bids=[(price, bids[price]) for price in reversed(bids.keys()[-levels:])],
             asks=[(price, asks[price]) for price in asks.keys()[:levels]],
+            exchange=market.exchange,
         )
 
     def report(self, since_s: float) -> Report:
