@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
-
 from book.events import Meaning
 from sentinel.disk.tape import Kind
+from sentinel.disk.taped import record_of
 from sentinel.pipeline import BookAnswer, Cause, Command, Output, Pipeline, RepairAnswer
+from sentinel.pipeline.inputs import Closed, Input, Opened, Resume, Start, Step, Stop, Suspend, Tick
 from sentinel.timing.clock import STEP_LEAST_NS, Clock
 from sentinel.timing.histogram import Durations
 
@@ -56,26 +56,17 @@ class Intake:
 
     def start(self, checkpoint: bytes | None) -> None:
         """The collector is up, with the state of the last one."""
-        now_ns = self._now_ns()
-        self._record(Kind.START, 0, now_ns, checkpoint or b"")
-        self.pipeline.start(now_ns)
-        self._serve()
+        self._feed(Start(checkpoint or b""))
 
     def opened(self, lane: int) -> None:
         """A socket is open."""
         self.opened_counts[lane] += 1
         self._anchor()
-        now_ns = self._now_ns()
-        self._record(Kind.OPENED, lane, now_ns, b"0")
-        self.pipeline.opened(lane, now_ns)
-        self._serve()
+        self._feed(Opened(lane))
 
     def closed(self, lane: int, cause: Cause) -> None:
         """A socket has ended, or could not be opened."""
-        now_ns = self._now_ns()
-        self._record(Kind.CLOSED, lane, now_ns, cause.encode())
-        self.pipeline.closed(lane, cause, now_ns)
-        self._serve()
+        self._feed(Closed(lane, cause))
 
     def read(self, lane: int, frame: bytes) -> Meaning | None:
         """Half of the work of a large frame, ahead of ``receive``, which takes the result."""
@@ -103,43 +94,28 @@ class Intake:
         now_ns = self._now_ns()
         if now_ns >= self._anchor_ns:
             self._anchor()
-            now_ns = self._now_ns()
-            self._anchor_ns = now_ns + ANCHOR_EVERY_NS
-        self._record(Kind.TICK, 0, now_ns, b"")
-        self.pipeline.tick(now_ns)
-        self._serve()
+            self._anchor_ns = self._now_ns() + ANCHOR_EVERY_NS
+        self._feed(Tick())
 
     def repaired(self, answer: RepairAnswer) -> None:
         """REST has answered."""
-        now_ns = self._now_ns()
-        self._record(Kind.REPAIR, 0, now_ns, msgspec.msgpack.encode(answer))
-        self.pipeline.repaired(answer, now_ns)
-        self._serve()
+        self._feed(answer)
 
     def compared(self, answer: BookAnswer) -> None:
         """REST has said what a book is."""
-        now_ns = self._now_ns()
-        self._record(Kind.BOOK, 0, now_ns, msgspec.msgpack.encode(answer))
-        self.pipeline.compared(answer, now_ns)
-        self._serve()
+        self._feed(answer)
 
     def suspend(self) -> None:
         """Nothing can be written for now."""
-        now_ns = self._now_ns()
-        self._record(Kind.SUSPEND, 0, now_ns, b"")
-        self.pipeline.suspend(now_ns)
+        self._feed(Suspend())
 
     def resume(self) -> None:
         """Writing is possible again."""
-        now_ns = self._now_ns()
-        self._record(Kind.RESUME, 0, now_ns, b"")
-        self.pipeline.resume(now_ns)
+        self._feed(Resume())
 
     def stop(self) -> None:
         """Nothing more will come."""
-        now_ns = self._now_ns()
-        self._record(Kind.STOP, 0, now_ns, b"")
-        self.pipeline.stop(now_ns)
+        self._feed(Stop())
 
     def stop_taping(self) -> None:
         """The tape cannot be written: what comes from here on is not on it."""
@@ -163,14 +139,15 @@ class Intake:
         step_ns = self.clock.step_ns
         if step_ns > 0 or abs(step_ns - self._behind_ns) >= STEP_LEAST_NS:
             self._behind_ns = min(0, step_ns)
-            now_ns = self._now_ns()
-            self._record(Kind.STEP, 0, now_ns, str(step_ns).encode())
-            self.pipeline.step(step_ns, now_ns)
-            self._serve()
+            self._feed(Step(step_ns))
 
-    def _record(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
+    def _feed(self, given: Input) -> None:
+        """Every input but a frame, which ``receive`` takes a shorter way."""
+        now_ns = self._now_ns()
         if self._tape is not None:
-            self._tape.write(kind, lane, received_ns, payload)
+            self._tape.write(*record_of(given, now_ns))
+        self.pipeline.feed(given, now_ns)
+        self._serve()
 
     def _serve(self) -> None:
         commands = self.pipeline.commands

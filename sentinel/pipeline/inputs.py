@@ -116,6 +116,59 @@ class BookAnswer(Struct, frozen=True):
         return Market(self.exchange, self.symbol)
 
 
+class Start(Struct, frozen=True, tag=True):
+    """The collector is up, with the state of the last one."""
+
+    checkpoint: bytes = b""
+
+
+class Opened(Struct, frozen=True, tag=True):
+    """A lane's socket is open. ``step_ms``, on tapes older than ``Step``, is a step of the clock noticed then."""
+
+    lane: int
+    step_ms: int = 0
+
+
+class Closed(Struct, frozen=True, tag=True):
+    """A lane's socket has ended, or could not be opened."""
+
+    lane: int
+    cause: Cause
+
+
+class Frame(Struct, frozen=True, tag=True):
+    """A frame has arrived. Live ones go straight to ``Pipeline.receive``: there are thousands a second."""
+
+    lane: int
+    frame: bytes
+
+
+class Tick(Struct, frozen=True, tag=True):
+    """Time has passed."""
+
+
+class Step(Struct, frozen=True, tag=True):
+    """The wall clock was found to be off by ``step_ns``: ahead, or behind if negative."""
+
+    step_ns: int
+
+
+class Suspend(Struct, frozen=True, tag=True):
+    """Nothing can be written for now."""
+
+
+class Resume(Struct, frozen=True, tag=True):
+    """Writing is possible again."""
+
+
+class Stop(Struct, frozen=True, tag=True):
+    """Nothing more will come."""
+
+
+Input = Start | Opened | Closed | Frame | RepairAnswer | BookAnswer | Tick | Step | Suspend | Resume | Stop
+"""Everything that can happen to the pipeline: what ``Pipeline.feed`` takes and a tape holds."""
+
+
 class Note(Struct, frozen=True):
     """Something an operator may want to know, for the log: a stable event name and its facts."""
 

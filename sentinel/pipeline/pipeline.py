@@ -8,6 +8,7 @@ the same lines, byte for byte: live, replayed from a tape, or in a test.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
 from book.events import (
     Alias,
@@ -36,14 +37,24 @@ from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.inputs import (
     BookAnswer,
+    Closed,
     Command,
+    Frame,
+    Input,
     LanePlan,
     Note,
+    Opened,
     Output,
     Reconnect,
     RepairAnswer,
+    Resume,
     Send,
     Settings,
+    Start,
+    Step,
+    Stop,
+    Suspend,
+    Tick,
 )
 from sentinel.pipeline.lane import APPLIED, CONTROL, UNASKED, UNDECODABLE, Lane
 from sentinel.pipeline.product import Product
@@ -98,6 +109,41 @@ class Pipeline:
         self._dormant = known
 
     # What happens
+
+    def feed(self, given: Input, now_ns: int) -> None:
+        """Whatever happens, one input at a time: live, from a tape or in a test."""
+        match given:
+            case Frame(lane, frame):
+                self.receive(lane, frame, now_ns)
+            case Tick():
+                self.tick(now_ns)
+            case Opened(lane, step_ms):
+                self.note_step(step_ms, now_ns)
+                self.opened(lane, now_ns)
+            case Closed(lane, cause):
+                self.closed(lane, cause, now_ns)
+            case RepairAnswer():
+                self.repaired(given, now_ns)
+            case BookAnswer():
+                self.compared(given, now_ns)
+            case _:
+                self._turn(given, now_ns)
+
+    def _turn(self, given: Start | Step | Suspend | Resume | Stop, now_ns: int) -> None:
+        """What concerns all there is."""
+        match given:
+            case Start():
+                self.start(now_ns)
+            case Step(step_ns):
+                self.step(step_ns, now_ns)
+            case Suspend():
+                self.suspend(now_ns)
+            case Resume():
+                self.resume(now_ns)
+            case Stop():
+                self.stop(now_ns)
+            case _:
+                assert_never(given)
 
     def start(self, now_ns: int) -> None:
         """Before any lane opens: the time since the last run is a gap, unless this is the first one.

@@ -25,8 +25,10 @@ from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.market import Market
 from feeds.protocol import Feed
 from sentinel.disk.tape import Kind, Record, read_header, read_tape, tape_files
+from sentinel.disk.taped import input_of
 from sentinel.errors import SentinelError, UsageError
-from sentinel.pipeline import BookAnswer, Cause, LanePlan, Output, Pipeline, RepairAnswer, Settings
+from sentinel.pipeline import LanePlan, Output, Pipeline, Settings
+from sentinel.pipeline.inputs import Closed, Frame, Input, Opened
 from sentinel.timing.instants import NS_PER_S, parse_instant_ns
 
 NS_PER_MS = 1_000_000
@@ -78,10 +80,10 @@ def play(
                 left_out += 1
                 continue
             try:
-                said = _said(record, len(pipeline.lanes))
+                given = _input(record, len(pipeline.lanes))
             except (ValueError, msgspec.MsgspecError) as error:
                 raise _foreign(file, error) from error
-            _feed(pipeline, record, said)
+            pipeline.feed(given, record.received_ns)
             pipeline.commands.clear()
             yield Step(record, pipeline)
     if pipeline is None:
@@ -125,55 +127,16 @@ def _feed_maker(book: str) -> Callable[[LanePlan], Feed]:
     return make
 
 
-def _said(record: Record, lanes: int) -> Any:
-    """What the payload of a record says.
+def _input(record: Record, lanes: int) -> Input:
+    """The input a record is of.
 
     Raises:
         ValueError, msgspec.MsgspecError: if it says nothing known, or is of a lane that there is not.
     """
-    kind, lane, _, payload = record
-    if lane >= lanes and kind in (Kind.FRAME, Kind.OPENED, Kind.CLOSED):
-        raise ValueError(f"a record of lane {lane}")
-    match kind:
-        case Kind.OPENED | Kind.STEP:
-            return int(payload)
-        case Kind.CLOSED:
-            return msgspec.convert(payload.decode(), Cause)
-        case Kind.REPAIR:
-            return msgspec.msgpack.decode(payload, type=RepairAnswer)
-        case Kind.BOOK:
-            return msgspec.msgpack.decode(payload, type=BookAnswer)
-        case _:
-            return payload
-
-
-def _feed(pipeline: Pipeline, record: Record, said: Any) -> None:
-    """Does with a record what ``Intake`` did when it was made."""
-    kind, lane, received_ns, _ = record
-    match kind:
-        case Kind.FRAME:
-            pipeline.receive(lane, said, received_ns)
-        case Kind.TICK:
-            pipeline.tick(received_ns)
-        case Kind.START:
-            pipeline.start(received_ns)
-        case Kind.OPENED:
-            pipeline.note_step(said, received_ns)
-            pipeline.opened(lane, received_ns)
-        case Kind.STEP:
-            pipeline.step(said, received_ns)
-        case Kind.CLOSED:
-            pipeline.closed(lane, said, received_ns)
-        case Kind.REPAIR:
-            pipeline.repaired(said, received_ns)
-        case Kind.BOOK:
-            pipeline.compared(said, received_ns)
-        case Kind.SUSPEND:
-            pipeline.suspend(received_ns)
-        case Kind.RESUME:
-            pipeline.resume(received_ns)
-        case Kind.STOP:
-            pipeline.stop(received_ns)
+    given = input_of(record)
+    if isinstance(given, Opened | Closed | Frame) and given.lane >= lanes:
+        raise ValueError(f"a record of lane {given.lane}")
+    return given
 
 
 def clock_moved_ns(record: Record) -> int:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.config import load
 from sentinel.disk.data_dir import JOURNAL, TAPES
@@ -25,7 +26,7 @@ Lines = dict[str, bytes]
 
 async def record(
     exchange: Exchange, data_dir: Path, products: Sequence[str], seconds: float
-) -> dict[tuple[str, int], str]:
+) -> dict[tuple[Market, int], str]:
     """Collects for ``seconds`` into journal and tape; gives the digests of the books it held at the end."""
     urls = exchange.urls
     venue = {"advanced_url": urls.advanced, "exchange_url": urls.exchange, "rest_url": urls.rest}

@@ -271,8 +271,9 @@ def test_gaps_behind_one_trade_are_points_of_their_own() -> None:
 def test_a_checkpoint_of_version_0_1_opens() -> None:
     gap = Gap("trades", "trades", START, START + 1, 2, 3, 2)
     old = {"held": [Range(1, 1), Range(4, 4)], "first": 1, "newest_ns": START, "holes": [], "gaps": [gap]}
-    named = msgspec.msgpack.decode(opened(exchange_lane()).checkpoint())
-    named["products"][SYMBOL]["trades"] = msgspec.to_builtins(old)
+    (state,) = msgspec.msgpack.decode(opened(exchange_lane()).checkpoint())["products"]
+    del state["symbol"]
+    named = {"products": {SYMBOL: state | {"trades": msgspec.to_builtins(old)}}}
     for written in named["products"][SYMBOL]["trades"]["gaps"]:
         written.pop("given_up", None)
     pipe = pipeline(exchange_lane(), checkpoint=msgspec.msgpack.encode(named))

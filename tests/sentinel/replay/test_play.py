@@ -77,7 +77,7 @@ async def test_two_live_runs_with_faults_replay_byte_for_byte(tmp_path: Path) ->
 
     assert gathered(take()) == live
     assert digests(last[0]) == held
-    assert {symbol for symbol, _ in held} == set(products)
+    assert {market.symbol for market, _ in held} == set(products)
     assert_archived(data, products)
 
 
