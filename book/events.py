@@ -16,6 +16,9 @@ from msgspec import Struct
 Integrity = Literal["sequence", "checksum", "none"]
 """What proves a book: the venue's own counter, the venue's own checksum, or nothing that it sends."""
 
+ChainKind = Literal["range", "previous", "checksum"]
+"""What links the deltas of one book, where no counter of the connection does: ``book.proof`` has one class for each."""
+
 Taker = Literal["buy", "sell"]
 """Which way the taker traded. A feed whose venue publishes the maker's side flips it."""
 
@@ -50,11 +53,26 @@ class PriceLevel(Struct, frozen=True, gc=False):
     size: float
 
 
+class Link(Struct, frozen=True, gc=False):
+    """How a snapshot or delta hangs together with what came before it, in the venue's ids of one book.
+
+    ``last`` is the id the book has with it, ``first`` the first one a delta covers, ``previous`` the one before it.
+    ``checksum`` is that of the best levels with it, made of ``digits``: the venue's own text of each level, in order.
+    """
+
+    last: int | None = None
+    first: int | None = None
+    previous: int | None = None
+    checksum: int | None = None
+    digits: Sequence[str] = ()
+
+
 class Snapshot(Struct, frozen=True, gc=False):
     """The whole book of a product, replacing whatever was held; levels in any order, sides mixed."""
 
     product: str
     levels: Sequence[Level]
+    link: Link | None = None
 
 
 class Delta(Struct, frozen=True, gc=False):
@@ -62,6 +80,7 @@ class Delta(Struct, frozen=True, gc=False):
 
     product: str
     changes: Sequence[Level]
+    link: Link | None = None
 
 
 class Trade(Struct, frozen=True, gc=False):

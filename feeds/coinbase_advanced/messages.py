@@ -16,7 +16,8 @@ from book.events import Delta, Meaning, Side, Snapshot
 from feeds.numbers import FrameNumber, Price, Size, TradeId, TradeSize
 from feeds.salvage import NO_RECORDS, NOTHING
 
-UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates"}
+UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates", "link": ""}
+"""No key of theirs is a ``link``: the counter of the connection proves these books."""
 
 
 class LevelChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):

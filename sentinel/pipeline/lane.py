@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from book.events import Subscribed
+from book.proof import FrameCounter
 from book.sampler import first_instant
-from book.sequence import SequenceTracker
 from feeds.protocol import Feed
 from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
 from sentinel.pipeline.lane_book import LaneBook
@@ -80,7 +80,7 @@ class Lane:
     def __init__(self, plan: LanePlan, settings: Settings) -> None:
         self.plan = plan
         self.feed: Feed | None = None
-        self.tracker: SequenceTracker | None = None
+        self.counter: FrameCounter | None = None
         self.books: dict[str, LaneBook] = {}
         self.counts = FrameCounts()
         self.oddities = Oddities()
@@ -110,7 +110,7 @@ class Lane:
         """A new connection: nothing of the old one is true any more."""
         self.feed = feed
         first = feed.first_sequence
-        self.tracker = None if first is None else SequenceTracker(first)
+        self.counter = None if first is None else FrameCounter(first)
         self.opened_ns = self.heard_ns = self.good_ns = now_ns
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self.is_live = False

@@ -27,8 +27,8 @@ from book.events import (
     Unknown,
     Unusable,
 )
+from book.proof import Hole, Verdict
 from book.sampler import first_instant
-from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
 from feeds.errors import REASON_CHARS, FeedError, Undecodable
 from feeds.protocol import Feed
@@ -195,11 +195,11 @@ class Pipeline:
         except FeedError as error:
             self._undecodable(lane, error, received_ns)
             return
-        sequence, tracker = meaning.sequence, lane.tracker
-        if tracker is not None and sequence is not None:
-            if sequence == tracker.expected:  # what ``check`` says of nearly every frame, without the call
-                tracker.expected = sequence + 1
-            elif not self._go_on(lane, tracker.check(sequence), received_ns):
+        sequence, counter = meaning.sequence, lane.counter
+        if counter is not None and sequence is not None:
+            if sequence == counter.expected:  # what ``check`` says of nearly every frame, without the call
+                counter.expected = sequence + 1
+            elif not self._go_on(lane, counter.check(sequence), received_ns):
                 return
         if received_ns > lane.next_grid_ns:
             self._advance(lane, received_ns)
@@ -483,7 +483,7 @@ class Pipeline:
         lane.counts.undecodable += 1
         self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
         known = error if isinstance(error, Undecodable) else None
-        if lane.tracker is None and (known is None or known.may_be_book):
+        if lane.counter is None and (known is None or known.may_be_book):
             symbols = list(lane.books) if known is None or known.product is None else [known.product]
             self._doubt_books(lane, symbols, lane.good_ns, received_ns)
 
