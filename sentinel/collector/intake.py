@@ -11,7 +11,7 @@ import msgspec
 
 from book.events import Meaning
 from sentinel.disk.tape import Kind
-from sentinel.pipeline import BookAnswer, Cause, Command, Output, Pipeline, RepairAnswer
+from sentinel.pipeline import BookAnswer, Cause, Command, FetchedBook, Output, Pipeline, RepairAnswer
 from sentinel.timing.clock import STEP_LEAST_NS, Clock
 from sentinel.timing.histogram import Durations
 
@@ -121,6 +121,13 @@ class Intake:
         now_ns = self._now_ns()
         self._record(Kind.BOOK, 0, now_ns, msgspec.msgpack.encode(answer))
         self.pipeline.compared(answer, now_ns)
+        self._serve()
+
+    def fetched(self, answer: FetchedBook) -> None:
+        """REST has given the snapshot of a book."""
+        now_ns = self._now_ns()
+        self._record(Kind.FETCHED, answer.lane, now_ns, msgspec.msgpack.encode(answer))
+        self.pipeline.fetched(answer, now_ns)
         self._serve()
 
     def suspend(self) -> None:

@@ -29,6 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from book.events import Snapshot
+from book.proof import Hole, Verdict
 from book.sampler import Flaw, Sample, count_instants, first_instant
 from book.trade_ledger import Range
 from sentinel.pipeline.accounts import MINUTE_NS, Account
@@ -293,7 +294,7 @@ class ProductBooks:
 
     def _open_lost(self, gap: Gap) -> None:
         """Names a loss once, however often it is told; lost frames every time, since they have numbers."""
-        if gap.cause == "sequence" or not any(held.cause == gap.cause for held in self.gaps):
+        if gap.range is not None or not any(held.cause == gap.cause for held in self.gaps):
             # what is written already is proved, by another lane if not by this one
             self._open(msgspec.structs.replace(gap, start_ns=max(gap.start_ns, self.proved_ns)))
 
@@ -355,6 +356,7 @@ class ProductBooks:
         ``clock`` gap, and counted nowhere else. Books are as good as before, and what is timed goes on being timed."""
         for lane in self.lanes.values():
             lane.changed_ns += step_ns
+            lane.good_ns += step_ns
             lane.flaw_ns += step_ns
             if lane.asked_ns is not None:
                 lane.asked_ns += step_ns
@@ -415,6 +417,8 @@ class ProductBooks:
         return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns)
 
 
-def sequence_gap(last_good_ns: int, first: int, last: int) -> Gap:
-    """Frames ``first``..``last`` of a connection never arrived; the last one before them did at ``last_good_ns``."""
-    return Gap("book", "sequence", last_good_ns, range=Range(first, last), missing_count=last - first + 1)
+def sequence_gap(last_good_ns: int, verdict: Hole | Verdict) -> Gap:
+    """What ``verdict`` says of it never arrived; the last that was good did at ``last_good_ns``."""
+    if isinstance(verdict, Verdict):
+        return Gap("book", "sequence", last_good_ns)
+    return Gap("book", "sequence", last_good_ns, range=Range(verdict.first, verdict.last), missing_count=verdict.count)

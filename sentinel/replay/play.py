@@ -25,7 +25,7 @@ from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Feed
 from sentinel.disk.tape import Kind, Record, read_header, read_tape, tape_files
 from sentinel.errors import SentinelError, UsageError
-from sentinel.pipeline import BookAnswer, Cause, LanePlan, Output, Pipeline, RepairAnswer, Settings
+from sentinel.pipeline import BookAnswer, Cause, FetchedBook, LanePlan, Output, Pipeline, RepairAnswer, Settings
 from sentinel.timing.instants import NS_PER_S, parse_instant_ns
 
 NS_PER_MS = 1_000_000
@@ -131,7 +131,7 @@ def _said(record: Record, lanes: int) -> Any:
         ValueError, msgspec.MsgspecError: if it says nothing known, or is of a lane that there is not.
     """
     kind, lane, _, payload = record
-    if lane >= lanes and kind in (Kind.FRAME, Kind.OPENED, Kind.CLOSED):
+    if lane >= lanes and kind in (Kind.FRAME, Kind.OPENED, Kind.CLOSED, Kind.FETCHED):
         raise ValueError(f"a record of lane {lane}")
     match kind:
         case Kind.OPENED | Kind.STEP:
@@ -142,6 +142,8 @@ def _said(record: Record, lanes: int) -> Any:
             return msgspec.msgpack.decode(payload, type=RepairAnswer)
         case Kind.BOOK:
             return msgspec.msgpack.decode(payload, type=BookAnswer)
+        case Kind.FETCHED:
+            return msgspec.msgpack.decode(payload, type=FetchedBook)
         case _:
             return payload
 
@@ -163,16 +165,24 @@ def _feed(pipeline: Pipeline, record: Record, said: Any) -> None:
             pipeline.step(said, received_ns)
         case Kind.CLOSED:
             pipeline.closed(lane, said, received_ns)
-        case Kind.REPAIR:
-            pipeline.repaired(said, received_ns)
-        case Kind.BOOK:
-            pipeline.compared(said, received_ns)
+        case Kind.REPAIR | Kind.BOOK | Kind.FETCHED:
+            _answer(pipeline, said, received_ns)
         case Kind.SUSPEND:
             pipeline.suspend(received_ns)
         case Kind.RESUME:
             pipeline.resume(received_ns)
         case Kind.STOP:
             pipeline.stop(received_ns)
+
+
+def _answer(pipeline: Pipeline, answer: RepairAnswer | BookAnswer | FetchedBook, received_ns: int) -> None:
+    match answer:
+        case RepairAnswer():
+            pipeline.repaired(answer, received_ns)
+        case BookAnswer():
+            pipeline.compared(answer, received_ns)
+        case FetchedBook():
+            pipeline.fetched(answer, received_ns)
 
 
 def clock_moved_ns(record: Record) -> int:

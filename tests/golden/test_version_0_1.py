@@ -69,7 +69,7 @@ def test_the_reader_has_the_same_trades(is_archived: bool, unpacked: Path, tmp_p
     rows = list(map(json.loads, (unpacked / "expected" / "trades.jsonl").read_text().splitlines()))
     until_ns = rows[-1]["time_ns"] + NS_PER_S
     for product in PRODUCTS:
-        table = sentinel.data.load("trades", product, "1h", end=until_ns, data_dir=data).table
+        table = sentinel.data.load("trades", product, until_ns - 3600 * NS_PER_S, end=until_ns, data_dir=data).table
         expected = [row["trade_id"] for row in rows if row["symbol"] == product]
         assert table["trade_id"].to_pylist() == expected
         assert set(expected) <= published(unpacked, product)
