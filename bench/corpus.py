@@ -59,7 +59,7 @@ Framed = tuple[str, bytes]
 def _corpus(products: Iterable[str], snapshots: list[Framed], updates: list[Framed], changes: int) -> Corpus:
     """Deals the products out to connections, and numbers the frames as if these sent nothing else."""
     listed = list(products)
-    most = CoinbaseAdvancedFeed.limits.book_products_per_connection
+    most = CoinbaseAdvancedFeed.facts.book_products_per_connection
     lanes = [tuple(listed[first : first + most]) for first in range(0, len(listed), most)]
     lane_of = {product: number for number, lane in enumerate(lanes) for product in lane}
     counters = [count() for _ in lanes]

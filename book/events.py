@@ -24,10 +24,10 @@ Taker = Literal["buy", "sell"]
 
 
 class Side(enum.Enum):
-    """A side of the book. The values are Advanced Trade's spelling, so that the hottest decoder gives members."""
+    """A side of the book."""
 
     BID = "bid"
-    ASK = "offer"
+    ASK = "ask"
 
 
 class Level(Protocol):
@@ -86,7 +86,7 @@ class Delta(Struct, frozen=True, gc=False):
 class Trade(Struct, frozen=True, gc=False):
     """One execution.
 
-    ``trade_id`` rises by exactly 1 per product on Coinbase. ``venue_ns`` is the matching engine's time, whole
+    ``trade_id`` rises by exactly 1 per product where ids are dense. ``venue_ns`` is the matching engine's time, whole
     microseconds. ``is_live`` is False for history a venue sends on subscribing and for REST answers.
     """
 

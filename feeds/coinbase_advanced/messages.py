@@ -7,7 +7,7 @@ unknown fields are skipped by the decoder. Numbers arrive as strings and are dec
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -20,15 +20,29 @@ UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates", "
 """No key of theirs is a ``link``: the counter of the connection proves these books."""
 
 
-class LevelChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):
-    """``{"side":"offer","event_time":"2026-09-07T01:57:58.894355Z","price_level":"79944.1","new_quantity":"1.2"}``
+LEVEL = {"price": "price_level", "size": "new_quantity"}
+
+
+class BidChange(Struct, frozen=True, gc=False, tag_field="side", tag="bid", rename=LEVEL):
+    """``{"side":"bid","event_time":"2026-09-07T01:57:58.894355Z","price_level":"79944.1","new_quantity":"1.2"}``
 
     A ``book.events.Level`` as it stands. ``event_time`` is not declared: it is not monotonic and nothing here needs it.
     """
 
-    side: Side
+    side: ClassVar[Side] = Side.BID
     price: Price
     size: Size
+
+
+class AskChange(Struct, frozen=True, gc=False, tag_field="side", tag="offer", rename=LEVEL):
+    """``{"side":"offer",...}``"""
+
+    side: ClassVar[Side] = Side.ASK
+    price: Price
+    size: Size
+
+
+LevelChange = BidChange | AskChange
 
 
 class LevelsSnapshot(Snapshot, frozen=True, gc=False, tag_field="type", tag="snapshot", rename=UPDATES):
@@ -163,10 +177,10 @@ class BookParts(Struct, frozen=True, gc=False):
     updates: list[Raw] = []
 
 
-class LooseChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):
+class LooseChange(Struct, frozen=True, gc=False, rename=LEVEL):
     """A ``LevelChange`` with any numbers."""
 
-    side: Side
+    side: Literal["bid", "offer"]
     price: float
     size: float
 

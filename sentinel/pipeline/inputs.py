@@ -44,7 +44,7 @@ class Settings(Struct, frozen=True):
     tail_grace_ns: int = 1_500 * MS
     """How long a trade may trail the heartbeat that names it."""
     crossed_ns: int = 1_000 * MS
-    """A book crossed for so long is wrong and is fetched anew; Coinbase's batches never cross (0 of 773 frames)."""
+    """A book crossed for so long is wrong and is fetched anew: what a healthy venue sends hardly ever crosses."""
     snapshot_deadline_most_ns: int = 600 * S
     """The longest wait for a snapshot before it is asked for again."""
     refused_retry_ns: int = 60 * S
