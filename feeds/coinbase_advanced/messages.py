@@ -7,7 +7,8 @@ unknown fields are skipped by the decoder. Numbers arrive as strings and are dec
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import enum
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -23,26 +24,28 @@ UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates", "
 LEVEL = {"price": "price_level", "size": "new_quantity"}
 
 
-class BidChange(Struct, frozen=True, gc=False, tag_field="side", tag="bid", rename=LEVEL):
-    """``{"side":"bid","event_time":"2026-09-07T01:57:58.894355Z","price_level":"79944.1","new_quantity":"1.2"}``
+if TYPE_CHECKING:
+    WireSide = Side
+else:
+
+    class WireSide(enum.Enum):
+        """How a side is spelled here. A decoder gives what this table holds: members of ``Side``, at no cost."""
+
+        BID = "bid"
+        ASK = "offer"
+
+    WireSide._value2member_map_.update({"bid": Side.BID, "offer": Side.ASK})
+
+
+class LevelChange(Struct, frozen=True, gc=False, rename=LEVEL):
+    """``{"side":"offer","event_time":"2026-09-07T01:57:58.894355Z","price_level":"79944.1","new_quantity":"1.2"}``
 
     A ``book.events.Level`` as it stands. ``event_time`` is not declared: it is not monotonic and nothing here needs it.
     """
 
-    side: ClassVar[Side] = Side.BID
+    side: WireSide
     price: Price
     size: Size
-
-
-class AskChange(Struct, frozen=True, gc=False, tag_field="side", tag="offer", rename=LEVEL):
-    """``{"side":"offer",...}``"""
-
-    side: ClassVar[Side] = Side.ASK
-    price: Price
-    size: Size
-
-
-LevelChange = BidChange | AskChange
 
 
 class LevelsSnapshot(Snapshot, frozen=True, gc=False, tag_field="type", tag="snapshot", rename=UPDATES):
