@@ -99,14 +99,14 @@ class Trade(Struct, frozen=True, gc=False):
     is_live: bool
 
 
-class Tail(Struct, frozen=True, gc=False):
+class LastTradeId(Struct, frozen=True, gc=False):
     """The venue's word on the newest trade of a product: a later id than ours is a trade we have not received."""
 
     product: str
     last_trade_id: int
 
 
-class Beat(Struct, frozen=True, gc=False):
+class Heartbeat(Struct, frozen=True, gc=False):
     """A connection-wide sign of life. ``counter`` rises by one a second while one backend serves us."""
 
     counter: int | None
@@ -166,7 +166,7 @@ class Alias(Struct, frozen=True, gc=False):
     sent_as: str
 
 
-Event = Snapshot | Delta | Trade | Tail | Beat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
+Event = Snapshot | Delta | Trade | LastTradeId | Heartbeat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
 
 
 class Meaning(Struct, frozen=True, gc=False):

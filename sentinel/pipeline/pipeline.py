@@ -14,15 +14,15 @@ from msgspec import Struct
 
 from book.events import (
     Alias,
-    Beat,
     Delta,
     Event,
+    Heartbeat,
+    LastTradeId,
     Meaning,
     Quote,
     Refused,
     Snapshot,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
     Unusable,
@@ -324,7 +324,7 @@ class Pipeline:
                 if book is None:
                     return self._unasked(lane, "book", event.product)
                 return self._follow(lane, book, event, received_ns)
-            case Tail():
+            case LastTradeId():
                 product = self.products.get(event.product)
                 if product is None:
                     return self._unasked(lane, "trades", event.product)
@@ -340,7 +340,7 @@ class Pipeline:
                 self._hear(lane, event, received_ns)
         return CONTROL
 
-    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Beat, received_ns: int) -> None:
+    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Heartbeat, received_ns: int) -> None:
         """What the venue says of the conversation itself."""
         match event:
             case Subscribed():
@@ -355,7 +355,7 @@ class Pipeline:
             case Alias():
                 facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
                 self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
-            case Beat():
+            case Heartbeat():
                 pass
 
     def _begins_chain(self, lane: Lane, book: LaneBook, snapshot: Snapshot, received_ns: int) -> bool:
@@ -439,7 +439,7 @@ class Pipeline:
             lane.serve(record.channel, record.product)
             if record.channel == "trades" and record.trade_id is not None and lane.carries_trades:
                 # it was published, so its id is missing until REST or another witness has it
-                self._interpret(lane, Tail(record.product, record.trade_id), received_ns)
+                self._interpret(lane, LastTradeId(record.product, record.trade_id), received_ns)
         if record.book_event is not None:
             symbols = list(lane.books) if record.product is None else [record.product]
             is_answer = record.book_event == "snapshot"

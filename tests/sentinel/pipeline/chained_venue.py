@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from msgspec.structs import replace
 
-from book.events import Beat, Delta, Integrity, Level, Link, Meaning, PriceLevel, Side, Snapshot, Subscribed
+from book.events import Delta, Heartbeat, Integrity, Level, Link, Meaning, PriceLevel, Side, Snapshot, Subscribed
 from feeds.errors import Undecodable
 from feeds.protocol import FeedFacts, Subscription
 from sentinel.pipeline import FetchBook, Pipeline, Settings
@@ -54,7 +54,7 @@ class ChainedFeed:
             raise Undecodable(self.venue, str(error), frame) from error
         match message["event"]:
             case "beat":
-                return Meaning(None, (Beat(None),))
+                return Meaning(None, (Heartbeat(None),))
             case "subscribed":
                 return Meaning(None, (Subscribed({"book": frozenset(message["products"])}),))
         levels: list[Level] = []
