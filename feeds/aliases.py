@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from book.events import Alias, Delta, Event, Quote, Snapshot, Subscribed, Tail, Trade, Unusable
+from book.events import Alias, Delta, Event, LastTradeId, Quote, Snapshot, Subscribed, Trade, Unusable
 
 USDC_BOOKS = frozenset({"USDT-USDC", "EURC-USDC"})
 """The only ``-USDC`` products of Coinbase with a book of their own (reference protocols, section 2.1)."""
@@ -47,7 +47,7 @@ class Aliases:
     def _translate(self, event: Event) -> list[Event]:
         if isinstance(event, Subscribed):
             return [Subscribed({channel: self._served(products) for channel, products in event.channels.items()})]
-        if not isinstance(event, Snapshot | Delta | Trade | Tail | Quote | Unusable) or event.product is None:
+        if not isinstance(event, Snapshot | Delta | Trade | LastTradeId | Quote | Unusable) or event.product is None:
             return [event]
         sent_as = event.product
         named: list[Event] = []
@@ -62,5 +62,5 @@ class Aliases:
         return products.union(*(self._asked[name] for name in products & self._asked.keys()))
 
 
-def _rename(event: Snapshot | Delta | Trade | Tail | Quote | Unusable, product: str) -> Event:
+def _rename(event: Snapshot | Delta | Trade | LastTradeId | Quote | Unusable, product: str) -> Event:
     return msgspec.structs.replace(event, product=product)

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Protocol
 
 from msgspec import Struct
 
-from book.events import Integrity, Meaning
+from book.events import ChainKind, Integrity, Meaning
 
 
 class Subscription(Struct, frozen=True):
@@ -39,6 +39,15 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     """A subscription neither acknowledged nor answered with data for so long is refused."""
     snapshot_deadline_s: float = 10
     """A snapshot asked for and not received for so long is asked for again; after that the wait doubles."""
+    chain: ChainKind | None = None
+    """What links the deltas of one book, where no counter numbers the frames of the connection."""
+    depth: int | None = None
+    """Levels a side that the venue serves and tells changes of; None if all."""
+    quiet_book_s: float = 60
+    """A book with a chain proves its instants by its own frames only: after so long without one they are withheld."""
+    ping: bytes = b""
+    ping_after_s: float | None = None
+    """What to send once nothing has come for so long, and again after as long; None where nothing is to be sent."""
     resync: Literal["wire", "fetch"] = "wire"
     """How a lost book comes back: as a message on the wire, or fetched by REST, buffered against and aligned."""
     has_dense_ids: bool = True

@@ -14,8 +14,8 @@ from typing import ClassVar
 import msgspec
 
 from book.events import (
-    Beat,
     Event,
+    Heartbeat,
     Integrity,
     Meaning,
     Quote,
@@ -160,7 +160,7 @@ def _interpret(message: Translated) -> list[Event]:
         case MarketTrades():
             return [trade for event in message.events for trade in _trades(event)]
         case Heartbeats():
-            return [Beat(event.heartbeat_counter) for event in message.events]
+            return [Heartbeat(event.heartbeat_counter) for event in message.events]
         case Subscriptions():
             return [_subscribed(event.subscriptions) for event in message.events]
         case Ticker():

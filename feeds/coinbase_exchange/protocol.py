@@ -13,16 +13,16 @@ from typing import ClassVar, Literal
 import msgspec
 
 from book.events import (
-    Beat,
     Delta,
     Event,
+    Heartbeat,
     Integrity,
+    LastTradeId,
     Meaning,
     Quote,
     Refused,
     Snapshot,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
 )
@@ -31,12 +31,12 @@ from feeds.coinbase_exchange.messages import (
     BookSnapshot,
     BookUpdate,
     Error,
-    Heartbeat,
     LastMatch,
     Match,
     Message,
     Subscriptions,
     Ticker,
+    WireHeartbeat,
     decode_message,
     decode_other,
 )
@@ -167,7 +167,7 @@ class CoinbaseExchangeFeed:
         match message:
             case Match():
                 return (_trade(message),)
-            case Heartbeat():
+            case WireHeartbeat():
                 return _heartbeat(message)
             case Ticker():
                 return self._quote(message)
@@ -261,10 +261,10 @@ def _trade(match: Match) -> Trade:
     )
 
 
-def _heartbeat(heartbeat: Heartbeat) -> Sequence[Event]:
+def _heartbeat(heartbeat: WireHeartbeat) -> Sequence[Event]:
     if not heartbeat.last_trade_id:
-        return (Beat(None),)
-    return Tail(heartbeat.product_id, heartbeat.last_trade_id), Beat(None)
+        return (Heartbeat(None),)
+    return LastTradeId(heartbeat.product_id, heartbeat.last_trade_id), Heartbeat(None)
 
 
 def _batches(products: Sequence[str]) -> list[Sequence[str]]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from book.events import Meaning
 from sentinel.disk.tape import Kind
 from sentinel.disk.taped import record_of
-from sentinel.pipeline import BookAnswer, Cause, Command, Output, Pipeline, RepairAnswer
+from sentinel.pipeline import BookAnswer, Cause, Command, FetchedBook, Output, Pipeline, RepairAnswer
 from sentinel.pipeline.inputs import Closed, Input, Opened, Resume, Start, Step, Stop, Suspend, Tick
 from sentinel.timing.clock import STEP_LEAST_NS, Clock
 from sentinel.timing.histogram import Durations
@@ -103,6 +103,10 @@ class Intake:
 
     def compared(self, answer: BookAnswer) -> None:
         """REST has said what a book is."""
+        self._feed(answer)
+
+    def fetched(self, answer: FetchedBook) -> None:
+        """REST has given the snapshot of a book."""
         self._feed(answer)
 
     def suspend(self) -> None:

@@ -63,6 +63,9 @@ class Kind(enum.IntEnum):
     STEP = 11
     """[how far the wall clock was ahead, or behind if negative, in nanoseconds, as decimal text]"""
 
+    FETCHED = 12
+    """[a FetchedBook in msgpack]"""
+
 
 KINDS = frozenset(Kind)
 

@@ -27,6 +27,8 @@ def record_of(given: Input, now_ns: int) -> Record:
             return Record(Kind.REPAIR, 0, now_ns, msgspec.msgpack.encode(given))
         case inputs.BookAnswer():
             return Record(Kind.BOOK, 0, now_ns, msgspec.msgpack.encode(given))
+        case inputs.FetchedBook():
+            return Record(Kind.FETCHED, given.lane, now_ns, msgspec.msgpack.encode(given))
         case inputs.Step(step_ns):
             return Record(Kind.STEP, 0, now_ns, b"%d" % step_ns)
         case inputs.Tick() | inputs.Suspend() | inputs.Resume() | inputs.Stop():
@@ -68,6 +70,8 @@ def input_of(record: Record) -> Input:
             return msgspec.msgpack.decode(payload, type=inputs.RepairAnswer)
         case Kind.BOOK:
             return msgspec.msgpack.decode(payload, type=inputs.BookAnswer)
+        case Kind.FETCHED:
+            return msgspec.msgpack.decode(payload, type=inputs.FetchedBook)
         case _:
             given: Input = MADE_OF[kind]()
             return given

@@ -4,6 +4,8 @@ from sentinel.contract.gaps import Cause
 from sentinel.pipeline.inputs import (
     BookAnswer,
     Command,
+    FetchBook,
+    FetchedBook,
     LanePlan,
     Note,
     Output,
@@ -19,6 +21,8 @@ __all__ = [
     "BookAnswer",
     "Cause",
     "Command",
+    "FetchBook",
+    "FetchedBook",
     "LanePlan",
     "Note",
     "Output",

@@ -7,7 +7,7 @@ from fractions import Fraction
 from msgspec import Struct
 
 from book.bins import DEFAULT_EDGES_BPS
-from book.events import Trade, Unusable
+from book.events import Link, PriceLevel, Side, Snapshot, Trade, Unusable
 from book.sampler import CADENCE_NS
 from feeds.market import DEFAULT_EXCHANGE, Market
 from feeds.protocol import Subscription
@@ -24,19 +24,14 @@ class Settings(Struct, frozen=True):
     collector: str
     edges_bps: tuple[Fraction, ...] = DEFAULT_EDGES_BPS
     cadence_ns: int = CADENCE_NS
-    silence_ns: int = 2_500 * MS
-    """A connection without a frame for so long is dead: the venue sends a heartbeat every second."""
     repair_grace_ns: int = 1_000 * MS
     """How long a hole in the trade ids may wait for the second witness (batches of 250 ms) before REST is asked."""
     tail_grace_ns: int = 1_500 * MS
     """How long a trade may trail the heartbeat that names it."""
     crossed_ns: int = 1_000 * MS
-    """A book crossed for so long is wrong and is fetched anew; Coinbase's batches never cross (0 of 773 frames)."""
-    subscribe_deadline_ns: int = 5_000 * MS
-    """A subscription neither acknowledged nor answered with data for so long is refused."""
-    snapshot_deadline_ns: int = 10_000 * MS
-    """A snapshot asked for and not received for so long is asked for again; after that the wait doubles."""
+    """A book crossed for so long is wrong and is fetched anew: what a healthy venue sends hardly ever crosses."""
     snapshot_deadline_most_ns: int = 600 * S
+    """The longest wait for a snapshot before it is asked for again."""
     refused_retry_ns: int = 60 * S
     refused_retry_most_ns: int = 600 * S
     """A refused product is asked for again after so long; the wait doubles up to the most, as long as it is refused."""
@@ -81,7 +76,14 @@ class Repair(Struct, frozen=True):
         return Market(self.exchange, self.symbol)
 
 
-Command = Send | Reconnect | Repair
+class FetchBook(Struct, frozen=True):
+    """Fetch the whole book of a product by REST for a lane: ``FetchedBook`` is the answer, no answer a failure."""
+
+    lane: int
+    symbol: str
+
+
+Command = Send | Reconnect | Repair | FetchBook
 
 
 class RepairAnswer(Struct, frozen=True):
@@ -114,6 +116,22 @@ class BookAnswer(Struct, frozen=True):
     @property
     def market(self) -> Market:
         return Market(self.exchange, self.symbol)
+
+
+class FetchedBook(Struct, frozen=True):
+    """What REST gave for a ``FetchBook``, price -> size: the book as it was with the update ``last``."""
+
+    lane: int
+    symbol: str
+    last: int
+    bids: dict[float, float]
+    asks: dict[float, float]
+
+    def snapshot(self) -> Snapshot:
+        """The same as an event of the feed."""
+        sides = (Side.BID, self.bids), (Side.ASK, self.asks)
+        levels = [PriceLevel(side, price, size) for side, sizes in sides for price, size in sizes.items()]
+        return Snapshot(self.symbol, levels, Link(self.last))
 
 
 class Start(Struct, frozen=True, tag=True):
@@ -165,7 +183,9 @@ class Stop(Struct, frozen=True, tag=True):
     """Nothing more will come."""
 
 
-Input = Start | Opened | Closed | Frame | RepairAnswer | BookAnswer | Tick | Step | Suspend | Resume | Stop
+Input = (
+    Start | Opened | Closed | Frame | RepairAnswer | BookAnswer | FetchedBook | Tick | Step | Suspend | Resume | Stop
+)
 """Everything that can happen to the pipeline: what ``Pipeline.feed`` takes and a tape holds."""
 
 

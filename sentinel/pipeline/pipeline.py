@@ -12,21 +12,21 @@ from typing import assert_never
 
 from book.events import (
     Alias,
-    Beat,
     Delta,
     Event,
+    Heartbeat,
+    LastTradeId,
     Meaning,
     Quote,
     Refused,
     Snapshot,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
     Unusable,
 )
+from book.proof import Hole, Verdict
 from book.sampler import first_instant
-from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
 from feeds.errors import REASON_CHARS, FeedError, Undecodable
 from feeds.market import Market
@@ -39,6 +39,7 @@ from sentinel.pipeline.inputs import (
     BookAnswer,
     Closed,
     Command,
+    FetchedBook,
     Frame,
     Input,
     LanePlan,
@@ -56,7 +57,8 @@ from sentinel.pipeline.inputs import (
     Suspend,
     Tick,
 )
-from sentinel.pipeline.lane import APPLIED, CONTROL, UNASKED, UNDECODABLE, Lane
+from sentinel.pipeline.lane import APPLIED, CONTROL, DUPLICATE, UNASKED, UNDECODABLE, Lane
+from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.product import Product
 
 MakeFeed = Callable[[LanePlan], Feed]
@@ -126,6 +128,8 @@ class Pipeline:
                 self.repaired(given, now_ns)
             case BookAnswer():
                 self.compared(given, now_ns)
+            case FetchedBook():
+                self.fetched(given, now_ns)
             case _:
                 self._turn(given, now_ns)
 
@@ -224,18 +228,18 @@ class Pipeline:
         except FeedError as error:
             self._undecodable(lane, error, received_ns)
             return
-        sequence, tracker = meaning.sequence, lane.tracker
-        if tracker is not None and sequence is not None:
-            if sequence == tracker.expected:  # what ``check`` says of nearly every frame, without the call
-                tracker.expected = sequence + 1
-            elif not self._go_on(lane, tracker.check(sequence), received_ns):
+        sequence, counter = meaning.sequence, lane.counter
+        if counter is not None and sequence is not None:
+            if sequence == counter.expected:  # what ``check`` says of nearly every frame, without the call
+                counter.expected = sequence + 1
+            elif not self._go_on(lane, counter.check(sequence), received_ns):
                 return
         if received_ns > lane.next_grid_ns:
             self._advance(lane, received_ns)
         lane.good_ns = received_ns
         fate = CONTROL
         for event in meaning.events:
-            if isinstance(event, Delta) and (book := lane.books.get(event.product)) is not None:
+            if isinstance(event, Delta) and (book := lane.books.get(event.product)) is not None and book.chain is None:
                 book.take(event, received_ns)
                 fate = APPLIED
             else:
@@ -333,7 +337,7 @@ class Pipeline:
     # How
 
     def _interpret(self, lane: Lane, event: Event, received_ns: int) -> int:
-        """Acts on any event but a delta of a book we keep; gives what became of it."""
+        """Acts on any event but a delta of a book without a chain; gives what became of it."""
         match event:
             case Trade():
                 return self._trade(lane, event, received_ns)
@@ -343,11 +347,16 @@ class Pipeline:
                     return self._unasked(lane, "book", event.product)
                 book.frames += 1
                 lane.serve("book", event.product)
-                lane.products[event.product].books.replace(book, event, received_ns)
+                if book.chain is None or self._begins_chain(lane, book, event, received_ns):
+                    lane.products[event.product].books.replace(book, event, received_ns)
+                    book.drop_fallen()
                 return APPLIED
             case Delta():
-                return self._unasked(lane, "book", event.product)
-            case Tail():
+                book = lane.books.get(event.product)
+                if book is None:
+                    return self._unasked(lane, "book", event.product)
+                return self._follow(lane, book, event, received_ns)
+            case LastTradeId():
                 product = lane.products.get(event.product)
                 if product is None:
                     return self._unasked(lane, "trades", event.product)
@@ -363,11 +372,14 @@ class Pipeline:
                 self._hear(lane, event, received_ns)
         return CONTROL
 
-    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Beat, received_ns: int) -> None:
+    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Heartbeat, received_ns: int) -> None:
         """What the venue says of the conversation itself."""
         match event:
             case Subscribed():
                 lane.acknowledge(event)
+                if lane.is_fetching:
+                    served = event.channels.get("book", frozenset())
+                    lane.want_snapshots(sorted(served & lane.books.keys()), received_ns, self.commands)
             case Refused():
                 self._refused(lane, event, received_ns)
             case Unknown():
@@ -375,8 +387,64 @@ class Pipeline:
             case Alias():
                 facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
                 self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
-            case Beat():
+            case Heartbeat():
                 pass
+
+    def _begins_chain(self, lane: Lane, book: LaneBook, snapshot: Snapshot, received_ns: int) -> bool:
+        """Whether a snapshot may be taken. One that comes unasked says nothing of the time since the last delta."""
+        assert book.chain is not None
+        verdict = book.chain.begin(snapshot)
+        if book.is_proved or verdict is not Verdict.NEXT:
+            gap = sequence_gap(book.unproved_ns(lane.good_ns), Verdict.BROKEN)
+            lane.products[snapshot.product].books.lose(book, gap)
+        book.good_ns = received_ns
+        if verdict is Verdict.NEXT:
+            return True
+        book.asked_ns = None
+        lane.want_snapshots([snapshot.product], received_ns, self.commands)
+        return False
+
+    def _follow(self, lane: Lane, book: LaneBook, delta: Delta, received_ns: int) -> int:
+        """A delta of a book with a chain: if it follows, it proves that book up to now, and no other."""
+        symbol, chain = delta.product, book.chain
+        assert chain is not None
+        lane.serve("book", symbol)
+        if book.is_proved:
+            verdict = chain.check(delta)
+            if verdict is Verdict.DUPLICATE:
+                return DUPLICATE
+            if verdict is Verdict.NEXT:
+                if received_ns > book.next_ns:
+                    self._advance_book(lane, symbol, book, received_ns)
+                book.good_ns = received_ns
+            else:
+                book.holes += 1
+                lane.products[symbol].books.lose(book, sequence_gap(book.good_ns, verdict))
+        book.take(delta, received_ns)
+        if book.is_proved:
+            book.drop_fallen()
+            return APPLIED
+        if lane.is_fetching:
+            book.buffer.add(delta)
+        lane.want_snapshots([symbol], received_ns, self.commands)
+        return APPLIED
+
+    def fetched(self, answer: FetchedBook, now_ns: int) -> None:
+        """REST has given the snapshot of a book: it is taken if the deltas that came meanwhile follow from it."""
+        lane = self.lanes[answer.lane]
+        book = lane.books.get(answer.symbol)
+        if lane.feed is None or book is None or book.chain is None or book.is_proved or book.asked_ns is None:
+            return  # nobody waits for it any more
+        snapshot = answer.snapshot()
+        following = book.buffer.follow(book.chain, snapshot)
+        if following is None:
+            book.asked_ns = None
+            lane.want_snapshots([answer.symbol], now_ns, self.commands)
+            return
+        lane.products[answer.symbol].books.replace(book, snapshot, now_ns)
+        for delta in following:
+            book.book.apply(delta.changes)
+        book.good_ns = now_ns
 
     def _trade(self, lane: Lane, trade: Trade, received_ns: int) -> int:
         product = lane.products.get(trade.product)
@@ -403,7 +471,7 @@ class Pipeline:
             lane.serve(record.channel, record.product)
             if record.channel == "trades" and record.trade_id is not None and lane.carries_trades:
                 # it was published, so its id is missing until REST or another witness has it
-                self._interpret(lane, Tail(record.product, record.trade_id), received_ns)
+                self._interpret(lane, LastTradeId(record.product, record.trade_id), received_ns)
         if record.book_event is not None:
             symbols = list(lane.books) if record.product is None else [record.product]
             is_answer = record.book_event == "snapshot"
@@ -433,7 +501,8 @@ class Pipeline:
                 book.asked_ns, book.attempts = None, 0
             elif not book.is_proved:
                 continue  # the snapshot that is on its way holds it
-            lane.products[symbol].books.lose(book, Gap("book", "undecodable", since_ns))
+            gap = Gap("book", "undecodable", book.unproved_ns(since_ns))
+            lane.products[symbol].books.lose(book, gap)
             lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _hear_witness(self, lane: Lane, event: Quote | Trade, received_ns: int) -> None:
@@ -474,24 +543,31 @@ class Pipeline:
         lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _advance(self, lane: Lane, received_ns: int) -> None:
-        """A frame in sequence proves the lane's books at every grid instant before it."""
+        """A frame in sequence proves the lane's books at every grid instant before it, but for those with a chain."""
         lane.next_grid_ns = first_instant(received_ns, self.settings.cadence_ns)
-        if received_ns - lane.good_ns >= self.settings.silence_ns:
+        if received_ns - lane.good_ns >= lane.quiet_ns:
             # we stood still ourselves: what waited in the socket meanwhile says nothing of when it came
             proved = [symbol for symbol, book in lane.books.items() if book.is_proved]
             for symbol in proved:
-                lane.products[symbol].books.lose(lane.books[symbol], Gap("book", "silence", lane.good_ns))
+                self._lose_book(lane, symbol, "silence", lane.good_ns)
             lane.want_snapshots(proved, received_ns, self.commands)
             return
-        flawed = []
-        for symbol, book in lane.books.items():
-            books = lane.products[symbol].books
-            books.advance(book, received_ns)
-            if book.flaw is not None and books.is_to_be_replaced(book, received_ns):
-                books.lose(book, Gap("book", book.flaw, book.flaw_ns))
-                flawed.append(symbol)
+        if lane.has_chains:
+            return
+        flawed = [
+            symbol for symbol, book in lane.books.items() if not self._advance_book(lane, symbol, book, received_ns)
+        ]
         if flawed:
             lane.want_snapshots(flawed, received_ns, self.commands)
+
+    def _advance_book(self, lane: Lane, symbol: str, book: LaneBook, received_ns: int) -> bool:
+        """A frame proves this book up to now; False if it was flawed for too long, and is given up."""
+        books = lane.products[symbol].books
+        books.advance(book, received_ns)
+        if book.flaw is None or not books.is_to_be_replaced(book, received_ns):
+            return True
+        books.lose(book, Gap("book", book.flaw, book.flaw_ns))
+        return False
 
     def _go_on(self, lane: Lane, verdict: Verdict | Hole, received_ns: int) -> bool:
         """Deals with a counter out of order; False if the frame is to be ignored."""
@@ -506,7 +582,7 @@ class Pipeline:
         assert isinstance(verdict, Hole)
         lane.counts.lost += verdict.count
         for symbol, book in lane.books.items():
-            gap = sequence_gap(lane.good_ns, verdict.first, verdict.last)
+            gap = sequence_gap(lane.good_ns, verdict)
             lane.products[symbol].books.lose(book, gap)
         lane.want_snapshots(list(lane.books), received_ns, self.commands)
         return True
@@ -517,13 +593,17 @@ class Pipeline:
         lane.counts.undecodable += 1
         self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
         known = error if isinstance(error, Undecodable) else None
-        if lane.tracker is None and (known is None or known.may_be_book):
+        if not lane.is_numbered and (known is None or known.may_be_book):
             symbols = list(lane.books) if known is None or known.product is None else [known.product]
             self._doubt_books(lane, symbols, lane.good_ns, received_ns)
 
     def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
-        for symbol, book in lane.books.items():
-            lane.products[symbol].books.lose(book, Gap("book", cause, since_ns))
+        for symbol in lane.books:
+            self._lose_book(lane, symbol, cause, since_ns)
+
+    def _lose_book(self, lane: Lane, symbol: str, cause: Cause, since_ns: int) -> None:
+        book = lane.books[symbol]
+        lane.products[symbol].books.lose(book, Gap("book", cause, book.unproved_ns(since_ns)))
 
     def _give_up(self, lane: Lane, cause: Cause) -> None:
         lane.close()
@@ -538,7 +618,7 @@ class Pipeline:
         }
         self._output.notes.append(Note("refused", facts))
         if event.product is not None and lane.refuses_book(event.product):
-            lane.products[event.product].books.lose(lane.books[event.product], Gap("book", "refused", received_ns))
+            self._lose_book(lane, event.product, "refused", received_ns)
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
         if lane.is_silent(now_ns):
@@ -553,7 +633,12 @@ class Pipeline:
             }
             self._output.notes.append(Note("refused", facts))
             if lane.refuses_book(symbol):
-                lane.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
+                self._lose_book(lane, symbol, "refused", lane.opened_ns)
+        quiet = lane.quiet_books(now_ns)
+        for symbol in quiet:
+            self._lose_book(lane, symbol, "silence", now_ns)
+        lane.want_snapshots(quiet, now_ns, self.commands)
+        lane.ping(now_ns, self.commands)
         if lane.tick(now_ns, self.commands):
             self._lose(lane, "silence", lane.good_ns)
             self._give_up(lane, "silence")

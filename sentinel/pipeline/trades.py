@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from book.events import Tail, Trade
+from book.events import LastTradeId, Trade
 from book.trade_ledger import TradeLedger
 from feeds.market import Market
 from sentinel.contract.gaps import Gap
@@ -160,7 +160,7 @@ class ProductTrades:
             is_reset = trade.trade_id <= numbering.ledger.tail
             self._doubt(Claim(trade.trade_id, trade, lane, received_ns, is_reset))
 
-    def hear(self, tail: Tail, received_ns: int, lane: int) -> None:
+    def hear(self, tail: LastTradeId, received_ns: int, lane: int) -> None:
         """Notes the venue's word on the newest trade; it is acted on when the trade has not come in time."""
         last_id, ledger = tail.last_trade_id, self.ledger
         if ledger.first is None or self._is_of_earlier(last_id) or self._is_late_word(last_id, received_ns):

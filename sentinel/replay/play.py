@@ -28,7 +28,7 @@ from sentinel.disk.tape import Kind, Record, read_header, read_tape, tape_files
 from sentinel.disk.taped import input_of
 from sentinel.errors import SentinelError, UsageError
 from sentinel.pipeline import LanePlan, Output, Pipeline, Settings
-from sentinel.pipeline.inputs import Closed, Frame, Input, Opened
+from sentinel.pipeline.inputs import Closed, FetchedBook, Frame, Input, Opened
 from sentinel.timing.instants import NS_PER_S, parse_instant_ns
 
 NS_PER_MS = 1_000_000
@@ -134,7 +134,7 @@ def _input(record: Record, lanes: int) -> Input:
         ValueError, msgspec.MsgspecError: if it says nothing known, or is of a lane that there is not.
     """
     given = input_of(record)
-    if isinstance(given, Opened | Closed | Frame) and given.lane >= lanes:
+    if isinstance(given, Opened | Closed | Frame | FetchedBook) and given.lane >= lanes:
         raise ValueError(f"a record of lane {given.lane}")
     return given
 

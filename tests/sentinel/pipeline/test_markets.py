@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from book.events import Level, Meaning, PriceLevel, Side, Snapshot, Tail, Trade
+from book.events import LastTradeId, Level, Meaning, PriceLevel, Side, Snapshot, Trade
 from feeds.catalogue import FEEDS
 from feeds.errors import FeedError
 from feeds.market import Market
@@ -50,7 +50,7 @@ class Elsewhere:
         if "trade" in said:
             events.append(Trade(SYMBOL, said["trade"], 7.0, 1.0, "buy", said["at"], is_live=True))
         if "newest" in said:
-            events.append(Tail(SYMBOL, said["newest"]))
+            events.append(LastTradeId(SYMBOL, said["newest"]))
         return Meaning(said["number"], events)
 
     def open(self) -> list[bytes]:
