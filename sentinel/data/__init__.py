@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from feeds.catalogue import DEFAULT_EXCHANGE as EXCHANGE
 from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
 from sentinel.contract.measurements import MEASUREMENTS
@@ -40,7 +41,6 @@ __all__ = ["BookAt", "Hole", "Loaded", "NoBook", "book", "coverage", "gaps", "lo
 
 Instant = str | int | float | datetime | date | timedelta
 DATA_DIR = Path("data")
-EXCHANGE = "coinbase"
 MINUTE_NS = 60 * NS_PER_S
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from feeds.market import Market
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
 from sentinel.disk.delivery import SinkStatistics
@@ -203,7 +204,9 @@ class StatusReader:
             disk_free_bytes=storage.disk_free_bytes,
             dead_letters=storage.dead_letter_count,
             products=[
-                _product(product, recent, at, now_ns, is_listed=product.symbol not in unlisted)
+                _product(
+                    product, recent, at, now_ns, is_listed=Market(product.exchange, product.symbol) not in unlisted
+                )
                 for at, product in enumerate(products)
             ],
             connections=[

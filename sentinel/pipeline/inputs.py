@@ -10,6 +10,8 @@ from msgspec import Struct
 from book.bins import DEFAULT_EDGES_BPS
 from book.events import Trade, Unusable
 from book.sampler import CADENCE_NS
+from feeds.catalogue import DEFAULT_EXCHANGE
+from feeds.market import Market
 from feeds.protocol import Subscription
 
 MS = 1_000_000
@@ -89,6 +91,11 @@ class Repair(Struct, frozen=True):
     symbol: str
     first: int
     last: int
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 Command = Send | Reconnect | Repair
@@ -104,6 +111,7 @@ class RepairAnswer(Struct, frozen=True):
     trades: tuple[Trade, ...]
     is_complete: bool
     unusable: tuple[Unusable, ...] = ()
+    exchange: str = DEFAULT_EXCHANGE
 
 
 class BookAnswer(Struct, frozen=True):
@@ -114,6 +122,7 @@ class BookAnswer(Struct, frozen=True):
     venue_ns: int
     bids: dict[float, float]
     asks: dict[float, float]
+    exchange: str = DEFAULT_EXCHANGE
 
 
 class Note(Struct, frozen=True):

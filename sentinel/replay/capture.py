@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from feeds.catalogue import DEFAULT_EXCHANGE, FEEDS, VENUES
 from feeds.protocol import Subscription
 from sentinel.disk.data_dir import TAPE_SUFFIX
 from sentinel.disk.tape import Kind, TapeWriter
@@ -21,9 +22,6 @@ QUIET_NS = 2_000_000_000
 
 BLOCK_BYTES = 4 * 2**20
 """So much is held in memory and written at a time."""
-
-VENUES = {"advanced": "coinbase_advanced", "exchange": "coinbase_exchange"}
-BOOKS = {"advanced": "coinbase_advanced", "exchange": "coinbase_exchange_level2"}
 
 
 def tape_from(path: Path, directory: Path) -> None:
@@ -67,12 +65,15 @@ def _write(recording: Recording, directory: Path) -> None:
 
 def _header(recording: Recording) -> dict[str, object]:
     subscription = Subscription(frozenset({"book", "trades"}), recording.products)
+    exchange = DEFAULT_EXCHANGE
+    feed = recording.feed if recording.feed in FEEDS else f"{exchange}_{recording.feed}"
+    book = next(book for book, of in VENUES[exchange].books.items() if of == feed)
     return {
         "created_ns": recording.first_ns,
         "software": software(),
         "settings": msgspec.to_builtins(Settings("capture"), enc_hook=str),
-        "lanes": msgspec.to_builtins([LanePlan(0, VENUES[recording.feed], subscription)]),
-        "book": BOOKS[recording.feed],
+        "lanes": msgspec.to_builtins([LanePlan(0, feed, subscription)]),
+        "books": {exchange: book},
     }
 
 

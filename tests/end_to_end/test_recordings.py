@@ -48,8 +48,8 @@ async def test_the_exchange_sessions_of_2018(session: str, trades: int, tmp_path
     path = capture(f"{GDAX}/session-{session}.jsonl.zst")
     data, truth = tmp_path / "data", tmp_path / "truth.jsonl"
     feeds = {
-        "SENTINEL_FEEDS_BOOK": "coinbase_exchange_level2",
-        "SENTINEL_FEEDS_TRADES": '["coinbase_exchange"]',
+        "SENTINEL_COINBASE_BOOK": "coinbase_exchange_level2",
+        "SENTINEL_COINBASE_TRADES": '["coinbase_exchange"]',
         "SENTINEL_COINBASE_EXCHANGE_KEY": dialogue.KEY,
         "SENTINEL_COINBASE_EXCHANGE_PASSPHRASE": dialogue.PASSPHRASE,
         "SENTINEL_COINBASE_EXCHANGE_SECRET": dialogue.SECRET,

@@ -18,9 +18,8 @@ from sentinel.contract.line_protocol import Point, decode
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.disk.usage import StorageWatch
 from sentinel.errors import JournalError, JournalWriteFailed
-from sentinel.exchange.rest import RestClient
+from sentinel.exchange.venues import open_rest
 from sentinel.timing.clock import Clock
-from sentinel.timing.rate_limit import Pace
 from tests.sentinel.small_venue import SmallVenue
 
 
@@ -43,7 +42,7 @@ async def running(
 ) -> AsyncIterator[Service]:
     """The service, stopped in order at the end."""
     stop = asyncio.Event()
-    async with RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+    async with open_rest(config) as rest:
         checkpoint = store.read_checkpoint()
         service = Service(config, Clock(), rest, store, random.Random(1).random, checkpoint=checkpoint)
         task = asyncio.create_task(service.run(stop, companions, sinks))
@@ -263,7 +262,7 @@ async def test_whatever_part_fails_the_others_go_on_and_the_last_lines_are_store
 
     config = configured()
     stop = asyncio.Event()
-    async with journal(path) as store, RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+    async with journal(path) as store, open_rest(config) as rest:
         service = Service(config, Clock(), rest, store, lambda: 0.0)
         for name, owner, attribute in (
             ("connection", service.connections[0], "run"),
@@ -334,7 +333,7 @@ async def test_a_disk_that_stays_full_to_the_end_is_an_error(venue: SmallVenue, 
 
     config = configured()
     stop = asyncio.Event()
-    async with RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+    async with open_rest(config) as rest:
         service = Service(config, Clock(), rest, Full(), random.Random(1).random)
         stop.set()
         with pytest.raises(JournalError, match=r"^the last lines are lost: disk full$"):

@@ -47,9 +47,9 @@ def mistake(read: Load, *args: Any, **sources: Any) -> str:
 
 def test_defaults_are_the_real_venue(read: Load) -> None:
     config = read()
-    assert config.coinbase.advanced_url == "wss://advanced-trade-ws.coinbase.com"
-    assert config.coinbase.exchange_url == "wss://ws-feed.exchange.coinbase.com"
-    assert config.coinbase.rest_url == "https://api.exchange.coinbase.com"
+    assert config.venues.coinbase.advanced_url == "wss://advanced-trade-ws.coinbase.com"
+    assert config.venues.coinbase.exchange_url == "wss://ws-feed.exchange.coinbase.com"
+    assert config.venues.coinbase.rest_url == "https://api.exchange.coinbase.com"
     assert config.data_dir == Path("data")
     assert config.influx.url is None
     assert config.collector
@@ -87,8 +87,8 @@ def test_the_names_scripts_rely_on(read: Load) -> None:
         }
     )
     assert config.data_dir == Path("d")
-    assert (config.coinbase.advanced_url, config.coinbase.exchange_url) == ("ws://a:1", "ws://e:1")
-    assert config.coinbase.rest_url == "http://r:1"
+    assert (config.venues.coinbase.advanced_url, config.venues.coinbase.exchange_url) == ("ws://a:1", "ws://e:1")
+    assert config.venues.coinbase.rest_url == "http://r:1"
     influx = config.influx
     assert (influx.url, influx.org, influx.bucket_trades, influx.bucket_book) == ("http://i:1", "o", "bt", "bb")
     assert influx.token is not None

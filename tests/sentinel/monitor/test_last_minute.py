@@ -10,11 +10,10 @@ import pytest
 
 from sentinel.collector.service import Service
 from sentinel.config import load
-from sentinel.exchange.rest import RestClient
+from sentinel.exchange.venues import open_rest
 from sentinel.monitor.last_minute import MARK_EVERY_NS, Recent
 from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import quantiles
-from sentinel.timing.rate_limit import Pace
 
 
 class Nowhere:
@@ -28,7 +27,7 @@ class Nowhere:
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     monkeypatch.chdir(tmp_path)
     config = load({"products": ("BTC-USD", "ETH-USD")}, None)
-    async with RestClient(config.coinbase.rest_url, Pace(1, 1), 1) as rest:
+    async with open_rest(config) as rest:
         yield Service(config, Clock(), rest, Nowhere(), random.Random(1).random)
 
 
