@@ -25,9 +25,10 @@ from typing import Any
 import click
 
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.faults.verdict import judge, reactions_s
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 PRODUCTS = 5
 FIRST_FAULT_S, LAST_FAULT_S = 3.0, 9.0
@@ -87,7 +88,7 @@ async def run(seed: int, folder: Path, faults: list[Fault] | None = None, *argum
     data, truth_path = folder / "data", folder / "truth.jsonl"
     armed = faults_of(seed) if faults is None else faults
     async with trading(PRODUCTS, truth_path, *armed, seed=seed, levels=120, rate=50, trade_rate=15) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products, *arguments) as collector:
             await exchange.until(TRADES_END_S)
             await exchange.quiet_end(END_S - TRADES_END_S)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sentinel.simulator.wording import ns_of
+from sentinel.simulator.instants import ns_of
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 

@@ -12,8 +12,8 @@ import pytest
 from sentinel.live import LiveBook, LiveTrade, watch_order_book, watch_trades
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.market import HISTORY
-from tests.end_to_end.collector import Market, trading
 from tests.end_to_end.judge import TruthFile
+from tests.servers.exchange import Market, trading
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 

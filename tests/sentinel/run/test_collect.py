@@ -22,17 +22,12 @@ import pytest
 
 from sentinel.disk.data_dir import COLLECTOR_NAME
 from sentinel.simulator.exchange import Urls
-from tests import ROOT
-from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
+from tests.servers.collector import Collector, collecting, environment
+from tests.servers.exchange import trading
 from tests.servers.influx import free_port
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONGEST_S):
-        while not condition():
-            await asyncio.sleep(0.05)
+from tests.servers.waiting import LONGEST_S, until
 
 
 def stored(data: Path, measurement: str = "top", symbol: str = "BTC-USD") -> int:
@@ -72,16 +67,10 @@ def held_terminal() -> Iterator[tuple[int, int]]:
 
 @asynccontextmanager
 async def running(urls: Urls, data: Path, *arguments: str, **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
-        "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
-        "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
-        "SENTINEL_COINBASE_REST_URL": urls.rest,
-        "SENTINEL_DATA_DIR": str(data),
-        "PYTHONPATH": str(ROOT),
-    }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sentinel", "collect", *arguments), env=environment, cwd=data.parent, **streams
-    )
+        *(sys.executable, "-m", "sentinel", "collect", *arguments),
+        env=environment(urls, data), cwd=data.parent, **streams,
+    )  # fmt: skip
     try:
         yield process
     finally:
@@ -289,17 +278,9 @@ main()
 
 async def run_on(host: str, urls: Urls, data: Path, **more: str) -> None:
     """One run of the command on a host of that name, as in a container that is made anew."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
-        "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
-        "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
-        "SENTINEL_COINBASE_REST_URL": urls.rest,
-        "SENTINEL_DATA_DIR": str(data),
-        "PYTHONPATH": str(ROOT),
-        **more,
-    }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HOST, host, "collect", "BTC-USD"),
-        env=environment, cwd=data.parent, stderr=asyncio.subprocess.DEVNULL,
+        env=environment(urls, data, **more), cwd=data.parent, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         tops = stored(data)

@@ -19,12 +19,14 @@ from unittest import mock
 import zstandard
 
 from sentinel.simulator import connection as connections
-from sentinel.simulator import dialogue, market, recording, synthetic
-from sentinel.simulator.connection import Connection
-from sentinel.simulator.dialogue import Dialogue
+from sentinel.simulator import market, recording, synthetic
+from sentinel.simulator.coinbase import dialogue
+from sentinel.simulator.coinbase.dialect import COINBASE
+from sentinel.simulator.connection import Connection, Stage
 from sentinel.simulator.faults import Fault, Faults
+from sentinel.simulator.player import Player
 from sentinel.simulator.rest import Rest
-from sentinel.simulator.synthetic import SyntheticSource
+from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.simulator.truth import Truth
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "coinbase_dialect.jsonl.zst"
@@ -194,10 +196,9 @@ async def live(folder: Path) -> list[str]:
     truth_file = folder / "truth.jsonl"
     with closing(Truth(truth_file)) as truth, on_wires(), mock.patch.object(synthetic, "asyncio", clock):
         products = market.products(PRODUCTS, 60, 5)
-        source = SyntheticSource(
-            products, rate=30, trade_rate=12, seed=5, faults=faults, truth=truth, now_ns=clock.now_ns
-        )
-        talk, rest = Dialogue(source, faults, clock.now_ns), Rest(source, faults, clock.now_ns)
+        stage = Stage(COINBASE.facts, faults, truth, clock.now_ns)
+        exchange = COINBASE.live(SyntheticMarket(stage, products, rate=30, trade_rate=12, seed=5))
+        rest = Rest(exchange, stage)
         made: dict[tuple[str, int], Connection] = {}
 
         def say(feed: Any, number: int, message: str) -> Any:
@@ -205,15 +206,15 @@ async def live(folder: Path) -> list[str]:
                 faults.begin()
                 if (feed, number) not in made:
                     wire: Any = Wire(f"{feed} {number}", written)
-                    made[feed, number] = Connection(wire, feed, number, faults, truth, clock.now_ns)
-                    source.connections.append(made[feed, number])
-                talk.answer(made[feed, number], message)
+                    made[feed, number] = Connection(wire, feed, number, stage, exchange)
+                    stage.connections.append(made[feed, number])
+                exchange.answer(made[feed, number], message)
 
             return act
 
         def leave(feed: str, number: int) -> Any:
             async def act() -> None:
-                source.connections.remove(made[feed, number])
+                stage.connections.remove(made[feed, number])
                 made[feed, number].finish()
 
             return act
@@ -234,7 +235,7 @@ async def live(folder: Path) -> list[str]:
             clock.at(seconds, leave(feed, number))
         clock.due.sort(key=lambda entry: entry[0])
         with suppress(asyncio.CancelledError):
-            await source.run()
+            await exchange.run()
     return written + truth_file.read_text().splitlines()
 
 
@@ -253,14 +254,17 @@ async def played(folder: Path, feed: Any, message: str, spoken: list[str]) -> li
         await (sleep(0) if seconds < 1 else asyncio.Event().wait())
 
     with closing(Truth(truth_file)) as truth, on_wires(), mock.patch.object(asyncio, "sleep", moment):
-        source = recording.RecordingSource(recording.load(path), 0, faults, truth, lambda: now_ns)
-        talk, rest = Dialogue(source, faults, lambda: now_ns), Rest(source, faults, lambda: now_ns)
-        running = asyncio.create_task(source.run())
+        assert COINBASE.reader is not None
+        assert COINBASE.recorded is not None
+        stage = Stage(COINBASE.facts, faults, truth, lambda: now_ns)
+        exchange = COINBASE.recorded(Player(stage, recording.load(path, [COINBASE.reader]), 0))
+        rest = Rest(exchange, stage)
+        running = asyncio.create_task(exchange.run())
         faults.begin()
         wire: Any = Wire(f"{feed} 1", written)
-        listener = Connection(wire, feed, 1, faults, truth, lambda: now_ns)
-        source.connections.append(listener)
-        talk.answer(listener, message)
+        listener = Connection(wire, feed, 1, stage, exchange)
+        stage.connections.append(listener)
+        exchange.answer(listener, message)
         for _ in range(2 * len(sent) + 10):
             await sleep(0)
         for target in ("", "/BTC-USD/trades?limit=5", "/BTC-USD/book", "/BTC-USD/ticker"):
