@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.protocol import State
 
 from sentinel.simulator.facts import DialectFacts
 from sentinel.simulator.faults import Fault, Faults, Kind
@@ -23,7 +24,7 @@ Numbers = tuple[int, int] | None
 
 @dataclass
 class Stage:
-    """What one run shares: whose dialect is spoken, what goes wrong, where the truth goes, what time it is, who hears."""
+    """What one run shares: whose dialect is spoken, what goes wrong, where the truth goes, the time, who listens."""
 
     facts: DialectFacts
     faults: Faults
@@ -210,9 +211,10 @@ class Connection:
         )
 
     def close_soon(self, code: int) -> None:
-        """Starts the closing handshake without waiting for it."""
-        self.socket.protocol.send_close(code)
-        self.socket.send_data()
+        """Starts the closing handshake, if nobody has yet, without waiting for it."""
+        if self.socket.protocol.state is State.OPEN:
+            self.socket.protocol.send_close(code)
+            self.socket.send_data()
 
 
 def _corrupted(frame: str, how: str) -> str:

@@ -88,27 +88,28 @@ class SyntheticMarket:
         hidden = self._hidden[name]
         return [fill for fill in self.products[name].trades[-HISTORY:] if fill.trade_id not in hidden]
 
-    def whole_book(self, connection: Connection, product: Product, now_ns: int) -> list[Change]:
-        """Every level, for a snapshot that this client is sent now: best first, bids before asks."""
+    def whole_book(self, connection: Connection | None, product: Product, now_ns: int) -> list[Change]:
+        """Every level, for a snapshot that this client (or an answer of REST) has now: best first, bids before asks."""
         facts, truth = self.stage.facts, self.stage.truth
+        feed = facts.feeds[0] if connection is None else connection.feed
         levels = product.levels()
         fault = self.stage.faults.striking(
             {"oversize_snapshot"},
-            feed=connection.feed,
-            connection=connection.number,
+            feed=feed,
+            connection=0 if connection is None else connection.number,
             channel=facts.book_channel,
             product=product.name,
         )
         if fault is not None:
             far = 10 * product.best[1]
             levels += [Change("ask", far + number, 1) for number in range(fault.levels)]
-        truth.top(connection.feed, product, now_ns)
+        truth.top(feed, product, now_ns)
         truth.write(
             "snapshot",
-            feed=connection.feed,
-            connection=connection.number,
+            feed=feed,
+            connection=None if connection is None else connection.number,
             product=product.name,
-            sequence=product.sequence if facts.has_product_numbers else connection.sequence,
+            sequence=product.sequence if connection is None else connection.sequence,
             t_ns=now_ns,
         )
         return levels

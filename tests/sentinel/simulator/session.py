@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 import zstandard
+from websockets.protocol import State
 
 from sentinel.simulator import connection as connections
 from sentinel.simulator import market, recording, synthetic
@@ -139,6 +140,7 @@ class Wire:
         self.name = name
         self._written = written
         self.transport = self.protocol = self
+        self.state = State.OPEN
 
     def write(self, **facts: object) -> None:
         self._written.append(json.dumps({"to": self.name, **facts}))
