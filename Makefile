@@ -21,7 +21,7 @@ test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 fuzz: $(READY) ## Play sequences of troubles against the pipeline until stopped, or one fails
-	$(BIN)/python -m pytest tests/sentinel/pipeline/model/troubles.py --hypothesis-profile fuzz --timeout 0
+	$(BIN)/python -m pytest tests/sentinel/pipeline/test_model.py --hypothesis-profile fuzz --timeout 0
 
 check: $(READY) ## Lint, types and import contracts
 	$(BIN)/ruff check .

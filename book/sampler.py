@@ -36,7 +36,7 @@ class Sample(Struct, frozen=True, gc=False):
     """A proved book at one instant.
 
     ``age_ns`` is how long before the instant the book last changed, ``updates`` how many level changes this book took
-    in since the last instant that was sampled, from this copy of the book or from another.
+    in since the last instant that was sampled.
     """
 
     grid_ns: int
@@ -88,12 +88,6 @@ class Sampler:
             self._seen_at = book.revision
             touch = self._measure.touch(book)
             self.flaw = "empty" if touch is None else _flaw(*touch)
-
-    def leave(self, book: OrderBook) -> None:
-        """Another copy gave the sample at an instant when ``book`` was as it is now: ``updates`` counts from here."""
-        if book is not self._book:
-            self._begin(book)
-        self._counted = book.revision
 
 
 def _flaw(bid: float, ask: float) -> Flaw | None:

@@ -43,7 +43,7 @@ def parse_ns(text: str) -> int | None:
 
 def _is_fraction(text: str) -> bool:
     digits = text[20:-1]
-    return text[19] == "." and len(digits) <= 9 and digits.isascii() and digits.isdecimal()
+    return text[19:20] == "." and len(digits) <= 9 and digits.isascii() and digits.isdecimal()
 
 
 def _parse_other(text: str) -> tuple[timedelta, str]:

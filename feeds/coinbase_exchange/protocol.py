@@ -58,7 +58,9 @@ PRODUCT = re.compile(rb'"product_id"\s*:\s*"([A-Z0-9-]+)"')
 NO_BOOK = re.compile(rb'"(?:last_)?trade_id"|"maker_order_id"')
 """What a frame that is not JSON is known by, as long as it is whole where it matters."""
 
-INVALID_PRODUCT = re.compile(r"(\S+) is not a valid product")
+INVALID_PRODUCT = re.compile(r"(?<!\S)(\S{1,64}) is not a valid product")
+"""Bounded, since a reason may be a megabyte of anything: an open end would be tried from every place in it."""
+
 BATCH_REFUSED = re.compile(r"level2|authenticat|api key", re.IGNORECASE)
 
 

@@ -32,7 +32,12 @@ async def check_influx(server: Server, settings: Influx, latest: Sequence[Certif
                 if seal is None:
                     continue
                 check.compared += seal.rows
-                theirs = [tally for (_, symbol, _), tally in minutes.items() if symbol == link.symbol]
+                theirs = [
+                    tally
+                    for of_minute in minutes.values()
+                    for (_, symbol, *_), tally in of_minute.items()
+                    if symbol == link.symbol
+                ]
                 held = sum(tally.points for tally in theirs)
                 if held < seal.rows:
                     check.problems.append(

@@ -13,11 +13,14 @@ State = Literal["delivering", "waiting", "barred"]
 
 
 class SinkStatistics(Struct):
-    """What a sink has done since it started, and how it is. ``by_design_s`` is how far behind it may always be."""
+    """What a sink has done since it started, and how it is. ``by_design_s`` is how far behind it may always be,
+    ``set_aside_ns`` when it last set lines aside.
+    """
 
     by_design_s: float
     state: State = "delivering"
     lines_delivered: int = 0
     lines_set_aside: int = 0
+    set_aside_ns: int = 0
     requests: int = 0
     last_error: str | None = None

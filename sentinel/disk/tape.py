@@ -64,6 +64,9 @@ class Kind(enum.IntEnum):
     """[how far the wall clock was ahead, or behind if negative, in nanoseconds, as decimal text]"""
 
 
+KINDS = frozenset(Kind)
+
+
 class Record(NamedTuple):
     """One input. ``lane`` is 0 where no connection is meant."""
 
@@ -243,9 +246,11 @@ def read_header(path: Path) -> dict[str, Any]:
         UsageError: if it is no tape.
     """
     with path.open("rb") as file:
-        for _, body in _blocks(file, path):
-            header: dict[str, Any] = msgspec.json.decode(body)
-            return header
+        for offset, body in _blocks(file, path):
+            try:
+                return msgspec.json.decode(body, type=dict[str, Any])
+            except msgspec.MsgspecError as error:
+                raise TapeCorrupt(str(path), offset, f"no header: {error}") from error
     raise UsageError(f"{path} is a tape without a header: its writer was killed at once")
 
 
@@ -304,7 +309,11 @@ def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
             if end == size:  # only the last block can be torn
                 return
             raise TapeCorrupt(str(path), offset, "the checksum does not agree")
-        yield offset, decompress(packed)
+        try:
+            body = decompress(packed)
+        except zstandard.ZstdError as error:
+            raise TapeCorrupt(str(path), offset, str(error)) from error
+        yield offset, body
 
 
 def _check(length: int) -> int:
@@ -314,9 +323,13 @@ def _check(length: int) -> int:
 def _records(body: bytes, path: Path, offset: int) -> Iterator[Record]:
     position = 0
     while position < len(body):
+        if position + RECORD.size > len(body):
+            raise TapeCorrupt(str(path), offset, "a record is longer than its block")
         kind, lane, received_ns, length = RECORD.unpack_from(body, position)
         position += RECORD.size
         if position + length > len(body):
             raise TapeCorrupt(str(path), offset, "a record is longer than its block")
+        if kind not in KINDS:
+            raise TapeCorrupt(str(path), offset, f"a record of the unknown kind {kind}")
         yield Record(Kind(kind), lane, received_ns, body[position : position + length])
         position += length

@@ -30,6 +30,17 @@ PAGE_TRADES = 1000
 POLITE_PAUSE_S = 1.0
 """After a 429 that does not say how long."""
 
+PAGE_BYTES = 2 * 2**20
+"""More than ten times a page of trades (140 bytes each)."""
+
+PAGE_RECORDS = 10 * PAGE_TRADES
+"""Each is looked at by itself, so a page that has more is not the venue's."""
+
+MOST_BYTES = 32 * 2**20
+"""Six times the largest book there is (5 MB), which is the largest answer. No answer is held in memory beyond."""
+
+PIECE_BYTES = 2**18
+
 USER_AGENT = "sentinel-ws"
 
 
@@ -104,11 +115,13 @@ class RestClient:
         """
         path = f"trades?after={after}&limit={min(limit, PAGE_TRADES)}"
         await self._pace.take()
-        body = await self._ask(product, path)
+        body = await self._ask(product, path, PAGE_BYTES)
         try:
             parts = decode_list(body)
         except REFUSALS as error:
             raise RestTrouble(f"not a list of trades: {product}/{path}: {error}") from error
+        if len(parts) > PAGE_RECORDS:
+            raise RestTrouble(f"an answer of {len(parts)} records: {product}/{path}")
         records = [_record(product, part) for part in parts]
         if records and all(record.trade_id is not None and record.trade_id >= after for record in records):
             raise RestTrouble(f"an answer to something else: {product}/{path}")
@@ -122,7 +135,7 @@ class RestClient:
         """
         path = "book?level=2"
         await self._pace.take_spare()
-        body = await self._ask(product, path)
+        body = await self._ask(product, path, MOST_BYTES)
         try:
             return _book(product, decode_book(body))
         except (*REFUSALS, ValueError) as error:
@@ -151,33 +164,43 @@ class RestClient:
             return all(listed[name] == "delisted" for name in names)
         return (await self._get(f"/products/{product}"))[0] == 404
 
-    async def _ask(self, product: str, path: str) -> bytes:
+    async def _ask(self, product: str, path: str, most_bytes: int) -> bytes:
         """The answer about one product; whoever calls has waited for his turn.
 
         Raises:
             RestTrouble: if it is not to be had.
         """
         name = product if product in self._own_names else coinbase_name(product)
-        status, body = await self._send(f"/products/{name}/{path}")
+        status, body = await self._send(f"/products/{name}/{path}", most_bytes)
         if status == 404 and name != product:
             self._own_names.add(product)
-            status, body = await self._get(f"/products/{product}/{path}")
+            status, body = await self._get(f"/products/{product}/{path}", most_bytes)
         if status != 200:
             raise RestTrouble(f"status {status} for /products/{name}/{path}")
         return body
 
-    async def _get(self, path: str) -> tuple[int, bytes]:
+    async def _get(self, path: str, most_bytes: int = MOST_BYTES) -> tuple[int, bytes]:
         await self._pace.take()
-        return await self._send(path)
+        return await self._send(path, most_bytes)
 
-    async def _send(self, path: str) -> tuple[int, bytes]:
+    async def _send(self, path: str, most_bytes: int) -> tuple[int, bytes]:
+        """Status and body. A refusal's body is of no use, and is not read."""
         try:
             async with self._session.get(self._base_url + path) as response:
                 self._heed(response.status, response.headers)
-                return response.status, await response.read()
+                if response.status != 200:
+                    return response.status, b""
+                body = bytearray()
+                async for piece in response.content.iter_chunked(PIECE_BYTES):
+                    body += piece
+                    if len(body) > most_bytes:
+                        break
         except Exception as error:  # whatever a server, a proxy or the system does is no answer
             why = proxy_trouble(self._base_url) or f"{type(error).__name__} for {path}: {error}"[:REASON_CHARS]
             raise RestTrouble(why) from error
+        if len(body) > most_bytes:
+            raise RestTrouble(f"an answer of more than {most_bytes} bytes for {path}")
+        return 200, bytes(body)
 
     def _heed(self, status: int, headers: Mapping[str, str]) -> None:
         """Holds everybody up for as long as a refusal asks."""

@@ -12,7 +12,7 @@ from sentinel.config import Config, load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
 from sentinel.disk.files import replacing
-from sentinel.disk.shards import data_folders
+from sentinel.disk.shards import data_folders, shard_folders
 from sentinel.errors import UsageError
 from sentinel.gap_report import html, local, remote, text
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
@@ -75,8 +75,10 @@ def gap_report(
         fresh_ns=FRESH_NS if influx_url is None else remote.REMOTE_FRESH_NS,
         collected_only=collected_only,
     )
-    if not report.products:
-        of = f" of {', '.join(symbols)}" if symbols else ""
+    # of a product that was asked for by its name, silence would read as if nothing were missing
+    absent = [symbol for symbol in symbols if all(symbol != product.symbol for product in report.products)]
+    if absent or not report.products:
+        of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"no accounts{of} in {config.influx.url or config.data_dir} in that time")
     _write(_rendered(report, form, output), output)
     if fail_under is not None and lowest_percent(report) < fail_under:
@@ -86,7 +88,11 @@ def gap_report(
 def _rows(config: Config, window: Window, *, is_remote: bool) -> Rows:
     if is_remote:
         return remote.read(config.influx, window)
-    return local.read_all(data_folders(config.data_dir), window)
+    folders = data_folders(config.data_dir)
+    for folder in shard_folders(config.data_dir):
+        if folder not in folders:  # a process that never got so far, or a journal that was lost
+            click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
+    return local.read_all(folders, window)
 
 
 def _rendered(report: Report, form: str, output: Path | None) -> str:

@@ -40,6 +40,10 @@ NO_SUCH_BUCKET = ("retention policy not found", "database not found", "bucket no
 OUT_OF_TIME = re.compile(r"time(d )?-?out|deadline exceeded", re.IGNORECASE)
 """The server, or a proxy before it, gave up on the request; the lines may be stored all the same."""
 
+GATEWAY = (408, 502, 503, 504)
+"""What a server says that is overloaded, or a proxy whose limits on time or bytes cut a request short: the words differ
+with each of them, and the next request may be answered if it is smaller."""
+
 NOT_ABOUT_LINES = (401, 403, 404, 413, 429)
 
 
@@ -103,7 +107,7 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, now_s: floa
         return Refused(words, status == 422 or any(phrase in said for phrase in ABOUT_LINES))
     if status == 404 or is_bucket_missing(said):
         return Barred(words, is_bucket_missing=True)
-    if status in (408, 504) or (status >= 500 and OUT_OF_TIME.search(said)):
+    if status in GATEWAY or (status >= 500 and OUT_OF_TIME.search(said)):
         return Unanswered(words, after_s)
     if status == 429 or status >= 500:
         return Later(words, after_s)

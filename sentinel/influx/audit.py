@@ -1,14 +1,15 @@
 """Whether InfluxDB holds what was delivered to it: compared minute by minute, and sent again where it differs.
 
-The journal is read up to where the sink has got to. For each measurement, product and minute both sides give the number
-of points and, for trades, the lowest and highest id. A minute of ``top`` or ``book`` that lacks a grid instant has
-fewer points than the journal.
+The journal is read up to where the sink has got to. For each series and minute both sides give the number of points
+and, for trades, the lowest and highest id. A minute of ``top`` or ``book`` that lacks a grid instant has fewer points
+than the journal. By series, so that nothing else that is there of the product (the accounts of another collector, a bin
+of its own) stands in for a point of ours.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.delivery import SINK
 from sentinel.disk.history import windows
 from sentinel.disk.journal import JournalReader
-from sentinel.influx.answers import Accepted
+from sentinel.influx.answers import Accepted, TooLarge, Unanswered
 from sentinel.influx.buckets import ask_each, bucket_at, buckets_between
 from sentinel.influx.server import InfluxError, Server
 from sentinel.timing.instants import NS_PER_S, format_ns
@@ -51,8 +52,11 @@ class Tally(NamedTuple):
 
 
 NOTHING = Tally(0, 0, 0)
-Key = tuple[str, str, int]
-"""Measurement, symbol, minute."""
+Series = tuple[str, ...]
+"""The values of a measurement's tags, in their order: exchange and symbol come first."""
+
+Tallies = dict[int, dict[Series, Tally]]
+"""By minute, of one measurement."""
 
 
 class Difference(Struct, frozen=True):
@@ -118,24 +122,43 @@ async def _compare(
     settings: Influx,
     measurement: str,
     lines: Sequence[bytes],
-    theirs: dict[Key, Tally],
+    theirs: Tallies,
     found: Audit,
     *,
     is_repairing: bool,
 ) -> None:
-    held: dict[Key, list[Point]] = defaultdict(list)
+    held: dict[tuple[str, int], list[Point]] = defaultdict(list)
     for line in lines:
         point = decode(line)
-        held[measurement, dict(point.tags)["symbol"], point.time_ns // MINUTE_NS * MINUTE_NS].append(point)
-    for key, points in sorted(held.items()):
-        ours = _tally(measurement, points)
-        server_has = theirs.get(key, NOTHING)
+        held[dict(point.tags)["symbol"], point.time_ns // MINUTE_NS * MINUTE_NS].append(point)
+    for (symbol, minute_ns), points in sorted(held.items()):
+        ours = _by_series(measurement, points)
+        of_minute = theirs.get(minute_ns, {})
+        server_has = {series: of_minute.get(series, NOTHING) for series in ours}
         found.compared += 1
-        found.points += ours.points
-        if not _has_all(server_has, ours):
+        found.points += len(points)
+        if not all(_has_all(server_has[series], tally) for series, tally in ours.items()):
             sent = await _send(server, settings, measurement, points) if is_repairing else 0
             found.sent += sent
-            found.differences.append(Difference(*key, ours, server_has, sent))
+            sides = _together(ours.values()), _together(server_has.values())
+            found.differences.append(Difference(measurement, symbol, minute_ns, *sides, sent))
+
+
+def _by_series(measurement: str, points: Sequence[Point]) -> dict[Series, Tally]:
+    found: dict[Series, list[Point]] = defaultdict(list)
+    for point in points:
+        tags = dict(point.tags)
+        found[tuple(tags.get(tag, "") for tag in MEASUREMENTS[measurement].tags)].append(point)
+    return {series: _tally(measurement, of_series) for series, of_series in found.items()}
+
+
+def _together(tallies: Collection[Tally]) -> Tally:
+    there = [tally for tally in tallies if tally.points] or [NOTHING]
+    return Tally(
+        sum(tally.points for tally in there),
+        min(tally.first_id for tally in there),
+        max(tally.last_id for tally in there),
+    )
 
 
 def _tally(measurement: str, points: Sequence[Point]) -> Tally:
@@ -157,10 +180,19 @@ async def _send(server: Server, settings: Influx, measurement: str, points: Sequ
         by_bucket[bucket_at(name, settings.rotation, point.time_ns)].append(encode(point))
     for bucket, lines in by_bucket.items():
         for first in range(0, len(lines), BATCH_POINTS):
-            outcome = await server.write(bucket, b"\n".join(lines[first : first + BATCH_POINTS]))
-            if not isinstance(outcome, Accepted):
-                raise InfluxError(f"{server.url} does not take them: {outcome.words}")
+            await _send_lines(server, bucket, lines[first : first + BATCH_POINTS])
     return len(points)
+
+
+async def _send_lines(server: Server, bucket: str, lines: Sequence[bytes]) -> None:
+    """In as many requests as the server needs."""
+    outcome = await server.write(bucket, b"\n".join(lines))
+    if isinstance(outcome, TooLarge | Unanswered) and len(lines) > 1:
+        half = len(lines) // 2
+        await _send_lines(server, bucket, lines[:half])
+        await _send_lines(server, bucket, lines[half:])
+    elif not isinstance(outcome, Accepted):
+        raise InfluxError(f"{server.url} does not take them: {outcome.words}")
 
 
 def bucket_of(settings: Influx, measurement: str) -> str:
@@ -168,19 +200,20 @@ def bucket_of(settings: Influx, measurement: str) -> str:
     return settings.bucket_trades if MEASUREMENTS[measurement].stream == "trades" else settings.bucket_book
 
 
-async def tallies(server: Server, settings: Influx, measurement: str, start_ns: int, end_ns: int) -> dict[Key, Tally]:
+async def tallies(server: Server, settings: Influx, measurement: str, start_ns: int, end_ns: int) -> Tallies:
     """The server's tallies of a window, over all buckets that may hold some of it."""
-    field = FIELDS[measurement]
+    field, tags = FIELDS[measurement], MEASUREMENTS[measurement].tags
     statement = (
         f'SELECT count("{field}"), min("{field}"), max("{field}") FROM "{measurement}"'
-        f" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY symbol, time(1m)"
+        f" WHERE time >= {start_ns} AND time < {end_ns} GROUP BY {', '.join(tags)}, time(1m)"
     )
-    found: dict[Key, Tally] = {}
+    found: Tallies = defaultdict(dict)
     buckets = buckets_between(bucket_of(settings, measurement), settings.rotation, start_ns, end_ns)
     for _, result in await ask_each(server, buckets, statement):
         for series in result.get("series", []):
+            named = tuple(series["tags"].get(tag) or "" for tag in tags)
             for minute_ns, count, lowest, highest in series["values"]:
                 if count:
                     edges = (int(lowest), int(highest)) if measurement == "trades" else (0, 0)
-                    found[measurement, series["tags"]["symbol"], minute_ns] = Tally(int(count), *edges)
+                    found[minute_ns][named] = Tally(int(count), *edges)
     return found

@@ -202,7 +202,10 @@ class Server:
             raise UsageError(f"{self.url} refuses: {answer.words}")
         if answer.status >= 300:
             raise InfluxError(f"{self.url}{path}: {answer.words}")
-        return msgspec.json.decode(answer.body) if answer.body else None
+        try:
+            return msgspec.json.decode(answer.body) if answer.body else None
+        except msgspec.DecodeError:
+            raise InfluxError(f"{self.url}{path}: this is no JSON: {answer.words}") from None
 
     async def pages(self, path: str, parameters: Parameters, name: str) -> list[dict[str, Any]]:
         """Everything of a list of the 2.x API, which gives at most ``PAGE`` at a time.
@@ -217,7 +220,8 @@ class Server:
             answer = await self.api("GET", path, [*parameters, *asked.items()])
             try:
                 page = {entry.get("id") or entry["name"]: entry for entry in answer[name]}
-                following = (answer.get("links") or {}).get("next")
+                links = answer.get("links") or {}
+                following = links.get("next")
             except (KeyError, TypeError, AttributeError):
                 raise InfluxError(f"{self.url}{path}: the answer is no list of {name}") from None
             is_done = page.keys() <= found.keys()
@@ -225,8 +229,8 @@ class Server:
             if following and not is_done:
                 own = dict(parameters)
                 asked = {key: value for key, value in parse_qsl(urlsplit(following).query) if key not in own}
-            elif len(page) >= PAGE and not is_done:
-                asked["offset"] = str(int(asked.get("offset", "0")) + PAGE)
+            elif not is_done and (not links or len(page) >= PAGE):  # it may give fewer at once than we ask for
+                asked["offset"] = str(len(found))
             else:
                 return list(found.values())
 
@@ -255,6 +259,8 @@ class Server:
             raise NoAnswer(f"{self.url}: {type(error).__name__}: {error}") from error
         except ApiException as error:
             raise InfluxError(f"{self.url}: {error.reason}") from error
+        except ValueError as error:  # a token that no header can hold, an address that is none
+            raise InfluxError(f"{self.url}: {error}") from error
 
 
 def joined(chunks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -285,6 +291,6 @@ def _token(settings: Influx) -> str:
     if settings.token_file is not None:
         try:
             return settings.token_file.read_text().strip()
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             pass  # it was readable at the start; while it is being replaced the last token will do
     return settings.token.get_secret_value() if settings.token else ""

@@ -22,6 +22,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from loguru import logger
@@ -316,17 +317,22 @@ class InfluxSink:
         """Not before the journal has them are the lines done with."""
         now_ns = self._now_ns()
         letters = [DeadLetter(SINK, stream, refusal.line, refusal.words, now_ns) for refusal in refusals]
+        await self._insist(partial(self._journal.set_aside, letters))
+        await self._insist(partial(asyncio.to_thread, self._append_letters, letters))
+        self.statistics.lines_set_aside += len(letters)
+        self.statistics.set_aside_ns = now_ns
+        logger.bind(sink=SINK, lines=len(letters), reason=letters[0].reason).error("lines_set_aside")
+
+    async def _insist(self, store: Callable[[], Awaitable[object]]) -> None:
+        """Until the disk takes it; each place for itself, so that none has a line twice for the other's trouble."""
         backoff = Backoff(self._draw, 1.0, LONGEST_PAUSE_S)
         while True:
             try:
-                await self._journal.set_aside(letters)
-                await asyncio.to_thread(self._append_letters, letters)
-                break
+                await store()
+                return
             except (JournalError, OSError) as error:
                 logger.bind(sink=SINK, reason=str(error)).error("lines_not_set_aside")
                 await asyncio.sleep(backoff.next_s())
-        self.statistics.lines_set_aside += len(letters)
-        logger.bind(sink=SINK, lines=len(letters), reason=letters[0].reason).error("lines_set_aside")
 
     def _append_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Beside the journal, as line protocol that can be mended and sent again."""

@@ -33,6 +33,9 @@ Kind = Literal[
     "part_failed",
 ]
 
+TOLD_S = 3600.0
+"""How long something that has happened and will not be undone is told of: one more raises no alert that is raised."""
+
 ATTEMPTS = 5
 WEBHOOK_TIMEOUT_S = 10.0
 
@@ -99,7 +102,7 @@ def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
             yield "sink_behind", sink.name, _lateness(sink)
         if sink.state == "barred":
             yield "sink_barred", sink.name, sink.last_error or "refused"
-        if sink.lines_set_aside:
+        if sink.lines_set_aside and sink.set_aside_age_s < TOLD_S:
             yield "dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside"
 
 
@@ -166,9 +169,11 @@ class Webhook:
                     await asyncio.sleep(0.5 * 2**attempt)
                 try:
                     async with session.post(self._url, data=self._body(alerts), headers=JSON) as response:
-                        if response.status < 300:
+                        if response.status < 300 and response.method == "POST":
                             return True
                         reason = f"status {response.status}"
+                        if response.method != "POST":  # most redirects are followed by a GET, which brings no alert
+                            reason = f"redirected to {response.url}"
                 except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a redirect to no address
                     reason = f"{type(error).__name__}: {error}"
         logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")

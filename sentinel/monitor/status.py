@@ -100,7 +100,8 @@ class SinkStatus(Struct, frozen=True):
     """A consumer of the journal. ``state`` is ``delivering``, ``waiting`` or ``barred``.
 
     ``behind_s`` is how long the oldest line that waits for it has been in the journal, ``by_design_s`` how long it may
-    be; ``delivered`` and ``set_aside`` since the start. ``last_error`` is why it waits, or last waited.
+    be; ``delivered`` and ``set_aside`` since the start, ``set_aside_age_s`` how long ago the last of these.
+    ``last_error`` is why it waits, or last waited.
     """
 
     name: str
@@ -112,6 +113,7 @@ class SinkStatus(Struct, frozen=True):
     lines_set_aside: int
     last_error: str | None
     by_design_s: float = 0.0
+    set_aside_age_s: float = 0.0
 
 
 class Status(Struct, frozen=True):
@@ -208,14 +210,14 @@ class StatusReader:
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
                 for at, lane in enumerate(lanes)
             ],
-            sinks=[_sink(name, storage, stats) for name, stats in sorted(self._delivery.items())],
+            sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
             gaps=[_gap(product.symbol, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
         )
 
 
-def _sink(name: str, storage: Storage, stats: SinkStatistics) -> SinkStatus:
+def _sink(name: str, storage: Storage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
     backlog = storage.backlogs.get(name, Backlog(0, 0, 0, None))
     return SinkStatus(
         name=name,
@@ -227,6 +229,7 @@ def _sink(name: str, storage: Storage, stats: SinkStatistics) -> SinkStatus:
         lines_set_aside=stats.lines_set_aside,
         last_error=stats.last_error,
         by_design_s=stats.by_design_s,
+        set_aside_age_s=max(0, now_ns - stats.set_aside_ns) / NS_PER_S if stats.lines_set_aside else 0.0,
     )
 
 

@@ -118,24 +118,25 @@ class ProductBooks:
 
     def replace(self, lane: LaneBook, snapshot: Snapshot, received_ns: int) -> None:
         """Takes a snapshot: the book is proved from here on."""
+        is_news = not lane.is_proved
+        if is_news:
+            self._prove(lane, received_ns)
         lane.book.replace(snapshot.levels)
         lane.changed_ns = received_ns
         lane.asked_ns = None
         lane.attempts = 0
         if lane.witness is not None:
             lane.witness.forget()
-        if not lane.is_proved:
-            lane.prove(received_ns, first_instant(received_ns, self._cadence_ns))
-            if not self.is_suspended:
-                self._recover(lane)
+        if is_news and not self.is_suspended:
+            self._recover(lane)
 
     def advance(self, lane: LaneBook, until_ns: int) -> None:
         """A frame has arrived in sequence: the lane's book speaks for every instant since the last one."""
         if not lane.is_proved:
             return
         first_ns = lane.next_ns
-        if first_ns <= self._written_ns < until_ns:
-            lane.sampler.leave(lane.book)
+        if first_ns < until_ns:
+            self._mark(lane)
         given_ns = None if self.is_suspended else self.next_ns
         grid_ns = until_ns if given_ns is None else max(first_ns, given_ns)
         if grid_ns >= until_ns:
@@ -145,7 +146,7 @@ class ProductBooks:
             if sample is None:
                 break
             if grid_ns == given_ns:
-                self._give(sample, until_ns)
+                self._give(lane, sample, until_ns)
                 given_ns = self.next_ns = grid_ns + self._cadence_ns
             else:
                 lane.held.append((sample, until_ns))
@@ -209,7 +210,7 @@ class ProductBooks:
                     self.withhold(earliest_ns)
             elif lane.held:
                 sample, proved_ns = lane.held.popleft()
-                self._give(sample, proved_ns)
+                self._give(lane, sample, proved_ns)
                 self.next_ns = next_ns + self._cadence_ns
                 self.proved_ns = max(self.proved_ns, next_ns + 1)
             else:
@@ -236,9 +237,18 @@ class ProductBooks:
     def _flaw(self) -> Flaw:
         return "crossed" if any(lane.flaw == "crossed" for lane in self.lanes.values()) else "empty"
 
-    def _give(self, sample: Sample, proved_ns: int) -> None:
+    def _mark(self, lane: LaneBook) -> None:
+        """Only of several copies one may have to know how it was when another gave the sample."""
+        if len(self.lanes) > 1:
+            open_ns = lane.next_ns if self.is_suspended or self.next_ns is None else self.next_ns
+            lane.mark(self._written_ns, open_ns)
+
+    def _give(self, lane: LaneBook, sample: Sample, proved_ns: int) -> None:
         """Writes the sample of the first open instant, proved by a frame at ``proved_ns``; every open gap ends."""
         grid_ns = sample.grid_ns
+        if len(self.lanes) > 1:
+            updates = lane.updates_between(self._written_ns, grid_ns)
+            sample = msgspec.structs.replace(sample, updates=updates)
         while self.gaps:
             self._close(self.gaps[0], grid_ns)
         account = self.account(grid_ns)
@@ -334,7 +344,11 @@ class ProductBooks:
         self._drop_held()
         for lane in self.lanes.values():
             if lane.is_proved:
-                lane.prove(now_ns, first_instant(now_ns, self._cadence_ns))
+                self._prove(lane, now_ns)
+
+    def _prove(self, lane: LaneBook, since_ns: int) -> None:
+        self._mark(lane)
+        lane.prove(since_ns, first_instant(since_ns, self._cadence_ns))
 
     def step(self, step_ns: int, now_ns: int) -> None:
         """The clock was put forward by ``step_ns`` to ``now_ns``. Nobody ran at the instants between: they are one

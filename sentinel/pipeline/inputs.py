@@ -53,7 +53,8 @@ class Settings(Struct, frozen=True):
     """A snapshot asked for and not received for so long is asked for again; after that the wait doubles."""
     snapshot_deadline_most_ns: int = 600 * S
     refused_retry_ns: int = 60 * S
-    """How often a refused product is asked for again."""
+    refused_retry_most_ns: int = 600 * S
+    """A refused product is asked for again after so long; the wait doubles up to the most, as long as it is refused."""
     resync_pause_ns: int = 250 * MS
     resync_pause_most_ns: int = 30 * S
     """Between two requests for snapshots on one connection: the pause doubles, so a sick venue is never stormed."""

@@ -94,6 +94,7 @@ class Lane:
         self._settings = settings
         self._wanted: set[str] = set()
         self._retry_refused_ns = 0
+        self._refused_pause_ns = settings.refused_retry_ns
         self._resync_ns = 0
         self._pause_ns = settings.resync_pause_ns
 
@@ -116,6 +117,7 @@ class Lane:
         self.last_refusal = ""
         self._wanted.clear()
         self._retry_refused_ns = now_ns + self._settings.subscribe_deadline_ns
+        self._refused_pause_ns = self._settings.refused_retry_ns
         self.unserved = {channel: set(self.plan.subscription.products) for channel in self.plan.subscription.channels}
         for book in self.books.values():
             book.asked_ns = now_ns
@@ -198,12 +200,13 @@ class Lane:
     def newly_refused(self, now_ns: int, commands: list[Command]) -> list[str]:
         """Products of which the venue has neither acknowledged nor sent some channel, when it is time to say so.
 
-        Each is asked for again in a message of its own, so that one bad name cannot keep the others out. Its book may
-        be served all the same: ``refuses_book`` tells.
+        Each is asked for again in a message of its own, so that one bad name cannot keep the others out, and ever more
+        rarely. Its book may be served all the same: ``refuses_book`` tells.
         """
         if now_ns < self._retry_refused_ns:
             return []
-        self._retry_refused_ns = now_ns + self._settings.refused_retry_ns
+        self._retry_refused_ns = now_ns + self._refused_pause_ns
+        self._refused_pause_ns = min(2 * self._refused_pause_ns, self._settings.refused_retry_most_ns)
         refused = sorted(set().union(*self.unserved.values()))
         if refused and self.feed is not None:
             messages = [message for product in refused for message in self.feed.subscribe([product])]

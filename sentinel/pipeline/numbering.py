@@ -78,6 +78,7 @@ class NumberingState(Struct):
     patience: list[Patience] = []
     since_ns: int = 0
     is_on_trial: bool = False
+    first_ns: int = 0
 
 
 WriteGap = Callable[[Gap, bool], None]
@@ -87,14 +88,16 @@ WriteGap = Callable[[Gap, bool], None]
 class Numbering:
     """The trades of one product, for as long as its ids are counted on.
 
-    ``newest_ns`` is the point of the newest one. Trades of later than ``since_ns`` are of this numbering, until the
-    next one begins. ``is_on_trial``: only one id of it has been seen, so the one before may yet go on.
+    ``newest_ns`` is the point of the newest one. Trades of later than ``since_ns`` may be of this numbering, until the
+    next one begins; the first one seen of it is of ``first_ns``. ``is_on_trial``: only one id of it has been seen, so
+    the one before may yet go on.
     """
 
     def __init__(self, symbol: str, state: NumberingState, settings: Settings, write: WriteGap) -> None:
         self.ledger = TradeLedger(state.held, state.first)
         self.newest_ns = state.newest_ns
         self.since_ns = state.since_ns
+        self.first_ns = state.first_ns
         self.is_on_trial = state.is_on_trial
         self._symbol = symbol
         self._settings = settings
@@ -371,6 +374,7 @@ class Numbering:
             [held.patience for held in self._gaps.values()],
             self.since_ns,
             self.is_on_trial,
+            self.first_ns,
         )
 
 

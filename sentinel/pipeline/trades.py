@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from book.events import Tail, Trade
 from book.trade_ledger import Range, TradeLedger
@@ -48,9 +49,10 @@ EARLIER = 3
 
 
 class TradesState(NumberingState):
-    """What a restart must know: the present numbering, and those before it."""
+    """What a restart must know: the present numbering, those before it, and what is not believed yet."""
 
     earlier: list[NumberingState] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
 
     def all_gaps(self) -> list[Gap]:
         """Announced and not wholly repaired, of whatever numbering."""
@@ -105,7 +107,8 @@ class ProductTrades:
         self._flow = flow
         self._account = account
         self._numberings = [Numbering(symbol, of, settings, self._write) for of in (*state.earlier, state)]
-        self._claims: list[Claim] = []
+        # whoever was asked about them answers us no more
+        self._claims = [replace(claim, is_asked=False) for claim in state.claims]
         self._seen: dict[int, Trade] = {}
         self._is_suspended = False
 
@@ -149,10 +152,10 @@ class ProductTrades:
     def receive(self, trade: Trade, received_ns: int, lane: int) -> None:
         """Stores a trade a feed brought, unless it is held already."""
         numbering = self._numbering_of(trade)
-        if numbering is not self._present or self._is_credible(trade):
+        if self._is_credible(numbering, trade):
             self._enter(numbering, trade, received_ns, received_ns)
         else:
-            is_reset = trade.trade_id <= self.ledger.tail
+            is_reset = trade.trade_id <= numbering.ledger.tail
             self._doubt(Claim(trade.trade_id, trade, lane, received_ns, is_reset))
 
     def hear(self, tail: Tail, received_ns: int, lane: int) -> None:
@@ -179,10 +182,21 @@ class ProductTrades:
         on behind it."""
         if self._is_of_earlier(trade.trade_id):
             self._numberings.pop()
-        for numbering in reversed(self._numberings):
-            if trade.venue_ns > numbering.since_ns:
-                return numbering
-        return self._numberings[0]
+        *earlier, numbering = self._numberings
+        while earlier:
+            before = earlier.pop()
+            if trade.venue_ns > numbering.since_ns and not self._is_of_before(before, numbering, trade):
+                break
+            numbering = before
+        return numbering
+
+    def _is_of_before(self, before: Numbering, numbering: Numbering, trade: Trade) -> bool:
+        """Whether a trade that nobody had seen yet when the ids began anew goes on from the ids before: it is earlier
+        than the first one seen since, and has not got a lower id."""
+        first, trade_id = numbering.ledger.first, trade.trade_id
+        if first is None or trade_id <= first or trade.venue_ns >= numbering.first_ns:
+            return False
+        return abs(trade_id - before.ledger.tail) <= abs(trade_id - numbering.ledger.tail)
 
     def _is_of_earlier(self, trade_id: int) -> bool:
         """Whether an id goes on from the numbering before, while the present one is on trial."""
@@ -199,14 +213,14 @@ class ProductTrades:
         before = self._numberings[-2].ledger.tail
         return abs(last_id - before) < last_id - self.ledger.tail
 
-    def _is_credible(self, trade: Trade) -> bool:
-        """Whether a trade may be what its id says, in the present numbering."""
-        ledger, newest_ns = self.ledger, self.newest_ns
+    def _is_credible(self, numbering: Numbering, trade: Trade) -> bool:
+        """Whether a trade may be what its id says, in the numbering of its time."""
+        ledger, newest_ns = numbering.ledger, numbering.newest_ns
         if ledger.first is None:
             return True
         if ledger.last is None or trade.trade_id > ledger.last:
             return trade.trade_id - ledger.tail <= CREDIBLE
-        if trade.venue_ns <= newest_ns:
+        if trade.venue_ns <= newest_ns or numbering is not self._present:
             return True
         if ledger.holds(trade.trade_id):
             seen = self._seen.get(trade.trade_id)
@@ -320,7 +334,8 @@ class ProductTrades:
             if claim.trade is None:
                 self._expect(claim.trade_id, now_ns)
             else:
-                self._enter(self._present, claim.trade, claim.received_ns, now_ns)
+                numbering = self._present if claim.is_reset else self._numbering_of(claim.trade)
+                self._enter(numbering, claim.trade, claim.received_ns, now_ns)
                 self._find(claim)
 
     def _dismiss(self, claim: Claim) -> None:
@@ -358,7 +373,9 @@ class ProductTrades:
         assert last_id is not None
         gap = Gap("trades", "reset", before.newest_ns, point_ns(first), Range(last_id, first.trade_id))
         self._write(gap, True)
-        state = NumberingState(newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True)
+        state = NumberingState(
+            newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True, first_ns=first.venue_ns
+        )
         self._numberings.append(Numbering(self.symbol, state, self._settings, self._write))
         self._seen.clear()
         if len(self._numberings) > EARLIER + 1:
@@ -424,7 +441,7 @@ class ProductTrades:
         """What ``__init__`` needs to go on from here."""
         *earlier, present = (numbering.state() for numbering in self._numberings)
         fields = {name: getattr(present, name) for name in present.__struct_fields__}
-        return TradesState(**fields, earlier=earlier)
+        return TradesState(**fields, earlier=earlier, claims=[replace(claim) for claim in self._claims])
 
 
 def _is_same(one: Trade, other: Trade) -> bool:

@@ -76,7 +76,11 @@ def play(
             if pipeline is None:
                 left_out += 1
                 continue
-            _feed(pipeline, record)
+            try:
+                said = _said(record, len(pipeline.lanes))
+            except (ValueError, msgspec.MsgspecError) as error:
+                raise _foreign(file, error) from error
+            _feed(pipeline, record, said)
             pipeline.commands.clear()
             yield Step(record, pipeline)
     if pipeline is None:
@@ -89,10 +93,16 @@ def _pipeline(file: Path, changes: Changes, checkpoint: bytes) -> Pipeline:
     header = read_header(file)
     try:
         settings = msgspec.convert(header["settings"], Settings, dec_hook=_fraction)
+        if settings.cadence_ns <= 0:
+            raise ValueError(f"a cadence of {settings.cadence_ns} ns")
         plans = msgspec.convert(header["lanes"], list[LanePlan])
         return Pipeline(changes.apply(settings), plans, _feed_maker(header["book"]), checkpoint or None)
-    except (KeyError, msgspec.MsgspecError) as error:
-        raise SentinelError(f"{file} was recorded by another version of sentinel-ws: {error}") from error
+    except (KeyError, ValueError, ZeroDivisionError, msgspec.MsgspecError) as error:
+        raise _foreign(file, error) from error
+
+
+def _foreign(file: Path, error: Exception) -> SentinelError:
+    return SentinelError(f"{file} was recorded by another version of sentinel-ws: {error}")
 
 
 def _fraction(of: type, text: Any) -> Fraction:
@@ -114,27 +124,49 @@ def _feed_maker(book: str) -> Callable[[LanePlan], Feed]:
     return make
 
 
-def _feed(pipeline: Pipeline, record: Record) -> None:
+def _said(record: Record, lanes: int) -> Any:
+    """What the payload of a record says.
+
+    Raises:
+        ValueError, msgspec.MsgspecError: if it says nothing known, or is of a lane that there is not.
+    """
+    kind, lane, _, payload = record
+    if lane >= lanes and kind in (Kind.FRAME, Kind.OPENED, Kind.CLOSED):
+        raise ValueError(f"a record of lane {lane}")
+    match kind:
+        case Kind.OPENED | Kind.STEP:
+            return int(payload)
+        case Kind.CLOSED:
+            return msgspec.convert(payload.decode(), Cause)
+        case Kind.REPAIR:
+            return msgspec.msgpack.decode(payload, type=RepairAnswer)
+        case Kind.BOOK:
+            return msgspec.msgpack.decode(payload, type=BookAnswer)
+        case _:
+            return payload
+
+
+def _feed(pipeline: Pipeline, record: Record, said: Any) -> None:
     """Does with a record what ``Intake`` did when it was made."""
-    kind, lane, received_ns, payload = record
+    kind, lane, received_ns, _ = record
     match kind:
         case Kind.FRAME:
-            pipeline.receive(lane, payload, received_ns)
+            pipeline.receive(lane, said, received_ns)
         case Kind.TICK:
             pipeline.tick(received_ns)
         case Kind.START:
             pipeline.start(received_ns)
         case Kind.OPENED:
-            pipeline.note_step(int(payload), received_ns)
+            pipeline.note_step(said, received_ns)
             pipeline.opened(lane, received_ns)
         case Kind.STEP:
-            pipeline.step(int(payload), received_ns)
+            pipeline.step(said, received_ns)
         case Kind.CLOSED:
-            pipeline.closed(lane, msgspec.convert(payload.decode(), Cause), received_ns)
+            pipeline.closed(lane, said, received_ns)
         case Kind.REPAIR:
-            pipeline.repaired(msgspec.msgpack.decode(payload, type=RepairAnswer), received_ns)
+            pipeline.repaired(said, received_ns)
         case Kind.BOOK:
-            pipeline.compared(msgspec.msgpack.decode(payload, type=BookAnswer), received_ns)
+            pipeline.compared(said, received_ns)
         case Kind.SUSPEND:
             pipeline.suspend(received_ns)
         case Kind.RESUME:

@@ -16,6 +16,7 @@ from sentinel.certificates.issuer import Folders, hours_of, issue
 from sentinel.config import Influx, load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.journal import STREAMS, JournalReader
+from sentinel.disk.shards import journals
 from sentinel.errors import UsageError
 from sentinel.timing.instants import format_ns, parse_instant_ns
 
@@ -29,7 +30,7 @@ def archive(since: str | None, until: str | None, data_dir: Path | None, influx_
     """Write Parquet files from the journal or from InfluxDB, or bring them up to date.
 
     A collector does so by itself every hour; this is for data from elsewhere, or a lost archive. What an hour's file
-    has already stays; a point that both have is taken from the source.
+    has already stays; a point that both have is taken from the source. Each process of a sharded collector has its own.
     """
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
@@ -38,15 +39,22 @@ def archive(since: str | None, until: str | None, data_dir: Path | None, influx_
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
     config = load(flags, None)
-    folder = config.data_dir
     if influx_url is not None:
         if since_ns is None:
             raise UsageError("--influx-url needs --since: how far back the server has points is not for us to guess")
+        folder = config.data_dir
         written = _from_influx(config.influx, folder, since_ns, until_ns)
+        _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
     else:
-        written = _from_journal(folder, since_ns, until_ns)
+        for journal in journals(config.data_dir):
+            folder = journal.parent
+            written = _from_journal(folder, since_ns, until_ns)
+            _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+
+
+def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
+    """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
     with alone(folder / ARCHIVE):
-        end_ns = min(until_ns, end_of_archive_ns(now_ns))
         issue(Folders.of(folder), [hour for hour in hours_of(written) if hour.hour_ns + HOUR_NS <= end_ns])
     click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
 

@@ -15,13 +15,12 @@ from typing import Protocol
 
 from sentinel.simulator.connection import Connection, Stage
 from sentinel.simulator.instants import ns_of
-from sentinel.simulator.recording import Frame, RecordedTrade, Recording
+from sentinel.simulator.recording import LARGEST_ID, Frame, RecordedTrade, Recording
 
 S = 1_000_000_000
 UNREAD_BYTES = 4 * 2**20
 """Of a client that reads more slowly than the recording plays."""
 
-LARGEST_ID = 2**63 - 1
 TRADES = """
     CREATE TABLE trades (
         product TEXT, trade_id INTEGER, price TEXT, size TEXT, maker_side TEXT, time TEXT,

@@ -22,6 +22,10 @@ from sentinel.simulator.facts import DialectFacts
 from sentinel.simulator.instants import ns_of
 
 PIECE_BYTES = 2**16
+LINE_BYTES = 64 * 2**20
+"""A longer line is no frame: a connection would not take it."""
+
+LATEST_NS = LARGEST_ID = 2**63 - 1
 Message = dict[str, Any]
 """The JSON object that a frame is; empty where it is none."""
 
@@ -153,7 +157,11 @@ def _are_fine(path: Path, beside: Path) -> bool:
 
 
 def _ns_of_stamp(line: str) -> int:
-    return round(float(line.partition("\t")[0]) * 1e9)
+    """Raises ValueError for anything but an instant that a tape can hold."""
+    seconds = float(line.partition("\t")[0])
+    if not 0 <= seconds * 1e9 < LATEST_NS:
+        raise ValueError(f"no time of a frame: {line[:40]!r}")
+    return round(seconds * 1e9)
 
 
 def _by_own_times(path: Path, reader: Reader) -> Iterator[Heard]:
@@ -168,9 +176,10 @@ def _by_own_times(path: Path, reader: Reader) -> Iterator[Heard]:
 
 def _ns_said(said: str | None) -> int:
     try:
-        return ns_of(said) if said else 0
+        said_ns = ns_of(said) if said else 0
     except ValueError:
         return 0
+    return said_ns if said_ns < LATEST_NS else 0
 
 
 def _on_tape(path: Path) -> list[Callable[[], Iterator[Heard]]]:
@@ -218,11 +227,16 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _split(pieces: Iterator[bytes]) -> Iterator[str]:
-    rest = b""
+    """Raises ValueError for what is no text, or a line too long to be a frame."""
+    rest = bytearray()
     for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield line.removesuffix(b"\r").decode()
+        first, *others = piece.split(b"\n")
+        rest += first
+        if len(rest) > LINE_BYTES:
+            raise ValueError(f"a line of more than {LINE_BYTES} bytes")
+        for other in others:
+            yield rest.removesuffix(b"\r").decode()
+            rest = bytearray(other)
     if rest:
         yield rest.decode()
 

@@ -1,12 +1,13 @@
-"""Seeded runs against an exchange that misbehaves, judged by the truth it writes down.
+"""Seeded runs of a collector to which several things happen at once, judged by the truth that was written down.
 
 One command reruns a seed, or many of them, several at a time:
 
     python -m tests.faults.scenario 17
-    python -m tests.faults.scenario 0-199 --at-once 8
+    python -m tests.faults.scenario 0-199 --at-once 4
 
-Each run is the real command in a process of its own against the local exchange: a few seconds of peace, then faults of
-several kinds at once on several products, then peace again, so that everything that can heal has healed.
+Each run is the real command in a process of its own against the local exchange and a store: a few seconds of peace,
+then two to four troubles at the same time from venue, REST, disk, store, clock and restart (``draw.py``), then peace
+again, so that everything that can heal has healed. ``host.py`` makes the troubles that are not the exchange's.
 """
 
 from __future__ import annotations
@@ -14,118 +15,90 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import sys
 import tempfile
-from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import click
 
-from sentinel.simulator.faults import Fault
-from tests.end_to_end.judge import TruthFile
-from tests.faults.verdict import judge, reactions_s
-from tests.servers.collector import collecting
-from tests.servers.exchange import trading
+from tests.faults.delivery import judge_delivery
+from tests.faults.draw import Trouble, draw
+from tests.faults.host import Host
+from tests.faults.reported import judge_report
+from tests.faults.stepped import WallOffset
+from tests.faults.table import table, truth_of
+from tests.faults.verdict import judge
+from tests.servers.exchange import Market, trading
 
-PRODUCTS = 5
-FIRST_FAULT_S, LAST_FAULT_S = 3.0, 9.0
-TRADES_END_S, END_S = 12.0, 17.0
-KINDS = (
-    "drop", "drop", "drop", "duplicate", "reorder", "corrupt", "delay", "jump", "orphan_delete", "oversize_snapshot",
-    "close", "abort", "stall", "refuse_connections", "hide", "hide", "cross", "rest",
-)  # fmt: skip
-CHANNELS = {"advanced": ("l2_data", "market_trades", "heartbeats"), "exchange": ("match", "heartbeat")}
+PRODUCTS = 3
+CONNECTIONS = PRODUCTS + 1
+"""Of the collector: a book has one to itself, the trades share one."""
 
-
-def faults_of(seed: int) -> list[Fault]:
-    """What goes wrong in the run with this seed."""
-    rng = random.Random(f"scenario {seed}")
-    return [_fault(rng) for _ in range(rng.randrange(2, 7))]
+TROUBLES_END_S = 10.0
+PEACE_S, QUIET_S = 1.5, 4.5
+"""After the last trouble and once everything is subscribed again: with trades, and then without."""
 
 
-def _fault(rng: random.Random) -> Fault:
-    kind = rng.choice(KINDS)
-    at_s = round(rng.uniform(FIRST_FAULT_S, LAST_FAULT_S), 2)
-    feed = rng.choice(("advanced", "advanced", "exchange"))
-    is_of_books = kind in ("jump", "orphan_delete", "oversize_snapshot", "cross")
-    facts: dict[str, Any] = {"kind": kind, "at_s": at_s}
-    if kind == "hide":
-        return Fault(
-            kind="hide",
-            at_s=at_s,
-            count=rng.randrange(1, 12),
-            feed=rng.choice((None, None, "advanced", "exchange")),
-            from_rest=rng.random() < 0.2,
-        )
-    if kind == "rest":
-        mode = rng.choice(("down", "slow", "429", "empty", "garbage"))
-        return Fault(kind="rest", at_s=at_s, duration_s=rng.uniform(0.5, 3.0), mode=mode)
-    if kind in ("refuse_connections", "cross"):
-        facts["duration_s"] = rng.uniform(0.5, 4.0)
-    if kind == "stall":
-        facts["duration_s"] = rng.uniform(0.3, 4.5)
-    if not is_of_books and kind != "refuse_connections":
-        facts["channel"] = rng.choice((None, *CHANNELS[feed]))
-    facts["feed"] = "advanced" if is_of_books else feed
-    facts["count"] = rng.randrange(1, 6) if kind in ("drop", "duplicate", "jump", "orphan_delete") else 1
-    facts["skip"] = rng.randrange(1, 9)
-    facts["how"] = rng.choice(("truncate", "garbage", "nan"))
-    facts["code"] = rng.choice((1000, 1001, 1011, 1012, 1013))
-    facts["delay_s"] = rng.uniform(0.1, 1.5)
-    facts["connection"] = rng.choice((None, 1, 2)) if kind != "cross" else None
-    if kind == "orphan_delete":  # the market's own, so on every connection
-        facts["connection"] = None
-    if kind == "cross":  # and on either feed
-        facts["feed"] = None
-    return Fault(**facts)
-
-
-async def run(seed: int, folder: Path, faults: list[Fault] | None = None, *arguments: str) -> list[str]:
-    """Plays a scenario in ``folder``; returns what is wrong with what the collector says of it."""
+async def run(seed: int, folder: Path) -> list[str]:
+    """Plays the troubles of a seed in ``folder``; returns what is wrong with what the collector says of it."""
     data, truth_path = folder / "data", folder / "truth.jsonl"
-    armed = faults_of(seed) if faults is None else faults
-    async with trading(PRODUCTS, truth_path, *armed, seed=seed, levels=120, rate=50, trade_rate=15) as exchange:
+    troubles = draw(seed)
+    faults = [trouble.fault for trouble in troubles if trouble.fault is not None]
+    async with trading(PRODUCTS, truth_path, *faults, seed=seed, levels=120, rate=50, trade_rate=15) as exchange:
         products = exchange.products
-        async with collecting(exchange.urls, data, *products, *arguments) as collector:
-            await exchange.until(TRADES_END_S)
-            await exchange.quiet_end(END_S - TRADES_END_S)
-            status = await collector.stop()
-    problems = judge(data, TruthFile(truth_path), products)
+        host = Host(exchange.urls, folder, troubles, products)
+        async with host.running():
+            async with asyncio.TaskGroup() as tasks:
+                for trouble in troubles:
+                    if trouble.fault is None:
+                        tasks.create_task(_at(exchange, host, trouble))
+                await exchange.until(TROUBLES_END_S)
+            await exchange.subscribed(CONNECTIONS)
+            await asyncio.sleep(PEACE_S)
+            await exchange.quiet_end(QUIET_S)
+            status = await host.stop()
+    (folder / "host.json").write_text(json.dumps(host.facts))
+    truth = truth_of(folder)
+    warp = WallOffset(folder / "clock").warp()
+    problems = [*host.problems, *judge(data, truth, products, warp), *judge_report(data, products, warp)]
+    problems += judge_delivery(data, host.influx.points)
     return problems if status == 0 else [f"exit status {status}", *problems]
 
 
-async def _run_all(seeds: list[int], at_once: int, keep: Path) -> int:
-    slots = asyncio.Semaphore(at_once)
-    failed: list[int] = []
-    reactions: dict[str, list[tuple[float, float]]] = defaultdict(list)
+async def _at(exchange: Market, host: Host, trouble: Trouble) -> None:
+    await exchange.until(trouble.at_s)
+    await host.carry_out(trouble)
 
-    async def one(seed: int) -> None:
-        async with slots:
-            folder = keep / str(seed)
-            problems = await run(seed, folder)
-        kinds = ", ".join(fault.kind for fault in faults_of(seed))
-        verdict = "good" if not problems else "WRONG"
-        click.echo("\n   ".join([f"seed {seed}: {verdict} ({kinds})", *problems[:8]]))
+
+def play_all(seeds: Sequence[int], at_once: int, keep: Path) -> Iterator[tuple[int, list[str]]]:
+    """Plays seeds, each with its exchange in a process of its own: whoever judges one must not hold up another.
+
+    Gives each one and what is wrong with it as soon as it is known.
+    """
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_play, seed, keep): seed for seed in seeds}
+        for done in as_completed(running):
+            error = done.exception()  # a run that cannot be judged is wrong, and no reason to end the others
+            yield running[done], [f"not judged: {error!r}"] if error else done.result()
+
+
+def _play(seed: int, keep: Path) -> list[str]:
+    return asyncio.run(run(seed, keep / str(seed)))
+
+
+def _tell_all(seeds: Sequence[int], at_once: int, keep: Path) -> int:
+    wrong: set[int] = set()
+    for seed, problems in play_all(seeds, at_once, keep):
+        troubles = ", ".join(f"{trouble.name} at {trouble.at_s}" for trouble in draw(seed))
+        click.echo("\n   ".join([f"seed {seed}: {'WRONG' if problems else 'good'} ({troubles})", *problems[:8]]))
         if problems:
-            failed.append(seed)
-        for kind, seconds in reactions_s(folder / "data", TruthFile(folder / "truth.jsonl")):
-            reactions[kind].append(seconds)
-
-    async with asyncio.TaskGroup() as tasks:
-        for seed in seeds:
-            tasks.create_task(one(seed))
-    click.echo(f"{len(seeds) - len(failed)} passed, {len(failed)} failed {sorted(failed)}")
-    for kind, seconds in sorted(reactions.items()):
-        detect, heal = zip(*seconds, strict=True)
-        facts = {
-            "detect_median_s": median(detect), "detect_worst_s": max(detect),
-            "heal_median_s": median(heal), "heal_worst_s": max(heal), "count": len(detect),
-        }  # fmt: skip
-        click.echo(f"{kind:<20} " + json.dumps({name: round(value, 2) for name, value in facts.items()}))
-    return 1 if failed else 0
+            wrong.add(seed)
+    click.echo(f"{len(seeds) - len(wrong)} held, {len(wrong)} did not {sorted(wrong)}")
+    click.echo("\n".join(table(seeds, wrong, keep)))
+    return 1 if wrong else 0
 
 
 def main() -> int:
@@ -138,7 +111,7 @@ def main() -> int:
     seeds = list(range(int(first), int(last or first) + 1))
     keep = options.keep or Path(tempfile.mkdtemp(prefix="sentinel-scenarios-"))
     click.echo(f"runs are kept in {keep}")
-    return asyncio.run(_run_all(seeds, options.at_once, keep))
+    return _tell_all(seeds, options.at_once, keep)
 
 
 if __name__ == "__main__":

@@ -446,3 +446,11 @@ def test_an_alias_is_asked_for_by_the_venues_own_name_and_then_by_the_one_wanted
     assert talking.receive(refusal).events == [
         Refused("BTC-USD", "Failed to subscribe: BTC-USD is not a valid product")
     ]
+
+
+def test_a_reason_as_long_as_a_frame_is_read_at_once() -> None:
+    feed = CoinbaseExchangeFeed(Subscription(frozenset({"trades"}), ("BTC-USD",)))
+    frame = json.dumps({"type": "error", "message": "no", "reason": "a" * 2_000_000}).encode()
+    (event,) = feed.receive(frame).events
+    assert isinstance(event, Refused)
+    assert event.product is None

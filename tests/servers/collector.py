@@ -26,6 +26,14 @@ class Collector:
     def errors(self) -> str:
         return self._log.read_text()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
     async def stop(self) -> int:
         """SIGTERM, and its exit status."""
         self._process.terminate()
@@ -52,13 +60,15 @@ def environment(urls: Urls, data_dir: Path, **more: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def collecting(urls: Urls, data_dir: Path, *arguments: str, **more: str) -> AsyncIterator[Collector]:
+async def collecting(
+    urls: Urls, data_dir: Path, *arguments: str, module: str = "sentinel", **more: str
+) -> AsyncIterator[Collector]:
     """Starts the command; whatever happens, it is gone afterwards. ``more`` are further environment variables."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "stderr.txt"
     with log.open("a") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sentinel", "collect", *arguments),
+            *(sys.executable, "-m", module, "collect", *arguments),
             env=environment(urls, data_dir, **more), stderr=stderr, cwd=data_dir,
         )  # fmt: skip
     try:

@@ -65,12 +65,25 @@ class FakeInflux:
         app.router.add_get("/ping", self._ping)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self._runner = runner
+        await self.up()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield self
         finally:
             await runner.cleanup()
+
+    async def up(self) -> None:
+        """Listens, at the port it had before."""
+        self._site = web.TCPSite(self._runner, "127.0.0.1", int(self.url.rpartition(":")[2] or 0))
+        await self._site.start()
+
+    async def down(self) -> None:
+        """Refuses connections, and cuts those there are."""
+        await self._site.stop()
+        server = self._runner.server
+        assert server is not None
+        await server.shutdown(0)
 
     async def _ping(self, _: web.Request) -> web.Response:
         return web.Response(status=204, headers={"X-Influxdb-Version": "v2.7.12"})

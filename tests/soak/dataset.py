@@ -30,7 +30,7 @@ from sentinel.disk.tape import tape_files
 from sentinel.replay.play import play
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile
-from tests.faults.scenario import _fault
+from tests.faults.draw import fault_of_venue
 from tests.faults.verdict import judge
 from tests.sentinel.recorded import gathered, journalled
 from tests.servers.collector import collecting
@@ -44,16 +44,12 @@ MINUTE_NS = 60 * 10**9
 
 
 def _faults(seconds: float, seed: int) -> list[Fault]:
-    """What goes wrong, evenly spread, on whichever connection is there: the first ones do not last the run.
-
-    No ``cross``: the scenarios' has a feed, which no crossed book of the exchange matches, so it would never strike.
-    """
+    """What goes wrong, evenly spread, on whichever connection is there: the first ones do not last the run."""
     rng = random.Random(f"dataset {seed}")
     found: list[Fault] = []
     while len(found) < int((seconds - 2 * PEACE_S) / FAULT_EVERY_S):
-        fault = replace(_fault(rng), at_s=round(rng.uniform(3.0, seconds - PEACE_S), 2), connection=None)
-        if fault.kind != "cross":
-            found.append(fault)
+        fault = replace(fault_of_venue(rng, round(rng.uniform(3.0, seconds - PEACE_S), 2)), connection=None)
+        found.append(fault)
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sentinel.simulator.coinbase.facts import FACTS
-from sentinel.simulator.recording import Frame, Message, RecordedTrade
+from sentinel.simulator.instants import ns_of
+from sentinel.simulator.recording import LARGEST_ID, Frame, Message, RecordedTrade
 
 CHANNELS = {
     "snapshot": ("level2", "level2_50"),
@@ -40,26 +41,52 @@ class CoinbaseReader:
 
 def _advanced(text: str, message: Message) -> Frame:
     channel = str(message.get("channel"))
-    events = [event for event in message.get("events") or () if isinstance(event, dict)]
-    product = next((event["product_id"] for event in events if "product_id" in event), None)
-    trades = [_trade(trade) for event in events for trade in reversed(event.get("trades") or ()) if _is_trade(trade)]
+    events = [event for event in _list(message.get("events")) if isinstance(event, dict)]
+    product = next((name for event in events if (name := _name(event))), None)
+    trades = [trade for event in events for said in reversed(_list(event.get("trades"))) if (trade := _trade(said))]
+    number = message.get("sequence_num")
+    is_numbered = isinstance(number, int)
     beat = None
     if channel == "heartbeats":
-        beat = int(events[0]["heartbeat_counter"]) if message.get("sequence_num") is not None else 0
-    return Frame(text, channel, product, message.get("sequence_num"), tuple(trades), beat)
+        beat = _counter(events) if is_numbered else 0
+    return Frame(text, channel, product, number if is_numbered else None, tuple(trades), beat)
 
 
 def _exchange(text: str, message: Message) -> Frame:
     kind = str(message.get("type"))
-    trades = (_trade(message),) if kind in ("match", "last_match") and _is_trade(message) else ()
-    beat = 0 if kind == "heartbeat" else None
-    return Frame(text, kind, message.get("product_id"), None, trades, beat)
+    trade = _trade(message) if kind in ("match", "last_match") else None
+    return Frame(text, kind, _name(message), None, (trade,) if trade else (), 0 if kind == "heartbeat" else None)
 
 
-def _is_trade(trade: Any) -> bool:
-    return isinstance(trade, dict) and {"product_id", "trade_id", "price", "size", "side", "time"} <= trade.keys()
+def _list(part: Any) -> list[Any]:
+    return part if isinstance(part, list) else []
 
 
-def _trade(trade: Message) -> RecordedTrade:
-    facts = (trade["price"], trade["size"], trade["side"].lower(), trade["time"])
-    return RecordedTrade(trade["product_id"], int(trade["trade_id"]), *facts)
+def _name(message: Message) -> str | None:
+    name = message.get("product_id")
+    return name if isinstance(name, str) else None
+
+
+def _trade(said: Any) -> RecordedTrade | None:
+    """One that REST can say again: an odd one is on the air as it is, and known to nobody else."""
+    if not (isinstance(said, dict) and {"product_id", "trade_id", "price", "size", "side", "time"} <= said.keys()):
+        return None
+    product, side = _name(said), said["side"]
+    if product is None or not isinstance(side, str):
+        return None
+    try:
+        ns_of(said["time"])
+        trade_id = int(said["trade_id"])
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return None
+    if not 0 < trade_id <= LARGEST_ID:
+        return None
+    return RecordedTrade(product, trade_id, said["price"], said["size"], side.lower(), said["time"])
+
+
+def _counter(events: list[Message]) -> int:
+    """The server's, 0 where it is odd."""
+    try:
+        return int(events[0]["heartbeat_counter"])
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return 0

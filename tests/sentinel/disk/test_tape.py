@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.disk.tape import BLOCK, MAGIC, Kind, Record, TapeWriter, prune, pruned, read_header, read_tape, tape_files
+from sentinel.disk.tape import (
+    BLOCK,
+    CRC_SEED,
+    LENGTH,
+    MAGIC,
+    RECORD,
+    Kind,
+    Record,
+    TapeWriter,
+    prune,
+    pruned,
+    read_header,
+    read_tape,
+    tape_files,
+)
 from sentinel.errors import TapeCorrupt, UsageError
 
 HEADER: dict[str, Any] = {"created_ns": 1, "book": "coinbase_advanced"}
@@ -189,4 +205,29 @@ def test_what_is_no_tape_is_refused(tmp_path: Path) -> None:
         read(file)
     file.write_bytes(MAGIC)
     with pytest.raises(UsageError, match="without a header"):
+        read_header(file)
+
+
+def packed(body: bytes) -> bytes:
+    """A block as a writer makes it, whatever is in it."""
+    return BLOCK.pack(len(body), zlib.crc32(LENGTH.pack(len(body)), CRC_SEED), zlib.crc32(body, CRC_SEED)) + body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [zstandard.compress(RECORD.pack(99, 0, 1, 0)), zstandard.compress(b"short"), b"not packed at all"],
+    ids=["a kind of tomorrow", "less than a record", "no zstd"],
+)
+def test_a_whole_block_that_cannot_be_read_is_told(tmp_path: Path, body: bytes) -> None:
+    (file,) = write(tmp_path, frames(1))
+    file.write_bytes(file.read_bytes() + packed(body))
+    with pytest.raises(TapeCorrupt, match="is damaged at byte"):
+        read(file)
+
+
+@pytest.mark.parametrize("head", [b"[]", b"{", b"5"])
+def test_a_header_that_cannot_be_read_is_told(tmp_path: Path, head: bytes) -> None:
+    file = tmp_path / "tape-1.swtape"
+    file.write_bytes(MAGIC + packed(zstandard.compress(head)))
+    with pytest.raises(TapeCorrupt, match="no header"):
         read_header(file)

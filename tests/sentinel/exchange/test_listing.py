@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -68,3 +69,42 @@ async def test_it_looks_again_and_finds_what_is_back(monkeypatch: pytest.MonkeyP
     looking.cancel()
     await asyncio.wait([looking])
     assert listing.unlisted == {"BTC-USD"}
+
+
+async def test_a_restart_does_not_wait_long_for_a_rest_that_is_silent_but_looks_soon_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What an earlier run collected is no slip of the pen: the venue's sockets are what matters."""
+    monkeypatch.setattr(module, "KNOWN_CHECK_S", 0.0, raising=False)
+    monkeypatch.setattr(module, "PRODUCT_CHECK_S", 0.01)
+
+    class Silent(Venue):
+        async def unknown(self, products: tuple[str, ...]) -> list[str]:
+            if not self.asked.is_set():
+                self.asked.set()
+                await asyncio.sleep(3600)
+            return await super().unknown(products)
+
+    venue = Silent("ETH-USD")
+    monkeypatch.setattr(asyncio, "timeout", limits := Limits(asyncio.timeout))
+    listing = Listing(venue, PRODUCTS)
+    await listing.begin(PRODUCTS, is_shard=False)
+    assert limits.asked == [0.0]
+    looking = asyncio.create_task(listing.run())
+    while not listing.unlisted:
+        await asyncio.sleep(0)
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert listing.unlisted == {"ETH-USD"}
+
+
+class Limits:
+    """Notes how long is waited."""
+
+    def __init__(self, timeout: Callable[[float], asyncio.Timeout]) -> None:
+        self.asked: list[float] = []
+        self._timeout = timeout
+
+    def __call__(self, seconds: float) -> asyncio.Timeout:
+        self.asked.append(seconds)
+        return self._timeout(seconds)

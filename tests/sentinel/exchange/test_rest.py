@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -360,3 +361,57 @@ async def test_only_a_404_or_its_end_refuses_a_product() -> None:
     async with venue(handler) as client:
         products = ("BTC-USD", "NEW-USD", "SICK-USD", "GONE-USD", "OLD-USD")
         assert await client.unknown(products) == ["GONE-USD", "OLD-USD"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["as it is", "packed"])
+async def test_an_endless_answer_is_refused_before_it_fills_the_memory(headers: dict[str, str]) -> None:
+    pack = zlib.compressobj(wbits=31)
+    plain = b" " * 2**20
+    first, piece = (pack.compress(plain) + pack.flush(zlib.Z_FULL_FLUSH) if headers else plain for _ in range(2))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        await response.write(first)
+        while True:
+            await response.write(piece)
+            await asyncio.sleep(0)
+
+    async with venue(handler) as client:
+        with pytest.raises(RestTrouble, match="more than"):
+            await client.trades("BTC-USD", 2, 1)
+        with pytest.raises(RestTrouble, match="more than"):
+            await client.book("BTC-USD")
+        with pytest.raises(RestTrouble, match="more than"):
+            await client.unknown(("BTC-USD",))
+
+
+async def test_a_body_that_trickles_ends_at_the_deadline() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with venue(handler, timeout_s=0.3) as client:
+        with pytest.raises(RestTrouble, match="TimeoutError"):
+            await client.trades("BTC-USD", 2, 1)
+
+
+async def test_a_page_of_far_too_many_records_is_refused() -> None:
+    async with venue(answering([{}] * 20_000)) as client:
+        with pytest.raises(RestTrouble, match="20000 records"):
+            await client.trades("BTC-USD", 2, 1)
+
+
+async def test_the_body_of_a_refusal_is_not_read() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=503)
+        await response.prepare(request)
+        await asyncio.Event().wait()
+        return response
+
+    async with venue(handler, timeout_s=60.0) as client:
+        with pytest.raises(RestTrouble, match="status 503"):
+            await asyncio.wait_for(client.trades("BTC-USD", 2, 1), 5)

@@ -73,6 +73,33 @@ async def test_it_tells_the_truth_while_the_collector_runs_and_after(tmp_path: P
     assert whole.exit_code == 0
 
 
+def test_a_product_that_was_asked_for_and_is_not_there_is_no_part_of_a_complete_report(tmp_path: Path) -> None:
+    first_ns = 1_700_000_000 * 10**9 // MINUTE_NS * MINUTE_NS
+    tags = {"collector": "a", "exchange": "coinbase", "symbol": "BTC-USD"}
+    row: dict[str, Value] = {"samples_due": 600, "samples_written": 600, "samples_withheld": 0}
+    asyncio.run(write(tmp_path, [{"accounts": [line("coverage", tags, row, first_ns)]}]))
+    where = ("--data-dir", str(tmp_path), "--since", str(first_ns), "--until", str(first_ns + MINUTE_NS))
+    assert report(*where, "--symbol", "BTC-USD", "--fail-under", "100").exit_code == 0
+    asked = report(*where, "--symbol", "BTC-USD", "--symbol", "ETH-USD", "--fail-under", "100")
+    assert asked.exit_code != 0
+    assert "no accounts of ETH-USD" in str(asked.exception)
+
+
+def test_a_shard_without_journal_and_archive_is_named(tmp_path: Path) -> None:
+    first_ns = 1_700_000_000 * 10**9 // MINUTE_NS * MINUTE_NS
+    tags = {"collector": "a", "exchange": "coinbase", "symbol": "BTC-USD"}
+    row: dict[str, Value] = {"samples_due": 600, "samples_written": 600, "samples_withheld": 0}
+    for shard in ("shard=00", "shard=01"):
+        (tmp_path / shard).mkdir()
+    asyncio.run(write(tmp_path / "shard=00", [{"accounts": [line("coverage", tags, row, first_ns)]}]))
+    where = ("--data-dir", str(tmp_path), "--since", str(first_ns), "--until", str(first_ns + MINUTE_NS))
+    told = report(*where, "--format", "csv")
+    assert told.exit_code == 0
+    assert "shard=01 has no journal and no archive" in told.stderr
+    assert "shard=00" not in told.stderr
+    assert len(told.stdout.splitlines()) == 2
+
+
 def test_a_month_of_a_product_is_read_from_its_accounts(tmp_path: Path) -> None:
     """43,200 minutes and 3,000 gaps: 1.1 s on the 2 cores this was written on."""
     start_ns = 1_700_000_000 * 10**9 // MINUTE_NS * MINUTE_NS

@@ -62,12 +62,16 @@ def test_lines_are_refused_by_what_is_said(status: int, body: dict[str, Any], dr
         (500, {"error": "engine: cache-max-memory-size exceeded: (1073741824/1073741824)"}, Later),
         (500, {"error": "partial write"}, Later),  # a cluster, of its servers
         (500, {"message": "unexpected error writing points to database: engine is closed"}, Later),
-        (503, b"request throttled, queue full\n", Later),
         (500, {"error": "timeout"}, Unanswered),
         (500, {"message": "unexpected error writing points to database: context deadline exceeded"}, Unanswered),
         (503, b"request throttled, exceeds timeout\n", Unanswered),
         (504, b"<html>504 Gateway Time-out</html>", Unanswered),
         (408, b"", Unanswered),
+        # whoever stands in front of the store, of a request that took too long or was too much: fewer lines may do
+        (502, b"<html><h1>502 Bad Gateway</h1></html>", Unanswered),
+        (503, b"<html><body><h1>503 Service Unavailable</h1>", Unanswered),
+        (503, b"request throttled, queue full\n", Unanswered),
+        (503, b"upstream connect error or disconnect/reset before headers", Unanswered),
     ],
 )
 def test_what_is_not_said_of_lines_is_no_fault_of_theirs(status: int, body: Any, kind: type[Outcome]) -> None:
@@ -83,5 +87,6 @@ def test_a_400_that_does_not_name_the_lines_is_told_from_one_that_does() -> None
 
 
 def test_it_is_told_when_to_ask_again() -> None:
-    assert said(503, b"", **{"Retry-After": "7"}) == Later("503: ", 7.0)
+    assert said(429, b"", **{"Retry-After": "7"}) == Later("429: ", 7.0)
+    assert said(503, b"", **{"Retry-After": "7"}) == Unanswered("503: ", 7.0)
     assert said(504, b"", **{"Retry-After": "7"}) == Unanswered("504: ", 7.0)

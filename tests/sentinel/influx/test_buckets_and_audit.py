@@ -116,6 +116,34 @@ async def test_an_audit_finds_what_is_gone_and_sends_it_again(
     assert influxd.count(database, "trades", "trade_id") == 300
 
 
+async def test_an_audit_does_not_take_what_another_collector_wrote_for_ours(
+    influxd: InfluxServer, database: str, tmp_path: Path
+) -> None:
+    """Each has as many rows of accounts in a minute as the other, and one more bin makes up for a missing one."""
+    minute_ns = (time.time_ns() - HOUR_NS) // (60 * 10**9) * 60 * 10**9
+    places = {"bucket_trades": database, "bucket_book": database}
+
+    def lines(collector: str, bps: str) -> list[bytes]:
+        of = "exchange=coinbase,symbol=BTC-USD"
+        return [
+            f"book,{of},bps={bps},side=bid volume=1,notional=1,vwap=1,levels=1i {minute_ns}".encode(),
+            f"coverage,{of},collector={collector} samples_due=600i {minute_ns}".encode(),
+        ]
+
+    async with delivering(tmp_path / "ours", influxd.url, **places) as (journal, _):
+        await journal.append({"book": lines("ours", "5")[:1], "accounts": lines("ours", "5")[1:]})
+    influxd.query("DROP SERIES FROM coverage", database)
+    influxd.query("DROP SERIES FROM book", database)
+    async with delivering(tmp_path / "theirs", influxd.url, **places) as (journal, _):
+        await journal.append({"book": lines("theirs", "7.5")[:1], "accounts": lines("theirs", "7.5")[1:]})
+    where = ("audit", "--data-dir", str(tmp_path / "ours"))
+    bad = await in_thread(influxd, *where, **places)
+    assert "2 of 2 minutes differ" in bad.output
+    assert bad.exit_code == 3
+    assert (await in_thread(influxd, *where, "--repair", **places)).exit_code == 0
+    assert (await in_thread(influxd, *where, **places)).exit_code == 0
+
+
 async def test_the_report_from_the_server_equals_the_local_one(
     influxd: InfluxServer, database: str, tmp_path: Path
 ) -> None:

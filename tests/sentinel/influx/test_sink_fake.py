@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SINK
-from sentinel.disk.journal import Journal
+from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import JournalWriteFailed
 from sentinel.influx import sink as influx
 from tests.sentinel.influx.test_sink_real import delivering, trades
@@ -164,6 +164,27 @@ async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> No
     assert (tmp_path / DEAD_LETTERS).read_bytes().endswith(lines[50] + b"\n")
 
 
+async def test_a_file_that_cannot_be_written_sets_no_line_aside_twice(fake: FakeInflux, tmp_path: Path) -> None:
+    lines = trades(10)
+    fake.poison = {lines[5]}
+    in_the_way = tmp_path / DEAD_LETTERS
+    in_the_way.mkdir()
+    async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
+        await journal.append({"trades": lines})
+        async with asyncio.timeout(30):
+            while len(fake.points) < 9 or not stored_letters(tmp_path):
+                await asyncio.sleep(0.01)
+        in_the_way.rmdir()
+    assert stored_letters(tmp_path) == [lines[5]]
+    assert sink.statistics.lines_set_aside == 1
+    assert in_the_way.read_bytes().endswith(lines[5] + b"\n")
+
+
+def stored_letters(data_dir: Path) -> list[bytes]:
+    with JournalReader(data_dir / "journal.sqlite3") as reader:
+        return [letter.line for letter in reader.dead_letters()]
+
+
 async def test_new_lines_do_not_wait_for_a_long_backlog(
     fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +283,25 @@ async def test_a_slow_store_is_asked_for_as_much_as_it_answers_in_time(
     assert len(fake.points) == 2052
     assert sink.statistics.lines_set_aside == 0
     assert sink.statistics.state == "delivering"
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_that_lets_only_small_requests_pass_is_sent_small_ones(
+    status: int, fake: FakeInflux, tmp_path: Path
+) -> None:
+    """As nginx and its like answer when the store behind them takes longer than they wait."""
+
+    async def passes_on(server: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        if len(lines) > 200:
+            return web.Response(status=status, text="<html><h1>no upstream in time</h1></html>")
+        server.keep(lines)
+        return web.Response(status=204)
+
+    fake.plays += [passes_on] * 500
+    async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
+        await journal.append({"trades": trades(2000)})
+    assert len(fake.points) == 2000
+    assert sink.statistics.lines_set_aside == 0
 
 
 async def test_what_is_new_does_not_wait_for_the_backlog_of_a_slow_store(

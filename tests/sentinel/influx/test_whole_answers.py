@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from sentinel.config import Influx
+from sentinel.influx.answers import Later
 from sentinel.influx.buckets import ensure, listed
 from sentinel.influx.server import InfluxError, Server, joined
 from tests.sentinel.influx.test_sink_real import delivering, in_buckets, trades
@@ -69,7 +70,7 @@ class Lists:
 
 
 @pytest.mark.parametrize("count", [0, 99, 100, 101, 200, 250])
-@pytest.mark.parametrize(("most", "has_links"), [(100, True), (100, False), (20, True)])
+@pytest.mark.parametrize(("most", "has_links"), [(100, True), (100, False), (20, True), (20, False)])
 async def test_every_page_is_read(count: int, most: int, has_links: bool) -> None:
     async with Lists(count, 230, most, has_links=has_links).serve() as (server, settings):
         assert [bucket.name for bucket in await listed(server, settings)] == [f"b{n}" for n in range(count)]
@@ -123,3 +124,36 @@ async def test_a_part_is_never_taken_for_the_whole() -> None:
                 await server.query("SELECT a FROM m")
     finally:
         await runner.cleanup()
+
+
+async def test_a_page_that_is_no_json_is_said_to_be_none(tmp_path: Path) -> None:
+    """The login page of a proxy, with a status of 200."""
+
+    async def log_in(_: web.Request) -> web.Response:
+        return web.Response(text="<html>please log in</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", log_in)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    settings = Influx.model_validate({"url": f"http://127.0.0.1:{runner.addresses[0][1]}", "org": "desk"})
+    try:
+        async with Server(settings, time.time_ns) as server:
+            with pytest.raises(InfluxError, match=r"no JSON: 200: .*please log in"):
+                await listed(server, settings)
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_token_that_no_header_can_hold_is_said_to_be_one_and_is_not_shown(tmp_path: Path) -> None:
+    """As it gets into a file by two lines: an old token and a new one."""
+    file = tmp_path / "token"
+    file.write_text("secret-a\nsecret-b\n")
+    async with Lists(1, 0, 100, has_links=True).serve() as (server, _):
+        settings = Influx.model_validate({"url": server.url, "token_file": str(file)})
+        async with Server(settings, time.time_ns) as strange:
+            outcome = await strange.write("b", b"x y=1 1")
+    assert isinstance(outcome, Later)
+    assert "header" in outcome.words
+    assert "secret" not in outcome.words

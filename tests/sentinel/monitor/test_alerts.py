@@ -102,6 +102,20 @@ def test_one_gap_raises_one_alert_and_none_once_it_is_given_up() -> None:
     assert not list(conditions(given_up, LIMITS))
 
 
+def test_lines_that_were_set_aside_are_told_of_for_an_hour_and_again_when_there_are_more() -> None:
+    """What is set aside stays so, and nobody should have to end a collector to be told of the next."""
+    watchman = Watchman(LIMITS)
+
+    def at_age(age_s: float, lines: int) -> Status:
+        return change(GOOD, sinks=[change(GOOD_SINK, lines_set_aside=lines, set_aside_age_s=age_s)])
+
+    ages = [*range(3620), *range(20)]
+    lines = [1] * 3620 + [2] * 20
+    states = [at(at_age(*facts), second) for second, facts in enumerate(zip(ages, lines, strict=True))]
+    told = [alert.cleared_ns is None for state in states for alert in watchman.update(state)]
+    assert told == [True, False, True]
+
+
 def test_a_flicker_tells_nobody_anything() -> None:
     watchman = Watchman(LIMITS)
     for second in range(0, 40, 2):
@@ -154,3 +168,35 @@ async def test_a_webhook_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(module.asyncio, "sleep", no_wait)
     assert not await Webhook("http://127.0.0.1:9/hook", "json").send([])
+
+
+async def test_a_redirect_that_loses_the_alert_on_its_way_is_not_taken_for_a_yes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A POST that is answered with 302 is followed by a GET, which the login page of a proxy answers with 200."""
+    asked: list[str] = []
+
+    async def no_wait(_: float) -> None:
+        return None
+
+    async def moved(request: web.Request) -> web.Response:
+        return web.Response(status=int(request.query["status"]), headers={"Location": "/login"})
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        return web.Response(text="please log in")
+
+    app = web.Application()
+    app.router.add_post("/hook", moved)
+    app.router.add_route("*", "/login", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr(module.asyncio, "sleep", no_wait)
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?status="
+    try:
+        assert not await Webhook(f"{address}302", "json").send([])
+        assert await Webhook(f"{address}308", "json").send([])
+    finally:
+        await runner.cleanup()
+    assert asked[-1] == "POST"

@@ -148,3 +148,18 @@ def test_a_connection_that_brings_no_book_at_all_is_given_up_ever_more_rarely() 
     for symbol in PRODUCTS:
         pipe.receive(0, wire.snapshot(99.0, 101.0, product=symbol), START + 3601 * S)
     assert all(product.books.is_proved for product in pipe.products.values())
+
+
+def test_a_refused_product_is_asked_for_ever_more_rarely_but_never_given_up() -> None:
+    pipe, wire = pipeline(plan(0, "book", "trades", products=("BTC-USD", "XYZ-USD"))), Connection()
+    pipe.opened(0, START)
+    pipe.receive(0, acknowledged(wire, level2=["BTC-USD"], market_trades=["BTC-USD"]), START + 5 * MS)
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 10 * MS)
+    asked: list[int] = []
+    for second in range(1, 3600):
+        pipe.receive(0, wire.beat(), START + second * S)
+        pipe.commands.clear()
+        pipe.tick(START + second * S + MS)
+        if any(message["product_ids"] == ["XYZ-USD"] for message in sent(pipe) if "product_ids" in message):
+            asked.append(second)
+    assert asked == [5, 65, 185, 425, 905, 1505, 2105, 2705, 3305]

@@ -99,6 +99,17 @@ class Story:
         return sum(missing - repaired for cause in ("trades", "reset") for *_, missing, repaired in self.gaps(cause))
 
 
+def test_an_id_that_nobody_confirmed_before_a_kill_is_still_doubted_after_it() -> None:
+    """The first trade after a reset, received and then held back, is in no other place than the checkpoint."""
+    story = Story()
+    story.trade(*range(1000, 1011))
+    story.trade(1)
+    story = story.restart()
+    story.trade(2, 3)
+    assert story.ids() == [*range(1000, 1011), 1, 2, 3]
+    assert story.gaps("reset") == [(1010, 1, 0, 0)]
+
+
 def test_ids_that_start_again_at_one_are_a_reset_and_a_loss_after_it_is_named() -> None:
     story = Story()
     story.trade(*range(1000, 1011))

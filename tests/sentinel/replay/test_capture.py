@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -230,3 +231,55 @@ def test_the_exchange_sessions_of_2018(session: str, trades: int, tmp_path: Path
     assert len(points["trades"]) == trades
     times = [point.time_ns for point in points["top"]]
     assert len(times) == len(set(times)) > 300
+
+
+SNAPSHOT = {
+    "channel": "l2_data",
+    "timestamp": "2026-08-25T12:00:00Z",
+    "sequence_num": 0,
+    "events": [{"type": "snapshot", "product_id": "BTC-USD", "updates": []}],
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"channel": "heartbeats", "events": []},
+        {"channel": "heartbeats", "events": None},
+        {"channel": "heartbeats", "events": [{}]},
+        {"channel": "heartbeats", "events": [{"heartbeat_counter": None}]},
+        {"events": 5},
+        {"events": True},
+        {"events": [{"product_id": 5}]},
+        {"events": [{"product_id": {}}]},
+        {"events": [{"trades": 5}]},
+        {"events": [{"trades": [dict.fromkeys(("product_id", "trade_id", "price", "size", "side", "time"), 5)]}]},
+        {"sequence_num": 10**30},
+        {"timestamp": "9999-12-31T23:59:59Z"},
+        {"timestamp": {}},
+    ],
+)
+def test_an_odd_frame_of_a_capture_is_on_the_tape_like_any_other(tmp_path: Path, odd: dict[str, object]) -> None:
+    lines = [json.dumps(frame) for frame in (SNAPSHOT, SNAPSHOT | {"sequence_num": 1} | odd, SNAPSHOT)]
+    path = tmp_path / "raw.jsonl"
+    path.write_text("\n".join(lines))
+    tape_from(path, tmp_path / "tape")
+    frames = [record for record in read_tape(tape_files(tmp_path / "tape")[0]) if record.kind == Kind.FRAME]
+    assert [record.payload.decode() for record in frames] == lines
+    assert replayed(tmp_path / "tape")[0].lanes[0].counts.received == 3
+
+
+@pytest.mark.parametrize("time", ["inf", "nan", "1e300", "-1.5", "noon"])
+def test_a_time_that_no_tape_can_hold_is_told(tmp_path: Path, time: str) -> None:
+    (tmp_path / "raw.jsonl").write_text(f"{json.dumps(SNAPSHOT)}\n" * 2)
+    (tmp_path / "raw.recv_ts.txt").write_text(f"1.5\n{time}\n")
+    with pytest.raises(UsageError, match="cannot be read"):
+        tape_from(tmp_path / "raw.jsonl", tmp_path / "tape")
+
+
+def test_a_line_without_end_is_told_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    with path.open("wb") as file:
+        file.truncate(2**31)  # a hole: zeros that take no place
+    with pytest.raises(UsageError, match="a line of more than"):
+        tape_from(path, tmp_path / "tape")

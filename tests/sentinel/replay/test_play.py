@@ -263,3 +263,36 @@ def test_a_mistake_is_told_in_a_line(arguments: list[str], words: str) -> None:
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "lane", "payload"),
+    [
+        (Kind.FRAME, 77, b"{}"),
+        (Kind.OPENED, 0, b"soon"),
+        (Kind.STEP, 0, b""),
+        (Kind.CLOSED, 0, b"a cause of tomorrow"),
+        (Kind.CLOSED, 0, b"\xff"),
+        (Kind.REPAIR, 0, b"\xff"),
+        (Kind.BOOK, 0, b""),
+    ],
+)
+def test_a_record_of_another_version_is_one_line(tmp_path: Path, kind: Kind, lane: int, payload: bytes) -> None:
+    tape = TapeWriter(tmp_path, read_header(GOLDEN))
+    tape.write(Kind.START, 0, 1, b"")
+    tape.write(kind, lane, 2, payload)
+    tape.close()
+    with pytest.raises(SentinelError, match="another version"):
+        list(outputs(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "header", [{"settings": 5}, {"lanes": None}, {"settings": {"collector": "c", "cadence_ns": 0}}]
+)
+def test_a_header_of_another_version_is_one_line(tmp_path: Path, header: dict[str, object]) -> None:
+    tape = TapeWriter(tmp_path, read_header(GOLDEN) | header)
+    tape.write(Kind.START, 0, 1, b"")
+    tape.write(Kind.OPENED, 0, 1, b"0")
+    tape.close()
+    with pytest.raises(SentinelError, match="another version"):
+        list(outputs(tmp_path))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import log2
 from typing import Literal
 
 from sentinel.pipeline import Repair
 from tests.sentinel.pipeline.model.collector import Collector
-from tests.sentinel.pipeline.model.market import MS, Market
+from tests.sentinel.pipeline.model.market import MS, Market, S
 
 Mode = Literal["right", "in pages", "half", "empty", "late", "down"]
 """``half`` and ``empty``: REST says that it has no more. ``down``: the repairer waits until it is back."""
 
-ANSWER_NS, LATE_NS = 200 * MS, 4_000 * MS
+ANSWER_NS, LATE_NS = 900 * MS, 4_000 * MS
 
 
 @dataclass
@@ -25,33 +26,37 @@ class Job:
 
 @dataclass
 class Rest:
-    """``asked`` counts, for each product and id, how often it was asked for by the present run of the collector."""
+    """``asked``: for each product and range, when the present run of the collector has asked for it. ``spoilt`` counts
+    the answers it could not keep."""
 
     markets: dict[str, Market]
     mode: Mode = "right"
     jobs: list[Job] = field(default_factory=list)
-    asked: dict[tuple[str, int], int] = field(default_factory=dict)
-    most: int = 0
+    asked: dict[tuple[str, int, int], list[int]] = field(default_factory=dict)
+    spoilt: int = 0
 
     def request(self, repair: Repair, now_ns: int) -> None:
-        """An order. Nobody orders twice what is on order."""
+        """An order. Nobody orders twice what is on order, and what was not to be had is ordered ever more rarely."""
         for job in self.jobs:
             is_same = job.repair.symbol == repair.symbol
             overlaps = repair.first <= job.last and job.repair.first <= repair.last
             assert not (is_same and overlaps), f"{repair} is on order already: {job}"
         self.jobs.append(Job(repair, now_ns + ANSWER_NS, repair.last))
-        key = repair.symbol, repair.first
-        self.asked[key] = self.asked.get(key, 0) + 1
-        self.most = max(self.most, self.asked[key])
+        asked_ns = self.asked.setdefault((repair.symbol, repair.first, repair.last), [])
+        asked_ns.append(now_ns)
+        most = 1 + self.spoilt + log2(1 + (now_ns - asked_ns[0]) / S)
+        assert len(asked_ns) <= most, f"{repair} is asked for again and again: {asked_ns}"
 
     def forget(self) -> None:
         """The collector is gone, and its orders with it."""
         self.jobs.clear()
         self.asked.clear()
+        self.spoilt = 0
 
     def answer(self, collector: Collector, now_ns: int) -> None:
         """Gives the answers it is time for."""
         for job in [job for job in self.jobs if job.due_ns <= now_ns]:
+            self.spoilt += collector.is_suspended
             ANSWERS[self.mode](self, job, collector, now_ns)
 
     def _right(self, job: Job, collector: Collector, now_ns: int) -> None:

@@ -78,7 +78,8 @@ class Traffic:
         self.collector: Collector | None = None
         self.wild_beats = 0
         self.requests = 0
-        self.clock_steps_ms: list[int] = []
+        self.clock_steps_ms: list[tuple[int, int, int]] = []
+        """Each with the run that found it, and the input of the world it found it by."""
         self._opens_ns: dict[int, int] = {}
         self._down_until_ns: dict[int, int] = {}
         self._commands: list[Command] = []
@@ -247,7 +248,7 @@ class Traffic:
         self._heard_true_ns[lane] = self.true_ns
         step_ms = (self.true_ns + self.wall_ahead_ns - collector.now_ns()) // MS
         if step_ms:
-            self.clock_steps_ms.append(step_ms)
+            self.clock_steps_ms.append((len(self.runs) - 1, self.turn + 1, step_ms))
         self._tell(lambda: collector.opened(lane))
 
     def commit(self) -> None:

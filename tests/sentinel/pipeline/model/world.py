@@ -143,9 +143,11 @@ class World(Traffic):
     # The end
 
     def calm(self) -> None:
-        """Every trouble is over, and everything that was published is heard of once more."""
-        self.disk.refuses = False
+        """Every trouble is over, the disk's last of all, and everything that was published is heard of once more."""
         self.rest.mode = "right"
+        if self.disk.refuses:
+            self.wait(2_500)
+        self.disk.refuses = False
         self._down_until_ns.clear()
         for wire in self.wires.values():
             wire.lose = wire.double = wire.stalled_until_ns = 0

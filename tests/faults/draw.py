@@ -1,0 +1,109 @@
+"""What goes wrong in a run: two to four troubles at the same time, from at least two different sources, by seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Literal, get_args
+
+from msgspec import Struct
+
+from sentinel.simulator.faults import Fault
+
+Source = Literal["venue", "rest", "disk", "store", "clock", "restart"]
+
+FIRST_S, LAST_S = 3.5, 6.5
+"""When the moment lies at which the troubles meet."""
+
+MEET_WITHIN_S = 0.8
+KINDS = (
+    "drop", "drop", "drop", "duplicate", "reorder", "corrupt", "delay", "jump", "orphan_delete", "oversize_snapshot",
+    "close", "abort", "stall", "refuse_connections", "hide", "hide", "cross",
+)  # fmt: skip
+CHANNELS = {"advanced": ("l2_data", "market_trades", "heartbeats"), "exchange": ("match", "heartbeat")}
+HOW = {
+    "disk": ("refuses", "refuses and memory is short"),
+    "store": ("down", "slow", "500", "503", "resets", "keeps and resets"),
+    "clock": ("forward", "back"),
+    "restart": ("SIGKILL", "SIGTERM"),
+}
+
+
+class Trouble(Struct, frozen=True):
+    """One trouble. ``fault`` is what the exchange does, of the sources ``venue`` and ``rest``; ``how`` what else
+    happens, from ``at_s`` on for ``duration_s``, by ``step_s`` if it is a step of the clock."""
+
+    source: Source
+    how: str
+    at_s: float
+    duration_s: float = 0.0
+    step_s: float = 0.0
+    fault: Fault | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}: {self.how}"
+
+
+def draw(seed: int) -> list[Trouble]:
+    """The troubles of the run with this seed."""
+    rng = random.Random(f"scenario {seed}")
+    sources = rng.sample(get_args(Source), 2)
+    sources += [rng.choice(get_args(Source)) for _ in range(rng.randrange(3))]
+    meeting_s = rng.uniform(FIRST_S, LAST_S)
+    drawn: list[Trouble] = []
+    for source in sources:
+        if source in ("venue", "rest") or not any(trouble.source == source for trouble in drawn):
+            drawn.append(_trouble(rng, source, round(meeting_s + rng.uniform(-MEET_WITHIN_S, MEET_WITHIN_S), 2)))
+    return drawn
+
+
+def _trouble(rng: random.Random, source: Source, at_s: float) -> Trouble:
+    duration_s = round(rng.uniform(1.0, 3.5), 2)
+    match source:
+        case "venue":
+            fault = fault_of_venue(rng, at_s)
+            return Trouble(source, fault.kind, at_s, fault=fault)
+        case "rest":
+            mode = rng.choice(("down", "slow", "429", "empty", "garbage"))
+            fault = Fault(kind="rest", at_s=at_s, duration_s=duration_s, mode=mode)
+            return Trouble(source, mode, at_s, duration_s, fault=fault)
+        case "clock":
+            step_s = round(rng.uniform(0.3, 4.0), 2)
+            how = rng.choice(HOW[source])
+            return Trouble(source, how, at_s, step_s=step_s if how == "forward" else -step_s)
+        case _:
+            return Trouble(source, rng.choice(HOW[source]), at_s, duration_s)
+
+
+def fault_of_venue(rng: random.Random, at_s: float) -> Fault:
+    """Something the exchange does on its sockets or in its market."""
+    kind = rng.choice(KINDS)
+    feed = rng.choice(("advanced", "advanced", "exchange"))
+    is_of_books = kind in ("jump", "orphan_delete", "oversize_snapshot", "cross")
+    facts: dict[str, Any] = {"kind": kind, "at_s": at_s}
+    if kind == "hide":
+        return Fault(
+            kind="hide",
+            at_s=at_s,
+            count=rng.randrange(1, 12),
+            feed=rng.choice((None, None, "advanced", "exchange")),
+            from_rest=rng.random() < 0.2,
+        )
+    if kind in ("refuse_connections", "cross"):
+        facts["duration_s"] = rng.uniform(0.5, 4.0)
+    if kind == "stall":
+        facts["duration_s"] = rng.uniform(0.3, 4.5)
+    if not is_of_books and kind != "refuse_connections":
+        facts["channel"] = rng.choice((None, *CHANNELS[feed]))
+    facts["feed"] = "advanced" if is_of_books else feed
+    facts["count"] = rng.randrange(1, 6) if kind in ("drop", "duplicate", "jump", "orphan_delete") else 1
+    facts["skip"] = rng.randrange(1, 9)
+    facts["how"] = rng.choice(("truncate", "garbage", "nan"))
+    facts["code"] = rng.choice((1000, 1001, 1011, 1012, 1013))
+    facts["delay_s"] = rng.uniform(0.1, 1.5)
+    facts["connection"] = rng.choice((None, 1, 2)) if kind != "cross" else None
+    if kind == "orphan_delete":  # the market's own, so on every connection
+        facts["connection"] = None
+    if kind == "cross":  # and on either feed
+        facts["feed"] = None
+    return Fault(**facts)

@@ -1,0 +1,51 @@
+"""Whether the gap report says of a run what the market and the disk say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sentinel.coverage.holes import NOT_COLLECTED
+from sentinel.gap_report.local import read
+from sentinel.gap_report.report import ProductReport, Window, build
+from tests.end_to_end.judge import CADENCE_NS
+from tests.end_to_end.store import Store, fields, whole
+from tests.faults.warp import Warp
+
+
+def judge_report(data_dir: Path, products: list[str], warp: Warp) -> Iterator[str]:
+    """Everything that is wrong with what is reported of the time from the first sample to the last one."""
+    store = Store(data_dir)
+    for product in products:
+        tops = [point.time_ns for point in store.of("top", product)]
+        if not tops:
+            continue
+        window = Window(tops[0], tops[-1] + CADENCE_NS)
+        reports = build(read(data_dir, window), window, symbols=[product], now_ns=window.end_ns).products
+        if not reports:
+            yield f"{product}: nothing is reported"
+        for report in reports:
+            yield from (f"{product}: {problem}" for problem in _judge(report, store, product, tops, warp))
+
+
+def _judge(report: ProductReport, store: Store, product: str, tops: list[int], warp: Warp) -> Iterator[str]:
+    instants = (tops[-1] - tops[0]) // CADENCE_NS + 1
+    missing = store.missing_trades(product)
+    if report.trades.missing != len(missing):
+        yield f"{report.trades.missing} trades are reported missing, {len(missing)} are"
+    if not len(tops) - sum(map(warp.is_taken_back, tops)) <= report.samples.written <= len(tops):
+        yield f"{report.samples.written} samples are reported, there are {len(tops)}"
+    if report.is_complete and (missing or len(tops) < instants):
+        yield f"it is reported complete with {len(tops)} of {instants} samples and {len(missing)} trades missing"
+    if not report.is_complete and not missing and len(tops) == instants and not warp.taken_back:
+        yield "it is reported incomplete, and nothing is missing"
+    told = {(gap.channel, gap.cause, gap.start_ns) for gap in report.gaps if gap.cause != NOT_COLLECTED}
+    stored = {(*_names(dict(gap.tags)), whole(fields(gap)["start_ns"])) for gap in store.of("gaps", product)}
+    if told != stored:
+        yield f"gaps are reported that are not stored, or the other way round: {sorted(told ^ stored)}"
+    if any(gap.cause == NOT_COLLECTED for gap in report.gaps):
+        yield f"nobody collected, and no gap of the run's says so: {report.gaps}"
+
+
+def _names(tags: dict[str, str]) -> tuple[str, str]:
+    return tags["channel"], tags["cause"]
