@@ -14,7 +14,7 @@ from pathlib import Path
 from loguru import logger
 
 from sentinel.config import COLLECTOR, Config
-from sentinel.disk.data_dir import COLLECTOR, COLLECTOR_NAME
+from sentinel.disk.data_dir import COLLECTOR_NAME
 from sentinel.disk.files import replacing
 from sentinel.errors import UsageError
 from sentinel.pipeline.product import ProductState

@@ -180,17 +180,17 @@ async def _send(server: Server, settings: Influx, measurement: str, points: Sequ
         by_bucket[bucket_at(name, settings.rotation, point.time_ns)].append(encode(point))
     for bucket, lines in by_bucket.items():
         for first in range(0, len(lines), BATCH_POINTS):
-            await _send_lines(server, bucket, lines[first : first + BATCH_POINTS])
+            await send_lines(server, bucket, lines[first : first + BATCH_POINTS])
     return len(points)
 
 
-async def _send_lines(server: Server, bucket: str, lines: Sequence[bytes]) -> None:
+async def send_lines(server: Server, bucket: str, lines: Sequence[bytes]) -> None:
     """In as many requests as the server needs."""
     outcome = await server.write(bucket, b"\n".join(lines))
     if isinstance(outcome, TooLarge | Unanswered) and len(lines) > 1:
         half = len(lines) // 2
-        await _send_lines(server, bucket, lines[:half])
-        await _send_lines(server, bucket, lines[half:])
+        await send_lines(server, bucket, lines[:half])
+        await send_lines(server, bucket, lines[half:])
     elif not isinstance(outcome, Accepted):
         raise InfluxError(f"{server.url} does not take them: {outcome.words}")
 

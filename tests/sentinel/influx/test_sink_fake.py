@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -11,12 +12,23 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+<<<<<<< HEAD:tests/sentinel/influx/test_sink_fake.py
 from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SINK
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import JournalWriteFailed
 from sentinel.influx import sink as influx
 from tests.sentinel.influx.test_sink_real import delivering, trades
+=======
+from sentinel.config import Influx
+from sentinel.errors import JournalWriteFailed
+from sentinel.influx.audit import send_lines
+from sentinel.influx.server import Server
+from sentinel.disk.journal import Journal, JournalReader
+from sentinel.sinks import influx
+from sentinel.disk.delivery import SINK
+from tests.sentinel.influx.test_sink_real import delivering, trades
+>>>>>>> main:tests/sentinel/sinks/test_influx_fake.py
 from tests.servers.fake_influx import (
     FakeInflux,
     Play,
@@ -103,6 +115,14 @@ async def test_a_request_that_is_too_large_is_halved(fake: FakeInflux, tmp_path:
         await journal.append({"trades": trades(3000)})
     assert len(fake.points) == 3000
     assert sink.statistics.lines_set_aside == 0
+
+
+async def test_an_audit_sends_as_much_as_the_server_takes(fake: FakeInflux) -> None:
+    fake.most_bytes = 20_000
+    settings = Influx.model_validate({"url": fake.url, "token": "t"})
+    async with Server(settings, time.time_ns) as server:
+        await send_lines(server, "b", trades(3000))
+    assert len(fake.points) == 3000
 
 
 async def test_lines_that_are_all_dropped_are_not_asked_for_one_by_one(fake: FakeInflux, tmp_path: Path) -> None:
