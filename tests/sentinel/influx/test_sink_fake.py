@@ -12,23 +12,15 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-<<<<<<< HEAD:tests/sentinel/influx/test_sink_fake.py
+from sentinel.config import Influx
 from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SINK
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import JournalWriteFailed
 from sentinel.influx import sink as influx
-from tests.sentinel.influx.test_sink_real import delivering, trades
-=======
-from sentinel.config import Influx
-from sentinel.errors import JournalWriteFailed
 from sentinel.influx.audit import send_lines
 from sentinel.influx.server import Server
-from sentinel.disk.journal import Journal, JournalReader
-from sentinel.sinks import influx
-from sentinel.disk.delivery import SINK
 from tests.sentinel.influx.test_sink_real import delivering, trades
->>>>>>> main:tests/sentinel/sinks/test_influx_fake.py
 from tests.servers.fake_influx import (
     FakeInflux,
     Play,
