@@ -13,6 +13,7 @@ from sentinel.live import LiveBook, LiveTrade, watch_order_book, watch_trades
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.market import HISTORY
 from tests.end_to_end.judge import TruthFile
+from tests.servers.collector import addresses
 from tests.servers.exchange import Market, trading
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -23,8 +24,8 @@ async def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.chdir(tmp_path)
     hidden = Fault(kind="hide", at_s=1.5, count=6)
     async with trading(PRODUCTS, tmp_path / "truth.jsonl", hidden, trade_rate=20) as exchange:
-        for name in ("advanced", "exchange", "rest"):
-            monkeypatch.setenv(f"SENTINEL_COINBASE_{name.upper()}_URL", getattr(exchange.urls, name))
+        for name, address in addresses(exchange.urls).items():
+            monkeypatch.setenv(name, address)
         yield exchange
 
 
