@@ -85,5 +85,5 @@ async def test_a_full_queue_loses_the_oldest_and_counts(market: Market) -> None:
         await task
     kept = [queue.get_nowait() for _ in range(10)]
     # what was before us came first, and newest first; what is left is of after
-    newest = max(market.source.products["BTC-USD"].trades, key=lambda fill: fill.trade_id)
+    newest = max(market.market.products["BTC-USD"].trades, key=lambda fill: fill.trade_id)
     assert newest.trade_id - 40 < min(trade.trade_id for trade in kept)
