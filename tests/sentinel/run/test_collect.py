@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import resource
 import shutil
 import signal
 import socket
 import sys
-import termios
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from tests.end_to_end.store import Store
 from tests.servers.collector import Collector, collecting, environment
 from tests.servers.exchange import trading
 from tests.servers.influx import free_port
+from tests.servers.streams import full_pipe, held_terminal
 from tests.servers.waiting import LONGEST_S, until
 
 
@@ -39,30 +38,6 @@ def stored(data: Path, measurement: str = "top", symbol: str = "BTC-USD") -> int
 def collectors(data: Path) -> set[str]:
     store = Store(data)
     return {dict(point.tags)["collector"] for name in ("gaps", "coverage") for point in store.of(name)}
-
-
-@contextmanager
-def full_pipe() -> Iterator[tuple[int, int]]:
-    """Nobody reads, and nothing more goes in."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
-    yield reading, writing
-    for end in (reading, writing):
-        os.close(end)
-
-
-@contextmanager
-def held_terminal() -> Iterator[tuple[int, int]]:
-    """A terminal whose output is held, as by Ctrl-S."""
-    reading, writing = os.openpty()
-    termios.tcflow(writing, termios.TCOOFF)
-    yield reading, writing
-    for end in (reading, writing):
-        os.close(end)
 
 
 @asynccontextmanager
