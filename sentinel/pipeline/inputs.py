@@ -113,6 +113,10 @@ class RepairAnswer(Struct, frozen=True):
     unusable: tuple[Unusable, ...] = ()
     exchange: str = DEFAULT_EXCHANGE
 
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
 
 class BookAnswer(Struct, frozen=True):
     """A whole book as REST gave it, price -> size; neither side is empty. ``venue_ns`` is the venue's time of the last
@@ -123,6 +127,10 @@ class BookAnswer(Struct, frozen=True):
     bids: dict[float, float]
     asks: dict[float, float]
     exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class Note(Struct, frozen=True):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from sentinel.disk.tape import Kind, read_tape, tape_files
-from sentinel.simulator import dialogue
+from sentinel.simulator.coinbase import dialogue
 from tests.captures import ADVANCED, GDAX, MATCHES, capture, lines_of
-from tests.end_to_end.collector import collecting, playing
 from tests.end_to_end.judge import TruthFile, judge_samples, judge_trades
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import playing
 
 
 def frames_on(tape: Path) -> list[bytes]:

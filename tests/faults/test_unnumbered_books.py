@@ -14,10 +14,11 @@ from book.events import Side
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.tape import tape_files
 from sentinel.replay.play import play
-from sentinel.simulator import dialogue
+from sentinel.simulator.coinbase import dialogue
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import Market, collecting, trading
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import Market, trading
 
 KEYS = {
     "SENTINEL_COINBASE_EXCHANGE_KEY": dialogue.KEY,
@@ -77,7 +78,7 @@ async def test_a_hidden_loss_far_from_the_touch_is_found(book: str, tmp_path: Pa
 
 def lose_a_change(exchange: Market) -> tuple[float, float]:
     """Changes the lowest bid but one without telling anybody; returns its price and its new size."""
-    product = exchange.source.products["BTC-USD"]
+    product = exchange.market.products["BTC-USD"]
     levels = product.sides["bid"].levels
     price = levels.keys()[1]
     levels[price] += 1

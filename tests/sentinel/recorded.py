@@ -27,10 +27,9 @@ async def record(
 ) -> dict[tuple[str, int], str]:
     """Collects for ``seconds`` into journal and tape; gives the digests of the books it held at the end."""
     urls = exchange.urls
-    venue = {"advanced_url": urls.advanced, "exchange_url": urls.exchange, "rest_url": urls.rest}
-    config = load(
-        {"products": tuple(products), "collector": "here", "data_dir": data_dir, "venues": {"coinbase": venue}}, None
-    )
+    venue = {"advanced_url": urls["advanced"], "exchange_url": urls["exchange"], "rest_url": urls["rest"]}
+    settings = {"collector": "here", "data_dir": data_dir, "venues": {"coinbase": venue}}
+    config = load({"products": tuple(products), **settings}, None)
     clock = Clock()
     journal = Journal.open(data_dir / JOURNAL)
     stop = asyncio.Event()

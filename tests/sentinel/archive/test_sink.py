@@ -15,6 +15,7 @@ from sentinel.archive.sink import SINK, ArchiveSink
 from sentinel.config import Archive
 from sentinel.disk.journal import Journal
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, trade
+from tests.servers.waiting import until
 
 
 @asynccontextmanager
@@ -37,12 +38,6 @@ async def following(journal: Journal, root: Path, now_ns: Callable[[], int]) -> 
     finally:
         drain.set()
         await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def archived(root: Path) -> list[int]:

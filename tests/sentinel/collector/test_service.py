@@ -21,6 +21,7 @@ from sentinel.errors import JournalError, JournalWriteFailed
 from sentinel.exchange.venues import open_rest
 from sentinel.timing.clock import Clock
 from tests.sentinel.small_venue import SmallVenue
+from tests.servers.waiting import until
 
 
 @pytest.fixture
@@ -60,13 +61,6 @@ async def journal(path: Path) -> AsyncIterator[Journal]:
         yield opened
     finally:
         opened.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that the collector is about to do; the time limit is for a broken one."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def is_live(service: Service) -> Callable[[], bool]:

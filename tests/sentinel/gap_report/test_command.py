@@ -17,10 +17,12 @@ from sentinel.contract.line_protocol import Value
 from sentinel.coverage.accounts import decode_checkpoint
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, SYMBOLS, Commit, line, write
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 MINUTE_NS = 60_000_000_000
 
