@@ -21,7 +21,8 @@ from typing import NamedTuple
 import zstandard
 
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
-from sentinel.simulator import market, wording
+from sentinel.simulator import market
+from sentinel.simulator.coinbase import wording
 
 CAPTURES = Path(os.environ.get("SENTINEL_CAPTURES", Path(__file__).parents[2] / "shared" / "captures"))
 RECORDING = "coinbase-advanced-cryptofeed-2026-08-09/raw.jsonl.zst"

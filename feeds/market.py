@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import NamedTuple, Self
 
-DEFAULT_EXCHANGE = "coinbase"
-"""Whose symbol one without an exchange is: the first venue's, from before there were others."""
+from feeds.catalogue import DEFAULT_EXCHANGE
 
 
 class Market(NamedTuple):
-    """``coinbase:BTC-USD``: the ``exchange`` and ``symbol`` tags of the data. Sorted by exchange, then symbol."""
+    """``exchange:symbol``, both as in the tags of the data. Sorted by exchange, then symbol."""
 
     exchange: str
     symbol: str
@@ -27,3 +28,12 @@ class Market(NamedTuple):
     def short(self) -> str:
         """As a person would write it: the symbol alone, if that is enough for ``parse``."""
         return self.symbol if self.exchange == DEFAULT_EXCHANGE else str(self)
+
+
+def by_exchange(markets: Iterable[Market]) -> dict[str, list[str]]:
+    """The symbols of each exchange, in the order of the markets; exchanges in that of the alphabet."""
+    ordered = sorted(markets, key=lambda market: market.exchange)
+    return {
+        exchange: [market.symbol for market in group]
+        for exchange, group in groupby(ordered, key=lambda market: market.exchange)
+    }

@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="sentinel-ws")
 def cli() -> None:
-    """Collects Coinbase market data and proves what it holds."""
+    """Collects market data of exchanges and proves what it holds."""
 
 
 class Duration(click.ParamType[float]):
@@ -87,7 +87,7 @@ config_option = click.option(
 def collect(
     products: tuple[str, ...], dry_run: bool, live: bool, is_shard: bool, duration: float | None, **given: Any
 ) -> None:
-    """Collect trades and the book of each PRODUCT, such as BTC-USD, until stopped."""
+    """Collect trades and the book of each PRODUCT, such as BTC-USD or EXCHANGE:SYMBOL, until stopped."""
     from sentinel.run.collect import collect as run
 
     config = _load(products, **given, is_quiet=is_shard)

@@ -27,12 +27,10 @@ from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.config import Config, load
 from sentinel.contract.lines import Lines, StoredTrade
-from sentinel.exchange.rest import RestClient
-from sentinel.exchange.venues import REST_BURST
+from sentinel.exchange.venues import open_rest
 from sentinel.pipeline import Pipeline
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.timing.clock import Clock
-from sentinel.timing.rate_limit import Pace
 
 DELIVER_EVERY_S = 0.02
 MOST_WAITING = 10_000
@@ -119,8 +117,7 @@ class Watch(Generic[T]):
 
     async def _collect(self, stop: asyncio.Event) -> None:
         config = self._config
-        pace = Pace(config.repair.requests_per_s, REST_BURST)
-        async with RestClient(config.coinbase.rest_url, pace, config.repair.timeout_s) as rest:
+        async with open_rest(config) as rest:
             service = Service(config, Clock(), rest, self, random.random, commit_every_s=DELIVER_EVERY_S)
             self._pipeline = service.pipeline
             await service.run(stop)

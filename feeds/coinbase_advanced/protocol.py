@@ -26,7 +26,7 @@ from book.events import (
     Unknown,
     Unusable,
 )
-from feeds.aliases import Aliases, coinbase_name
+from feeds.coinbase.aliases import Aliases, coinbase_name
 from feeds.coinbase_advanced.messages import (
     Heartbeats,
     Level2,

@@ -26,7 +26,7 @@ from book.events import (
     Trade,
     Unknown,
 )
-from feeds.aliases import Aliases, coinbase_name
+from feeds.coinbase.aliases import Aliases, coinbase_name
 from feeds.coinbase_exchange.messages import (
     BookSnapshot,
     BookUpdate,

@@ -16,7 +16,8 @@ from loguru import logger
 from msgspec.structs import replace
 
 from book.sampler import first_instant
-from feeds.catalogue import FEEDS
+from feeds.catalogue import FEEDS, VENUES
+from feeds.market import Market, by_exchange
 from feeds.protocol import Feed
 from sentinel.collector.committer import COMMIT_EVERY_S, Committer, Store
 from sentinel.collector.intake import Intake, Tape
@@ -25,7 +26,7 @@ from sentinel.config import Config
 from sentinel.errors import JournalError
 from sentinel.exchange.book_check import BookSource, Comparer
 from sentinel.exchange.connection import Connection
-from sentinel.exchange.planner import plan
+from sentinel.exchange.planner import numbered, plan
 from sentinel.exchange.repair import Repairer, TradeSource
 from sentinel.exchange.venues import feed_maker, url_of
 from sentinel.pipeline import Command, LanePlan, Pipeline, Reconnect, Repair, Send, Settings
@@ -53,7 +54,7 @@ JOURNAL = "journal"
 
 
 class Rest(TradeSource, BookSource, Protocol):
-    """What is needed of a ``RestClient``."""
+    """What is needed of ``RestClients``."""
 
 
 def pipeline_settings(config: Config) -> Settings:
@@ -64,14 +65,19 @@ def pipeline_settings(config: Config) -> Settings:
 
 def lane_plans(config: Config) -> list[LanePlan]:
     """The connections this configuration asks for."""
-    feeds = config.feeds
-    return plan(config.products, feeds.book_venue, feeds.trades, feeds.products_per_connection, feeds.connections)
+    lanes: list[LanePlan] = []
+    for exchange, symbols in by_exchange(config.markets).items():
+        venue, settings, feeds = VENUES[exchange], config.venues[exchange], config.feeds
+        book_feed = venue.books[venue.book(settings)]
+        most, copies = feeds.products_per_connection, feeds.connections
+        lanes += plan(symbols, book_feed, venue.trades(settings), most, copies)
+    return numbered(lanes)
 
 
 class Service:
     """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
-    ``unlisted`` gives the products that the venue does not have at the moment: they are asked for apart from the rest.
+    ``unlisted`` gives the markets that their venue does not have at the moment: they are asked for apart from the rest.
 
     Raises:
         UsageError: if a key in the configuration cannot be used.
@@ -88,7 +94,7 @@ class Service:
         checkpoint: bytes | None = None,
         tape: Tape | None = None,
         commit_every_s: float = COMMIT_EVERY_S,
-        unlisted: Callable[[], Collection[str]] = frozenset,
+        unlisted: Callable[[], Collection[Market]] = frozenset,
     ) -> None:
         plans = lane_plans(config)
         self.unlisted = unlisted
@@ -98,7 +104,7 @@ class Service:
         self.repairer = Repairer(rest, self.intake.repaired, draw)
         self.comparer = Comparer(rest, _unnumbered(plans), config.feeds.comparison_interval_s, self.intake.compared)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
-        self.connections = _connections(config, plans, self.intake, clock, draw)
+        self.connections = _connections(config, plans, self.intake, clock, draw, self._feed)
         self.loop_lag = Durations()
         self._ending = asyncio.Event()
         self.parts = Parts(self._ending, draw)
@@ -152,7 +158,8 @@ class Service:
     def _feed(self, plan: LanePlan) -> Feed:
         """A new connection's. A name the venue does not know has the whole subscription refused: it is left to the
         lane, which asks again for what is not served, each product in a message of its own."""
-        listed = tuple(symbol for symbol in plan.subscription.products if symbol not in self.unlisted())
+        exchange, unlisted = FEEDS[plan.venue].exchange, self.unlisted()
+        listed = tuple(symbol for symbol in plan.subscription.products if Market(exchange, symbol) not in unlisted)
         if listed:
             plan = replace(plan, subscription=replace(plan.subscription, products=listed))
         return self._make_feed(plan)
@@ -199,11 +206,11 @@ class Service:
                 self.repairer.request(command)
 
 
-def _unnumbered(plans: Sequence[LanePlan]) -> list[str]:
-    """Products whose book has nothing in its own frames that proves it."""
-    lanes = [lane for lane in plans if "book" in lane.subscription.channels]
-    unproved = [lane.subscription for lane in lanes if FEEDS[lane.venue].integrity == "none"]
-    return sorted({product for subscription in unproved for product in subscription.products})
+def _unnumbered(plans: Sequence[LanePlan]) -> list[Market]:
+    """Those whose book has nothing in its own frames that proves it."""
+    lanes = [(FEEDS[lane.venue], lane.subscription) for lane in plans if "book" in lane.subscription.channels]
+    unproved = [(feed.exchange, of.products) for feed, of in lanes if feed.integrity == "none"]
+    return sorted({Market(exchange, symbol) for exchange, symbols in unproved for symbol in symbols})
 
 
 def lane_name(plan: LanePlan) -> str:
@@ -212,9 +219,14 @@ def lane_name(plan: LanePlan) -> str:
 
 
 def _connections(
-    config: Config, plans: Sequence[LanePlan], intake: Intake, clock: Clock, draw: Callable[[], float]
+    config: Config,
+    plans: Sequence[LanePlan],
+    intake: Intake,
+    clock: Clock,
+    draw: Callable[[], float],
+    make_feed: Callable[[LanePlan], Feed],
 ) -> list[Connection]:
-    """One for each lane. All connections to one venue share its allowances, which count per address."""
+    """One for each lane. All connections to one feed share its allowances, which count per address."""
     venues = {lane.venue for lane in plans}
     connects = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.connects_per_s) for venue in venues}
     messages = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.messages_per_s) for venue in venues}
@@ -223,8 +235,9 @@ def _connections(
     return [
         Connection(
             lane,
-            url_of(config.coinbase, lane.venue),
+            url_of(config, lane.venue),
             intake,
+            lambda lane=lane: len(make_feed(lane).open()),  # type: ignore[misc]
             connects[lane.venue],
             messages[lane.venue],
             Backoff(draw),

@@ -1,48 +1,31 @@
 """Every setting: its name, its default, where it may come from, and one clear line when it is wrong.
 
 Precedence: flags > environment > ``.env`` > ``sentinel.toml`` > defaults. A setting ``key`` of section ``[section]``
-in the TOML file is ``SENTINEL_SECTION_KEY`` in the environment.
+in the TOML file is ``SENTINEL_SECTION_KEY`` in the environment, and one of ``[venues.name]`` is ``SENTINEL_NAME_KEY``.
+The sections of venues are those of the catalogue.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import platform
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
 from pydantic import field_validator as validates
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
 
 from book.bins import DEFAULT_EDGES_BPS
+from feeds.catalogue import DEFAULT_EXCHANGE, VENUES
+from feeds.market import Market
+from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
 from sentinel.errors import UsageError
 
 CONFIG_FILE = Path("sentinel.toml")
@@ -61,113 +44,58 @@ NEAR = 0.75
 """Of 1: a name so like a setting's is a misspelt one."""
 
 COLLECTOR = r"^[!-~]+$"
-PRODUCT = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
-BookFeed = Literal["coinbase_advanced", "coinbase_exchange_level2", "coinbase_exchange_level2_batch"]
-TradeFeed = Literal["coinbase_exchange", "coinbase_advanced"]
-
-
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+VENUES_SECTION = "venues"
+
+OLD_NAMES = {
+    DEFAULT_EXCHANGE: f"venues.{DEFAULT_EXCHANGE}",
+    "feeds.book": f"venues.{DEFAULT_EXCHANGE}.book",
+    "feeds.trades": f"venues.{DEFAULT_EXCHANGE}.trades",
+}
+"""What sections and settings were called by version 0.1, which knew one venue: still read, with a warning."""
+
+OLD_KEYS = [old for old in OLD_NAMES if "." in old]
+"""Single settings. A section of a venue is called in the environment as it always was."""
 
 
-def _url(*schemes: str) -> AfterValidator:
-    def check(url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"is not a {' or '.join(schemes)} URL")
-        return url.rstrip("/")
-
-    return AfterValidator(check)
-
-
-SocketUrl = Annotated[str, _url("ws", "wss")]
-HttpUrl = Annotated[str, _url("http", "https")]
-
-
-def _items(value: object) -> object:
-    """A list in the environment is JSON, or words separated by commas or spaces."""
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
-        return value.replace(",", " ").split()
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise ValueError(f"is no list: {error}") from error
-
-
-FromWords = BeforeValidator(_items)
-
-
-class Section(BaseModel):
+class Section(Strict):
     """A table of the TOML file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, given: Any) -> Any:
+        """Fills ``name`` from the file that ``name_file`` points at, as container platforms mount secrets."""
+        if not isinstance(given, dict):
+            return given
+        read = {}
+        for name in cls.model_fields:
+            path = given.get(f"{name}_file")
+            if f"{name}_file" not in cls.model_fields or not isinstance(path, str | Path):
+                continue
+            if given.get(name) is not None:
+                raise ValueError(f"has both {name} and {name}_file")
+            try:
+                read[name] = Path(path).read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name}_file: {getattr(error, 'strerror', 'no text')}: {path}") from error
+        return given | read
 
 
-def _read_secret(section: BaseModel, name: str) -> None:
-    """Fills ``name`` from the file that ``name_file`` points at, as container platforms mount secrets."""
-    path: Path | None = getattr(section, f"{name}_file")
-    if path is None:
-        return
-    if getattr(section, name) is not None:
-        raise ValueError(f"has both {name} and {name}_file")
-    try:
-        secret = path.read_text().strip()
-    except OSError as error:
-        raise ValueError(f"{name}_file: {error.strerror}: {path}") from error
-    object.__setattr__(section, name, SecretStr(secret))
+class Venues(Section):
+    """A section for each venue of the catalogue, by exchange."""
 
-
-class Coinbase(Section):
-    """Where the venue is, and keys for those who have them: without keys everything but ``level2`` works."""
-
-    advanced_url: SocketUrl = "wss://advanced-trade-ws.coinbase.com"
-    """The WebSocket of Advanced Trade."""
-    exchange_url: SocketUrl = "wss://ws-feed.exchange.coinbase.com"
-    """The WebSocket of Exchange."""
-    rest_url: HttpUrl = "https://api.exchange.coinbase.com"
-    """The REST API of Exchange, for repairs and for checking product names."""
-    advanced_key_name: str | None = None
-    """Name of an Advanced Trade key; none is needed."""
-    advanced_private_key: SecretStr | None = None
-    """Its private key, PEM."""
-    advanced_private_key_file: Path | None = None
-    """A file that holds ``advanced_private_key``."""
-    exchange_key: str | None = None
-    """An Exchange key, for ``feeds.book = coinbase_exchange_level2``."""
-    exchange_passphrase: SecretStr | None = None
-    """Its passphrase."""
-    exchange_passphrase_file: Path | None = None
-    """A file that holds ``exchange_passphrase``."""
-    exchange_secret: SecretStr | None = None
-    """Its secret."""
-    exchange_secret_file: Path | None = None
-    """A file that holds ``exchange_secret``."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        for name in ("advanced_private_key", "exchange_passphrase", "exchange_secret"):
-            _read_secret(self, name)
-        if (self.advanced_key_name is None) != (self.advanced_private_key is None):
-            raise ValueError("needs advanced_key_name and advanced_private_key together")
-        if len({value is None for value in (self.exchange_key, self.exchange_passphrase, self.exchange_secret)}) > 1:
-            raise ValueError("needs exchange_key, exchange_passphrase and exchange_secret together")
-        return self
+    def __getitem__(self, exchange: str) -> VenueSettings:
+        settings: VenueSettings = getattr(self, exchange)
+        return settings
 
 
 class Feeds(Section):
-    """Which streams are collected, and how products are spread over sockets."""
+    """How products are spread over sockets."""
 
-    book: BookFeed = "coinbase_advanced"
-    """Where books come from. Only ``coinbase_advanced`` is proved by the venue's own counter."""
-    trades: Annotated[frozenset[TradeFeed], NoDecode, FromWords] = Field(
-        default=frozenset({"coinbase_exchange", "coinbase_advanced"}), min_length=1
-    )
-    """Where trades come from; each feed is the other's second witness."""
     connections: int = Field(default=1, ge=1, le=2)
     """2 opens every connection twice, so that losing one costs nothing."""
-    products_per_connection: int = Field(default=20, ge=1, le=30)
-    """The venue takes at most 30 books on one. A hole costs all books of its connection."""
+    products_per_connection: int = Field(default=20, ge=1)
+    """Books on one connection, never more than the venue takes. A hole may cost all books of its connection."""
     max_connection_age_s: float | None = Field(default=None, ge=60)
     """A connection so old is replaced; never, if there is none."""
     comparison_interval_s: float = Field(default=60, ge=0)
@@ -175,17 +103,13 @@ class Feeds(Section):
     share: float = Field(default=1, gt=0, le=1)
     """Of what the venue allows one address, in requests and connections: 0.5 for each of two collectors behind it."""
 
-    @property
-    def book_venue(self) -> TradeFeed:
-        return "coinbase_advanced" if self.book == "coinbase_advanced" else "coinbase_exchange"
-
 
 class Book(Section):
     """How books are sampled."""
 
     cadence_ms: int = Field(default=100, ge=10, le=60_000)
     """Time between two samples."""
-    edges_bps: Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], NoDecode, FromWords] = Field(
+    edges_bps: Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], FromWords] = Field(
         default=tuple(Decimal(edge.numerator) / edge.denominator for edge in DEFAULT_EDGES_BPS), min_length=1
     )
     """A bin holds every level within so many basis points of mid."""
@@ -229,10 +153,10 @@ class Tape(Section):
 
 
 class Repair(Section):
-    """Fetching missing trades. The venue allows 10 requests a second to everybody behind one address."""
+    """Fetching missing trades."""
 
-    requests_per_s: float = Field(default=5, gt=0, le=10)
-    """Requests a second, over all products together."""
+    requests_per_s: float = Field(default=5, gt=0)
+    """Requests a second, over all products of a venue together; never more than it allows one address."""
     timeout_s: float = Field(default=10, gt=0)
     """How long one request may take."""
 
@@ -271,7 +195,6 @@ class Influx(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        _read_secret(self, "token")
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"ca_file: no such file: {self.ca_file}")
         return self
@@ -304,23 +227,11 @@ class Alerts(Section):
     """Raised when the 99th percentile of the samples' lateness is above this."""
 
 
-class Config(BaseSettings):
-    """The whole configuration."""
+class Config(Section):
+    """The whole configuration. ``venues`` has its sections in the subclass that ``whole`` makes."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_file=DOTENV_FILE,
-        dotenv_filtering="only_existing",
-        env_nested_delimiter="_",
-        env_nested_max_split=1,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-    products: Annotated[tuple[str, ...], NoDecode, FromWords] = ()
-    """What to collect, such as ``BTC-USD``; the command line wins."""
+    products: Annotated[tuple[str, ...], FromWords] = ()
+    """What to collect, such as ``BTC-USD``, or ``exchange:symbol``; the command line wins."""
     data_dir: Path = Path("data")
     """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
@@ -337,7 +248,7 @@ class Config(BaseSettings):
     """How many processes the products are spread over."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The lowest level that is logged."""
-    coinbase: Coinbase = Coinbase()
+    venues: Venues = Venues()
     feeds: Feeds = Feeds()
     book: Book = Book()
     journal: Journal = Journal()
@@ -350,28 +261,46 @@ class Config(BaseSettings):
     @validates("products")
     @classmethod
     def _spelled(cls, products: tuple[str, ...]) -> tuple[str, ...]:
-        for product in products:
-            if not PRODUCT.fullmatch(product):
-                hint = f"; did you mean {product.upper()}?" if PRODUCT.fullmatch(product.upper()) else ""
-                raise ValueError(f"{product!r} is not a product such as BTC-USD{hint}")
-        return tuple(dict.fromkeys(products))
+        return tuple(dict.fromkeys(_market(product).short for product in products))
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """The products, each with its exchange."""
+        return tuple(Market.parse(product) for product in self.products)
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        _read_secret(self, "http_token")
         host = (self.http or "127.0.0.1:0").rpartition(":")[0].strip("[]")
         if host not in LOOPBACK and self.http_token is None:
             raise ValueError(f"http on {host} can be reached from elsewhere: it needs http_token or http_token_file")
         return self
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.feeds.book == "coinbase_exchange_level2" and self.coinbase.exchange_key is None:
-            raise ValueError(
-                "feeds.book = coinbase_exchange_level2 needs a key (coinbase.exchange_key, …); "
-                "coinbase_exchange_level2_batch needs none"
-            )
-        return self
+
+def _market(product: str) -> Market:
+    """Raises ValueError for what is no product of a venue that we know."""
+    market = Market.parse(product)
+    venue = VENUES.get(market.exchange)
+    if venue is None:
+        raise ValueError(f"{product!r} is of an unknown exchange; known are {', '.join(sorted(VENUES))}")
+    if not venue.symbol.fullmatch(market.symbol):
+        upper = market._replace(symbol=market.symbol.upper())
+        hint = f"; did you mean {upper.short}?" if venue.symbol.fullmatch(upper.symbol) else ""
+        example = Market(venue.exchange, venue.example).short
+        raise ValueError(f"{product!r} is not a product such as {example}{hint}")
+    return market
+
+
+def whole() -> type[Config]:
+    """The model of the configuration, with a section for each venue that is in the catalogue now."""
+    sections = {
+        exchange: create_model(
+            venue.settings.__name__, __base__=(Section, venue.settings), __doc__=venue.settings.__doc__
+        )
+        for exchange, venue in VENUES.items()
+    }
+    fields: dict[str, Any] = {exchange: (section, section()) for exchange, section in sections.items()}
+    venues = create_model("Venues", __base__=Venues, **fields)
+    return create_model("Config", __base__=Config, venues=(venues, venues()))
 
 
 def load(
@@ -384,57 +313,93 @@ def load(
 
     ``flags`` is nested like the TOML file and holds only what was given. ``config_file`` must exist if it is named;
     by default ``sentinel.toml`` is read if it is there. ``warn`` is told in one line which names of the environment
-    look like ours and are not.
+    look like ours and are not, and in another which names are old.
 
     Raises:
         UsageError: one line that says which setting is wrong and why, without its value.
     """
     if config_file is not None and not config_file.is_file():
         raise UsageError(f"no such file: {config_file}")
-    ignored = _unknown_names([*environment, *dotenv_values(DOTENV_FILE)])
+    dotenv = dotenv_values(DOTENV_FILE)
+    ignored = _unknown_names([*environment, *dotenv])
     if ignored:
         warn(f"no settings, ignored: {', '.join(ignored)}")
-    known = set(known_names())
     ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
-
-    class Sources(Config):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            for source in (env_settings, dotenv_settings):
-                assert isinstance(source, EnvSettingsSource)
-                source.env_vars = {name: value for name, value in source.env_vars.items() if name.upper() in known}
-            return (
-                init_settings,
-                env_settings,
-                InitSettingsSource(settings_cls, {"influx": ecosystem} if ecosystem else {}),
-                dotenv_settings,
-                TomlConfigSettingsSource(settings_cls, config_file or CONFIG_FILE),
-            )
-
+    renamed: dict[str, str] = {}
+    merged: dict[str, Any] = {}
+    for source in (
+        _renamed(_toml(config_file or CONFIG_FILE), renamed),
+        _from_environment(dotenv, renamed),
+        {"influx": ecosystem} if ecosystem else {},
+        _from_environment(environment, renamed),
+        _renamed(flags, renamed),
+    ):
+        merged = _merged(merged, source)
+    if renamed:
+        warn(f"old names, still read: {', '.join(f'{old} is now {new}' for old, new in sorted(renamed.items()))}")
     try:
-        return Sources(**flags)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{config_file or CONFIG_FILE}: {error}") from error
-    except SettingsError as error:
-        raise UsageError(str(error)) from error
+        return whole().model_validate(merged)
     except ValidationError as error:
-        raise UsageError(_explain(error)) from error
+        raise UsageError(_explain(error, {new: old for old, new in renamed.items()})) from error
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def _renamed(given: Mapping[str, Any], renamed: dict[str, str]) -> dict[str, Any]:
+    """Settings by their names of today; old names among them are added to ``renamed``. Those of today win."""
+    rest, moved = _merged({}, given), dict[str, Any]()
+    for old, new in OLD_NAMES.items():
+        table, _, key = old.rpartition(".")
+        holder = rest.get(table) if table else rest
+        if isinstance(holder, dict) and key in holder:
+            renamed[old] = new
+            moved = _merged(moved, _nested(new, holder.pop(key)))
+    return _merged(moved, rest)
+
+
+def _from_environment(values: Mapping[str, str | None], renamed: dict[str, str]) -> dict[str, Any]:
+    """The settings among names of the environment, whatever their case."""
+    by_name = {environment_name(key): key for key in [*OLD_KEYS, *known_keys()]}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = by_name.get(name.upper())
+        if key is not None and value is not None:
+            found = _merged(found, _nested(key, value))
+    return _renamed(found, renamed)
+
+
+def _nested(key: str, value: object) -> dict[str, Any]:
+    name, _, rest = key.partition(".")
+    return {name: _nested(rest, value) if rest else value}
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, key by key; what is ``above`` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        beneath = merged.get(key)
+        if isinstance(value, Mapping):
+            value = _merged(beneath if isinstance(beneath, Mapping) else {}, value)
+        merged[key] = value
+    return merged
 
 
 def _unknown_names(names: Iterable[str]) -> list[str]:
     """Names of the environment that begin like a setting's and are not near one: other programs' business.
 
     Raises:
-        UsageError: for one that is near: pydantic-settings passes over it, and a misspelt setting must not be lost.
+        UsageError: for one that is near: nobody else would say so, and a misspelt setting must not be lost.
     """
-    known = [name.removeprefix(ENVIRONMENT_PREFIX) for name in known_names()]
+    known = [environment_name(key).removeprefix(ENVIRONMENT_PREFIX) for key in [*known_keys(), *OLD_KEYS]]
     ignored = []
     for name in names:
         bare = name.removeprefix(ENVIRONMENT_PREFIX)
@@ -447,21 +412,35 @@ def _unknown_names(names: Iterable[str]) -> list[str]:
     return sorted(ignored)
 
 
+def environment_name(key: str) -> str:
+    """What ``section.key`` is called in the environment."""
+    return ENVIRONMENT_PREFIX + key.removeprefix(f"{VENUES_SECTION}.").replace(".", "_").upper()
+
+
+def venue_environment(exchange: str, urls: Mapping[str, str]) -> dict[str, str]:
+    """Where a venue is, for the environment of a collector. ``urls`` are those of ``simulate``: of each feed by its
+    short name, or by the exchange's if it has one feed, and of ``rest``."""
+    keys = {name: "url" if name == exchange else f"{name}_url" for name in urls}
+    return {environment_name(f"{VENUES_SECTION}.{exchange}.{key}"): urls[name] for name, key in keys.items()}
+
+
 def known_names() -> list[str]:
     """Every environment name of a setting."""
-    return [ENVIRONMENT_PREFIX + key.replace(".", "_").upper() for key in known_keys()]
+    return [environment_name(key) for key in known_keys()]
 
 
 def known_keys() -> list[str]:
     """Every setting as ``section.key``, or ``key`` outside a section."""
-    keys = []
-    for name, field in Config.model_fields.items():
+    return list(_keys(whole(), ""))
+
+
+def _keys(model: type[Strict], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, Section):
-            keys += [f"{name}.{key}" for key in section.model_fields]
+            yield from _keys(section, f"{prefix}{name}.")
         else:
-            keys.append(name)
-    return keys
+            yield prefix + name
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
@@ -469,8 +448,11 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _explain(error: ValidationError) -> str:
-    """The first thing wrong, and how many more there are. Never the value: it may be a secret."""
+def _explain(error: ValidationError, given_as: Mapping[str, str]) -> str:
+    """The first thing wrong, and how many more there are. Never the value: it may be a secret.
+
+    ``given_as`` are the old names of settings that bear a new one.
+    """
     details = error.errors(include_input=False, include_url=False)
     first = details[0]
     key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
@@ -478,6 +460,7 @@ def _explain(error: ValidationError) -> str:
         text = f"unknown setting {key}{_suggest(key, known_keys())}"
     else:
         reason = first["msg"].removeprefix("Value error, ")
+        key = f"{key} (given as {given_as[key]})" if key in given_as else key
         text = f"{key}: {reason}" if key else reason
     more = len(details) - 1
     return f"{text} (and {more} more)" if more else text

@@ -19,7 +19,7 @@ from msgspec import Struct
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from sentinel.config import ENVIRONMENT_PREFIX, Config, Section
+from sentinel.config import Section, environment_name, whole
 
 TABLE_FILE = "docs/configuration.md"
 TABLE_BEGINS = "<!-- made by python -m sentinel.config.documents -->\n"
@@ -29,8 +29,6 @@ SAMPLES: dict[str, object] = {
     "collector": "desk-1",
     "http": "127.0.0.1:8080",
     "alerts.webhook_url": "https://hooks.example.com/sentinel",
-    "coinbase.advanced_key_name": "organizations/…/apiKeys/…",
-    "coinbase.exchange_key": "…",
     "feeds.max_connection_age_s": 86_400,
     "influx.url": "http://127.0.0.1:8086",
     "influx.org": "desk",
@@ -49,10 +47,11 @@ class Setting(Struct, frozen=True):
     allowed: str
     default: object
     is_secret: bool
+    sample: object = None
 
     @property
     def environment_name(self) -> str:
-        return ENVIRONMENT_PREFIX + self.key.replace(".", "_").upper()
+        return environment_name(self.key)
 
     @property
     def shown(self) -> object:
@@ -60,18 +59,19 @@ class Setting(Struct, frozen=True):
         if self.default not in (None, ()):
             return self.default
         by_unit = (sample for unit, sample in SAMPLE_BY_UNIT.items() if self.key.endswith(unit))
-        return SAMPLES.get(self.key, next(by_unit, "…"))
+        return self.sample or SAMPLES.get(self.key, next(by_unit, "…"))
 
 
-def settings(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[Setting]:
+def settings(model: type[BaseModel] | None = None, prefix: str = "") -> Iterator[Setting]:
     """All of them in the order of the model, those outside a section first."""
+    model = model or whole()
     for name, field in model.model_fields.items():
         if not _is_section(field):
             yield _setting(prefix + name, field)
     for name, field in model.model_fields.items():
         if _is_section(field):
             assert isinstance(field.annotation, type)
-            yield from settings(field.annotation, f"{name}.")
+            yield from settings(field.annotation, f"{prefix}{name}.")
 
 
 def _is_section(field: FieldInfo) -> bool:
@@ -81,7 +81,8 @@ def _is_section(field: FieldInfo) -> bool:
 def _setting(key: str, field: FieldInfo) -> Setting:
     default = None if field.default_factory is not None else _plain(field.default)
     is_secret = SecretStr in _members(field.annotation)
-    return Setting(key, field.description or "", _allowed(field), default, is_secret)
+    sample = next(iter(field.examples or ()), None)
+    return Setting(key, field.description or "", _allowed(field), default, is_secret, sample)
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

@@ -84,7 +84,8 @@ class Connection:
     """The sockets of one lane, one after another.
 
     ``connects`` and ``messages`` are shared by all connections to one host; ``large`` by all there are, so that a turn
-    of the event loop applies one large frame and not one for each connection. ``max_age_s`` gives the age at which a
+    of the event loop applies one large frame and not one for each connection. ``opening_messages`` gives how many the
+    feed begins with. ``max_age_s`` gives the age at which a
     connection is replaced, asked for anew each time.
     """
 
@@ -93,6 +94,7 @@ class Connection:
         plan: LanePlan,
         url: str,
         intake: Lane,
+        opening_messages: Callable[[], int],
         connects: Pace,
         messages: Pace,
         backoff: Backoff,
@@ -105,6 +107,7 @@ class Connection:
         self.plan = plan
         self._url = url
         self._intake = intake
+        self._opening_messages = opening_messages
         self._connects = connects
         self._messages = messages
         self._backoff = backoff
@@ -134,10 +137,10 @@ class Connection:
         """Connects, reads until the socket ends, and begins again, until cancelled."""
         lane = self.plan.lane
         while True:
-            # a subscription's messages are paid for before the socket opens: the venue closes one that does not
-            # subscribe within 5 s
+            # a subscription's messages are paid for before the socket opens: a venue may close one that does not
+            # subscribe within seconds
             await self._connects.take()
-            await self._messages.take(len(self.plan.subscription.channels) + 1)
+            await self._messages.take(self._opening_messages())
             reason = await self._live()
             self._intake.closed(lane, self._cause or "disconnected")
             wait_s = self._backoff.next_s()

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from loguru import logger
 
+from feeds.catalogue import VENUES
+from feeds.market import Market, by_exchange
 from sentinel.errors import UsageError
 from sentinel.exchange.rest import RestTrouble
 
@@ -19,48 +21,59 @@ LOOK_EVERY_S = 300.0
 
 
 class ProductSource(Protocol):
-    """What is needed of a ``RestClient``."""
+    """What is needed of ``RestClients``."""
 
-    async def unknown(self, products: tuple[str, ...]) -> list[str]: ...
+    async def unknown(self, exchange: str, symbols: Sequence[str]) -> list[str]: ...
 
 
 class Listing:
-    """``unlisted`` are the products that the venue does not have, as of the last look that was answered."""
+    """``unlisted`` are the markets that their venue does not have, as of its last look that was answered."""
 
-    def __init__(self, source: ProductSource, products: Sequence[str]) -> None:
-        self.unlisted: frozenset[str] = frozenset()
+    def __init__(self, source: ProductSource, markets: Sequence[Market]) -> None:
         self._source = source
-        self._products = tuple(products)
-        self._is_answered = False
+        self._markets = by_exchange(markets)
+        self._found: dict[str, frozenset[Market]] = {}
 
-    async def begin(self, known: Collection[str], *, is_shard: bool) -> None:
+    @property
+    def unlisted(self) -> frozenset[Market]:
+        return frozenset().union(*self._found.values())
+
+    async def begin(self, known: Collection[Market], *, is_shard: bool) -> None:
         """Before anything is collected. A product is delisted if it is ``known`` from an earlier run, else misspelt.
 
         Raises:
             UsageError: if a product is misspelt, or none is left; a shard leaves that to the others.
         """
-        await self.look(KNOWN_CHECK_S if set(self._products) <= set(known) else PRODUCT_CHECK_S)
-        misspelt = [product for product in self._products if product in self.unlisted and product not in known]
-        if misspelt or (len(self.unlisted) == len(self._products) and not is_shard):
-            raise UsageError(f"Coinbase has no product {', '.join(misspelt or self._products)}")
+        wanted = [Market(exchange, symbol) for exchange, symbols in self._markets.items() for symbol in symbols]
+        await self.look(KNOWN_CHECK_S if set(wanted) <= set(known) else PRODUCT_CHECK_S)
+        unlisted = self.unlisted
+        misspelt = [market for market in wanted if market in unlisted and market not in known]
+        if misspelt or (len(unlisted) == len(wanted) and not is_shard):
+            absent = by_exchange(misspelt or wanted).items()
+            raise UsageError("; ".join(f"{VENUES[name].title} has no product {', '.join(of)}" for name, of in absent))
 
     async def run(self) -> None:
-        """Looks from time to time, and soon again as long as there was no answer at all, until cancelled."""
+        """Looks from time to time, and soon again as long as a venue has not answered at all, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S if self._is_answered else PRODUCT_CHECK_S)
+            await asyncio.sleep(LOOK_EVERY_S if self._found.keys() == self._markets.keys() else PRODUCT_CHECK_S)
             await self.look()
 
     async def look(self, patience_s: float = PRODUCT_CHECK_S) -> None:
-        """Asks once. A REST that does not answer must not stop collection, and changes nothing."""
+        """Asks all venues at once. A REST that does not answer must not stop collection, and changes nothing."""
+        await asyncio.gather(*(self._look(exchange, patience_s) for exchange in self._markets))
+
+    async def _look(self, exchange: str, patience_s: float) -> None:
         try:
             async with asyncio.timeout(patience_s):
-                found = frozenset(await self._source.unknown(self._products))
+                absent = await self._source.unknown(exchange, self._markets[exchange])
         except (RestTrouble, TimeoutError) as error:
-            logger.bind(reason=str(error) or "no answer in time").warning("products_not_checked")
+            reason = str(error) or "no answer in time"
+            logger.bind(exchange=exchange, reason=reason).warning("products_not_checked")
             return
-        for product in sorted(found - self.unlisted):
-            logger.bind(symbol=product).warning("product_not_listed")
-        for product in sorted(self.unlisted - found):
-            logger.bind(symbol=product).info("product_listed_again")
-        self.unlisted = found
-        self._is_answered = True
+        found = frozenset(Market(exchange, symbol) for symbol in absent)
+        before = self._found.get(exchange, frozenset())
+        for market in sorted(found - before):
+            logger.bind(symbol=market.short).warning("product_not_listed")
+        for market in sorted(before - found):
+            logger.bind(symbol=market.short).info("product_listed_again")
+        self._found[exchange] = found

@@ -6,7 +6,9 @@ limit asks for; trades are proved one by one, so many share a socket.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+
+from msgspec.structs import replace
 
 from feeds.catalogue import FEEDS
 from feeds.protocol import Subscription
@@ -20,26 +22,32 @@ TRADE_PRODUCTS_PER_CONNECTION = 50
 
 def plan(
     products: Sequence[str],
-    book_venue: str,
-    trade_venues: Collection[str],
+    book_feed: str,
+    trade_feeds: Collection[str],
     books_per_connection: int,
     copies: int = 1,
 ) -> list[LanePlan]:
-    """The lanes of one collector: books first, then trades that no book lane carries, then the same again as copy B.
+    """The lanes for the products of one exchange: books first, then trades that no book lane carries, then the same
+    again as copy B.
 
-    A venue that serves both carries both on one socket. Products are dealt out in turn, so that neighbours in the
+    A feed that serves both carries both on one socket. Products are dealt out in turn, so that neighbours in the
     list (the heaviest usually come first) do not share a socket.
     """
-    sockets = max(-(-len(products) // books_per_connection), min(len(products), BOOK_SOCKETS))
-    book_channels = frozenset({"book", "trades"} if book_venue in trade_venues else {"book"})
-    if FEEDS[book_venue].integrity == "none":  # then the ticker has to speak for the book
+    most = min(books_per_connection, FEEDS[book_feed].facts.book_products_per_connection)
+    sockets = max(-(-len(products) // most), min(len(products), BOOK_SOCKETS))
+    book_channels = frozenset({"book", "trades"} if book_feed in trade_feeds else {"book"})
+    if FEEDS[book_feed].integrity == "none":  # then the ticker has to speak for the book
         book_channels |= {"quotes"}
-    lanes = [(book_venue, Subscription(book_channels, hand)) for hand in _deal(products, sockets)]
-    for venue in sorted(set(trade_venues) - {book_venue}):
+    lanes = [(book_feed, Subscription(book_channels, hand)) for hand in _deal(products, sockets)]
+    for feed in sorted(set(trade_feeds) - {book_feed}):
         sockets = -(-len(products) // TRADE_PRODUCTS_PER_CONNECTION)
-        lanes += [(venue, Subscription(frozenset({"trades"}), hand)) for hand in _deal(products, sockets)]
-    planned = [(copy, *lane) for copy in range(copies) for lane in lanes]
-    return [LanePlan(number, venue, subscription, copy) for number, (copy, venue, subscription) in enumerate(planned)]
+        lanes += [(feed, Subscription(frozenset({"trades"}), hand)) for hand in _deal(products, sockets)]
+    return numbered([LanePlan(0, *lane, copy) for copy in range(copies) for lane in lanes])
+
+
+def numbered(lanes: Iterable[LanePlan]) -> list[LanePlan]:
+    """The lanes of one collector: each has its place among them as its number."""
+    return [replace(lane, lane=number) for number, lane in enumerate(lanes)]
 
 
 def _deal(products: Sequence[str], hands: int) -> list[tuple[str, ...]]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from loguru import logger
 from msgspec import Struct
 
 from book.events import Trade, Unusable
-from sentinel.exchange.rest import PAGE_TRADES, RestTrouble
+from feeds.market import Market
+from feeds.rest import TradePage
+from sentinel.exchange.rest import RestTrouble
 from sentinel.pipeline import Repair, RepairAnswer
 from sentinel.timing.backoff import Backoff
 
@@ -32,15 +34,17 @@ MOST_PAUSE_S = 60.0
 
 
 class TradeSource(Protocol):
-    """What is needed of a ``RestClient``."""
+    """What is needed of ``RestClients``."""
 
-    async def trades(self, product: str, after: int, limit: int) -> Sequence[Trade | Unusable]: ...
+    async def trades(self, market: Market, first: int, last: int) -> TradePage: ...
 
 
 class Job(Struct):
-    """A ``Repair`` under way: every id above ``last`` has been asked for."""
+    """A ``Repair`` under way: ``first`` to ``last`` have still to be asked for. What it takes away from either end is
+    the venue's choice."""
 
     repair: Repair
+    first: int
     last: int
 
     @property
@@ -49,7 +53,7 @@ class Job(Struct):
 
     @property
     def done(self) -> int:
-        return self.repair.last - self.last
+        return self.total - (self.last - self.first + 1)
 
 
 class Repairer:
@@ -66,8 +70,8 @@ class Repairer:
         self._answer = answer
         self._draw = draw
         self._sleep = sleep
-        self._jobs: dict[str, deque[Job]] = {}
-        self._idle: set[str] = set()
+        self._jobs: dict[Market, deque[Job]] = {}
+        self._idle: set[Market] = set()
         self._has_work = asyncio.Event()
 
     @property
@@ -83,10 +87,11 @@ class Repairer:
 
     def request(self, repair: Repair) -> None:
         """Takes an order; the pipeline gives one for each open gap and waits for its answer, so they are bounded."""
-        if repair.symbol not in self._jobs:
-            self._jobs[repair.symbol] = deque()
-            self._idle.add(repair.symbol)
-        self._jobs[repair.symbol].append(Job(repair, repair.last))
+        market = repair.market
+        if market not in self._jobs:
+            self._jobs[market] = deque()
+            self._idle.add(market)
+        self._jobs[market].append(Job(repair, repair.first, repair.last))
         self._has_work.set()
 
     async def run(self) -> None:
@@ -100,69 +105,61 @@ class Repairer:
                 while self._idle:
                     workers.create_task(self._work(self._idle.pop()))
 
-    async def _work(self, symbol: str) -> None:
+    async def _work(self, market: Market) -> None:
         """A page of each job in turn, so that a long outage does not hold up the small holes of the present."""
-        jobs = self._jobs[symbol]
+        jobs = self._jobs[market]
         while jobs:
             await self._advance(jobs[0])
             if jobs[0].done == jobs[0].total:
                 jobs.popleft()
             else:
                 jobs.rotate(-1)
-        del self._jobs[symbol]
+        del self._jobs[market]
 
     async def _advance(self, job: Job) -> None:
-        """Asks for the newest ids of a job that are still to be had, as the venue's cursors go.
+        """Asks for some of the ids of a job that are still to be had, from whichever end the venue's cursor goes.
 
         A record that cannot be used is passed like any other, and named.
         """
         repair = job.repair
-        page = await self._page(repair.symbol, repair.first, job.last)
-        oldest = max(_oldest(page, repair.first, job.last), repair.first)
-        is_complete = oldest == repair.first
-        asked = [record for record in page if record.trade_id is None or record.trade_id >= repair.first]
+        page = await self._page(repair.market, job.first, job.last)
+        if page.last == job.last:
+            job.last = page.first - 1
+        else:
+            job.first = page.last + 1
+        is_complete = job.done == job.total
         answer = RepairAnswer(
             repair.symbol,
-            oldest,
-            repair.last if is_complete else job.last,
-            tuple(record for record in asked if isinstance(record, Trade)),
+            repair.first if is_complete else page.first,
+            repair.last if is_complete else page.last,
+            tuple(record for record in page.records if isinstance(record, Trade)),
             is_complete,
-            tuple(record for record in asked if isinstance(record, Unusable)),
+            tuple(record for record in page.records if isinstance(record, Unusable)),
+            repair.exchange,
         )
-        job.last = oldest - 1
         self._answer(answer)
         if job.total > LONG_RANGE:
-            logger.bind(symbol=repair.symbol, done=job.done, total=job.total).info("repair_progress")
+            facts = {"symbol": repair.market.short, "done": job.done, "total": job.total}
+            logger.bind(**facts).info("repair_progress")
 
-    async def _page(self, symbol: str, first: int, last: int) -> Sequence[Trade | Unusable]:
-        """The trades at and below ``last``. Looks again while the newest is not there, or none is."""
-        page: Sequence[Trade | Unusable] = ()
-        for look in range(LOOKS):
-            if look:
-                await self._sleep(LOOK_AGAIN_S)
-            page = await self._ask(symbol, last + 1, min(PAGE_TRADES, last - first + 1))
-            if page and page[0].trade_id in (last, None):
+    async def _page(self, market: Market, first: int, last: int) -> TradePage:
+        """The trades of a part of the range. Looks again while the newest of it is not there, or none is."""
+        page = await self._ask(market, first, last)
+        for _ in range(LOOKS - 1):
+            if page.records and page.records[0].trade_id in (page.last, None):
                 break
+            await self._sleep(LOOK_AGAIN_S)
+            page = await self._ask(market, first, last)
         return page
 
-    async def _ask(self, symbol: str, after: int, limit: int) -> Sequence[Trade | Unusable]:
+    async def _ask(self, market: Market, first: int, last: int) -> TradePage:
         """One page, however long REST is in trouble."""
         backoff = Backoff(self._draw, FIRST_PAUSE_S, MOST_PAUSE_S)
         while True:
             try:
-                return await self._source.trades(symbol, after, limit)
+                return await self._source.trades(market, first, last)
             except RestTrouble as trouble:
                 wait_s = backoff.next_s()
-                logger.bind(symbol=symbol, reason=str(trouble), wait_s=round(wait_s, 3)).warning("repair_waits")
+                facts = {"symbol": market.short, "reason": str(trouble), "wait_s": round(wait_s, 3)}
+                logger.bind(**facts).warning("repair_waits")
                 await self._sleep(wait_s)
-
-
-def _oldest(page: Sequence[Trade | Unusable], first: int, last: int) -> int:
-    """The lowest id that a page of those at and below ``last`` settles.
-
-    Of a record whose id cannot be read it is only known that it has one: a full page of such settles as many.
-    """
-    ids = [record.trade_id for record in page if record.trade_id is not None]
-    if ids:
-        return min(ids)
-    return last + 1 - len(page) if len(page) >= PAGE_TRADES else first

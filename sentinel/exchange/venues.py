@@ -1,26 +1,33 @@
-"""From configuration to conversations: where each venue is, and feeds with the keys they need."""
+"""From configuration to conversations: where each venue is, its feeds with the keys they need, and its REST."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
-from feeds.coinbase_exchange import auth as exchange_auth
-from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
+from feeds.catalogue import VENUES, venue_of
 from feeds.errors import Unplannable
-from feeds.protocol import Authenticate, Feed
-from sentinel.config import Coinbase, Config
+from feeds.market import by_exchange
+from feeds.protocol import Feed
+from sentinel.config import Config
 from sentinel.errors import UsageError
+from sentinel.exchange.rest import RestClient, RestClients
 from sentinel.pipeline import LanePlan
+from sentinel.timing.rate_limit import Pace
 
 NONCE_BYTES = 16
-REST_BURST = 5
 
 
-def url_of(coinbase: Coinbase, venue: str) -> str:
+def url_of(config: Config, feed: str) -> str:
     """The WebSocket address of a feed."""
-    return coinbase.advanced_url if venue == CoinbaseAdvancedFeed.venue else coinbase.exchange_url
+    venue = venue_of(feed)
+    return venue.url(config.venues[venue.exchange], feed)
+
+
+def rest_urls(config: Config) -> dict[str, str]:
+    """The REST address of each exchange that something is collected from."""
+    return {exchange: config.venues[exchange].rest_url for exchange in by_exchange(config.markets)}
 
 
 def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan], Feed]:
@@ -30,40 +37,30 @@ def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan
         UsageError: if a key cannot be used.
     """
     try:
-        advanced, exchange = _authenticators(config.coinbase, now_s)
+        connectors = {
+            exchange: VENUES[exchange].connector(config.venues[exchange], now_s, lambda: secrets.token_hex(NONCE_BYTES))
+            for exchange in by_exchange(config.markets)
+        }
     except Unplannable as error:
         raise UsageError(str(error)) from error
-
-    def make(plan: LanePlan) -> Feed:
-        if plan.venue == CoinbaseAdvancedFeed.venue:
-            return CoinbaseAdvancedFeed(plan.subscription, authenticate=advanced)
-        if config.feeds.book == "coinbase_exchange_level2":
-            return CoinbaseExchangeFeed(plan.subscription, book_channel="level2", authenticate=exchange)
-        return CoinbaseExchangeFeed(plan.subscription, authenticate=exchange)
-
-    return make
+    return lambda plan: connectors[venue_of(plan.venue).exchange](plan.venue, plan.subscription)
 
 
-def _authenticators(coinbase: Coinbase, now_s: Callable[[], float]) -> tuple[Authenticate | None, Authenticate | None]:
-    advanced = exchange = None
-    if coinbase.advanced_key_name is not None and coinbase.advanced_private_key is not None:
-        from feeds.coinbase_advanced import auth as advanced_auth  # 6 MB of cryptography, for those who have a key
-
-        advanced = advanced_auth.authenticator(
-            coinbase.advanced_key_name,
-            coinbase.advanced_private_key.get_secret_value(),
-            now_s,
-            lambda: secrets.token_hex(NONCE_BYTES),
+@asynccontextmanager
+async def open_rest(config: Config) -> AsyncIterator[RestClients]:
+    """A client for each exchange that something is collected from, each with its share of what the venue allows."""
+    async with AsyncExitStack() as stack:
+        yield RestClients(
+            [
+                await stack.enter_async_context(
+                    RestClient(VENUES[exchange], url, _pace(config, exchange), config.repair.timeout_s)
+                )
+                for exchange, url in rest_urls(config).items()
+            ]
         )
-    if (
-        coinbase.exchange_key is not None
-        and coinbase.exchange_passphrase is not None
-        and coinbase.exchange_secret is not None
-    ):
-        exchange = exchange_auth.authenticator(
-            coinbase.exchange_key,
-            coinbase.exchange_passphrase.get_secret_value(),
-            coinbase.exchange_secret.get_secret_value(),
-            now_s,
-        )
-    return advanced, exchange
+
+
+def _pace(config: Config, exchange: str) -> Pace:
+    facts, share = VENUES[exchange].rest_facts, config.feeds.share
+    per_s = min(config.repair.requests_per_s, facts.requests_per_s)
+    return Pace(share * per_s, max(1, int(share * facts.burst)))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
-from feeds.catalogue import FEEDS
-from feeds.market import DEFAULT_EXCHANGE, Market
+from feeds.catalogue import DEFAULT_EXCHANGE, FEEDS
+from feeds.market import Market
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
 from sentinel.contract.gaps import Gap
@@ -219,7 +219,7 @@ class StatusReader:
             disk_free_bytes=storage.disk_free_bytes,
             dead_letters=storage.dead_letter_count,
             products=[
-                _product(product, recent, at, now_ns, is_listed=product.market.symbol not in unlisted)
+                _product(product, recent, at, now_ns, is_listed=product.market not in unlisted)
                 for at, product in enumerate(products)
             ],
             connections=[

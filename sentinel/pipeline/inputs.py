@@ -9,7 +9,8 @@ from msgspec import Struct
 from book.bins import DEFAULT_EDGES_BPS
 from book.events import Link, PriceLevel, Side, Snapshot, Trade, Unusable
 from book.sampler import CADENCE_NS
-from feeds.market import DEFAULT_EXCHANGE, Market
+from feeds.catalogue import DEFAULT_EXCHANGE
+from feeds.market import Market
 from feeds.protocol import Subscription
 from sentinel.contract.gaps import Cause
 from sentinel.contract.lines import Lines

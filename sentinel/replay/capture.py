@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 import msgspec
 
+from feeds.catalogue import FEEDS, VENUES
 from feeds.protocol import Subscription
 from sentinel.disk.data_dir import TAPE_SUFFIX
 from sentinel.disk.tape import Kind, TapeWriter
 from sentinel.errors import UsageError
 from sentinel.pipeline import LanePlan, Settings
+from sentinel.simulator.catalogue import VENUES as DIALECTS
 from sentinel.simulator.recording import Recording, load
 from sentinel.version import software
 
@@ -22,9 +24,6 @@ QUIET_NS = 2_000_000_000
 BLOCK_BYTES = 4 * 2**20
 """So much is held in memory and written at a time."""
 
-VENUES = {"advanced": "coinbase_advanced", "exchange": "coinbase_exchange"}
-BOOKS = {"advanced": "coinbase_advanced", "exchange": "coinbase_exchange_level2"}
-
 
 def tape_from(path: Path, directory: Path) -> None:
     """Writes a tape of the first connection of a capture, as a collector would have recorded it.
@@ -33,7 +32,7 @@ def tape_from(path: Path, directory: Path) -> None:
         UsageError: if there is nothing playable at ``path``, if there is a tape in ``directory`` already, or it cannot
             be written.
     """
-    recording = load(path)[0]
+    recording = load(path, [venue.reader for venue in DIALECTS.values() if venue.reader is not None])[0]
     if any(directory.glob(f"*{TAPE_SUFFIX}")):
         raise UsageError(f"there is a tape in {directory} already; give each a folder of its own")
     try:
@@ -50,8 +49,8 @@ def _write(recording: Recording, directory: Path) -> None:
     tape.write(Kind.START, 0, now_ns, b"")
     tape.write(Kind.OPENED, 0, now_ns, b"0")
     gathered_bytes = 0
-    for frame in recording.frames():
-        received_ns = recording.first_ns + frame.offset_ns
+    for offset_ns, frame in recording.frames():
+        received_ns = recording.first_ns + offset_ns
         for tick_ns in range(now_ns - now_ns % TICK_NS + TICK_NS, min(received_ns, now_ns + QUIET_NS), TICK_NS):
             tape.write(Kind.TICK, 0, tick_ns, b"")
         payload = frame.text.encode()
@@ -67,12 +66,15 @@ def _write(recording: Recording, directory: Path) -> None:
 
 def _header(recording: Recording) -> dict[str, object]:
     subscription = Subscription(frozenset({"book", "trades"}), recording.products)
+    exchange = next(exchange for exchange, dialect in DIALECTS.items() if dialect.reader is recording.reader)
+    feed = recording.feed if recording.feed in FEEDS else f"{exchange}_{recording.feed}"
+    book = next(book for book, of in VENUES[exchange].books.items() if of == feed)
     return {
         "created_ns": recording.first_ns,
         "software": software(),
         "settings": msgspec.to_builtins(Settings("capture"), enc_hook=str),
-        "lanes": msgspec.to_builtins([LanePlan(0, VENUES[recording.feed], subscription)]),
-        "book": BOOKS[recording.feed],
+        "lanes": msgspec.to_builtins([LanePlan(0, feed, subscription)]),
+        "books": {exchange: book},
     }
 
 

@@ -20,8 +20,7 @@ from loguru import logger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
-from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
+from feeds.catalogue import DEFAULT_EXCHANGE, VENUES, venue_of
 from feeds.market import Market
 from feeds.protocol import Feed
 from sentinel.disk.tape import Kind, Record, read_header, read_tape, tape_files
@@ -99,7 +98,7 @@ def _pipeline(file: Path, changes: Changes, checkpoint: bytes) -> Pipeline:
         if settings.cadence_ns <= 0:
             raise ValueError(f"a cadence of {settings.cadence_ns} ns")
         plans = msgspec.convert(header["lanes"], list[LanePlan])
-        return Pipeline(changes.apply(settings), plans, _feed_maker(header["book"]), checkpoint or None)
+        return Pipeline(changes.apply(settings), plans, _feed_maker(_books(header)), checkpoint or None)
     except (KeyError, ValueError, ZeroDivisionError, msgspec.MsgspecError) as error:
         raise _foreign(file, error) from error
 
@@ -114,17 +113,21 @@ def _fraction(of: type, text: Any) -> Fraction:
     return Fraction(text)
 
 
-def _feed_maker(book: str) -> Callable[[LanePlan], Feed]:
-    """Feeds that only listen: what they would say is not sent, so no key is needed."""
+def _books(header: dict[str, Any]) -> dict[str, str]:
+    """Where the books of each exchange came from; version 0.1 knew one exchange."""
+    if "books" not in header:
+        return {DEFAULT_EXCHANGE: msgspec.convert(header["book"], str)}
+    return msgspec.convert(header["books"], dict[str, str])
 
-    def make(plan: LanePlan) -> Feed:
-        if plan.venue == CoinbaseAdvancedFeed.venue:
-            return CoinbaseAdvancedFeed(plan.subscription)
-        if book == "coinbase_exchange_level2":
-            return CoinbaseExchangeFeed(plan.subscription, book_channel="level2", authenticate=dict)
-        return CoinbaseExchangeFeed(plan.subscription)
 
-    return make
+def _feed_maker(books: dict[str, str]) -> Callable[[LanePlan], Feed]:
+    """Feeds that only listen: what they would say is not sent, so no key is needed.
+
+    Raises:
+        KeyError: for an exchange that is not in the catalogue.
+    """
+    connects = {exchange: VENUES[exchange].listener(book) for exchange, book in books.items()}
+    return lambda plan: connects[venue_of(plan.venue).exchange](plan.venue, plan.subscription)
 
 
 def _input(record: Record, lanes: int) -> Input:

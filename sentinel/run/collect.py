@@ -18,6 +18,7 @@ import uvloop
 from loguru import logger
 from rich.console import Console
 
+from feeds.catalogue import VENUES
 from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
 from sentinel.collector.parts import Named
@@ -35,8 +36,7 @@ from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.proxies import proxy_trouble
-from sentinel.exchange.rest import RestClient
-from sentinel.exchange.venues import REST_BURST, url_of
+from sentinel.exchange.venues import open_rest, rest_urls, url_of
 from sentinel.monitor import logs, terminal
 from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
@@ -45,7 +45,6 @@ from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.run import systemd
 from sentinel.run.reload import Reload
 from sentinel.timing.clock import Clock
-from sentinel.timing.rate_limit import Pace
 from sentinel.version import software
 
 if TYPE_CHECKING:
@@ -123,7 +122,6 @@ async def _collect(
     duration_s: float | None,
 ) -> None:
     clock = Clock()
-    pace = Pace(config.feeds.share * config.repair.requests_per_s, max(1, int(config.feeds.share * REST_BURST)))
     with ExitStack() as stack:
         journal = None if is_dry_run else _open_journal(config, stack)
         checkpoint = journal.read_checkpoint() if journal else None
@@ -131,12 +129,12 @@ async def _collect(
         if journal:
             config = settle(config, known)
         async with (
-            RestClient(config.coinbase.rest_url, pace, config.repair.timeout_s) as rest,
+            open_rest(config) as rest,
             _stopping(duration_s) as stop,
         ):
             _check_proxies(config)
-            listing = Listing(rest, config.products)
-            await listing.begin({market.symbol for market in known}, is_shard=is_shard)
+            listing = Listing(rest, config.markets)
+            await listing.begin(set(known), is_shard=is_shard)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
             service = Service(
                 config,
@@ -234,7 +232,7 @@ def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
         "software": software(),
         "settings": msgspec.to_builtins(pipeline_settings(config), enc_hook=str),
         "lanes": msgspec.to_builtins(lane_plans(config)),
-        "book": config.feeds.book,
+        "books": {name: VENUES[name].book(config.venues[name]) for name in rest_urls(config)},
     }
     tape = TapeWriter(config.data_dir / TAPES, header, config.tape.max_bytes, config.tape.max_age_s)
     try:
@@ -248,7 +246,7 @@ def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
 
 def _check_proxies(config: Config) -> None:
     """A proxy that cannot be used is said once, and tried again like everything that keeps us from the venue."""
-    urls = {url_of(config.coinbase, lane.venue) for lane in lane_plans(config)} | {config.coinbase.rest_url}
+    urls = {url_of(config, lane.venue) for lane in lane_plans(config)} | set(rest_urls(config).values())
     troubles = {trouble for url in urls if (trouble := proxy_trouble(url)) is not None}
     if troubles:
         logger.bind(reason="; ".join(sorted(troubles))).error("proxy_unusable")

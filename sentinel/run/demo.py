@@ -15,6 +15,8 @@ from pathlib import Path
 
 import click
 
+from feeds.catalogue import DEFAULT_EXCHANGE
+from sentinel.config import venue_environment
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 
@@ -37,7 +39,7 @@ def main(data_dir: Path) -> int:
 
 
 def _collect_and_report(urls: dict[str, str], data_dir: Path) -> int:
-    addresses = {f"SENTINEL_COINBASE_{name.upper()}_URL": url for name, url in urls.items()}
+    addresses = venue_environment(DEFAULT_EXCHANGE, urls)
     _say(f"2. Collect from it for {SECONDS} s: sentinel-ws collect {' '.join(PRODUCTS)}")
     started_s = time.monotonic()
     arguments = [*PRODUCTS, "--duration", f"{SECONDS}s", "--data-dir", str(data_dir)]

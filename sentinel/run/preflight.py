@@ -14,17 +14,16 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from feeds.errors import FeedError
+from feeds.market import by_exchange
 from feeds.protocol import Subscription
 from sentinel.collector.service import lane_plans
 from sentinel.config import Config
 from sentinel.errors import SentinelError, UsageError
 from sentinel.exchange.connection import MAX_FRAME_BYTES
 from sentinel.exchange.proxies import proxy_trouble
-from sentinel.exchange.rest import RestClient
-from sentinel.exchange.venues import feed_maker, url_of
+from sentinel.exchange.venues import feed_maker, open_rest, rest_urls, url_of
 from sentinel.pipeline import LanePlan
 from sentinel.timing.instants import NS_PER_S
-from sentinel.timing.rate_limit import Pace
 
 PATIENCE_S = 10.0
 FRAMES = 3
@@ -49,8 +48,8 @@ def try_out(config: Config, tell: Callable[[Finding], object]) -> bool:
 
 async def _try_out(config: Config, tell: Callable[[Finding], object]) -> bool:
     plans = {plan.venue: plan for plan in lane_plans(config)}.values()
-    trials = [(url_of(config.coinbase, plan.venue), _conversation(config, plan)) for plan in plans]
-    trials.insert(0, (config.coinbase.rest_url, _products(config)))
+    trials = [(url, _products(config, exchange)) for exchange, url in rest_urls(config).items()]
+    trials += [(url_of(config, plan.venue), _conversation(config, plan)) for plan in plans]
     if config.influx.url is not None:
         trials.append((config.influx.url, _store(config)))
     findings = [_disk(config.data_dir)]
@@ -82,19 +81,20 @@ def _disk(data_dir: Path) -> Finding:
     return Finding(what, works=True, seen=f"{shutil.disk_usage(data_dir).free / 1e9:,.1f} GB free")
 
 
-async def _products(config: Config) -> str:
-    async with RestClient(config.coinbase.rest_url, Pace(1, 1), config.repair.timeout_s) as rest:
-        unknown = await rest.unknown(config.products)
+async def _products(config: Config, exchange: str) -> str:
+    symbols = by_exchange(config.markets)[exchange]
+    async with open_rest(config) as rest:
+        unknown = await rest.unknown(exchange, symbols)
     if unknown:
         raise UsageError(f"no product {', '.join(unknown)}")
-    return f"{len(config.products)} products are known"
+    return f"{len(symbols)} products are known"
 
 
 async def _conversation(config: Config, plan: LanePlan) -> str:
     """One product of a connection, until a few frames have been understood."""
     subscription = Subscription(plan.subscription.channels, plan.subscription.products[:1])
     feed = feed_maker(config, lambda: time.time_ns() / NS_PER_S)(LanePlan(plan.lane, plan.venue, subscription))
-    async with connect(url_of(config.coinbase, plan.venue), max_size=MAX_FRAME_BYTES, ping_interval=None) as socket:
+    async with connect(url_of(config, plan.venue), max_size=MAX_FRAME_BYTES, ping_interval=None) as socket:
         for message in feed.open():
             await socket.send(message, text=True)
         for _ in range(FRAMES):

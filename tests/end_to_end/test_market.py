@@ -6,9 +6,10 @@ import asyncio
 from bisect import bisect_left
 from pathlib import Path
 
-from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_samples, judge_trades
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 SETTLE_S = 2.0
 
@@ -16,7 +17,7 @@ SETTLE_S = 2.0
 async def test_twenty_products_are_stored_as_they_were(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     async with trading(20, truth_path, rate=200, seed=5) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products, "--record") as collector:
             await exchange.until(12)
             await exchange.quiet_end(SETTLE_S)
@@ -54,7 +55,7 @@ def judge_tops(store: Store, truth: TruthFile, product: str) -> None:
 async def test_a_killed_collector_goes_on_where_it_was(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     async with trading(3, truth_path, seed=9) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products) as collector:
             await exchange.until(5)
             await collector.kill()

@@ -19,8 +19,8 @@ import zstandard
 from sentinel.disk.tape import tape_files
 from sentinel.replay.play import play
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import trading
 from tests.sentinel.recorded import gathered, record, tapes
+from tests.servers.exchange import trading
 
 FOLDER = Path(__file__).parent
 PRODUCTS = ["BTC-USD", "ETH-USD"]

@@ -12,13 +12,12 @@ from sentinel.collector.service import Service
 from sentinel.config import load
 from sentinel.disk.data_dir import JOURNAL, TAPES
 from sentinel.disk.journal import STREAMS, Journal, JournalReader
-from sentinel.exchange.rest import RestClient
+from sentinel.exchange.venues import open_rest
 from sentinel.pipeline import Output
 from sentinel.replay.play import digests
 from sentinel.run.collect import _tape
 from sentinel.simulator.exchange import Exchange
 from sentinel.timing.clock import Clock
-from sentinel.timing.rate_limit import Pace
 
 Lines = dict[str, bytes]
 """What is in each stream, as one text."""
@@ -29,14 +28,15 @@ async def record(
 ) -> dict[tuple[Market, int], str]:
     """Collects for ``seconds`` into journal and tape; gives the digests of the books it held at the end."""
     urls = exchange.urls
-    venue = {"advanced_url": urls.advanced, "exchange_url": urls.exchange, "rest_url": urls.rest}
-    config = load({"products": tuple(products), "collector": "here", "data_dir": data_dir, "coinbase": venue}, None)
+    venue = {"advanced_url": urls["advanced"], "exchange_url": urls["exchange"], "rest_url": urls["rest"]}
+    settings = {"collector": "here", "data_dir": data_dir, "venues": {"coinbase": venue}}
+    config = load({"products": tuple(products), **settings}, None)
     clock = Clock()
     journal = Journal.open(data_dir / JOURNAL)
     stop = asyncio.Event()
     try:
         with _tape(config, clock) as tape:
-            async with RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+            async with open_rest(config) as rest:
                 checkpoint = journal.read_checkpoint()
                 draw = random.Random(1).random
                 service = Service(config, clock, rest, journal, draw, checkpoint=checkpoint, tape=tape)

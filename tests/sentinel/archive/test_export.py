@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,9 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sentinel.archive.export import export
-from sentinel.disk.journal import Journal
 from tests import ROOT
-from tests.sentinel.timed import timed
+from tests.sentinel.archive.market import write
 
 HOUR_NS = 3_600_000_000_000
 START_NS = 1_790_000_000_000_000_000
@@ -29,15 +27,6 @@ START_NS = 1_790_000_000_000_000_000
 def trade(trade_id: int, time_ns: int, symbol: str = "BTC-USD", more: str = "") -> bytes:
     series = f"trades,exchange=coinbase,side=buy,symbol={symbol}"
     return f"{series} price=100.5{more},size=0.25,trade_id={trade_id}i {time_ns}".encode()
-
-
-async def write(data_dir: Path, commits: Iterable[dict[str, list[bytes]]]) -> None:
-    journal = Journal.open(data_dir / "journal.sqlite3")
-    try:
-        for batches in commits:
-            await journal.append(timed(batches))
-    finally:
-        journal.close()
 
 
 def store(data_dir: Path, *commits: list[bytes], stream: str = "trades") -> None:

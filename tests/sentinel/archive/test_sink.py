@@ -16,6 +16,7 @@ from sentinel.config import Archive
 from sentinel.disk.journal import Journal
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, trade
 from tests.sentinel.timed import timed
+from tests.servers.waiting import until
 
 
 @asynccontextmanager
@@ -38,12 +39,6 @@ async def following(journal: Journal, root: Path, now_ns: Callable[[], int]) -> 
     finally:
         drain.set()
         await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def archived(root: Path) -> list[int]:

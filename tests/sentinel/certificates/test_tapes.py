@@ -24,8 +24,8 @@ from sentinel.certificates.verify import read_chains
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.tape import Kind, TapeWriter, complete_bytes, tape_files
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import trading
 from tests.sentinel.recorded import record
+from tests.servers.exchange import trading
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 FAULTS = [

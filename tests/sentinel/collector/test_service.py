@@ -20,10 +20,10 @@ from sentinel.contract.lines import Lines
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError, JournalWriteFailed
-from sentinel.exchange.rest import RestClient
+from sentinel.exchange.venues import open_rest
 from sentinel.timing.clock import Clock
-from sentinel.timing.rate_limit import Pace
 from tests.sentinel.small_venue import SmallVenue
+from tests.servers.waiting import until
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def running(
 ) -> AsyncIterator[Service]:
     """The service, stopped in order at the end."""
     stop = asyncio.Event()
-    async with RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+    async with open_rest(config) as rest:
         checkpoint = store.read_checkpoint()
         service = Service(config, Clock(), rest, store, random.Random(1).random, checkpoint=checkpoint)
         task = asyncio.create_task(service.run(stop, companions, sinks))
@@ -63,13 +63,6 @@ async def journal(path: Path) -> AsyncIterator[Journal]:
         yield opened
     finally:
         opened.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that the collector is about to do; the time limit is for a broken one."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def is_live(service: Service) -> Callable[[], bool]:
@@ -265,7 +258,7 @@ async def test_whatever_part_fails_the_others_go_on_and_the_last_lines_are_store
 
     config = configured()
     stop = asyncio.Event()
-    async with journal(path) as store, RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+    async with journal(path) as store, open_rest(config) as rest:
         service = Service(config, Clock(), rest, store, lambda: 0.0)
         for name, owner, attribute in (
             ("connection", service.connections[0], "run"),
@@ -336,7 +329,7 @@ async def test_a_disk_that_stays_full_to_the_end_is_an_error(venue: SmallVenue, 
 
     config = configured()
     stop = asyncio.Event()
-    async with RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+    async with open_rest(config) as rest:
         service = Service(config, Clock(), rest, Full(), random.Random(1).random)
         stop.set()
         with pytest.raises(JournalError, match=r"^the last lines are lost: disk full$"):

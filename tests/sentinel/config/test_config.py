@@ -47,9 +47,9 @@ def mistake(read: Load, *args: Any, **sources: Any) -> str:
 
 def test_defaults_are_the_real_venue(read: Load) -> None:
     config = read()
-    assert config.coinbase.advanced_url == "wss://advanced-trade-ws.coinbase.com"
-    assert config.coinbase.exchange_url == "wss://ws-feed.exchange.coinbase.com"
-    assert config.coinbase.rest_url == "https://api.exchange.coinbase.com"
+    assert config.venues.coinbase.advanced_url == "wss://advanced-trade-ws.coinbase.com"
+    assert config.venues.coinbase.exchange_url == "wss://ws-feed.exchange.coinbase.com"
+    assert config.venues.coinbase.rest_url == "https://api.exchange.coinbase.com"
     assert config.data_dir == Path("data")
     assert config.influx.url is None
     assert config.collector
@@ -87,8 +87,8 @@ def test_the_names_scripts_rely_on(read: Load) -> None:
         }
     )
     assert config.data_dir == Path("d")
-    assert (config.coinbase.advanced_url, config.coinbase.exchange_url) == ("ws://a:1", "ws://e:1")
-    assert config.coinbase.rest_url == "http://r:1"
+    assert (config.venues.coinbase.advanced_url, config.venues.coinbase.exchange_url) == ("ws://a:1", "ws://e:1")
+    assert config.venues.coinbase.rest_url == "http://r:1"
     influx = config.influx
     assert (influx.url, influx.org, influx.bucket_trades, influx.bucket_book) == ("http://i:1", "o", "bt", "bb")
     assert influx.token is not None
@@ -231,3 +231,48 @@ def test_no_setting_is_called_like_a_service() -> None:
 @pytest.mark.parametrize("name", known_names())
 def test_a_letter_too_many_in_any_setting_is_a_mistake(read: Load, name: str) -> None:
     assert f"unknown environment variable {name}X; did you mean {name}?" in mistake(read, env={f"{name}X": "1"})
+
+
+OLD = {
+    "toml": {
+        "toml": '[coinbase]\nrest_url = "http://r:1"\n[feeds]\nbook = "coinbase_exchange_level2_batch"\nshare = 0.5\n'
+    },
+    "environment": {
+        "toml": '[coinbase]\nrest_url = "http://r:1"\n[feeds]\nshare = 0.5\n',
+        "env": {"SENTINEL_FEEDS_BOOK": "coinbase_exchange_level2_batch"},
+    },
+}
+
+
+@pytest.mark.parametrize("sources", OLD.values(), ids=OLD)
+def test_names_of_version_0_1_are_read_with_one_line_of_warning(
+    read: Load, sources: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = read(**sources)
+    assert config.venues["coinbase"].rest_url == "http://r:1"
+    assert config.venues["coinbase"].book == "coinbase_exchange_level2_batch"
+    assert config.feeds.share == 0.5
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "coinbase is now venues.coinbase" in line
+    assert "feeds.book is now venues.coinbase.book" in line
+
+
+def test_names_of_today_are_read_without_a_word_and_win(read: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    env = {"SENTINEL_COINBASE_REST_URL": "http://e:1", "SENTINEL_COINBASE_TRADES": "coinbase_advanced"}
+    config = read(env=env, toml='[venues.coinbase]\nrest_url = "http://t:1"\nadvanced_url = "ws://t:1"\n')
+    settings = config.venues["coinbase"]
+    assert (settings.rest_url, settings.advanced_url) == ("http://e:1", "ws://t:1")
+    assert settings.trades == {"coinbase_advanced"}
+    assert capsys.readouterr().err == ""
+    config = read(toml='[venues.coinbase]\nadvanced_url = "ws://new:1"\n[coinbase]\nadvanced_url = "ws://old:1"\n')
+    assert config.venues["coinbase"].advanced_url == "ws://new:1"
+
+
+def test_a_mistake_in_an_old_name_is_told_by_both_names(read: Load) -> None:
+    assert "venues.coinbase.book (given as feeds.book)" in mistake(read, env={"SENTINEL_FEEDS_BOOK": "kraken"})
+
+
+def test_a_product_may_name_its_exchange(read: Load) -> None:
+    config = read(env={"SENTINEL_PRODUCTS": "coinbase:BTC-USD ETH-USD BTC-USD"})
+    assert config.products == ("BTC-USD", "ETH-USD")
+    assert "'kraken:BTC/USD' is of an unknown exchange" in mistake(read, env={"SENTINEL_PRODUCTS": "kraken:BTC/USD"})

@@ -23,8 +23,9 @@ from sentinel.data import Hole
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import UsageError
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits, line, sample, stored, trade, write
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 START_NS = MIDNIGHT_NS + HOUR_NS // 2
 MINUTE_NS = 60_000_000_000

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from loguru import logger
 
+from feeds.market import Market
 from sentinel.exchange.book_check import TELL_EVERY_S, Comparer
 from sentinel.exchange.rest import RestTrouble
 from sentinel.pipeline import BookAnswer
@@ -28,7 +29,8 @@ class Venue:
         self._troubled = troubled
         self._takes_s = takes_s
 
-    async def book(self, product: str) -> BookAnswer:
+    async def book(self, market: Market) -> BookAnswer:
+        product = market.symbol
         if len(self.asked) == self._most:
             raise Enough
         self.asked.append((self.now_s, product))
@@ -42,8 +44,15 @@ class Venue:
         await asyncio.sleep(0)
 
     async def compare(self, symbols: list[str], interval_s: float) -> Comparer:
-        comparer = Comparer(self, symbols, interval_s, self.answers.append, lambda: self.now_s, self.sleep)
-        with pytest.raises(Enough):
+        comparer = Comparer(
+            self,
+            [Market.parse(symbol) for symbol in symbols],
+            interval_s,
+            self.answers.append,
+            lambda: self.now_s,
+            self.sleep,
+        )
+        with pytest.RaisesGroup(Enough):
             await comparer.run()
         return comparer
 
@@ -64,7 +73,7 @@ async def test_what_a_slow_venue_has_cost_is_not_caught_up_with() -> None:
 async def test_nothing_to_compare_or_not_wanted() -> None:
     venue = Venue(0)
     await Comparer(venue, [], 60, venue.answers.append).run()
-    await Comparer(venue, ["BTC-USD"], 0, venue.answers.append).run()
+    await Comparer(venue, [Market.parse("BTC-USD")], 0, venue.answers.append).run()
     assert not venue.asked
 
 

@@ -118,6 +118,7 @@ async def connected(
         PLAN,
         url,
         intake,
+        lambda: len(PLAN.subscription.channels) + 1,
         connects or Pace(1000, 1000),
         messages or Pace(1000, 1000),
         Backoff(lambda: 1.0, 1.0, 8.0),

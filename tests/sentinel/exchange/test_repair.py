@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from book.events import Trade, Unusable
+from feeds.coinbase.rest import page_downwards
+from feeds.market import Market
+from feeds.rest import TradePage
 from sentinel.exchange.repair import Repairer
 from sentinel.exchange.rest import RestTrouble
 from sentinel.pipeline import Repair, RepairAnswer
@@ -28,7 +31,10 @@ class Venue:
         self.asked: list[tuple[str, int, int]] = []
         self.script: Callable[[int], None] = lambda _: None
 
-    async def trades(self, product: str, after: int, limit: int) -> list[Trade]:
+    async def trades(self, market: Market, first: int, last: int) -> TradePage:
+        return page_downwards(await self.page_of(market.symbol, last + 1, min(1000, last - first + 1)), first, last)
+
+    async def page_of(self, product: str, after: int, limit: int) -> Sequence[Trade | Unusable]:
         self.asked.append((product, after, limit))
         await asyncio.sleep(0)
         self.script(len(self.asked))
@@ -184,9 +190,9 @@ class OddVenue(Venue):
         super().__init__(ids, page)
         self.odd, self.nameless = set(odd), set(nameless)
 
-    async def trades(self, product: str, after: int, limit: int) -> list[Trade | Unusable]:  # type: ignore[override]
-        page = await super().trades(product, after, limit)
-        return [self._record(trade) for trade in page]
+    async def page_of(self, product: str, after: int, limit: int) -> Sequence[Trade | Unusable]:
+        page = await super().page_of(product, after, limit)
+        return [self._record(trade) for trade in page if isinstance(trade, Trade)]
 
     def _record(self, trade: Trade) -> Trade | Unusable:
         if trade.trade_id in self.nameless:

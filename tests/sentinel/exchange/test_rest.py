@@ -12,6 +12,8 @@ import pytest
 from aiohttp import web
 
 from book.events import Trade, Unusable
+from feeds.catalogue import VENUES
+from feeds.rest import TradePage
 from sentinel.exchange.rest import RestClient, RestTrouble
 from sentinel.pipeline import BookAnswer
 from sentinel.timing.rate_limit import Pace
@@ -50,7 +52,9 @@ async def venue(
     await site.start()
     host, port = runner.addresses[0][:2]
     try:
-        async with RestClient(f"http://{host}:{port}", pace or NoTime().pace, timeout_s, now_ns) as client:
+        async with RestClient(
+            VENUES["coinbase"], f"http://{host}:{port}", pace or NoTime().pace, timeout_s, now_ns
+        ) as client:
             yield client
     finally:
         await runner.cleanup()
@@ -71,7 +75,7 @@ async def test_trades() -> None:
         return web.json_response([TRADE, {**TRADE, "trade_id": 86327320, "side": "buy", "size": "1.50"}])
 
     async with venue(handler) as client:
-        trades = await client.trades("BTC-USD", 86327328, 10)
+        trades = (await client.trades("BTC-USD", 86327318, 86327327)).records
     assert asked == [("/products/BTC-USD/trades?after=86327328&limit=10", "sentinel-ws")]
     venue_ns = 1_584_664_619_860_000_000
     assert trades == [
@@ -132,7 +136,7 @@ async def test_no_more_than_a_page_is_asked_for() -> None:
         return web.json_response([])
 
     async with venue(handler) as client:
-        assert await client.trades("BTC-USD", 10, 5000) == []
+        assert await client.trades("BTC-USD", 1, 5000) == TradePage(1, 5000, [])
     assert limits == ["1000"]
 
 
@@ -140,7 +144,7 @@ async def test_no_more_than_a_page_is_asked_for() -> None:
 async def test_a_wrong_answer_is_trouble(body: Any) -> None:
     async with venue(answering(body)) as client:
         with pytest.raises(RestTrouble):
-            await client.trades("BTC-USD", 86327328, 10)
+            await client.trades("BTC-USD", 86327318, 86327327)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ async def test_a_wrong_answer_is_trouble(body: Any) -> None:
 async def test_one_odd_trade_costs_itself_and_not_its_page(odd: dict[str, Any]) -> None:
     page = [{**TRADE, "trade_id": 9}, {**TRADE, "trade_id": 8, **odd}, {**TRADE, "trade_id": 7}]
     async with venue(answering(page)) as client:
-        records = await client.trades("BTC-USD", 10, 10)
+        records = (await client.trades("BTC-USD", 1, 9)).records
     assert [record.trade_id for record in records] == [9, 8, 7]
     assert [type(record) for record in records] == [Trade, Unusable, Trade]
     bad = records[1]
@@ -175,7 +179,7 @@ async def test_one_odd_trade_costs_itself_and_not_its_page(odd: dict[str, Any]) 
 async def test_a_trade_without_an_id_costs_itself_and_not_its_page(odd: dict[str, Any]) -> None:
     page = [{**TRADE, "trade_id": 9}, {**TRADE, **odd}, {**TRADE, "trade_id": 7}, 5, None]
     async with venue(answering(page)) as client:
-        records = await client.trades("BTC-USD", 10, 10)
+        records = (await client.trades("BTC-USD", 1, 9)).records
     assert [record.trade_id for record in records] == [9, None, 7, None, None]
 
 
@@ -189,7 +193,7 @@ async def test_a_trade_without_an_id_costs_itself_and_not_its_page(odd: dict[str
 )
 async def test_every_spelling_of_a_time_is_a_time(time: str, ns: int) -> None:
     async with venue(answering([{**TRADE, "time": time}])) as client:
-        (trade,) = await client.trades("BTC-USD", 86327328, 10)
+        (trade,) = (await client.trades("BTC-USD", 86327318, 86327327)).records
     assert isinstance(trade, Trade)
     assert trade.venue_ns == ns
 
@@ -197,7 +201,7 @@ async def test_every_spelling_of_a_time_is_a_time(time: str, ns: int) -> None:
 async def test_a_page_is_put_in_order_each_id_once_and_nothing_that_was_not_asked_for() -> None:
     page = [{**TRADE, "trade_id": trade_id} for trade_id in (5, 10**12, 6, 6, 4)]
     async with venue(answering(page)) as client:
-        assert [record.trade_id for record in await client.trades("BTC-USD", 7, 10)] == [6, 5, 4]
+        assert [record.trade_id for record in (await client.trades("BTC-USD", 1, 6)).records] == [6, 5, 4]
 
 
 async def test_a_book_leaves_out_what_our_own_books_leave_out() -> None:
@@ -228,7 +232,7 @@ async def test_an_alias_is_asked_for_by_the_venues_own_name_and_then_by_the_one_
 
     async with venue(handler) as client:
         for _ in range(2):
-            (trade,) = await client.trades("BTC-USDC", 86327328, 1)
+            (trade,) = (await client.trades("BTC-USDC", 86327327, 86327327)).records
             assert trade.product == "BTC-USDC"
     own_first = ["BTC-USD", "BTC-USD"]
     assert asked == (own_first if listed == "BTC-USD" else ["BTC-USD", "BTC-USDC", "BTC-USDC"])
@@ -242,7 +246,7 @@ async def test_a_redirect_to_nowhere_is_trouble() -> None:
 
         async with venue(handler) as client:
             with pytest.raises(RestTrouble):
-                await client.trades("BTC-USD", 10, 10)
+                await client.trades("BTC-USD", 1, 9)
 
 
 @pytest.mark.parametrize(
@@ -253,9 +257,9 @@ async def test_a_proxy_that_cannot_be_used_is_trouble_in_clear_words(
 ) -> None:
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.delenv("no_proxy", raising=False)
-    async with RestClient("http://venue.example", NoTime().pace, 5) as client:
+    async with RestClient(VENUES["coinbase"], "http://venue.example", NoTime().pace, 5) as client:
         with pytest.raises(RestTrouble, match=r"the proxy set for venue\.example cannot be used") as raised:
-            await client.trades("BTC-USD", 10, 10)
+            await client.trades("BTC-USD", 1, 9)
     assert "secret" not in str(raised.value)
 
 
@@ -265,7 +269,7 @@ async def test_an_answer_that_is_not_json_is_trouble() -> None:
 
     async with venue(handler) as client:
         with pytest.raises(RestTrouble, match="not a list of trades"):
-            await client.trades("BTC-USD", 10, 10)
+            await client.trades("BTC-USD", 1, 9)
         with pytest.raises(RestTrouble, match="not a list of products"):
             await client.unknown(("BTC-USD",))
         with pytest.raises(RestTrouble, match="not a book"):
@@ -276,7 +280,7 @@ async def test_an_answer_that_is_not_json_is_trouble() -> None:
 async def test_a_status_is_trouble(status: int) -> None:
     async with venue(answering({"message": "no"}, status)) as client:
         with pytest.raises(RestTrouble, match=f"status {status}"):
-            await client.trades("BTC-USD", 10, 10)
+            await client.trades("BTC-USD", 1, 9)
         with pytest.raises(RestTrouble, match=f"status {status}"):
             await client.book("BTC-USD")
 
@@ -292,7 +296,7 @@ async def test_an_answer_that_breaks_off_is_trouble() -> None:
 
     async with venue(handler) as client:
         with pytest.raises(RestTrouble):
-            await client.trades("BTC-USD", 10, 10)
+            await client.trades("BTC-USD", 1, 9)
 
 
 async def test_no_answer_in_time_is_trouble() -> None:
@@ -304,14 +308,14 @@ async def test_no_answer_in_time_is_trouble() -> None:
 
     async with venue(handler, timeout_s=0.05) as client:
         with pytest.raises(RestTrouble, match="Timeout"):
-            await client.trades("BTC-USD", 10, 10)
+            await client.trades("BTC-USD", 1, 9)
         asked_once.set()
 
 
 async def test_nobody_there_is_trouble() -> None:
-    async with RestClient("http://127.0.0.1:1", NoTime().pace, 5) as client:
+    async with RestClient(VENUES["coinbase"], "http://127.0.0.1:1", NoTime().pace, 5) as client:
         with pytest.raises(RestTrouble):
-            await client.trades("BTC-USD", 10, 10)
+            await client.trades("BTC-USD", 1, 9)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +340,7 @@ async def test_retry_after_holds_up_everybody(status: int, header: str | None, w
     headers = {} if header is None else {"Retry-After": header}
     async with venue(answering({}, status, headers), time.pace, now_ns=lambda: 60_000_000_000) as client:
         with pytest.raises(RestTrouble):
-            await client.trades("BTC-USD", 10, 10)
+            await client.trades("BTC-USD", 1, 9)
         before_s = time.now_s
         for _ in range(4 if status == 503 and header is None else 1):  # four of the five at once are left
             await time.pace.take()
@@ -379,7 +383,7 @@ async def test_an_endless_answer_is_refused_before_it_fills_the_memory(headers: 
 
     async with venue(handler) as client:
         with pytest.raises(RestTrouble, match="more than"):
-            await client.trades("BTC-USD", 2, 1)
+            await client.trades("BTC-USD", 1, 1)
         with pytest.raises(RestTrouble, match="more than"):
             await client.book("BTC-USD")
         with pytest.raises(RestTrouble, match="more than"):
@@ -396,13 +400,13 @@ async def test_a_body_that_trickles_ends_at_the_deadline() -> None:
 
     async with venue(handler, timeout_s=0.3) as client:
         with pytest.raises(RestTrouble, match="TimeoutError"):
-            await client.trades("BTC-USD", 2, 1)
+            await client.trades("BTC-USD", 1, 1)
 
 
 async def test_a_page_of_far_too_many_records_is_refused() -> None:
     async with venue(answering([{}] * 20_000)) as client:
         with pytest.raises(RestTrouble, match="20000 records"):
-            await client.trades("BTC-USD", 2, 1)
+            await client.trades("BTC-USD", 1, 1)
 
 
 async def test_the_body_of_a_refusal_is_not_read() -> None:
@@ -414,4 +418,4 @@ async def test_the_body_of_a_refusal_is_not_read() -> None:
 
     async with venue(handler, timeout_s=60.0) as client:
         with pytest.raises(RestTrouble, match="status 503"):
-            await asyncio.wait_for(client.trades("BTC-USD", 2, 1), 5)
+            await asyncio.wait_for(client.trades("BTC-USD", 1, 1), 5)

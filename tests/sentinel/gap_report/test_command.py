@@ -18,11 +18,13 @@ from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, SYMBOLS, Commit, line, write
 from tests.sentinel.timed import timed
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 MINUTE_NS = 60_000_000_000
 

@@ -13,18 +13,13 @@ from sentinel.collector.parts import PartStatus
 from sentinel.config import Alerts
 from sentinel.monitor import alerts as module
 from sentinel.monitor.alerts import Alert, Kind, Watchman, Webhook, conditions
-from sentinel.monitor.status import ConnectionStatus, GapStatus, ProductStatus, SinkStatus, Status
+from sentinel.monitor.status import ConnectionStatus, GapStatus, SinkStatus, Status
 from sentinel.timing.histogram import Quantiles
+from tests.sentinel.monitor.statuses import GOOD_PRODUCT
 
 S = 1_000_000_000
 LIMITS = Alerts(raise_after_s=5, clear_after_s=10)
 
-GOOD_PRODUCT = ProductStatus(
-    symbol="BTC-USD", exchange="coinbase", integrity="sequence", is_proved=True, bid=1.0, ask=2.0, spread_bps=1.0,
-    sample_age_ms=10.0, last_trade_id=7, last_trade_ns=0, trades_stored=5, trades_missing=0, trade_conflicts=0,
-    samples_written=9, samples_withheld=0, recent_written=9, recent_withheld=0, lateness=Quantiles(1.0, 5.0, 9.0),
-    crossed_for_s=0.0, bins=[],
-)  # fmt: skip
 GOOD_LINE = ConnectionStatus(
     lane=0, venue="coinbase_advanced", products=["BTC-USD"], is_live=True, silent_ms=100.0, openings=1,
     frames_per_s=9.0, frames_received=9,

@@ -3,34 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
-
-import pytest
 
 from sentinel.collector.service import Service
-from sentinel.config import load
-from sentinel.contract.lines import Lines
-from sentinel.exchange.rest import RestClient
 from sentinel.monitor.last_minute import MARK_EVERY_NS, LastMinute
-from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import quantiles
-from sentinel.timing.rate_limit import Pace
-
-
-class Nowhere:
-    """A store for a service that does not run."""
-
-    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
-        raise AssertionError("nothing is collected here")
-
-
-@pytest.fixture
-async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.chdir(tmp_path)
-    config = load({"products": ("BTC-USD", "ETH-USD")}, None)
-    async with RestClient(config.coinbase.rest_url, Pace(1, 1), 1) as rest:
-        yield Service(config, Clock(), rest, Nowhere(), random.Random(1).random)
 
 
 async def test_what_is_older_than_a_minute_is_forgotten(service: Service) -> None:

@@ -12,17 +12,13 @@ from typing import IO
 import pytest
 
 from sentinel.monitor.outlet import Outlet
+from tests.servers.streams import filled_pipe
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, IO[str]]]:
     """A reading end, and a stream in front of the writing end of a pipe that is full."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
+    reading, writing = filled_pipe()
     with os.fdopen(writing, "w") as stream:
         yield reading, stream
     with suppress(OSError):

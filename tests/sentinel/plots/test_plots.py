@@ -19,8 +19,8 @@ from sentinel.plots import figures
 from sentinel.plots.command import plot
 from sentinel.simulator.faults import Fault
 from tests import ROOT
-from tests.end_to_end.collector import trading
 from tests.sentinel.recorded import record
+from tests.servers.exchange import trading
 
 NOTEBOOK = ROOT / "examples" / "research.ipynb"
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".html": b"<!doctype html>"}

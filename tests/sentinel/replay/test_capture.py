@@ -18,9 +18,12 @@ from sentinel.errors import UsageError
 from sentinel.pipeline import Pipeline
 from sentinel.replay.capture import command, tape_from
 from sentinel.replay.play import play
+from sentinel.simulator.coinbase.reader import CoinbaseReader
 from sentinel.simulator.recording import load
 from tests.captures import ADVANCED, GDAX, capture, lines_of
 from tests.sentinel.recorded import gathered
+
+READERS = [CoinbaseReader()]
 
 
 def replayed(tape: Path) -> tuple[Pipeline, dict[str, list[Point]]]:
@@ -104,10 +107,10 @@ def test_a_recording_is_played_from_where_it_is(tmp_path: Path, is_tape: bool, m
     source = tmp_path / "tape" if is_tape else path
 
     def play() -> None:
-        (recording,) = load(source)
+        (recording,) = load(source, READERS)
         for _ in range(2):  # each connection hears it from the beginning
             frames = recording.frames()
-            assert next(frames).text == match(0)
+            assert next(frames)[1].text == match(0)
             assert sum(1 for _ in frames) == 7_999
 
     assert peak_bytes(play) < 1_500_000
@@ -124,7 +127,7 @@ def test_the_connections_of_a_tape_are_told_apart_in_the_order_of_opening(tmp_pa
     tape.write(Kind.FRAME, 1, 5, match(3).encode())
     tape.write(Kind.FRAME, 0, 6, match(4).encode())
     tape.close()
-    heard = [[frame.text for frame in recording.frames()] for recording in load(tmp_path)]
+    heard = [[frame.text for _, frame in recording.frames()] for recording in load(tmp_path, READERS)]
     assert heard == [[match(2)], [match(1), match(3)], [match(4)]]
 
 
@@ -178,9 +181,9 @@ def test_times_of_the_recorder_or_else_of_the_messages(tmp_path: Path) -> None:
     path = tmp_path / "raw.jsonl"
     path.write_text('{"type":"subscriptions"}\n' + match(10) + "\r\n" + match(20))
     said_ns = 1_786_233_601_000_000_000
-    (recording,) = load(path)
+    (recording,) = load(path, READERS)
     assert recording.first_ns == said_ns
-    assert [frame.offset_ns for frame in recording.frames()] == [0, 0, 10**9]
+    assert [offset_ns for offset_ns, _ in recording.frames()] == [0, 0, 10**9]
     stamps = tmp_path / "raw.recv_ts.txt"
     for text, wanted in (
         ("1.5\n2.5\n4.0\n", [0, 10**9, 25 * 10**8]),
@@ -188,8 +191,8 @@ def test_times_of_the_recorder_or_else_of_the_messages(tmp_path: Path) -> None:
         ("1\n2\n3\n", [0, 0, 10**9]),
     ):
         stamps.write_text(text)
-        (recording,) = load(path)
-        assert [frame.offset_ns for frame in recording.frames()] == wanted
+        (recording,) = load(path, READERS)
+        assert [offset_ns for offset_ns, _ in recording.frames()] == wanted
     stamps.write_text("1.5\nsoon\n2\n")
     assert "raw.jsonl cannot be read" in refused(path, tmp_path / "tape")
 

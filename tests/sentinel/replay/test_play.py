@@ -25,9 +25,10 @@ from sentinel.pipeline import Output, Pipeline
 from sentinel.replay.play import AS_RECORDED, Changes, digests, play, replay
 from sentinel.simulator.faults import Fault
 from tests import ROOT
-from tests.end_to_end.collector import collecting, trading
 from tests.golden.make import lines_file, tape_file
 from tests.sentinel.recorded import gathered, journalled, record, tapes
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 GOLDEN = tape_file("version_1")
 MEASURED = {b"trades", b"book", b"top", b"gaps", b"coverage"}

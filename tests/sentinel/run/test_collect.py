@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import resource
 import shutil
 import signal
 import socket
 import sys
-import termios
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,17 +20,13 @@ import pytest
 
 from sentinel.disk.data_dir import COLLECTOR_NAME
 from sentinel.simulator.exchange import Urls
-from tests import ROOT
-from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
+from tests.servers.collector import Collector, collecting, environment
+from tests.servers.exchange import trading
 from tests.servers.influx import free_port
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONGEST_S):
-        while not condition():
-            await asyncio.sleep(0.05)
+from tests.servers.streams import full_pipe, held_terminal
+from tests.servers.waiting import LONGEST_S, until
 
 
 def stored(data: Path, measurement: str = "top", symbol: str = "BTC-USD") -> int:
@@ -46,42 +40,12 @@ def collectors(data: Path) -> set[str]:
     return {dict(point.tags)["collector"] for name in ("gaps", "coverage") for point in store.of(name)}
 
 
-@contextmanager
-def full_pipe() -> Iterator[tuple[int, int]]:
-    """Nobody reads, and nothing more goes in."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
-    yield reading, writing
-    for end in (reading, writing):
-        os.close(end)
-
-
-@contextmanager
-def held_terminal() -> Iterator[tuple[int, int]]:
-    """A terminal whose output is held, as by Ctrl-S."""
-    reading, writing = os.openpty()
-    termios.tcflow(writing, termios.TCOOFF)
-    yield reading, writing
-    for end in (reading, writing):
-        os.close(end)
-
-
 @asynccontextmanager
 async def running(urls: Urls, data: Path, *arguments: str, **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
-        "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
-        "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
-        "SENTINEL_COINBASE_REST_URL": urls.rest,
-        "SENTINEL_DATA_DIR": str(data),
-        "PYTHONPATH": str(ROOT),
-    }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sentinel", "collect", *arguments), env=environment, cwd=data.parent, **streams
-    )
+        *(sys.executable, "-m", "sentinel", "collect", *arguments),
+        env=environment(urls, data), cwd=data.parent, **streams,
+    )  # fmt: skip
     try:
         yield process
     finally:
@@ -289,17 +253,9 @@ main()
 
 async def run_on(host: str, urls: Urls, data: Path, **more: str) -> None:
     """One run of the command on a host of that name, as in a container that is made anew."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")} | {
-        "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
-        "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
-        "SENTINEL_COINBASE_REST_URL": urls.rest,
-        "SENTINEL_DATA_DIR": str(data),
-        "PYTHONPATH": str(ROOT),
-        **more,
-    }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HOST, host, "collect", "BTC-USD"),
-        env=environment, cwd=data.parent, stderr=asyncio.subprocess.DEVNULL,
+        env=environment(urls, data, **more), cwd=data.parent, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         tops = stored(data)

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from sentinel.cli import cli
 from sentinel.simulator.exchange import Urls
-from tests.end_to_end.collector import trading
+from tests.servers.collector import addresses
+from tests.servers.exchange import trading
 from tests.servers.fake_influx import FakeInflux
 
 NOBODY = "127.0.0.1:1"
@@ -19,11 +20,8 @@ def check(urls: Urls, data_dir: Path, **more: str) -> Result:
     settings = {
         "SENTINEL_PRODUCTS": "BTC-USD,ETH-USD",
         "SENTINEL_DATA_DIR": str(data_dir),
-        "SENTINEL_COINBASE_ADVANCED_URL": urls.advanced,
-        "SENTINEL_COINBASE_EXCHANGE_URL": urls.exchange,
-        "SENTINEL_COINBASE_REST_URL": urls.rest,
     }
-    return CliRunner().invoke(cli, ["check-config", "--online"], env=settings | more)
+    return CliRunner().invoke(cli, ["check-config", "--online"], env=settings | addresses(urls) | more)
 
 
 async def test_everything_works(tmp_path: Path) -> None:
@@ -40,11 +38,11 @@ async def test_everything_works(tmp_path: Path) -> None:
 async def test_what_does_not_work_is_said_and_the_rest_is_tried(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     async with trading(["BTC-USD"], tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
-        urls = Urls(exchange.urls.advanced, f"ws://{NOBODY}", exchange.urls.rest)
+        urls = exchange.urls | {"exchange": f"ws://{NOBODY}"}
         done = await asyncio.to_thread(check, urls, tmp_path / "data", SENTINEL_INFLUX_URL=f"http://{NOBODY}")
     assert done.exit_code == 1
     verdicts = dict(line.split(": ", 1) for line in done.output.splitlines()[1:] if line.startswith("works"))
-    assert exchange.urls.advanced in verdicts["works"]
+    assert exchange.urls["advanced"] in verdicts["works"]
     failed = [line for line in done.output.splitlines() if line.startswith("FAILS")]
     assert [any(word in line for line in failed) for word in ("data: File exists", "no product ETH-USD", NOBODY)] == [
         *(True, True, True)
@@ -53,7 +51,7 @@ async def test_what_does_not_work_is_said_and_the_rest_is_tried(tmp_path: Path) 
 
 
 def test_a_proxy_that_cannot_be_used_is_a_finding(tmp_path: Path) -> None:
-    urls = Urls("ws://venue.example", "ws://venue.example", "http://venue.example")
+    urls = {"advanced": "ws://venue.example", "exchange": "ws://venue.example", "rest": "http://venue.example"}
     done = check(urls, tmp_path / "data", http_proxy="http://u:secret@127.0.0.1:99999999", no_proxy="")
     assert done.exit_code == 1
     failed = [line for line in done.output.splitlines() if line.startswith("FAILS")]

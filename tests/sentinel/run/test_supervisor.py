@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,11 @@ from sentinel.disk.shards import folder_of, shard_folders
 from sentinel.errors import UsageError
 from sentinel.monitor.terminal import Figures
 from sentinel.run.supervisor import Shard, _supervise, http_arguments, together
-from tests.end_to_end.collector import LONGEST_S, Collector, collecting, trading
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
+from tests.servers.collector import Collector, collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import until
 
 SETTLE_S = 2.0
 STARTED = "shard_started"
@@ -36,12 +37,6 @@ STARTED = "shard_started"
 def events(collector: Collector, name: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in collector.errors.splitlines() if line.startswith("{") and line.endswith("}")]
     return [line for line in lines if line["event"] == name]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONGEST_S):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 def command(*arguments: str | Path) -> bytes:
@@ -80,7 +75,7 @@ def is_alive(pid: int) -> bool:
 async def test_two_processes_store_everything_once_and_report_as_one(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     async with trading(4, truth_path, seed=3) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products, "--processes", "2") as collector:
             await until(lambda: has_trades(data, products))
             await exchange.quiet_end(SETTLE_S)
@@ -109,7 +104,7 @@ async def test_two_processes_store_everything_once_and_report_as_one(tmp_path: P
 async def test_a_killed_shard_is_started_again_and_repairs(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     async with trading(4, truth_path, seed=4) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products, "--processes", "2") as collector:
             await until(lambda: has_trades(data, products))
             first = events(collector, STARTED)[0]
@@ -135,7 +130,7 @@ async def test_a_killed_shard_is_started_again_and_repairs(tmp_path: Path) -> No
 async def test_no_shard_outlives_its_supervisor(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with trading(2, tmp_path / "truth.jsonl") as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products, "--processes", "2") as collector:
             await until(lambda: has_trades(data, products))
             await collector.kill()
@@ -146,7 +141,7 @@ async def test_no_shard_outlives_its_supervisor(tmp_path: Path) -> None:
 async def test_a_second_signal_does_not_wait_for_a_shard_that_hangs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with trading(2, tmp_path / "truth.jsonl") as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products, "--processes", "2") as collector:
             await until(lambda: has_trades(data, products))
             hanging = events(collector, STARTED)[0]
@@ -162,7 +157,7 @@ async def test_a_second_signal_does_not_wait_for_a_shard_that_hangs(tmp_path: Pa
 
 async def test_a_wrong_product_is_a_mistake_and_no_crash(tmp_path: Path) -> None:
     async with trading(2, tmp_path / "truth.jsonl") as exchange:
-        products = [*exchange.source.products, "NO-SUCH"]
+        products = [*exchange.market.products, "NO-SUCH"]
         async with collecting(exchange.urls, tmp_path / "data", *products, "--processes", "2") as collector:
             assert await collector.ended() == 2
     assert re.search(r"^sentinel-ws: Coinbase has no product NO-SUCH$", collector.errors, re.MULTILINE)

@@ -12,16 +12,19 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sentinel.errors import UsageError
-from sentinel.simulator import dialogue, faults, market
+from sentinel.simulator import faults, market
+from sentinel.simulator.coinbase import dialogue
+from sentinel.simulator.coinbase.dialect import COINBASE
 from sentinel.simulator.faults import Fault
-from sentinel.simulator.wording import ns_of
+from sentinel.simulator.instants import ns_of
 from tests.captures import ADVANCED, GDAX, capture, lines_of
-from tests.end_to_end.collector import Market, playing, trading
 from tests.end_to_end.judge import TruthFile
+from tests.servers.exchange import Market, playing, trading
 
 Message = dict[str, Any]
 
@@ -45,7 +48,7 @@ def ask(channel: str, *products: str, verb: str = "subscribe") -> str:
 
 @asynccontextmanager
 async def advanced(exchange: Market, *messages: str) -> AsyncIterator[ClientConnection]:
-    async with connect(exchange.urls.advanced, max_size=None) as socket:
+    async with connect(exchange.urls["advanced"], max_size=None) as socket:
         for message in messages:
             await socket.send(message)
         yield socket
@@ -56,7 +59,7 @@ async def advanced(exchange: Market, *messages: str) -> AsyncIterator[ClientConn
 
 async def test_every_advanced_frame_is_numbered_from_zero(tmp_path: Path) -> None:
     async with trading(2, tmp_path / "t", rate=100) as exchange:
-        names = list(exchange.source.products)
+        names = exchange.products
         async with advanced(exchange, ask("level2", *names), ask("market_trades", *names), ask("heartbeats")) as socket:
             heard = await hear_until(socket, "heartbeats")
     assert [message["sequence_num"] for message in heard] == list(range(len(heard)))
@@ -94,7 +97,7 @@ async def test_a_second_subscribe_brings_no_snapshot_but_a_new_subscription_does
 
 async def test_thirty_books_and_no_more(tmp_path: Path) -> None:
     async with trading(31, tmp_path / "t", levels=60, rate=1) as exchange:
-        names = list(exchange.source.products)
+        names = exchange.products
         async with advanced(exchange, ask("level2", *names[:30]), ask("level2", names[30])) as socket:
             heard = await hear_until(socket, "error", "type")
     assert heard[-1] == {"type": "error", "message": "too many L2 streams requested in a single session"}
@@ -127,17 +130,17 @@ async def test_an_unknown_product_is_an_error_and_silence(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", ["advanced", "exchange"])
-async def test_who_does_not_subscribe_is_closed(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentinel.simulator.exchange.SUBSCRIBE_WITHIN_S", 0.1)
-    async with trading(["BTC-USD"], tmp_path / "t") as exchange:
-        async with connect(getattr(exchange.urls, path)) as socket:
+async def test_who_does_not_subscribe_is_closed(path: str, tmp_path: Path) -> None:
+    hasty = replace(COINBASE, facts=replace(COINBASE.facts, subscribe_within_s=0.1))
+    async with trading(["BTC-USD"], tmp_path / "t", venue=hasty) as exchange:
+        async with connect(exchange.urls[path]) as socket:
             with pytest.raises(ConnectionClosed):
                 await socket.recv()
 
 
 async def test_compression_is_negotiated(tmp_path: Path) -> None:
     async with trading(["BTC-USD"], tmp_path / "t") as exchange:
-        async with connect(exchange.urls.exchange, compression="deflate") as socket:
+        async with connect(exchange.urls["exchange"], compression="deflate") as socket:
             assert socket.response is not None
             assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]
 
@@ -151,7 +154,7 @@ def order(*channels: str, products: tuple[str, ...] = ("BTC-USD",), **more: Any)
 
 async def test_the_exchange_feed_acknowledges_an_alias_and_begins_with_the_last_match(tmp_path: Path) -> None:
     async with trading(["BTC-USD"], tmp_path / "t", rate=50, trade_rate=20) as exchange:
-        async with connect(exchange.urls.exchange) as socket:
+        async with connect(exchange.urls["exchange"]) as socket:
             await socket.send(order("level2_batch", "matches", "heartbeat"))
             ack, snapshot, last = await hear(socket, 3)
             match = (await hear_until(socket, "match", "type"))[-1]
@@ -171,7 +174,7 @@ async def test_level2_wants_a_signature_that_verifies(tmp_path: Path) -> None:
         "signature": "fqdfya0O8FSnHxmCQp804A8FhB/2b5TWlf6VewfapVs=",  # the test vector of reference protocols, 1.3
     }
     async with trading(["BTC-USD"], tmp_path / "t", rate=50) as exchange:
-        async with connect(exchange.urls.exchange) as socket:
+        async with connect(exchange.urls["exchange"]) as socket:
             await socket.send(order("level2"))
             (refusal,) = await hear(socket, 1)
             await socket.send(order("level2", **(good | {"signature": "AAAA"})))
@@ -193,7 +196,7 @@ async def test_level2_wants_a_signature_that_verifies(tmp_path: Path) -> None:
 )
 async def test_what_cannot_be_is_answered_with_an_error(message: str, error: tuple[str, str], tmp_path: Path) -> None:
     async with trading(["BTC-USD"], tmp_path / "t") as exchange:
-        async with connect(exchange.urls.exchange) as socket:
+        async with connect(exchange.urls["exchange"]) as socket:
             await socket.send(message)
             (answer,) = await hear(socket, 1)
     assert (answer["type"], answer["message"], answer["reason"]) == ("error", *error)
@@ -204,7 +207,7 @@ async def test_what_cannot_be_is_answered_with_an_error(message: str, error: tup
 
 async def test_rest_pages_trades_by_id(tmp_path: Path) -> None:
     async with trading(["BTC-USD"], tmp_path / "t", trade_rate=0) as exchange, aiohttp.ClientSession() as session:
-        base = f"{exchange.urls.rest}/products/BTC-USD/trades"
+        base = f"{exchange.urls['rest']}/products/BTC-USD/trades"
 
         async def page(query: str) -> tuple[list[int], Any]:
             async with session.get(base + query) as answer:
@@ -224,10 +227,10 @@ async def test_rest_has_products_books_and_a_limit(tmp_path: Path) -> None:
     async with trading(2, tmp_path / "t") as exchange, aiohttp.ClientSession() as session:
 
         async def get(path: str) -> tuple[int, Any]:
-            async with session.get(exchange.urls.rest + path) as answer:
+            async with session.get(exchange.urls["rest"] + path) as answer:
                 return answer.status, await answer.json()
 
-        assert [product["id"] for product in (await get("/products"))[1]] == list(exchange.source.products)
+        assert [product["id"] for product in (await get("/products"))[1]] == exchange.products
         assert (await get("/products/BTC-USD"))[1]["quote_increment"] == "0.01"
         assert (await get("/products/NOPE-USD")) == (404, {"message": "NotFound"})
         assert (await get("/products/BTC-USD/trades?limit=x"))[0] == 400
@@ -256,7 +259,7 @@ async def test_rest_has_products_books_and_a_limit(tmp_path: Path) -> None:
 async def test_a_fault_is_seen_on_the_wire_and_written_down(
     fault: Fault, seen: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentinel.simulator.synthetic.S", 100_000_000)  # ten heartbeats a second
+    monkeypatch.setattr("sentinel.simulator.coinbase.live.HEARTBEAT_NS", 100_000_000)  # ten heartbeats a second
     truth = tmp_path / "t"
     async with trading(["BTC-USD"], truth, fault, trade_rate=0) as exchange:
         async with advanced(exchange, ask("heartbeats")) as socket:
@@ -300,8 +303,8 @@ async def test_connections_and_products_can_be_refused(tmp_path: Path) -> None:
     refusals = (Fault(kind="refuse_connections", feed="advanced"), Fault(kind="refuse_product", product="BTC-USD"))
     async with trading(["BTC-USD"], tmp_path / "t", *refusals) as exchange:
         with pytest.raises(InvalidStatus):
-            await connect(exchange.urls.advanced)
-        async with connect(exchange.urls.exchange) as socket:
+            await connect(exchange.urls["advanced"])
+        async with connect(exchange.urls["exchange"]) as socket:
             await socket.send(order("matches"))
             assert (await hear(socket, 1))[0]["type"] == "error"
 
@@ -335,6 +338,7 @@ async def test_a_crossed_book_and_its_end(tmp_path: Path) -> None:
         "[[fault]]\nkind = 'explode'",
         "[[fault]]\nkind = 'drop'\nwhen = 3",
         "[[fault]",
+        "[[fault]]\nkind = 'drop'\nfeed = 'elsewhere'",
         "[[fault]]\nkind='drop'\ncount='x'",
     ],
 )
@@ -342,7 +346,7 @@ def test_a_wrong_fault_file_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "faults.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"faults\.toml"):
-        faults.load(path, 1, time.time_ns)
+        faults.load(path, COINBASE.facts.feeds, COINBASE.facts.faults, 1, time.time_ns)
 
 
 # The market and the recordings
@@ -388,7 +392,7 @@ def test_the_market_has_the_measured_shape_and_never_crosses() -> None:
 async def test_a_recording_is_played_byte_for_byte() -> None:
     recorded = lines_of(f"{ADVANCED}/raw.jsonl.zst")
     async with playing(capture(f"{ADVANCED}/raw.jsonl.zst"), 0) as exchange:
-        async with connect(exchange.urls.advanced, max_size=None) as socket:
+        async with connect(exchange.urls["advanced"], max_size=None) as socket:
             await socket.send(ask("level2", "BTC-USD"))
             async with asyncio.timeout(30):
                 heard = [await socket.recv(decode=False) for _ in recorded]
@@ -401,7 +405,7 @@ async def test_a_recording_is_played_byte_for_byte() -> None:
 async def test_an_exchange_recording_gives_each_client_what_it_asked_for() -> None:
     name = f"{GDAX}/session-2018-04-15T2311.jsonl.zst"
     recorded = [line for line in lines_of(name) if b'"match"' in line or b'"last_match"' in line]
-    async with playing(capture(name), 0) as exchange, connect(exchange.urls.exchange, max_size=None) as socket:
+    async with playing(capture(name), 0) as exchange, connect(exchange.urls["exchange"], max_size=None) as socket:
         await socket.send(order("matches"))
         async with asyncio.timeout(30):
             heard = [await socket.recv(decode=False) for _ in range(len(recorded) + 2)]

@@ -19,8 +19,9 @@ from playwright.async_api import Browser, async_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
 from tests.sentinel.test_cli import sentinel
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 from tests.servers.influx import free_port
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]

@@ -9,29 +9,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from sentinel.simulator.instants import instant, trimmed
 from sentinel.simulator.market import Change, Fill, Product
 
 NOT_A_UUID = "00000000-0000-4000-8000-{:012d}"
 
 
-def instant(us: int) -> str:
-    """Microseconds as Exchange writes them: always six digits."""
-    seconds, micro = divmod(us, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micro:06d}Z"
-
-
-def trimmed(ns: int) -> str:
-    """Nanoseconds as Advanced Trade writes them: trailing zeros cut."""
-    seconds, nano = divmod(ns, 1_000_000_000)
-    fraction = f".{nano:09d}".rstrip("0").rstrip(".")
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
-
-
-def ns_of(time: str) -> int:
-    """The nanoseconds of a time as either feed writes it, ``2026-08-09T21:05:48.85484Z``."""
-    whole, _, fraction = time.rstrip("Z").partition(".")
-    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
-    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)
+SIDES = {"bid": "bid", "ask": "offer"}
+"""The market's sides in Advanced Trade's words."""
 
 
 # Advanced Trade. A frame is ``{"channel":C,"timestamp":T,"sequence_num":N,"events":[...]}``; the number differs from
@@ -47,7 +32,7 @@ def advanced_book(product: Product, kind: str, changes: Iterable[Change], now_ns
     time = trimmed(now_ns - now_ns % 1000)
     price_text, size_text = product.price_text, product.size_text
     updates = ",".join(
-        f'{{"side":"{side}","event_time":"{time}","price_level":"{price_text(price)}",'
+        f'{{"side":"{SIDES[side]}","event_time":"{time}","price_level":"{price_text(price)}",'
         f'"new_quantity":"{size_text(size)}"}}'
         for side, price, size in changes
     )
@@ -93,15 +78,29 @@ def advanced_error(message: str) -> str:
     return _json({"type": "error", "message": message})
 
 
+def renumbered(frame: str, number: int, instead: int) -> str:
+    return frame.replace(f'"sequence_num":{number}', f'"sequence_num":{instead}', 1)
+
+
+def misspelt(frame: str) -> str | None:
+    """With the first size, of either feed, as ``nan``."""
+    for field in ('"new_quantity":"', '"size":"'):
+        start = frame.find(field)
+        if start >= 0:
+            start += len(field)
+            return frame[:start] + "nan" + frame[frame.index('"', start) :]
+    return None
+
+
 # Exchange
 
 
 def exchange_snapshot(product: Product, levels: Sequence[Change], now_us: int) -> str:
-    sides: dict[str, list[list[str]]] = {"offer": [], "bid": []}
+    sides: dict[str, list[list[str]]] = {"ask": [], "bid": []}
     for side, price, size in levels:
         sides[side].append([product.price_text(price), product.size_text(size)])
     return (
-        f'{{"type":"snapshot","product_id":"{product.name}","asks":{_json(sides["offer"])},"bids":{_json(sides["bid"])},'
+        f'{{"type":"snapshot","product_id":"{product.name}","asks":{_json(sides["ask"])},"bids":{_json(sides["bid"])},'
         f'"time":"{instant(now_us)}"}}'
     )
 
@@ -198,7 +197,7 @@ def rest_product(name: str, price_decimals: int, size_decimals: int) -> dict[str
 def rest_book(product: Product, level: int, now_us: int) -> dict[str, object]:
     depth = 1 if level == 1 else None
     sides: dict[str, list[list[object]]] = {}
-    for ours, theirs in (("bid", "bids"), ("offer", "asks")):
+    for ours, theirs in (("bid", "bids"), ("ask", "asks")):
         listed = [change for change in product.levels() if change.side == ours][:depth]
         sides[theirs] = [[product.price_text(price), product.size_text(size), 1] for _, price, size in listed]
     return {"sequence": product.sequence, **sides, "auction_mode": False, "auction": None, "time": instant(now_us)}

@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
-from sentinel.simulator import wording
-from sentinel.simulator.connection import Connection
-from sentinel.simulator.faults import Faults
+from sentinel.simulator.coinbase import wording
+from sentinel.simulator.connection import Connection, Stage
 
 KEY = PASSPHRASE = "demo"
 SECRET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -47,10 +46,10 @@ class Source(Protocol):
 class Dialogue:
     """Answers the messages of every client."""
 
-    def __init__(self, source: Source, faults: Faults, now_ns: Callable[[], int]) -> None:
+    def __init__(self, source: Source, stage: Stage) -> None:
         self._source = source
-        self._faults = faults
-        self._now_ns = now_ns
+        self._faults = stage.faults
+        self._now_ns = stage.now_ns
 
     def answer(self, connection: Connection, message: str | bytes) -> None:
         """Acts on one message of a client."""
