@@ -25,11 +25,12 @@ from sentinel.collector.parts import Parts, PartStatus, name_of
 from sentinel.config import Config
 from sentinel.errors import JournalError
 from sentinel.exchange.book_check import BookSource, Comparer
+from sentinel.exchange.book_fetch import BookFetcher, SnapshotSource
 from sentinel.exchange.connection import Connection
 from sentinel.exchange.planner import numbered, plan
 from sentinel.exchange.repair import Repairer, TradeSource
 from sentinel.exchange.venues import feed_maker, url_of
-from sentinel.pipeline import Command, LanePlan, Pipeline, Reconnect, Repair, Send, Settings
+from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect, Repair, Send, Settings
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import Durations
@@ -53,7 +54,7 @@ JOURNAL = "journal"
 """The part that commits."""
 
 
-class Rest(TradeSource, BookSource, Protocol):
+class Rest(TradeSource, BookSource, SnapshotSource, Protocol):
     """What is needed of ``RestClients``."""
 
 
@@ -102,6 +103,7 @@ class Service:
         self.pipeline = Pipeline(pipeline_settings(config), plans, self._feed, checkpoint)
         self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
         self.repairer = Repairer(rest, self.intake.repaired, draw)
+        self.fetcher = BookFetcher(rest, self.intake.fetched)
         self.comparer = Comparer(rest, _unnumbered(plans), config.feeds.comparison_interval_s, self.intake.compared)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
         self.connections = _connections(config, plans, self.intake, clock, draw, self._feed)
@@ -133,6 +135,7 @@ class Service:
             live += [
                 keep("clock", self._tick),
                 keep("repair", self.repairer.run),
+                keep("books", self.fetcher.run),
                 keep("comparison", self.comparer.run),
             ]
             try:
@@ -204,6 +207,8 @@ class Service:
                 self.connections[lane].reconnect(cause)
             case Repair():
                 self.repairer.request(command)
+            case FetchBook():
+                self.fetcher.request(command)
 
 
 def _unnumbered(plans: Sequence[LanePlan]) -> list[Market]:

@@ -9,7 +9,7 @@ import aiohttp
 
 from feeds.errors import REASON_CHARS, NoAnswer
 from feeds.market import Market
-from feeds.rest import Get, Reply, Talk, TradePage
+from feeds.rest import Get, Reply, RestBook, Talk, TradePage
 from feeds.venue import Venue
 from sentinel.errors import SentinelError
 from sentinel.exchange.proxies import proxy_trouble
@@ -77,6 +77,14 @@ class RestClient:
             raise RestTrouble(f"not a book to compare with: {symbol}: it is without a time")
         return BookAnswer(symbol, book.venue_ns, book.bids, book.asks, self.exchange)
 
+    async def snapshot(self, symbol: str) -> RestBook:
+        """The whole book, for one who has none.
+
+        Raises:
+            RestTrouble: if there is no valid answer.
+        """
+        return await self._carry(self._rest.book(symbol))
+
     async def unknown(self, symbols: Sequence[str]) -> list[str]:
         """Those of ``symbols`` that the venue says are delisted or do not exist: no answer is not a no.
 
@@ -142,6 +150,10 @@ class RestClients:
     async def book(self, market: Market) -> BookAnswer:
         """As of ``RestClient``."""
         return await self._clients[market.exchange].book(market.symbol)
+
+    async def snapshot(self, market: Market) -> RestBook:
+        """As of ``RestClient``."""
+        return await self._clients[market.exchange].snapshot(market.symbol)
 
     async def unknown(self, exchange: str, symbols: Sequence[str]) -> list[str]:
         """As of ``RestClient``."""

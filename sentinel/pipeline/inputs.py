@@ -82,6 +82,11 @@ class FetchBook(Struct, frozen=True):
 
     lane: int
     symbol: str
+    exchange: str
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 Command = Send | Reconnect | Repair | FetchBook

@@ -203,7 +203,7 @@ class Lane:
         self._resync_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, self._settings.resync_pause_most_ns)
         if self.is_fetching:
-            commands.extend(FetchBook(self.plan.lane, product) for product in products)
+            commands.extend(FetchBook(self.plan.lane, product, self.feed.exchange) for product in products)
         else:
             commands.append(Send(self.plan.lane, tuple(self.feed.resubscribe(products))))
 

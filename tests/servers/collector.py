@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from feeds.catalogue import DEFAULT_EXCHANGE
+from sentinel.config import venue_environment
 from sentinel.simulator.exchange import Urls
 from tests import ROOT
 from tests.servers.waiting import LONGEST_S
@@ -48,20 +50,20 @@ class Collector:
             return await self._process.wait()
 
 
-def addresses(urls: Urls) -> dict[str, str]:
+def addresses(urls: Urls, exchange: str = DEFAULT_EXCHANGE) -> dict[str, str]:
     """Where the local exchange is, as a collector's environment says it."""
-    return {f"SENTINEL_COINBASE_{name.upper()}_URL": url for name, url in urls.items()}
+    return venue_environment(exchange, urls)
 
 
-def environment(urls: Urls, data_dir: Path, **more: str) -> dict[str, str]:
+def environment(urls: Urls, data_dir: Path, exchange: str = DEFAULT_EXCHANGE, **more: str) -> dict[str, str]:
     """This environment with nothing of ours in it but where the exchange and the data are; ``more`` wins."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")}
-    return inherited | addresses(urls) | {"SENTINEL_DATA_DIR": str(data_dir), "PYTHONPATH": str(ROOT)} | more
+    return inherited | addresses(urls, exchange) | {"SENTINEL_DATA_DIR": str(data_dir), "PYTHONPATH": str(ROOT)} | more
 
 
 @asynccontextmanager
 async def collecting(
-    urls: Urls, data_dir: Path, *arguments: str, module: str = "sentinel", **more: str
+    urls: Urls, data_dir: Path, *arguments: str, module: str = "sentinel", exchange: str = DEFAULT_EXCHANGE, **more: str
 ) -> AsyncIterator[Collector]:
     """Starts the command; whatever happens, it is gone afterwards. ``more`` are further environment variables."""
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,7 @@ async def collecting(
     with log.open("a") as stderr:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", module, "collect", *arguments),
-            env=environment(urls, data_dir, **more), stderr=stderr, cwd=data_dir,
+            env=environment(urls, data_dir, exchange, **more), stderr=stderr, cwd=data_dir,
         )  # fmt: skip
     try:
         yield Collector(process, log)

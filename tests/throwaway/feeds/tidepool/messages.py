@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from feeds.numbers import FrameNumber, LastTradeId, Price, Size, TradeId, TradeSize
+from feeds.numbers import AnyTradeId, FrameNumber, Price, Size, TradeId, TradeSize
 
 Microseconds = Annotated[int, Meta(gt=0, lt=2**53)]
 
@@ -50,7 +50,7 @@ class Ebb(Struct, frozen=True, tag_field="t", tag="ebb"):
     """``{"t":"ebb","n":7,"last":{"BTC_USD":7001}}``"""
 
     n: FrameNumber
-    last: dict[str, LastTradeId]
+    last: dict[str, AnyTradeId]
 
 
 class Joined(Struct, frozen=True, tag_field="op", tag="joined"):

@@ -8,17 +8,18 @@ from typing import ClassVar
 import msgspec
 
 from book.events import (
-    Beat,
     BookEvent,
     Delta,
     Event,
+    Heartbeat,
     Integrity,
+    LastTradeId,
+    Link,
     Meaning,
     PriceLevel,
     Refused,
     Side,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
 )
@@ -47,7 +48,14 @@ class TidepoolFeed:
     venue: ClassVar[str] = "tidepool"
     exchange: ClassVar[str] = "tidepool"
     facts: ClassVar[FeedFacts] = FeedFacts(
-        book_products_per_connection=10, connects_per_s=5, messages_per_s=5, quiet_s=3.0, resync="fetch"
+        book_products_per_connection=10,
+        connects_per_s=5,
+        messages_per_s=5,
+        quiet_s=3.0,
+        resync="fetch",
+        chain="range",
+        quiet_book_s=10,
+        snapshot_deadline_s=2,
     )
     integrity: ClassVar[Integrity] = "sequence"
     first_sequence: int | None = None
@@ -88,12 +96,13 @@ class TidepoolFeed:
         match message:
             case Book():
                 levels = [PriceLevel(SIDES[change.bid_or_ask], change.price, change.size) for change in message.c]
-                return (Delta(message.m, levels),)
+                return (Delta(message.m, levels, Link(message.l, message.f)),)
             case Prints():
                 return [trade(message.m, message.us, one) for one in message.x]
             case Ebb():
                 self._outbox.append(msgspec.json.encode({"op": "flow", "n": message.n}))
-                return [*(Tail(market, last) for market, last in message.last.items() if last), Beat(message.n)]
+                newest = (LastTradeId(market, last) for market, last in message.last.items() if last)
+                return [*newest, Heartbeat(message.n)]
 
     def _receive_other(self, frame: bytes, error: Exception) -> Sequence[Event]:
         """An answer, a frame with something odd in it, or one of tomorrow."""
