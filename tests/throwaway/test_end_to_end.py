@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.judge import TruthFile, judge_trades
-from tests.end_to_end.store import Store
+from tests.end_to_end.judge import TruthFile, judge_tops, judge_trades
+from tests.end_to_end.store import Store, fields
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.waiting import until
@@ -23,7 +23,8 @@ FAULTS = (
     Fault(kind="duplicate", channel="p", at_s=4.5, count=2),
     Fault(kind="corrupt", how="nan", channel="p", at_s=5.0),
     Fault(kind="rest", mode="429", at_s=4.0, duration_s=1.0, retry_after_s=1.0),
-    Fault(kind="abort", at_s=6.0),
+    Fault(kind="drop", channel="b", at_s=5.2, count=2, product="BTC_USD"),
+    Fault(kind="abort", at_s=6.5),
 )
 
 
@@ -55,3 +56,11 @@ async def test_every_trade_is_stored_or_named(tmp_path: Path) -> None:
     assert judge_trades(store, truth, PRODUCTS) > 100
     assert missing(data) == hidden_for_good(truth_path)
     assert {dict(point.tags)["exchange"] for point in store.of("trades")} == {"tidepool"}
+    for name in PRODUCTS:
+        judge_tops(store, truth, name)
+    lost = [gap for gap in store.of("gaps", "BTC_USD") if dict(gap.tags)["cause"] == "sequence"]
+    dropped = [fact for fact in truth.faults if fact["fault"] == "drop" and fact["channel"] == "b"]
+    first, last = (int(fields(lost[0])[name]) for name in ("start_seq", "end_seq"))
+    assert (first, last) == (dropped[0]["sequence_first"], dropped[-1]["sequence_last"])
+    # a hole in one book's chain costs that book only
+    assert not [gap for gap in store.of("gaps", "ETH_USD") if dict(gap.tags)["cause"] == "sequence"]
