@@ -1,6 +1,6 @@
 """A session of the local exchange in virtual time, frame for frame: clients, faults, REST, and the truth at the end.
 
-    python -m tests.sentinel.simulator.session     makes the golden one again, after a wanted change
+    python -m tests.sentinel.simulator.coinbase.session     makes the golden one again, after a wanted change
 
 Nothing waits: the clock moves when the market sleeps. So the same code gives the same bytes, on any machine.
 """
@@ -29,8 +29,9 @@ from sentinel.simulator.player import Player
 from sentinel.simulator.rest import Rest
 from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.simulator.truth import Truth
+from tests.sentinel.simulator.coinbase.client import ask, order
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "coinbase_dialect.jsonl.zst"
+GOLDEN = Path(__file__).parents[3] / "golden" / "coinbase_dialect.jsonl.zst"
 START_NS = 1_786_309_548_012_345_678
 SECONDS = 12
 MS = 1_000_000
@@ -68,14 +69,6 @@ FAULTS = [
     Fault(kind="rest", mode="down", at_s=8.6, duration_s=0.2),
     Fault(kind="drop", feed="exchange", probability=0.02, at_s=9.0, duration_s=2.0),
 ]
-
-
-def ask(channel: str, *products: str, verb: str = "subscribe") -> str:
-    return json.dumps({"type": verb, "channel": channel, "product_ids": list(products)})
-
-
-def order(*channels: Any, products: tuple[str, ...] = (), verb: str = "subscribe", **more: str) -> str:
-    return json.dumps({"type": verb, "product_ids": list(products), "channels": list(channels), **more})
 
 
 SAID: list[tuple[float, str, int, str]] = [

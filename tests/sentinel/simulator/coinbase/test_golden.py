@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.sentinel.simulator.session import golden, session
+from tests.sentinel.simulator.coinbase.session import golden, session
 
 
 async def test_every_frame_answer_and_fact_is_as_it_was(tmp_path: Path) -> None:
