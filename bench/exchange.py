@@ -17,12 +17,16 @@ import msgspec
 import uvloop
 
 from bench.corpus import CHANGES_PER_FRAME
-from sentinel.simulator import market, wording
-from sentinel.simulator.connection import Connection
+from sentinel.simulator import market
+from sentinel.simulator.coinbase import wording
+from sentinel.simulator.coinbase.dialect import Coinbase
+from sentinel.simulator.coinbase.facts import FACTS
+from sentinel.simulator.coinbase.live import LiveSource
+from sentinel.simulator.connection import Connection, Stage
 from sentinel.simulator.exchange import Exchange
 from sentinel.simulator.faults import Faults
 from sentinel.simulator.market import Change, Fill, Product
-from sentinel.simulator.synthetic import SyntheticSource
+from sentinel.simulator.synthetic import Speaker, SyntheticMarket
 from sentinel.simulator.truth import Truth
 
 SEED = 1
@@ -34,7 +38,7 @@ class SteadyProduct(Product):
     """One whose orders are never used up."""
 
     def trade(self, now_us: int) -> tuple[list[Fill], list[Change]]:
-        side: market.Side = "bid" if self._rng.random() < 0.5 else "offer"
+        side: market.Side = "bid" if self._rng.random() < 0.5 else "ask"
         return [self._fill(now_us, side, keep_level=True) for _ in range(self._rng.choice((1, 1, 1, 2, 4)))], []
 
 
@@ -78,43 +82,44 @@ def _back(held: Levels, first: Levels) -> list[list[Change]]:
     return [changes[at : at + CHANGES_PER_FRAME] for at in range(0, len(changes), CHANGES_PER_FRAME)]
 
 
-class LoopingSource(SyntheticSource):
+class LoopingMarket(SyntheticMarket):
     """The synthetic market, its books as loops."""
 
-    def __init__(self, products: dict[str, Product], rate: float, faults: Faults, truth: Truth) -> None:
-        self._loops = {name: Loop(product, time.time_ns()) for name, product in products.items()}
-        super().__init__(
-            products,
-            rate=rate,
-            trade_rate=2.0 * len(products),
-            seed=SEED,
-            faults=faults,
-            truth=truth,
-            now_ns=time.time_ns,
-            clear_ns=0,
-        )
+    def __init__(self, stage: Stage, products: dict[str, Product], rate: float) -> None:
+        self.loops = {name: Loop(product, stage.now_ns()) for name, product in products.items()}
+        super().__init__(stage, products, rate=rate, trade_rate=2.0 * len(products), seed=SEED, clear_ns=0)
+
+    def _change_book(self, product: Product, speaker: Speaker, now_ns: int) -> None:
+        """Nobody has to find words for it."""
+        name, tail = product.name, self.loops[product.name].tail()
+        head = wording.advanced_head("l2_data", now_ns)
+        for connection in self.stage.connections:
+            if name in connection.channels.get("level2", ()):
+                connection.send_numbered("l2_data", name, head, tail)
+
+
+class LoopingSource(LiveSource):
+    """What is said of such a market."""
+
+    def __init__(self, market: LoopingMarket) -> None:
+        super().__init__(market)
+        self._loops = market.loops
 
     def _send_snapshot(self, connection: Connection, product: Product, now_ns: int) -> None:
         head = wording.advanced_head("l2_data", now_ns)
         connection.send_numbered("l2_data", product.name, head, self._loops[product.name].snapshot(now_ns))
 
-    def _publish_book(self, product: Product, now_ns: int) -> None:
-        name, tail = product.name, self._loops[product.name].tail()
-        head = wording.advanced_head("l2_data", now_ns)
-        for connection in self.connections:
-            if name in connection.channels.get("level2", ()):
-                connection.send_numbered("l2_data", name, head, tail)
-
-    def _announce(self, product: Product, changes: list[Change], now_ns: int) -> None:
+    def book_changed(self, product: Product, changes: list[Change], now_ns: int) -> None:
         """A taker's fills leave the book as it is."""
 
 
 async def _serve(products: int, levels: int, rate: float) -> None:
-    faults, truth = Faults([], SEED, time.time_ns), Truth(None)
-    source = LoopingSource(market.products(products, levels, SEED, SteadyProduct), rate, faults, truth)
+    stage = Stage(FACTS, Faults([], SEED, time.time_ns), Truth(None), time.time_ns)
+    made = market.products(products, levels, SEED, FACTS.product_name, SteadyProduct)
+    source = LoopingSource(LoopingMarket(stage, made, rate))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Exchange(source, faults, truth, time.time_ns) as exchange:
+    async with Exchange(Coinbase(source, stage), stage) as exchange:
         print(msgspec.json.encode(exchange.urls).decode(), flush=True)
         await stop.wait()
 

@@ -26,7 +26,8 @@ from book.events import Side
 from book.order_book import OrderBook
 from book.sampler import CADENCE_NS, Sampler
 from feeds.coinbase_advanced.messages import decode_message
-from sentinel.journal import Journal
+from sentinel.contract.lines import Lines
+from sentinel.disk.journal import Journal
 from sentinel.pipeline.lines import ProductLines
 
 ROUNDS = 30
@@ -93,7 +94,7 @@ def _sampled(book: OrderBook, rounds: int, most: int | None) -> tuple[float, int
         changed = len(changes)
         book.apply(delta_of(changes))
 
-        def sample(grid_ns: int = grid_ns) -> bytes:
+        def sample(grid_ns: int = grid_ns) -> Lines:
             found = sampler.sample(book, grid_ns, START_NS)
             assert found is not None
             return lines.sample(found)
@@ -127,7 +128,7 @@ def snapshot_against_decode(corpus: Corpus, rounds: int) -> dict[str, float]:
 
 def journal_append(rounds: int) -> dict[str, float]:
     """Lines a second the journal takes, a sync with each commit."""
-    items: Sequence[bytes] = second(JOURNAL_PRODUCTS)
+    items: Sequence[Lines] = second(JOURNAL_PRODUCTS)
     with tempfile.TemporaryDirectory(prefix="sentinel-bench-") as folder, asyncio.Runner() as runner:
         journal = Journal.open(Path(folder) / "journal.sqlite3")
         try:

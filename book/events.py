@@ -16,15 +16,18 @@ from msgspec import Struct
 Integrity = Literal["sequence", "checksum", "none"]
 """What proves a book: the venue's own counter, the venue's own checksum, or nothing that it sends."""
 
+ChainKind = Literal["range", "previous", "checksum"]
+"""What links the deltas of one book, where no counter of the connection does: ``book.proof`` has one class for each."""
+
 Taker = Literal["buy", "sell"]
 """Which way the taker traded. A feed whose venue publishes the maker's side flips it."""
 
 
 class Side(enum.Enum):
-    """A side of the book. The values are Advanced Trade's spelling, so that the hottest decoder gives members."""
+    """A side of the book."""
 
     BID = "bid"
-    ASK = "offer"
+    ASK = "ask"
 
 
 BID = Side.BID
@@ -50,12 +53,28 @@ Sizes = dict[float, float]
 """Price -> absolute size resting there; zero where there is nothing any more."""
 
 
+class Link(Struct, frozen=True, gc=False):
+    """How a snapshot or delta hangs together with what came before it, in the venue's ids of one book.
+
+    ``last`` is the id the book has with it, ``first`` the first one a delta covers, ``previous`` the one before it.
+    ``checksum`` is that of the best levels with it, made of ``digits``: the venue's own text of each level, those of
+    the bids first, in the order of the maps.
+    """
+
+    last: int | None = None
+    first: int | None = None
+    previous: int | None = None
+    checksum: int | None = None
+    digits: Sequence[str] = ()
+
+
 class Snapshot(Struct, frozen=True, gc=False):
     """The whole book of a product, replacing whatever was held. The book that takes it keeps the maps as its own."""
 
     product: str
     bids: Sizes
     asks: Sizes
+    link: Link | None = None
 
 
 class Delta(Struct, frozen=True, gc=False):
@@ -63,9 +82,18 @@ class Delta(Struct, frozen=True, gc=False):
 
     product: str
 
+    @property
+    def link(self) -> Link | None:
+        """None where the counter of the connection proves the book; a field of those that have one."""
+        return None
+
+    @property
+    def count(self) -> int:
+        """How many changes the venue named."""
+        raise NotImplementedError
+
     def enter(self, bids: Sizes, asks: Sizes) -> int:
-        """Puts the sizes into the maps of a book, the last one of a price winning; gives how many changes the venue
-        named."""
+        """Puts the sizes into the maps of a book, the last one of a price winning; gives ``count``."""
         raise NotImplementedError
 
     def by_side(self) -> tuple[Sizes, Sizes]:
@@ -82,6 +110,7 @@ class MapDelta(Delta, frozen=True, gc=False):
     bids: Sizes
     asks: Sizes
     count: int
+    link: Link | None = None
 
     def enter(self, bids: Sizes, asks: Sizes) -> int:
         bids.update(self.bids)
@@ -102,7 +131,7 @@ def enter_levels(levels: Sequence[Level], bids: Sizes, asks: Sizes) -> int:
 class Trade(Struct, frozen=True, gc=False):
     """One execution.
 
-    ``trade_id`` rises by exactly 1 per product on Coinbase. ``venue_ns`` is the matching engine's time, whole
+    ``trade_id`` rises by exactly 1 per product where ids are dense. ``venue_ns`` is the matching engine's time, whole
     microseconds. ``is_live`` is False for history a venue sends on subscribing and for REST answers.
     """
 
@@ -115,14 +144,14 @@ class Trade(Struct, frozen=True, gc=False):
     is_live: bool
 
 
-class Tail(Struct, frozen=True, gc=False):
+class LastTradeId(Struct, frozen=True, gc=False):
     """The venue's word on the newest trade of a product: a later id than ours is a trade we have not received."""
 
     product: str
     last_trade_id: int
 
 
-class Beat(Struct, frozen=True, gc=False):
+class Heartbeat(Struct, frozen=True, gc=False):
     """A connection-wide sign of life. ``counter`` rises by one a second while one backend serves us."""
 
     counter: int | None
@@ -182,7 +211,7 @@ class Alias(Struct, frozen=True, gc=False):
     sent_as: str
 
 
-Event = Snapshot | Delta | Trade | Tail | Beat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
+Event = Snapshot | Delta | Trade | LastTradeId | Heartbeat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
 
 
 class Meaning(Struct, frozen=True, gc=False):

@@ -6,6 +6,7 @@
     top.table.to_pandas()        # or polars.from_arrow(top.table)
     top.holes                    # what is missing in that hour; empty means that nothing is
 
+A product is a symbol, ``exchange:symbol``, or a symbol and its ``exchange=``.
 Reads archive and journal of a ``data_dir``, also while a collector writes them. Times are an instant as the command
 line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a Unix time in s, ms, µs or ns.
 """
@@ -27,20 +28,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from sentinel.accounts import CoverageRow, GapRow, Rows, coverage_row, gap_row, merged
+from feeds.market import Market
 from sentinel.archive.layout import Series
-from sentinel.data.source import Source
+from sentinel.archive.source import Source
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.coverage.accounts import Rows, coverage_row, gap_row, merged
+from sentinel.coverage.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
+from sentinel.disk.shards import folder_of
 from sentinel.errors import SentinelError, UsageError
-from sentinel.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
-from sentinel.measurements import MEASUREMENTS
-from sentinel.shards import folder_of
-from sentinel.times import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
+from sentinel.timing.instants import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
 
 __all__ = ["BookAt", "Hole", "Loaded", "NoBook", "book", "coverage", "gaps", "load"]
 
 Instant = str | int | float | datetime | date | timedelta
 DATA_DIR = Path("data")
-EXCHANGE = "coinbase"
 MINUTE_NS = 60 * NS_PER_S
 
 
@@ -79,7 +80,7 @@ def load(
     *,
     columns: Sequence[str] | None = None,
     data_dir: str | os.PathLike[str] = DATA_DIR,
-    exchange: str = EXCHANGE,
+    exchange: str | None = None,
 ) -> Loaded:
     """Points with ``start <= time < end``. ``columns`` are all by default; ``time`` comes always.
 
@@ -88,7 +89,7 @@ def load(
     """
     if measurement not in MEASUREMENTS:
         raise UsageError(f"no measurement {measurement!r}; there are {', '.join(MEASUREMENTS)}")
-    return _load(measurement, symbol, _interval(start, end), columns, data_dir, exchange)
+    return _load(measurement, _market(symbol, exchange), _interval(start, end), columns, data_dir)
 
 
 def gaps(
@@ -97,10 +98,11 @@ def gaps(
     end: Instant = "now",
     *,
     data_dir: str | os.PathLike[str] = DATA_DIR,
-    exchange: str = EXCHANGE,
+    exchange: str | None = None,
 ) -> pa.Table:
     """The gaps as they were recorded, of every collector, that touch the interval; repaired ones, too."""
-    return _gaps(_source(data_dir, symbol), symbol, exchange, *_interval(start, end))
+    market = _market(symbol, exchange)
+    return _gaps(_source(data_dir, market), market, *_interval(start, end))
 
 
 def coverage(
@@ -109,23 +111,25 @@ def coverage(
     end: Instant = "now",
     *,
     data_dir: str | os.PathLike[str] = DATA_DIR,
-    exchange: str = EXCHANGE,
+    exchange: str | None = None,
 ) -> pa.Table:
     """The accounts of each minute that touches the interval, by collector."""
     start_ns, end_ns = _interval(start, end)
-    series = Series("coverage", exchange, symbol)
-    return _source(data_dir, symbol).rows(series, start_ns - start_ns % MINUTE_NS, end_ns)
+    market = _market(symbol, exchange)
+    return _source(data_dir, market).rows(Series("coverage", market), start_ns - start_ns % MINUTE_NS, end_ns)
 
 
-def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str = EXCHANGE) -> BookAt:
+def book(
+    symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str | None = None
+) -> BookAt:
     """The last sample at or before ``at``.
 
     Raises:
         NoBook: if ``at`` lies in a hole, or no sample was written within the minute before.
         UsageError: for a ``data_dir`` without data.
     """
-    at_ns = _instant(at)
-    top = _load("top", symbol, (at_ns - MINUTE_NS, at_ns + 1), None, data_dir, exchange)
+    at_ns, market = _instant(at), _market(symbol, exchange)
+    top = _load("top", market, (at_ns - MINUTE_NS, at_ns + 1), None, data_dir)
     hole = next((hole for hole in top.holes if hole.start_ns <= at_ns < hole.end_ns), None)
     if hole is not None:
         raise NoBook(f"no book of {symbol} at {format_ns(at_ns)}, {hole}")
@@ -133,72 +137,77 @@ def book(symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DI
         raise NoBook(f"no book of {symbol} within the minute before {format_ns(at_ns)}")
     last = top.table.slice(top.table.num_rows - 1)
     time_ns = int(last["time"].cast(pa.int64())[0].as_py())
-    bins = _source(data_dir, symbol).rows(Series("book", exchange, symbol), time_ns, time_ns + 1)
+    bins = _source(data_dir, market).rows(Series("book", market), time_ns, time_ns + 1)
     return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
 
 
 def _load(
     measurement: str,
-    symbol: str,
+    market: Market,
     asked: tuple[int, int],
     columns: Sequence[str] | None,
     data_dir: str | os.PathLike[str],
-    exchange: str,
 ) -> Loaded:
-    source = _source(data_dir, symbol)
-    table = source.rows(Series(measurement, exchange, symbol), *asked, columns)
+    source = _source(data_dir, market)
+    table = source.rows(Series(measurement, market), *asked, columns)
     if MEASUREMENTS[measurement].stream == "accounts":
         return Loaded(table, [])
-    rows = _accounts(source, symbol, exchange, *asked)
-    accounts = accounts_with_samples(rows.coverage, rows.gaps, partial(_sample_times, source, symbol, exchange))
+    rows = _accounts(source, market, *asked)
+    accounts = accounts_with_samples(rows.coverage, rows.gaps, partial(_sample_times, source, market))
     newest_ns = max((mine.covered[-1][1] for mine in accounts.values() if mine.covered), default=asked[0])
     if time.time_ns() - newest_ns < FRESH_NS:
         asked = asked[0], max(asked[0], min(asked[1], newest_ns))
     if measurement != "trades":
         return Loaded(table, sample_holes(accounts, asked))
     named = columns is None or "trade_id" in columns
-    ids = table if named else source.rows(Series("trades", exchange, symbol), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(accounts, rows.gaps, asked, *_ids(ids)))
+    ids = table if named else source.rows(Series("trades", market), *asked, ["trade_id"])
+    return Loaded(table, trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids)))
 
 
-def _source(data_dir: str | os.PathLike[str], symbol: str) -> Source:
+def _market(symbol: str, exchange: str | None) -> Market:
+    """The market of ``exchange:symbol``, or of a symbol and the exchange beside it."""
     if not isinstance(symbol, str):
         raise UsageError(f"{symbol!r} is not one product, such as 'BTC-USD'")
-    return Source(folder_of(Path(data_dir), symbol))
+    if exchange is None:
+        return Market.parse(symbol)
+    found = Market.parse(symbol) if ":" in symbol else Market(exchange, symbol)
+    if found.exchange != exchange:
+        raise UsageError(f"{symbol} is not of exchange {exchange}")
+    return found
 
 
-def _gaps(source: Source, symbol: str, exchange: str, start_ns: int, end_ns: int) -> pa.Table:
+def _source(data_dir: str | os.PathLike[str], market: Market) -> Source:
+    return Source(folder_of(Path(data_dir), market))
+
+
+def _gaps(source: Source, market: Market, start_ns: int, end_ns: int) -> pa.Table:
     """A gap is stored where it begins, however long it lasts, so all earlier ones are looked at."""
-    table = source.rows(Series("gaps", exchange, symbol), 0, end_ns)
+    table = source.rows(Series("gaps", market), 0, end_ns)
     ends = pc.fill_null(table["end_ns"], end_ns)
     # a gap in the trades may lie between two trades of the same instant
     return table.filter(pc.or_(pc.greater(ends, start_ns), pc.greater_equal(table["start_ns"], start_ns)))
 
 
-def _accounts(source: Source, symbol: str, exchange: str, start_ns: int, end_ns: int) -> Rows:
+def _accounts(source: Source, market: Market, start_ns: int, end_ns: int) -> Rows:
     """The accounts of the interval and of the minutes around it, those under way among them."""
     first_ns, after_ns = start_ns - start_ns % MINUTE_NS - MINUTE_NS, end_ns + MINUTE_NS
     found = source.unwritten()
     under_way = Rows(
-        [row for row in found.coverage if _is_of(row, symbol, exchange) and first_ns <= row.minute_ns < after_ns],
-        [gap for gap in found.gaps if _is_of(gap, symbol, exchange) and gap.overlaps(start_ns, end_ns)],
+        [row for row in found.coverage if row.market == market and first_ns <= row.minute_ns < after_ns],
+        [row for row in found.gaps if row.market == market and row.gap.overlaps(start_ns, end_ns)],
     )
-    market = {"exchange": exchange, "symbol": symbol}
-    minutes = _rows(source.rows(Series("coverage", exchange, symbol), first_ns, after_ns))
-    lost = _rows(_gaps(source, symbol, exchange, start_ns, end_ns))
+    tags = market._asdict()
+    minutes = _rows(source.rows(Series("coverage", market), first_ns, after_ns))
+    lost = _rows(_gaps(source, market, start_ns, end_ns))
     written = Rows(
-        [coverage_row(market | row, row["time"]) for row in minutes],
-        [gap_row(market | row, row["time"]) for row in lost],
+        [coverage_row(tags | row, row["time"]) for row in minutes],
+        [gap_row(tags | row, row["time"]) for row in lost],
     )
     return merged([written, under_way])
 
 
-def _is_of(row: CoverageRow | GapRow, symbol: str, exchange: str) -> bool:
-    return (row.symbol, row.exchange) == (symbol, exchange)
-
-
-def _sample_times(source: Source, symbol: str, exchange: str, minute_ns: int) -> list[int]:
-    samples = source.rows(Series("top", exchange, symbol), minute_ns, minute_ns + MINUTE_NS, ["time"])
+def _sample_times(source: Source, market: Market, minute_ns: int) -> list[int]:
+    samples = source.rows(Series("top", market), minute_ns, minute_ns + MINUTE_NS, ["time"])
     times: list[int] = samples["time"].cast(pa.int64()).to_pylist()
     return times
 

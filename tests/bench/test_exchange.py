@@ -7,7 +7,8 @@ import pytest
 from bench.corpus import START_NS
 from bench.exchange import LOOP_FRAMES, Loop, SteadyProduct
 from bench.oracle import books
-from sentinel.simulator import market, wording
+from sentinel.simulator import market
+from sentinel.simulator.coinbase import wording
 from tests.book.oracle import OracleBook
 
 
@@ -19,7 +20,7 @@ def heard(tail: str, frames: list[bytes], product: str) -> OracleBook:
 
 @pytest.mark.parametrize("name", ["BTC-USD", "SHIB-USD"])
 def test_a_loop_ends_with_the_book_it_began_with(name: str) -> None:
-    loop = Loop(market.products([name], 100, 1, SteadyProduct)[name], START_NS)
+    loop = Loop(market.products([name], 100, 1, kind=SteadyProduct)[name], START_NS)
     frames: list[bytes] = []
     first = heard(loop.snapshot(START_NS), frames, name)
     for number in range(1, 2 * LOOP_FRAMES):
@@ -33,7 +34,7 @@ def test_a_loop_ends_with_the_book_it_began_with(name: str) -> None:
 
 
 def test_trades_of_a_steady_product_change_nothing() -> None:
-    product = market.products(["BTC-USD"], 100, 1, SteadyProduct)["BTC-USD"]
+    product = market.products(["BTC-USD"], 100, 1, kind=SteadyProduct)["BTC-USD"]
     levels, first = product.levels(), product.last_trade_id
     fills = [fill for _ in range(50) for fill in product.trade(START_NS // 1000)[0]]
     assert [fill.trade_id for fill in fills] == [*range(first + 1, first + 1 + len(fills))]

@@ -15,9 +15,9 @@ from tests.book.oracle import OracleBook, delta, sides
 # few prices, so that levels come back, are deleted twice and change sides
 PRICES = [f"{n}.{d:02d}" for n in (9, 10, 11) for d in range(0, 100, 9)]
 CHANGE = st.tuples(
-    st.sampled_from(["bid", "offer"]), st.sampled_from(PRICES), st.sampled_from(["0", "0.00000000", "1.5", "2", "0.1"])
+    st.sampled_from(["bid", "ask"]), st.sampled_from(PRICES), st.sampled_from(["0", "0.00000000", "1.5", "2", "0.1"])
 )
-LEVEL = st.tuples(st.sampled_from(["bid", "offer"]), st.sampled_from(PRICES), st.sampled_from(["1.5", "2", "0", "0.1"]))
+LEVEL = st.tuples(st.sampled_from(["bid", "ask"]), st.sampled_from(PRICES), st.sampled_from(["1.5", "2", "0", "0.1"]))
 
 
 class BookModel(RuleBasedStateMachine):
@@ -105,6 +105,6 @@ def test_one_digest_means_one_book() -> None:
 def test_revision_counts_changes() -> None:
     book = OrderBook()
     book.replace({10.0: 1.0}, {})
-    book.apply(delta([("bid", "10", "3"), ("bid", "10", "2"), ("offer", "12", "2")]))
+    book.apply(delta([("bid", "10", "3"), ("bid", "10", "2"), ("ask", "12", "2")]))
     assert book.revision == 4
     assert book.bids == {10.0: 2.0}

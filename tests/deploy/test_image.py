@@ -16,8 +16,8 @@ import pytest
 from dockerfile_parse import DockerfileParser
 
 from book.native import PURE
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 

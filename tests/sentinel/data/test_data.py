@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 import sentinel.data
 from sentinel.archive.archiver import due_hours, write_hours
 from sentinel.archive.sink import SINK
+from sentinel.contract.line_protocol import Value
+from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.data import Hole
+from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import UsageError
-from sentinel.journal import Journal, JournalReader
-from sentinel.line_protocol import Value
-from sentinel.measurements import MEASUREMENTS
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits, line, sample, stored, trade, write
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 START_NS = MIDNIGHT_NS + HOUR_NS // 2
 MINUTE_NS = 60_000_000_000
