@@ -35,6 +35,7 @@ fuzz-native: $(SANITIZED) ## Fuzz the C extension under address and undefined-be
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		$(BIN)/python -m tests.fuzz.native --seconds $(FUZZ_S) --module $(SANITIZED)
+
 fuzz: $(READY) ## Play sequences of troubles against the pipeline until stopped, or one fails
 	$(BIN)/python -m pytest tests/sentinel/pipeline/test_model.py --hypothesis-profile fuzz --timeout 0
 

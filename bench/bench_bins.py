@@ -47,6 +47,6 @@ def test_bins(clock: Clock, depth: int, share: str) -> None:
 
     found = clock.time_afresh(2 * depth, "levels", measure.measure, change)
     oracle.apply(("bid", repr(price), repr(size)) for price, size in book.bids.items())
-    oracle.apply(("offer", repr(price), repr(size)) for price, size in book.asks.items())
-    for side, depths in (("bid", found.bids), ("offer", found.asks)):
+    oracle.apply(("ask", repr(price), repr(size)) for price, size in book.asks.items())
+    for side, depths in (("bid", found.bids), ("ask", found.asks)):
         assert [tuple(depth) for depth in depths] == [oracle.depth(side, edge) for edge in DEFAULT_EDGES_BPS]

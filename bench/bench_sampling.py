@@ -21,7 +21,7 @@ CHECKED_BPS = DEFAULT_EDGES_BPS[0], DEFAULT_EDGES_BPS[-1]
 
 def check(sample: Sample, expected: OracleBook) -> None:
     """The narrowest and the widest bin of each side."""
-    for side, depths in (("bid", sample.measure.bids), ("offer", sample.measure.asks)):
+    for side, depths in (("bid", sample.measure.bids), ("ask", sample.measure.asks)):
         assert [tuple(depths[0]), tuple(depths[-1])] == [expected.depth(side, edge) for edge in CHECKED_BPS]
 
 

@@ -12,10 +12,10 @@ from book.events import MapDelta
 
 def sides(levels: Iterable[tuple[str, str, str]]) -> tuple[dict[float, float], dict[float, float]]:
     """The same levels as the book takes them: price -> size of bids and asks, the last of a price winning."""
-    found: dict[str, dict[float, float]] = {"bid": {}, "offer": {}}
+    found: dict[str, dict[float, float]] = {"bid": {}, "ask": {}}
     for side, price, size in levels:
         found[side][float(price)] = float(size)
-    return found["bid"], found["offer"]
+    return found["bid"], found["ask"]
 
 
 def delta(levels: Sequence[tuple[str, str, str]]) -> MapDelta:

@@ -33,7 +33,7 @@ def test_updates_are_those_since_the_sample_before() -> None:
     first = sampler.sample(book, 200_000_000, 150_000_000)
     assert first is not None
     assert (first.updates, first.age_ns) == (1, 50_000_000)
-    book.apply(delta([("bid", "10.5", "1"), ("offer", "10.75", "1")]))
+    book.apply(delta([("bid", "10.5", "1"), ("ask", "10.75", "1")]))
     second = sampler.sample(book, 300_000_000, 250_000_000)
     assert second is not None
     assert (second.updates, second.measure.top.bid, second.measure.top.ask) == (2, 10.5, 10.75)
