@@ -33,7 +33,7 @@ def stored(data_dir: Path) -> list[bytes]:
             journal.close()
 
     asyncio.run(fill())
-    return [line for block in blocks for line in block.split(b"\n") if line.startswith(b"book,")]
+    return [line for block in blocks for line in block.text.split(b"\n") if line.startswith(b"book,")]
 
 
 READERS: dict[str, Callable[[Path], list[float]]] = {

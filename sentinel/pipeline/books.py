@@ -300,7 +300,7 @@ class ProductBooks:
 
     def _open_lost(self, gap: Gap) -> None:
         """Names a loss once, however often it is told; lost frames every time, since they have numbers."""
-        if gap.range is not None or not any(held.cause == gap.cause for held in self.gaps):
+        if gap.start_seq is not None or not any(held.cause == gap.cause for held in self.gaps):
             # what is written already is proved, by another lane if not by this one
             self._open(msgspec.structs.replace(gap, start_ns=max(gap.start_ns, self.proved_ns)))
 

@@ -17,7 +17,7 @@ from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.journal import JournalReader
 from tests.golden.make import lines_file
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits, line, trade, write
-from tests.sentinel.data.test_data import move
+from tests.sentinel.test_data import move
 
 
 def exported(data_dir: Path, measurement: str, *arguments: str) -> list[bytes]:

@@ -298,15 +298,17 @@ async def test_where_accounts_of_a_single_minute_begin_is_told_by_its_first_samp
     journal = Journal.open(tmp_path / JOURNAL)
     try:
         await journal.append(
-            {
-                "book": [f"top,{tags} bid=1 {time_ns}".encode() for time_ns in samples],
-                "accounts": [
-                    f"coverage,collector=a,{tags} samples_due={len(samples)}i,samples_written={len(samples)}i,"
-                    f'samples_withheld=0i,trades=0i,integrity="sequence" {MIDNIGHT_NS}'.encode(),
-                    f"gaps,cause=stopped,channel=book,collector=a,{tags} missing_count=40i,end_ns={again_ns}i "
-                    f"{stopped_ns}".encode(),
-                ],
-            }
+            timed(
+                {
+                    "book": [f"top,{tags} bid=1 {time_ns}".encode() for time_ns in samples],
+                    "accounts": [
+                        f"coverage,collector=a,{tags} samples_due={len(samples)}i,samples_written={len(samples)}i,"
+                        f'samples_withheld=0i,trades=0i,integrity="sequence" {MIDNIGHT_NS}'.encode(),
+                        f"gaps,cause=stopped,channel=book,collector=a,{tags} missing_count=40i,end_ns={again_ns}i "
+                        f"{stopped_ns}".encode(),
+                    ],
+                }
+            )
         )
     finally:
         journal.close()

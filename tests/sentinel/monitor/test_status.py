@@ -9,7 +9,7 @@ from book.trade_ledger import Range
 from sentinel.collector.service import Service
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.disk.journal import Backlog
-from sentinel.disk.usage import Storage
+from sentinel.disk.usage import Usage
 from sentinel.monitor.status import Status, StatusReader, expected
 from sentinel.pipeline.gaps import Gap
 
@@ -22,7 +22,7 @@ class Watched:
 
     def __init__(self, service: Service, **sinks: SinkStatistics) -> None:
         self.now_ns = NOW_NS
-        self.storage = Storage(journal_bytes=5, disk_free_bytes=6)
+        self.storage = Usage(journal_bytes=5, disk_free_bytes=6)
         self.reader = StatusReader(service, "here", lambda: self.now_ns, lambda: self.storage, sinks)
 
     def after(self, seconds: float) -> Status:
@@ -67,7 +67,7 @@ async def test_open_gaps_say_how_long_and_how_many(service: Service, monkeypatch
 async def test_a_sink_and_what_waits_for_it(service: Service) -> None:
     stats = SinkStatistics(0.0, "waiting", lines_delivered=3, lines_set_aside=1, last_error="no", set_aside_ns=NOW_NS)
     watched = Watched(service, influx=stats, archive=SinkStatistics(7.5))
-    watched.storage = Storage(backlogs={"influx": Backlog(1, 50, 900, NOW_NS)}, behind_s={"influx": 4.5})
+    watched.storage = Usage(backlogs={"influx": Backlog(1, 50, 900, NOW_NS)}, behind_s={"influx": 4.5})
     archive, influx = watched.after(2).sinks
     assert (influx.name, influx.state, influx.backlog_lines, influx.backlog_bytes) == ("influx", "waiting", 50, 900)
     assert (influx.behind_s, influx.lines_delivered, influx.lines_set_aside) == (4.5, 3, 1)
