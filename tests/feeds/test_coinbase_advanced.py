@@ -110,6 +110,12 @@ def test_update_with_two_spellings_of_zero() -> None:
     assert bids | asks == {62318.81: 0.0, 62336.65: 0.0}
 
 
+def test_a_key_called_link_is_none_of_ours() -> None:
+    (delta,) = events(UPDATE.replace('"product_id":', '"link":{"last":1},"product_id":'))
+    assert isinstance(delta, Delta)
+    assert (delta.link, delta.count) == (None, 2)
+
+
 def test_several_events_in_one_frame_keep_their_order() -> None:
     both = json.loads(SNAPSHOT)
     both["events"] += json.loads(UPDATE)["events"]

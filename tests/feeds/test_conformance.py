@@ -52,7 +52,7 @@ def events(venue: str, frame: bytes) -> list[Event]:
 def mapped(found: list[Event]) -> list[Event]:
     """The same events, with deltas in one form, whichever decoder made them."""
     return [
-        MapDelta(event.product, *event.by_side(), event.enter({}, {})) if isinstance(event, Delta) else event
+        MapDelta(event.product, *event.by_side(), event.count, event.link) if isinstance(event, Delta) else event
         for event in found
     ]
 
@@ -64,6 +64,7 @@ def assert_sound(meaning: Meaning) -> None:
         match event:
             case Snapshot() | Delta():
                 bids, asks = event.by_side() if isinstance(event, Delta) else (event.bids, event.asks)
+                assert not isinstance(event, Delta) or event.count == event.enter({}, {})
                 for price, size in (*bids.items(), *asks.items()):
                     assert 0 < price <= LARGEST
                     assert 0 <= size <= LARGEST

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from book.events import MapDelta
+from book.order_book import OrderBook
 from sentinel.pipeline import FetchedBook, Pipeline, Send, lane_book
 from tests.sentinel.pipeline.chained_venue import (
     BEAT,
@@ -158,6 +160,14 @@ def test_a_wrong_checksum_ends_a_book_and_the_levels_beyond_the_depth_are_gone()
 
 def answer(last: int, product: str = BTC, size: float = 1.0) -> FetchedBook:
     return FetchedBook(0, product, last, {99.0: size}, {101.0: 1.0})
+
+
+def test_a_book_made_of_an_answer_does_not_change_it() -> None:
+    fetched = answer(10)
+    book = OrderBook()
+    book.replace(fetched.snapshot().bids, fetched.snapshot().asks)
+    book.apply(MapDelta(BTC, {99.0: 0.0}, {101.0: 2.0}, 2))
+    assert fetched == answer(10)
 
 
 def streaming(*products: str) -> tuple[Pipeline, Told]:
