@@ -9,7 +9,7 @@ import asyncio
 import resource
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from sentinel.simulator.exchange import Urls
@@ -132,5 +132,6 @@ class Host:
     def _fill(self, *, is_full: bool) -> None:
         self._is_full = is_full
         limit = FULL_AT_BYTES if is_full else resource.RLIM_INFINITY
-        if not self._collector.has_ended:
-            resource.prlimit(self._collector.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        with suppress(ProcessLookupError):  # it was killed: the next one begins with the limit
+            if not self._collector.has_ended:
+                resource.prlimit(self._collector.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
