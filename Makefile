@@ -15,7 +15,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Collect from the local exchange for 20 s, then show what is stored and what is missing
-	$(BIN)/python -m sentinel.demo
+	$(BIN)/python -m sentinel.run.demo
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal
@@ -23,11 +23,12 @@ test: $(READY) ## Run all tests
 fuzz: $(READY) ## Play sequences of troubles against the pipeline until stopped, or one fails
 	$(BIN)/python -m pytest tests/sentinel/pipeline/test_model.py --hypothesis-profile fuzz --timeout 0
 
-check: $(READY) ## Lint, types and import contracts
+check: $(READY) ## Lint, types, import contracts, and that venues stay in their folders
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_venues_stay_in_their_folders.py
 
 contract: $(READY) ## Hold our InfluxDB requests against the official OpenAPI contract (needs npm)
 	npm install --prefix .prism --silent --no-audit --no-fund @stoplight/prism-cli@5.14.2

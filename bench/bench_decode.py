@@ -13,7 +13,8 @@ from bench.corpus import START_NS, Corpus, synthetic
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Feed, Subscription
-from sentinel.simulator import market, wording
+from sentinel.simulator import market
+from sentinel.simulator.coinbase import wording
 from tests.captures import ADVANCED, MATCHES, lines_of
 
 EXCHANGE = "coinbase-exchange-jihoh-2021-04-02/raw.jsonl.zst"

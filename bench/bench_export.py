@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from bench.conftest import Clock
 from bench.recorded_run import output
-from sentinel.collect import JOURNAL_FILE
-from sentinel.export import export
-from sentinel.journal import Journal
-from sentinel.line_protocol import decode
+from sentinel.archive.export import export
+from sentinel.contract.line_protocol import decode
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.disk.journal import Journal
 
 
 def stored(data_dir: Path) -> list[bytes]:
@@ -25,7 +25,7 @@ def stored(data_dir: Path) -> list[bytes]:
     blocks = output(2).book
 
     async def fill() -> None:
-        journal = Journal.open(data_dir / JOURNAL_FILE)
+        journal = Journal.open(data_dir / JOURNAL)
         try:
             for first in range(0, len(blocks), 20):
                 await journal.append({"book": blocks[first : first + 20]})
@@ -33,7 +33,7 @@ def stored(data_dir: Path) -> list[bytes]:
             journal.close()
 
     asyncio.run(fill())
-    return [line for block in blocks for line in block.split(b"\n") if line.startswith(b"book,")]
+    return [line for block in blocks for line in block.text.split(b"\n") if line.startswith(b"book,")]
 
 
 READERS: dict[str, Callable[[Path], list[float]]] = {

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from bench.conftest import Clock
 from bench.corpus import START_NS
 from book.bins import DEFAULT_EDGES_BPS
-from sentinel.collect import JOURNAL_FILE
+from sentinel.contract.gaps import Gap
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.disk.journal import Journal
 from sentinel.gap_report.command import gap_report
-from sentinel.journal import Journal
 from sentinel.pipeline.accounts import MINUTE_NS, Account
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lines import ProductLines
 
 MINUTES = 360
@@ -40,7 +40,7 @@ def stored(data_dir: Path) -> int:
         minutes.append(lines)
 
     async def fill() -> None:
-        journal = Journal.open(data_dir / JOURNAL_FILE)
+        journal = Journal.open(data_dir / JOURNAL)
         try:
             for lines in minutes:
                 await journal.append({"accounts": lines})

@@ -10,19 +10,20 @@ import pytest
 
 from bench.conftest import Clock
 from bench.recorded_run import output
-from sentinel.journal import Journal, JournalReader
+from sentinel.contract.lines import Lines
+from sentinel.disk.journal import Journal, JournalReader
 
 PRODUCTS_OF_A_SECOND = (1, 10, 100)
 
 
-def second(products: int) -> list[bytes]:
+def second(products: int) -> list[Lines]:
     """Samples as a second brings them, an item being the lines of one sample."""
     blocks = output(1).book
     return (blocks * (10 * products // len(blocks) + 1))[: 10 * products]
 
 
-def line_count(items: list[bytes]) -> int:
-    return sum(item.count(b"\n") + 1 for item in items)
+def line_count(items: list[Lines]) -> int:
+    return sum(item.text.count(b"\n") + 1 for item in items)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_append(clock: Clock, runner: asyncio.Runner, tmp_path: Path, products: 
     finally:
         journal.close()
     with JournalReader(tmp_path / "journal.sqlite3") as reader:
-        assert {batch.body for batch in reader.batches()} == {b"\n".join(items)}
+        assert {batch.body for batch in reader.batches()} == {b"\n".join(item.text for item in items)}
 
 
 def test_read(clock: Clock, runner: asyncio.Runner, tmp_path: Path) -> None:
@@ -53,4 +54,4 @@ def test_read(clock: Clock, runner: asyncio.Runner, tmp_path: Path) -> None:
         journal.close()
     with JournalReader(path) as reader:
         lines = clock.time(60 * line_count(items), "lines", lambda: [b.lines() for b in reader.batches()])
-    assert lines == [b"\n".join(items).split(b"\n")] * 60
+    assert lines == [b"\n".join(item.text for item in items).split(b"\n")] * 60

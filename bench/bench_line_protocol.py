@@ -9,7 +9,7 @@ from book.bins import DEFAULT_EDGES_BPS, BookMeasure
 from book.events import PriceLevel, Side, Trade
 from book.order_book import OrderBook
 from book.sampler import Sample
-from sentinel.line_protocol import Point, decode, encode
+from sentinel.contract.line_protocol import Point, decode, encode
 from sentinel.pipeline.lines import ProductLines
 
 LINES = ProductLines("coinbase", "BTC-USD", "bench", DEFAULT_EDGES_BPS)
@@ -17,7 +17,7 @@ LINES = ProductLines("coinbase", "BTC-USD", "bench", DEFAULT_EDGES_BPS)
 
 def written() -> list[bytes]:
     """A minute of one product's lines."""
-    return [line for block in output(1).book for line in block.split(b"\n")]
+    return [line for block in output(1).book for line in block.text.split(b"\n")]
 
 
 def test_encode_samples(clock: Clock) -> None:
@@ -31,7 +31,7 @@ def test_encode_samples(clock: Clock) -> None:
     )
     measure = BookMeasure().measure(book)
     assert measure is not None
-    lines = clock.time(15, "lines", LINES.sample, Sample(START_NS, measure, 12_345_678, 42)).split(b"\n")
+    lines = clock.time(15, "lines", LINES.sample, Sample(START_NS, measure, 12_345_678, 42)).text.split(b"\n")
     top, *bins = map(decode, lines)
     assert dict(top.fields)["mid"] == measure.mid
     assert [dict(point.fields)["volume"] for point in bins] == [depth.volume for depth in measure.bids + measure.asks]
@@ -39,7 +39,7 @@ def test_encode_samples(clock: Clock) -> None:
 
 def test_encode_trade(clock: Clock) -> None:
     trade = Trade("BTC-USD", 1_081_862_675, 80_691.53, 0.00000001, "buy", START_NS, True)
-    line = clock.time(1, "lines", lambda: LINES.trade(trade, START_NS + 1, is_repaired=False))
+    line = clock.time(1, "lines", lambda: LINES.trade(trade, START_NS + 1, is_repaired=False).text)
     assert dict(decode(line).fields) == {
         "price": trade.price,
         "recv_ns": START_NS + 1,

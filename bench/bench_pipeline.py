@@ -24,7 +24,7 @@ def run(corpus: Corpus, clock: Clock) -> None:
     pipeline = kept[0].pipeline
     assert is_right(pipeline, [*corpus.snapshots, *corpus.updates])
     instants = len(corpus.updates) * 10 // FRAMES_PER_S
-    samples = sum(block.count(b"\n") + 1 == LINES_OF_SAMPLE for block in pipeline.take().book)
+    samples = sum(block.text.count(b"\n") + 1 == LINES_OF_SAMPLE for block in pipeline.take().book)
     assert abs(samples - instants * len(corpus.products)) <= len(corpus.products), "one sample an instant and product"
 
 

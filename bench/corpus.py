@@ -21,7 +21,8 @@ from typing import NamedTuple
 import zstandard
 
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
-from sentinel.simulator import market, wording
+from sentinel.simulator import market
+from sentinel.simulator.coinbase import wording
 
 CAPTURES = Path(os.environ.get("SENTINEL_CAPTURES", Path(__file__).parents[2] / "shared" / "captures"))
 RECORDING = "coinbase-advanced-cryptofeed-2026-08-09/raw.jsonl.zst"
@@ -59,7 +60,7 @@ Framed = tuple[str, bytes]
 def _corpus(products: Iterable[str], snapshots: list[Framed], updates: list[Framed], changes: int) -> Corpus:
     """Deals the products out to connections, and numbers the frames as if these sent nothing else."""
     listed = list(products)
-    most = CoinbaseAdvancedFeed.limits.book_products_per_connection
+    most = CoinbaseAdvancedFeed.facts.book_products_per_connection
     lanes = [tuple(listed[first : first + most]) for first in range(0, len(listed), most)]
     lane_of = {product: number for number, lane in enumerate(lanes) for product in lane}
     counters = [count() for _ in lanes]

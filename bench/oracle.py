@@ -32,9 +32,9 @@ def is_same(book: OrderBook, expected: OracleBook) -> bool:
 def held(pipeline: Pipeline) -> dict[str, OrderBook]:
     """Product -> the book a pipeline of one lane holds."""
     found = {}
-    for symbol, product in pipeline.products.items():
+    for market, product in pipeline.products.items():
         (lane,) = product.books.lanes.values()
-        found[symbol] = lane.book
+        found[market.symbol] = lane.book
     return found
 
 

@@ -25,7 +25,8 @@ from book.events import Level, PriceLevel, Side
 from book.order_book import OrderBook
 from book.sampler import CADENCE_NS, Sampler
 from feeds.coinbase_advanced.messages import decode_message
-from sentinel.journal import Journal
+from sentinel.contract.lines import Lines
+from sentinel.disk.journal import Journal
 from sentinel.pipeline.lines import ProductLines
 
 ROUNDS = 30
@@ -68,7 +69,7 @@ def sample_against_frame(corpus: Corpus, rounds: int) -> dict[str, float]:
         changed = len(changes)
         book.apply(changes)
 
-        def sample(grid_ns: int = grid_ns) -> bytes:
+        def sample(grid_ns: int = grid_ns) -> Lines:
             found = sampler.sample(book, grid_ns, START_NS)
             assert found is not None
             return lines.sample(found)
@@ -100,7 +101,7 @@ def snapshot_against_decode(corpus: Corpus, rounds: int) -> dict[str, float]:
 
 def journal_append(rounds: int) -> dict[str, float]:
     """Lines a second the journal takes, a sync with each commit."""
-    items: Sequence[bytes] = second(JOURNAL_PRODUCTS)
+    items: Sequence[Lines] = second(JOURNAL_PRODUCTS)
     with tempfile.TemporaryDirectory(prefix="sentinel-bench-") as folder, asyncio.Runner() as runner:
         journal = Journal.open(Path(folder) / "journal.sqlite3")
         try:

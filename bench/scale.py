@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.corpus import CHANGES_PER_FRAME
-from sentinel.collect import JOURNAL_FILE
-from sentinel.journal import JournalReader
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.disk.journal import JournalReader
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -184,7 +184,7 @@ def run(
         others_cpu_s = sum(_cpu_s(process.pid) for process in (exchange, store)) - others_began_s
         figures = _figures(collectors, before, after)
         changes_per_s = sum(
-            _changes(folder / str(number) / JOURNAL_FILE, then["now_ns"] - COMMIT_NS, now["now_ns"] - COMMIT_NS)
+            _changes(folder / str(number) / JOURNAL, then["now_ns"] - COMMIT_NS, now["now_ns"] - COMMIT_NS)
             / ((now["now_ns"] - then["now_ns"]) / 1e9)
             for number, (then, now) in enumerate(zip(before, after, strict=True))
         )

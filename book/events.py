@@ -16,15 +16,18 @@ from msgspec import Struct
 Integrity = Literal["sequence", "checksum", "none"]
 """What proves a book: the venue's own counter, the venue's own checksum, or nothing that it sends."""
 
+ChainKind = Literal["range", "previous", "checksum"]
+"""What links the deltas of one book, where no counter of the connection does: ``book.proof`` has one class for each."""
+
 Taker = Literal["buy", "sell"]
 """Which way the taker traded. A feed whose venue publishes the maker's side flips it."""
 
 
 class Side(enum.Enum):
-    """A side of the book. The values are Advanced Trade's spelling, so that the hottest decoder gives members."""
+    """A side of the book."""
 
     BID = "bid"
-    ASK = "offer"
+    ASK = "ask"
 
 
 class Level(Protocol):
@@ -50,11 +53,26 @@ class PriceLevel(Struct, frozen=True, gc=False):
     size: float
 
 
+class Link(Struct, frozen=True, gc=False):
+    """How a snapshot or delta hangs together with what came before it, in the venue's ids of one book.
+
+    ``last`` is the id the book has with it, ``first`` the first one a delta covers, ``previous`` the one before it.
+    ``checksum`` is that of the best levels with it, made of ``digits``: the venue's own text of each level, in order.
+    """
+
+    last: int | None = None
+    first: int | None = None
+    previous: int | None = None
+    checksum: int | None = None
+    digits: Sequence[str] = ()
+
+
 class Snapshot(Struct, frozen=True, gc=False):
     """The whole book of a product, replacing whatever was held; levels in any order, sides mixed."""
 
     product: str
     levels: Sequence[Level]
+    link: Link | None = None
 
 
 class Delta(Struct, frozen=True, gc=False):
@@ -62,12 +80,13 @@ class Delta(Struct, frozen=True, gc=False):
 
     product: str
     changes: Sequence[Level]
+    link: Link | None = None
 
 
 class Trade(Struct, frozen=True, gc=False):
     """One execution.
 
-    ``trade_id`` rises by exactly 1 per product on Coinbase. ``venue_ns`` is the matching engine's time, whole
+    ``trade_id`` rises by exactly 1 per product where ids are dense. ``venue_ns`` is the matching engine's time, whole
     microseconds. ``is_live`` is False for history a venue sends on subscribing and for REST answers.
     """
 
@@ -80,14 +99,14 @@ class Trade(Struct, frozen=True, gc=False):
     is_live: bool
 
 
-class Tail(Struct, frozen=True, gc=False):
+class LastTradeId(Struct, frozen=True, gc=False):
     """The venue's word on the newest trade of a product: a later id than ours is a trade we have not received."""
 
     product: str
     last_trade_id: int
 
 
-class Beat(Struct, frozen=True, gc=False):
+class Heartbeat(Struct, frozen=True, gc=False):
     """A connection-wide sign of life. ``counter`` rises by one a second while one backend serves us."""
 
     counter: int | None
@@ -147,7 +166,7 @@ class Alias(Struct, frozen=True, gc=False):
     sent_as: str
 
 
-Event = Snapshot | Delta | Trade | Tail | Beat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
+Event = Snapshot | Delta | Trade | LastTradeId | Heartbeat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
 
 
 class Meaning(Struct, frozen=True, gc=False):

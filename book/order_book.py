@@ -1,7 +1,7 @@
 """The local copy of one product's book: two SortedDicts, price -> size.
 
 Promises: after any snapshot and deltas, ``bids`` and ``asks`` hold exactly the levels with a non-zero size, the last
-size named for a price wins, and a delete of a level never held changes nothing: Coinbase sends
+size named for a price wins, and a delete of a level never held changes nothing: venues send
 them all the time, and they are no sign of damage.
 
 Reaching into tens of thousands of levels is what costs, and sorting most of all. So changes are collected in a plain

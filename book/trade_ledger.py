@@ -1,6 +1,6 @@
 """Which trades of one product are held, by id.
 
-Coinbase numbers the trades of a product without a break, so the ids alone prove completeness: what lies between two
+Where a venue numbers the trades of a product without a break, ids alone prove completeness: what lies between two
 held ids and is not held is missing. The ledger is a set of ids kept as closed intervals, so a year of trades without
 a hole is one pair of numbers.
 

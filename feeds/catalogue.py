@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
-from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
+from feeds.coinbase.venue import Coinbase
 from feeds.protocol import Feed
+from feeds.venue import Venue
 
-FEEDS: dict[str, type[Feed]] = {feed.venue: feed for feed in (CoinbaseAdvancedFeed, CoinbaseExchangeFeed)}
+VENUES: dict[str, Venue] = {}
+"""By exchange."""
+
+FEEDS: dict[str, type[Feed]] = {}
+"""The feeds of all venues, by name."""
+
+
+def add(venue: Venue) -> None:
+    """Takes a venue in: from here on it can be collected, configured, simulated and replayed."""
+    VENUES[venue.exchange] = venue
+    FEEDS.update({feed.venue: feed for feed in venue.feeds})
+
+
+add(Coinbase())
+
+DEFAULT_EXCHANGE = Coinbase.exchange
+"""Whose symbol one without an exchange is: the first venue's, from before there were others."""
+
+
+def venue_of(feed: str) -> Venue:
+    """Whose feed it is, given its name."""
+    return VENUES[FEEDS[feed].exchange]

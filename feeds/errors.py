@@ -35,3 +35,7 @@ class Undecodable(FeedError):
 
 class Unplannable(FeedError):
     """A subscription the venue cannot serve: an unknown channel, too many products, a missing key."""
+
+
+class NoAnswer(FeedError):
+    """What REST said is of no use; asking again later may help."""

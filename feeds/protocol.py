@@ -7,11 +7,11 @@ It is sans-I/O: the caller moves bytes, and hands in times and randomness (as a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from msgspec import Struct
 
-from book.events import Integrity, Meaning
+from book.events import ChainKind, Integrity, Meaning
 
 
 class Subscription(Struct, frozen=True):
@@ -25,13 +25,33 @@ class Subscription(Struct, frozen=True):
     products: tuple[str, ...]
 
 
-class FeedLimits(Struct, frozen=True):
-    """What the venue allows. Sources: reference protocols, sections 1.6 and 2.6."""
+class FeedFacts(Struct, frozen=True, kw_only=True):
+    """What is known of a feed and does not change: what the venue allows, and how long to wait for it."""
 
     book_products_per_connection: int
     connects_per_s: float
+    """New connections from one address."""
     messages_per_s: float
-    heartbeat_interval_s: float
+    """What we may send on one connection."""
+    quiet_s: float
+    """A connection without a frame for so long is dead."""
+    subscribe_deadline_s: float = 5
+    """A subscription neither acknowledged nor answered with data for so long is refused."""
+    snapshot_deadline_s: float = 10
+    """A snapshot asked for and not received for so long is asked for again; after that the wait doubles."""
+    chain: ChainKind | None = None
+    """What links the deltas of one book, where no counter numbers the frames of the connection."""
+    depth: int | None = None
+    """Levels a side that the venue serves and tells changes of; None if all."""
+    quiet_book_s: float = 60
+    """A book with a chain proves its instants by its own frames only: after so long without one they are withheld."""
+    ping: bytes = b""
+    ping_after_s: float | None = None
+    """What to send once nothing has come for so long, and again after as long; None where nothing is to be sent."""
+    resync: Literal["wire", "fetch"] = "wire"
+    """How a lost book comes back: as a message on the wire, or fetched by REST, buffered against and aligned."""
+    has_dense_ids: bool = True
+    """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing."""
 
 
 Authenticate = Callable[[], dict[str, str]]
@@ -45,7 +65,7 @@ class Feed(Protocol):
     """Our name of the feed, such as ``coinbase_advanced``."""
     exchange: ClassVar[str]
     """The matching engine behind it, the ``exchange`` tag of the data, such as ``coinbase``."""
-    limits: ClassVar[FeedLimits]
+    facts: ClassVar[FeedFacts]
     integrity: ClassVar[Integrity]
     """What this feed can prove of its books."""
 

@@ -11,24 +11,24 @@ from typing import Any
 import click
 
 from sentinel.errors import SentinelError, UsageError
-from sentinel.outlet import Outlet
-from sentinel.times import parse_duration_s
+from sentinel.monitor.outlet import Outlet
+from sentinel.timing.instants import parse_duration_s
 
 COMMANDS = {
     "simulate": "sentinel.simulator.command:simulate",
-    "archive": "sentinel.archive.command:archive",
+    "archive": "sentinel.run.archive:archive",
     "certify": "sentinel.certificates.command:certify",
     "verify": "sentinel.certificates.command:verify_command",
-    "export": "sentinel.export:export",
+    "export": "sentinel.archive.export:export",
     "plot": "sentinel.plots.command:plot",
-    "replay": "sentinel.replay:replay",
-    "tape-from": "sentinel.capture:command",
+    "replay": "sentinel.replay.play:replay",
+    "tape-from": "sentinel.replay.capture:command",
     "gap-report": "sentinel.gap_report.command:gap_report",
     "buckets": "sentinel.influx.command:buckets",
     "audit": "sentinel.influx.command:audit",
-    "status": "sentinel.watch:status",
-    "top": "sentinel.watch:top",
-    "alerts": "sentinel.watch:alerts",
+    "status": "sentinel.monitor.command:status",
+    "top": "sentinel.monitor.command:top",
+    "alerts": "sentinel.monitor.command:alerts",
 }
 
 
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="sentinel-ws")
 def cli() -> None:
-    """Collects Coinbase market data and proves what it holds."""
+    """Collects market data of exchanges and proves what it holds."""
 
 
 class Duration(click.ParamType[float]):
@@ -87,8 +87,8 @@ config_option = click.option(
 def collect(
     products: tuple[str, ...], dry_run: bool, live: bool, is_shard: bool, duration: float | None, **given: Any
 ) -> None:
-    """Collect trades and the book of each PRODUCT, such as BTC-USD, until stopped."""
-    from sentinel.collect import collect as run
+    """Collect trades and the book of each PRODUCT, such as BTC-USD or EXCHANGE:SYMBOL, until stopped."""
+    from sentinel.run.collect import collect as run
 
     config = _load(products, **given, is_quiet=is_shard)
     if not config.products:
@@ -102,13 +102,13 @@ def collect(
 
 def _has_shards(data_dir: Path) -> bool:
     """The state of products that were collected by several processes must not be passed over."""
-    from sentinel.shards import shard_folders
+    from sentinel.disk.shards import shard_folders
 
     return bool(shard_folders(data_dir))
 
 
 def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: dict[str, Any]) -> None:
-    from sentinel.processes import supervise
+    from sentinel.run.supervisor import supervise
 
     if is_live:
         raise click.UsageError("--live shows one process; of several there is a line, or their pages with --http")
@@ -130,7 +130,7 @@ def check_config(config_file: Path | None, online: bool) -> None:
     config = _load((), config_file=config_file)
     click.echo(f"good: {len(config.products)} products, data in {config.data_dir}")
     if online:
-        from sentinel.online import try_out
+        from sentinel.run.preflight import try_out
 
         if not try_out(config, lambda found: click.echo(str(found))):
             sys.exit(1)

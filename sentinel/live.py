@@ -23,15 +23,14 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-from sentinel.clock import Clock
-from sentinel.collect import REST_BURST
+from feeds.market import Market
+from sentinel.collector.service import Service
 from sentinel.config import Config, load
-from sentinel.line_protocol import decode
-from sentinel.pace import Pace
+from sentinel.contract.lines import Lines, StoredTrade
+from sentinel.exchange.venues import open_rest
 from sentinel.pipeline import Pipeline
 from sentinel.pipeline.lane_book import LaneBook
-from sentinel.rest import RestClient
-from sentinel.service import Service
+from sentinel.timing.clock import Clock
 
 DELIVER_EVERY_S = 0.02
 MOST_WAITING = 10_000
@@ -52,6 +51,7 @@ class LiveTrade(Struct, frozen=True):
     time_ns: int
     received_ns: int | None
     is_repaired: bool
+    exchange: str
 
 
 class LiveBook(Struct, frozen=True):
@@ -61,6 +61,7 @@ class LiveBook(Struct, frozen=True):
     changed_ns: int
     bids: list[tuple[float, float]]
     asks: list[tuple[float, float]]
+    exchange: str
 
 
 class Watch(Generic[T]):
@@ -69,7 +70,7 @@ class Watch(Generic[T]):
     def __init__(
         self,
         config: Config,
-        take: Callable[[Pipeline, Mapping[str, Sequence[bytes]]], list[T]],
+        take: Callable[[Pipeline, Mapping[str, Sequence[Lines]]], list[T]],
         sink: Sink[T] | None,
         queue: asyncio.Queue[T] | None,
     ) -> None:
@@ -116,13 +117,12 @@ class Watch(Generic[T]):
 
     async def _collect(self, stop: asyncio.Event) -> None:
         config = self._config
-        pace = Pace(config.repair.requests_per_s, REST_BURST)
-        async with RestClient(config.coinbase.rest_url, pace, config.repair.timeout_s) as rest:
+        async with open_rest(config) as rest:
             service = Service(config, Clock(), rest, self, random.random, commit_every_s=DELIVER_EVERY_S)
             self._pipeline = service.pipeline
             await service.run(stop)
 
-    async def append(self, batches: Mapping[str, Sequence[bytes]], checkpoint: bytes | None = None) -> None:
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
         """What the service takes for a store: lines come here instead of to disk."""
         assert self._pipeline is not None
         for item in self._take(self._pipeline, batches):
@@ -163,16 +163,16 @@ def watch_order_book(
     Raises:
         UsageError: for a product or a setting that cannot be.
     """
-    seen: dict[str, int] = {}
+    seen: dict[Market, int] = {}
 
-    def books(pipeline: Pipeline, _: Mapping[str, Sequence[bytes]]) -> list[LiveBook]:
+    def books(pipeline: Pipeline, _: Mapping[str, Sequence[Lines]]) -> list[LiveBook]:
         found = []
-        for symbol, product in pipeline.products.items():
+        for market, product in pipeline.products.items():
             sample = product.books.last_sample
             lane = product.books.shown()
-            if sample is not None and lane is not None and seen.get(symbol) != sample.grid_ns:
-                seen[symbol] = sample.grid_ns
-                found.append(_book(symbol, lane, depth))
+            if sample is not None and lane is not None and seen.get(market) != sample.grid_ns:
+                seen[market] = sample.grid_ns
+                found.append(_book(market, lane, depth))
         return found
 
     return Watch(config or _config(products, cadence_ms), books, sink, queue)
@@ -182,31 +182,31 @@ def _config(products: Sequence[str], cadence_ms: int = 100) -> Config:
     return load({"products": tuple(products), "book": {"cadence_ms": cadence_ms}}, None)
 
 
-def _trades(_: Pipeline, batches: Mapping[str, Sequence[bytes]]) -> list[LiveTrade]:
-    return [_trade(line) for line in batches.get("trades", ())]
+def _trades(_: Pipeline, batches: Mapping[str, Sequence[Lines]]) -> list[LiveTrade]:
+    return [_trade(lines.stored) for lines in batches.get("trades", ()) if lines.stored is not None]
 
 
-def _trade(line: bytes) -> LiveTrade:
-    point = decode(line)
-    tags, fields = dict(point.tags), dict(point.fields)
-    received_ns = fields.get("recv_ns")
+def _trade(stored: StoredTrade) -> LiveTrade:
+    trade = stored.trade
     return LiveTrade(
-        symbol=tags["symbol"],
-        trade_id=int(fields["trade_id"]),
-        price=float(fields["price"]),
-        size=float(fields["size"]),
-        side="buy" if tags["side"] == "buy" else "sell",
-        time_ns=point.time_ns // 1000 * 1000,
-        received_ns=None if received_ns is None else int(received_ns),
-        is_repaired=bool(fields.get("repaired", False)),
+        symbol=trade.product,
+        trade_id=trade.trade_id,
+        price=trade.price,
+        size=trade.size,
+        side=trade.taker,
+        time_ns=trade.venue_ns,
+        received_ns=stored.received_ns,
+        is_repaired=stored.is_repaired,
+        exchange=stored.exchange,
     )
 
 
-def _book(symbol: str, lane: LaneBook, depth: int) -> LiveBook:
+def _book(market: Market, lane: LaneBook, depth: int) -> LiveBook:
     bids, asks = lane.book.bids, lane.book.asks
     return LiveBook(
-        symbol,
+        market.symbol,
         lane.changed_ns,
         [(price, bids[price]) for price in reversed(bids.keys()[-depth:])],
         [(price, asks[price]) for price in asks.keys()[:depth]],
+        market.exchange,
     )

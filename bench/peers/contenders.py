@@ -79,7 +79,7 @@ class Ours:
     @property
     def lines(self) -> int:
         """How many lines were written since the last call."""
-        return sum(block.count(b"\n") + 1 for block in self.pipeline.take().book)
+        return sum(block.text.count(b"\n") + 1 for block in self.pipeline.take().book)
 
     def tops(self) -> Tops:
         found: Tops = {}

@@ -7,7 +7,8 @@ unknown fields are skipped by the decoder. Numbers arrive as strings and are dec
 
 from __future__ import annotations
 
-from typing import Literal
+import enum
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,16 +17,33 @@ from book.events import Delta, Meaning, Side, Snapshot
 from feeds.numbers import FrameNumber, Price, Size, TradeId, TradeSize
 from feeds.salvage import NO_RECORDS, NOTHING
 
-UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates"}
+UPDATES = {"product": "product_id", "levels": "updates", "changes": "updates", "link": ""}
+"""No key of theirs is a ``link``: the counter of the connection proves these books."""
 
 
-class LevelChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):
+LEVEL = {"price": "price_level", "size": "new_quantity"}
+
+
+if TYPE_CHECKING:
+    WireSide = Side
+else:
+
+    class WireSide(enum.Enum):
+        """How a side is spelled here. A decoder gives what this table holds: members of ``Side``, at no cost."""
+
+        BID = "bid"
+        ASK = "offer"
+
+    WireSide._value2member_map_.update({"bid": Side.BID, "offer": Side.ASK})
+
+
+class LevelChange(Struct, frozen=True, gc=False, rename=LEVEL):
     """``{"side":"offer","event_time":"2026-09-07T01:57:58.894355Z","price_level":"79944.1","new_quantity":"1.2"}``
 
     A ``book.events.Level`` as it stands. ``event_time`` is not declared: it is not monotonic and nothing here needs it.
     """
 
-    side: Side
+    side: WireSide
     price: Price
     size: Size
 
@@ -162,10 +180,10 @@ class BookParts(Struct, frozen=True, gc=False):
     updates: list[Raw] = []
 
 
-class LooseChange(Struct, frozen=True, gc=False, rename={"price": "price_level", "size": "new_quantity"}):
+class LooseChange(Struct, frozen=True, gc=False, rename=LEVEL):
     """A ``LevelChange`` with any numbers."""
 
-    side: Side
+    side: Literal["bid", "offer"]
     price: float
     size: float
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 import msgspec
 
 from book.events import (
-    Beat,
     Event,
+    Heartbeat,
     Integrity,
     Meaning,
     Quote,
@@ -26,7 +26,7 @@ from book.events import (
     Unknown,
     Unusable,
 )
-from feeds.aliases import Aliases, coinbase_name
+from feeds.coinbase.aliases import Aliases, coinbase_name
 from feeds.coinbase_advanced.messages import (
     Heartbeats,
     Level2,
@@ -43,7 +43,7 @@ from feeds.coinbase_advanced.messages import (
 )
 from feeds.coinbase_advanced.salvage import SALVAGE
 from feeds.errors import REASON_CHARS, Undecodable, Unplannable
-from feeds.protocol import Authenticate, FeedLimits, Subscription
+from feeds.protocol import Authenticate, FeedFacts, Subscription
 from feeds.salvage import NOTHING, REFUSALS, decode_text, maybe, name_of, unusable
 from feeds.timestamps import parse_ns
 
@@ -60,8 +60,8 @@ class CoinbaseAdvancedFeed:
 
     venue: ClassVar[str] = "coinbase_advanced"
     exchange: ClassVar[str] = "coinbase"
-    limits: ClassVar[FeedLimits] = FeedLimits(
-        book_products_per_connection=30, connects_per_s=8, messages_per_s=8, heartbeat_interval_s=1
+    facts: ClassVar[FeedFacts] = FeedFacts(
+        book_products_per_connection=30, connects_per_s=8, messages_per_s=8, quiet_s=2.5
     )
     integrity: ClassVar[Integrity] = "sequence"
     has_single_changes = False
@@ -71,7 +71,7 @@ class CoinbaseAdvancedFeed:
         unknown = subscription.channels - CHANNELS.keys()
         if unknown:
             raise Unplannable(f"{self.venue} has no channel {', '.join(sorted(unknown))}")
-        limit = self.limits.book_products_per_connection
+        limit = self.facts.book_products_per_connection
         if "book" in subscription.channels and len(subscription.products) > limit:
             raise Unplannable(f"{self.venue} serves {limit} books per connection, not {len(subscription.products)}")
         self._subscription = subscription
@@ -160,7 +160,7 @@ def _interpret(message: Translated) -> list[Event]:
         case MarketTrades():
             return [trade for event in message.events for trade in _trades(event)]
         case Heartbeats():
-            return [Beat(event.heartbeat_counter) for event in message.events]
+            return [Heartbeat(event.heartbeat_counter) for event in message.events]
         case Subscriptions():
             return [_subscribed(event.subscriptions) for event in message.events]
         case Ticker():

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from book.events import Side
-from feeds.numbers import LastTradeId, Price, Size, TradeId, TradeSize
+from feeds.numbers import AnyTradeId, Price, Size, TradeId, TradeSize
 from feeds.salvage import NO_RECORDS, NOTHING
 
 
@@ -82,13 +82,13 @@ class LastMatch(Match, frozen=True, gc=False, tag_field="type", tag="last_match"
     """``{"type":"last_match",...}``: the newest trade before the subscription, once per product, like a match."""
 
 
-class Heartbeat(Struct, frozen=True, gc=False, tag_field="type", tag="heartbeat"):
+class WireHeartbeat(Struct, frozen=True, gc=False, tag_field="type", tag="heartbeat"):
     """``{"type":"heartbeat","sequence":90,"last_trade_id":20,"product_id":"BTC-USD",
     "time":"2014-11-07T08:19:28.464459Z"}``: one a second and product; id 0 on products without trades.
     """
 
     product_id: str
-    last_trade_id: LastTradeId = 0
+    last_trade_id: AnyTradeId = 0
     time: str = ""
 
 
@@ -98,7 +98,7 @@ class Ticker(Struct, frozen=True, gc=False, tag_field="type", tag="ticker"):
     product_id: str
     best_bid: Size = 0.0
     best_ask: Size = 0.0
-    trade_id: LastTradeId | None = None
+    trade_id: AnyTradeId | None = None
 
 
 class Channel(Struct, frozen=True, gc=False):
@@ -127,7 +127,7 @@ class Other(Struct, frozen=True, gc=False):
     type: str
 
 
-Message = BookSnapshot | BookUpdate | Match | LastMatch | Heartbeat | Ticker | Subscriptions | Error
+Message = BookSnapshot | BookUpdate | Match | LastMatch | WireHeartbeat | Ticker | Subscriptions | Error
 
 
 class SnapshotParts(Struct, frozen=True, gc=False):

@@ -13,36 +13,36 @@ from typing import ClassVar, Literal
 import msgspec
 
 from book.events import (
-    Beat,
     Delta,
     Event,
+    Heartbeat,
     Integrity,
+    LastTradeId,
     Meaning,
     Quote,
     Refused,
     Snapshot,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
 )
-from feeds.aliases import Aliases, coinbase_name
+from feeds.coinbase.aliases import Aliases, coinbase_name
 from feeds.coinbase_exchange.messages import (
     BookSnapshot,
     BookUpdate,
     Error,
-    Heartbeat,
     LastMatch,
     Match,
     Message,
     Subscriptions,
     Ticker,
+    WireHeartbeat,
     decode_message,
     decode_other,
 )
 from feeds.coinbase_exchange.salvage import SALVAGE, TYPES_WITHOUT_BOOKS
 from feeds.errors import Undecodable, Unplannable
-from feeds.protocol import Authenticate, FeedLimits, Subscription
+from feeds.protocol import Authenticate, FeedFacts, Subscription
 from feeds.salvage import REFUSALS, unusable
 from feeds.timestamps import parse_ns
 
@@ -77,8 +77,8 @@ class CoinbaseExchangeFeed:
 
     venue: ClassVar[str] = "coinbase_exchange"
     exchange: ClassVar[str] = "coinbase"
-    limits: ClassVar[FeedLimits] = FeedLimits(
-        book_products_per_connection=100, connects_per_s=8, messages_per_s=10, heartbeat_interval_s=1
+    facts: ClassVar[FeedFacts] = FeedFacts(
+        book_products_per_connection=100, connects_per_s=8, messages_per_s=10, quiet_s=2.5
     )
     integrity: ClassVar[Integrity] = "none"
     first_sequence: int | None = None
@@ -167,7 +167,7 @@ class CoinbaseExchangeFeed:
         match message:
             case Match():
                 return (_trade(message),)
-            case Heartbeat():
+            case WireHeartbeat():
                 return _heartbeat(message)
             case Ticker():
                 return self._quote(message)
@@ -261,10 +261,10 @@ def _trade(match: Match) -> Trade:
     )
 
 
-def _heartbeat(heartbeat: Heartbeat) -> Sequence[Event]:
+def _heartbeat(heartbeat: WireHeartbeat) -> Sequence[Event]:
     if not heartbeat.last_trade_id:
-        return (Beat(None),)
-    return Tail(heartbeat.product_id, heartbeat.last_trade_id), Beat(None)
+        return (Heartbeat(None),)
+    return LastTradeId(heartbeat.product_id, heartbeat.last_trade_id), Heartbeat(None)
 
 
 def _batches(products: Sequence[str]) -> list[Sequence[str]]:

@@ -13,14 +13,11 @@ from msgspec import Struct
 
 from sentinel.archive import manifest
 from sentinel.archive.hour import archive_hour
-from sentinel.archive.layout import hour_of
 from sentinel.archive.schedule import HOUR_NS, end_of_waiting_ns
+from sentinel.disk.data_dir import ARCHIVE_LOCK, PRUNED, hour_of
+from sentinel.disk.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
+from sentinel.disk.lock import Held, hold
 from sentinel.errors import UsageError
-from sentinel.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
-from sentinel.lock import Held, hold
-
-PRUNED = "pruned.txt"
-"""In the archive's root: the folders of days that retention removed, one a line."""
 
 TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
 
@@ -127,7 +124,7 @@ def alone(root: Path) -> Iterator[None]:
         UsageError: if another process is writing, or the folder cannot be written or locked.
     """
     try:
-        lock = hold(root / ".lock")
+        lock = hold(root / ARCHIVE_LOCK)
     except Held:
         raise UsageError(f"{root} is being written by another process") from None
     with lock:

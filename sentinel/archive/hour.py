@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from feeds.market import Market
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.table_file import TableFile
 from sentinel.archive.tables import ORDER, join, tables
-from sentinel.journal import ByTime, JournalReader
-from sentinel.measurements import MEASUREMENTS
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.journal import ByTime, JournalReader
 
 LINES_AT_ONCE = 600_000
 """A window of so many is sorted in memory, with 300 MB: one product's hour of book and top, 10 s of 400 products."""
@@ -66,7 +67,7 @@ def _earlier(root: Path, stream: str, hour_ns: int) -> dict[Series, pa.Table]:
             table = pq.read_table(path, partitioning=None)
             time = table["time"].cast(pa.int64())
             table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
-            for name, value in zip(PARTITIONS, (series.exchange, series.symbol), strict=True):
+            for name, value in zip(PARTITIONS, series.market, strict=True):
                 table = table.append_column(name, pa.repeat(value, table.num_rows).cast(TAG))
             found[series] = table
     return found
@@ -124,10 +125,10 @@ def split(measurement: str, table: pa.Table) -> Iterator[tuple[Series, pa.Table]
     begins = np.flatnonzero(np.roll(_changes([key[is_last] for key in identity[: len(series)]]), 1))
     for first, after in zip(begins, [*begins[1:], len(order)], strict=True):
         rows = table.slice(first, after - first)
-        exchange, symbol = (rows[name][0].as_py() for name in PARTITIONS)
+        market = Market(*(rows[name][0].as_py() for name in PARTITIONS))
         rows = rows.drop_columns([*PARTITIONS, ORDER])
         yield (
-            Series(measurement, exchange, symbol),
+            Series(measurement, market),
             rows.set_column(0, "time", rows["time"].cast(TIME)),
         )
 

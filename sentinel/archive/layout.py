@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
 from msgspec import Struct
 
-from sentinel.archive.schedule import market_of, market_path
-from sentinel.line_protocol import Value
-from sentinel.measurements import MEASUREMENTS
+from feeds.market import Market
+from sentinel.contract.line_protocol import Value
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.data_dir import MARKETS, hour_path, market_of, market_path
 
-MANIFEST = "_manifest.json"
-"""The leading underscore keeps readers of data sets from taking it for data."""
+PARTITIONS = Market._fields
+"""What is a folder and no column."""
 
-PARTITIONS = ("exchange", "symbol")
 OWN_BIN = re.compile(r"imbalance_(\d+(?:\.\d+)?)")
 """A field of ``flow``: there is one for each configured bin, so that the contract cannot know them all."""
 
@@ -38,26 +37,24 @@ class Series(Struct, frozen=True, order=True):
     """What one folder of the archive holds."""
 
     measurement: str
-    exchange: str
-    symbol: str
+    market: Market
 
     def folder(self, root: Path) -> Path:
-        return root / self.measurement / market_path(self.exchange, self.symbol)
+        return root / self.measurement / market_path(*self.market)
 
     @classmethod
     def of(cls, folder: Path) -> Self:
         """The one whose folder this is."""
-        return cls(folder.parent.parent.name, *market_of(folder))
+        return cls(folder.parent.parent.name, market_of(folder))
 
     @classmethod
     def all(cls, root: Path, measurement: str) -> list[Self]:
         """Every series of a measurement in the archive at ``root``."""
-        return sorted(cls.of(folder) for folder in root.glob(f"{measurement}/exchange=*/symbol=*"))
+        return sorted(cls.of(folder) for folder in root.glob(f"{measurement}/{MARKETS}"))
 
     def file(self, root: Path, hour_ns: int) -> Path:
         """The file of the hour that begins at ``hour_ns``."""
-        hour = datetime.fromtimestamp(hour_ns // 1_000_000_000, UTC)
-        return self.folder(root) / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}.parquet"
+        return self.folder(root) / hour_path(hour_ns).with_suffix(".parquet")
 
 
 def own_tags(measurement: str) -> tuple[str, ...]:
@@ -78,10 +75,3 @@ def type_of(measurement: str, column: str) -> pa.DataType | None:
     if column in known.names:
         return known.field(column).type
     return pa.float64() if measurement == "flow" and OWN_BIN.fullmatch(column) else None
-
-
-def hour_of(file: Path) -> int:
-    """The hour a file of the archive is of, in ns."""
-    date = file.parent.name.removeprefix("date=")
-    hour = int(file.stem.removeprefix("hour="))
-    return int(datetime.fromisoformat(f"{date}T{hour:02d}:00:00+00:00").timestamp()) * 1_000_000_000

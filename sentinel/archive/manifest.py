@@ -11,12 +11,12 @@ import msgspec
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from sentinel import sealing
-from sentinel.archive.layout import MANIFEST
+from sentinel.disk import sealed as sealing
+from sentinel.disk.data_dir import MANIFEST
+from sentinel.disk.files import replacing
+from sentinel.disk.sealed import is_whole
 from sentinel.errors import SentinelError
-from sentinel.files import replacing
-from sentinel.sealing import is_whole
-from sentinel.times import format_ns
+from sentinel.timing.instants import format_ns
 from sentinel.version import software
 
 

@@ -11,20 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, hour_of, own_tags
+from feeds.market import Market
+from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, own_tags
 from sentinel.archive.schedule import HOUR_NS
+from sentinel.contract.line_protocol import Value, format_value, prefix
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.data_dir import HOURS, hour_of
+from sentinel.disk.journal import Batch
 from sentinel.errors import SentinelError
-from sentinel.journal import Batch
-from sentinel.line_protocol import Value, format_value, prefix
-from sentinel.measurements import MEASUREMENTS
 
 
 class ArchiveReader:
     """One measurement of the products named, or of all. To be read forwards: each row group is decoded once."""
 
-    def __init__(self, root: Path, measurement: str, symbols: Collection[str] = ()) -> None:
+    def __init__(self, root: Path, measurement: str, markets: Collection[Market] = ()) -> None:
         found = Series.all(root, measurement)
-        self._series = [SeriesReader(root, series) for series in found if not symbols or series.symbol in symbols]
+        self._series = [SeriesReader(root, series) for series in found if not markets or series.market in markets]
 
     def __enter__(self) -> ArchiveReader:
         return self
@@ -51,7 +53,7 @@ class SeriesReader:
     """The files of one series, a row group at a time."""
 
     def __init__(self, root: Path, series: Series) -> None:
-        files = series.folder(root).glob("date=*/hour=*.parquet")
+        files = series.folder(root).glob(HOURS)
         self._files = sorted(((hour_of(file), file) for file in files), reverse=True)
         self._spelling = Spelling(series)
         self._file: pq.ParquetFile | None = None
@@ -139,8 +141,9 @@ class Spelling:
         found = self._prefixes.get(own)
         if found is None:
             spelled = {tag: _label(value) for tag, value in zip(self._tags, own, strict=True)}
-            where = {"exchange": self._series.exchange, "symbol": self._series.symbol}
-            found = self._prefixes[own] = prefix(self._series.measurement, where | spelled).decode()
+            found = self._prefixes[own] = prefix(
+                self._series.measurement, self._series.market._asdict() | spelled
+            ).decode()
         return found
 
     def _fields(self, names: list[str], values: list[Value | None]) -> str:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.config import Influx
+from sentinel.contract.line_protocol import Point, Value, encode
+from sentinel.contract.lines import Lines
+from sentinel.contract.measurements import MEASUREMENTS, Measurement
+from sentinel.disk.journal import Journal
 from sentinel.influx.audit import bucket_of
 from sentinel.influx.buckets import ask_each, buckets_between
 from sentinel.influx.server import Server
-from sentinel.journal import Journal
-from sentinel.line_protocol import Point, Value, encode
-from sentinel.measurements import MEASUREMENTS, Measurement
 
 WINDOW_NS = 600_000_000_000
 """What is asked for at a time: 84,000 points of a product's book at 10 Hz and 7 bins."""
@@ -67,13 +68,14 @@ async def _symbols(
 
 async def _lines(
     server: Server, bucket: str, measurement: str, symbol: str, since_ns: int, until_ns: int
-) -> list[bytes]:
+) -> list[Lines]:
     quoted = symbol.replace("\\", "\\\\").replace("'", "\\'")
     statement = (
         f'SELECT * FROM "{measurement}" WHERE "symbol" = \'{quoted}\' AND time >= {since_ns} AND time < {until_ns}'
     )
     ((_, result),) = await ask_each(server, [bucket], statement)
-    return [encode(point) for series in result.get("series", []) for point in _points(measurement, series)]
+    points = (point for series in result.get("series", []) for point in _points(measurement, series))
+    return [Lines(point.time_ns, encode(point)) for point in points]
 
 
 def _points(measurement: str, series: dict[str, Any]) -> Iterator[Point]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import quote, unquote
-
-FOLDER = "archive"
 HOUR_NS = 3_600_000_000_000
 
 GRACE_NS = 60_000_000_000
@@ -28,13 +24,3 @@ def by_design_s(interval_s: float) -> float:
 def end_of_waiting_ns(before_ns: int) -> int:
     """The end of the hours that may be under way when those before ``before_ns`` are over; what is later is ahead."""
     return before_ns + 2 * HOUR_NS
-
-
-def market_path(exchange: str, symbol: str) -> Path:
-    """The one place where the name of a market becomes a path. ``market_of`` is its inverse."""
-    return Path(f"exchange={quote(exchange, safe='')}", f"symbol={quote(symbol, safe='')}")
-
-
-def market_of(folder: Path) -> tuple[str, str]:
-    """Exchange and symbol of the market whose folder this is."""
-    return unquote(folder.parent.name.partition("=")[2]), unquote(folder.name.partition("=")[2])

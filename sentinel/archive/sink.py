@@ -12,9 +12,9 @@ from loguru import logger
 
 from sentinel.archive.schedule import UNLIMITED, by_design_s, end_of_archive_ns, end_of_waiting_ns
 from sentinel.config import Archive
+from sentinel.disk.delivery import SinkStatistics
+from sentinel.disk.journal import Journal
 from sentinel.errors import JournalError
-from sentinel.journal import Journal
-from sentinel.sinks.statistics import SinkStatistics
 
 SINK = "parquet"
 
@@ -71,7 +71,7 @@ class ArchiveSink:
         facts += self._seen or ()
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "sentinel.archive.worker", *map(str, facts)),
+            *("-m", "sentinel.run.archive_worker", *map(str, facts)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in a terminal is for the collector

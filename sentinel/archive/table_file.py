@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sentinel.archive.tables import join
-from sentinel.files import replacing
+from sentinel.disk.files import replacing
 
 ROWS_A_GROUP = 8_192
 """Fewer rows in a row group compress and read badly; more of them, for each of 400 products, do not fit in memory."""

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from sentinel.archive.layout import NUMERIC_TAGS, TAG, TYPES
-from sentinel.line_protocol import Value, decode, measurement_of
-from sentinel.measurements import MEASUREMENTS
+from sentinel.contract.line_protocol import Value, decode, measurement_of
+from sentinel.contract.measurements import MEASUREMENTS
 
 SEPARATORS = bytes.maketrans(b"= ", b",,")
 INT = pa.int64()

@@ -10,20 +10,19 @@ The certificates of a product are a chain: each carries the SHA-256 of the one b
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
 import msgspec
 from msgspec import Struct
 
-from sentinel import sealing
+from feeds.market import Market
 from sentinel.archive.layout import Series
-from sentinel.archive.schedule import market_of, market_path
+from sentinel.contract.gaps import Gap
+from sentinel.disk import sealed as sealing
+from sentinel.disk.data_dir import HEAD, MARKETS, market_of, market_path
+from sentinel.disk.files import replacing
+from sentinel.disk.sealed import is_whole
 from sentinel.errors import SentinelError
-from sentinel.files import replacing
-from sentinel.sealing import is_whole
 
-FOLDER = "certificates"
-HEAD = "head.json"
 NOBODY = "0" * 64
 """What the first of a chain names as the one before it."""
 
@@ -32,26 +31,19 @@ class Damaged(SentinelError):
     """A certificate or a head that is not as it was written."""
 
 
-class Market(Struct, frozen=True, order=True):
-    """A product of an exchange: what has a chain of its own."""
+def folder_of(root: Path, market: Market) -> Path:
+    """The folder of a market's chain, below ``root``."""
+    return root / market_path(*market)
 
-    exchange: str
-    symbol: str
 
-    def folder(self, root: Path) -> Path:
-        return root / market_path(self.exchange, self.symbol)
+def parquet_file(market: Market, measurement: str, hour_ns: int) -> str:
+    """The path of a Parquet file below the archive's root."""
+    return str(Series(measurement, market).file(Path(), hour_ns))
 
-    def file(self, measurement: str, hour_ns: int) -> str:
-        """The path of a Parquet file below the archive's root."""
-        return str(Series(measurement, self.exchange, self.symbol).file(Path(), hour_ns))
 
-    @classmethod
-    def of(cls, folder: Path) -> Self:
-        """The one whose folder this is."""
-        return cls(*market_of(folder))
-
-    def __str__(self) -> str:
-        return f"{self.exchange} {self.symbol}"
+def spelled(market: Market) -> str:
+    """A market as heads and problems have always named it."""
+    return f"{market.exchange} {market.symbol}"
 
 
 class FileSeal(Struct, frozen=True):
@@ -78,23 +70,6 @@ class Trades(Struct, frozen=True):
     missing: list[tuple[int, int]]
 
 
-class Hole(Struct, frozen=True):
-    """A gap that begins in this hour; the sequence numbers or trade ids that did not come, where there are any.
-
-    With the cause ``not_collected``, time of this hour that no collector accounts for, of book and trades: version 0.1
-    did not name it.
-    """
-
-    channel: str
-    cause: str
-    start_ns: int
-    end_ns: int | None
-    start_seq: int | None
-    end_seq: int | None
-    missing_count: int
-    repaired_count: int
-
-
 class Frames(Struct, frozen=True):
     """The numbers of the frames that one connection brought in this hour, as the tape has them."""
 
@@ -114,8 +89,9 @@ class Edge(Struct, frozen=True):
 class Evidence(Struct, frozen=True, kw_only=True):
     """What the files of an hour say, in short. ``accounts`` are the hour's sums, for each collector.
 
-    ``clock_step_ms`` is the largest step of the wall clock, whichever way. ``connections`` and ``tapes`` are empty
-    without a tape.
+    ``holes`` are the gaps that begin in this hour, and the time of it that no collector accounts for: version 0.1 did
+    not name that. ``clock_step_ms`` is the largest step of the wall clock, whichever way. ``connections`` and ``tapes``
+    are empty without a tape.
     """
 
     files: dict[str, FileSeal] = {}
@@ -123,7 +99,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     accounts: dict[str, dict[str, int]] = {}
     integrity: list[str] = []
     clock_step_ms: int = 0
-    holes: list[Hole] = []
+    holes: list[Gap] = []
     book_edges: list[Edge] = []
     connections: list[Frames] = []
     tapes: dict[str, TapeSeal] = {}
@@ -159,9 +135,9 @@ class Head(Struct, frozen=True):
 
 def certificate_file(root: Path, market: Market, hour_ns: int, revision: int) -> Path:
     """Where a certificate is, below ``root``."""
-    parquet = Path(market.file("any", hour_ns))
+    parquet = Path(parquet_file(market, "any", hour_ns))
     name = parquet.stem if revision == 1 else f"{parquet.stem}.{revision}"
-    return market.folder(root) / parquet.parent.name / f"{name}.json"
+    return folder_of(root, market) / parquet.parent.name / f"{name}.json"
 
 
 def read(file: Path) -> Certificate:
@@ -177,8 +153,8 @@ def read(file: Path) -> Certificate:
         raise Damaged(f"{file} is no certificate: {error}") from error
     if not is_whole(found, content):
         raise Damaged(f"{file} has been changed")
-    if found.market != Market.of(file.parent.parent) or file != _place(file, found):
-        raise Damaged(f"{file} is the certificate of {found.market} {found.hour}, revision {found.revision}")
+    if found.market != market_of(file.parent.parent) or file != _place(file, found):
+        raise Damaged(f"{file} is the certificate of {spelled(found.market)} {found.hour}, revision {found.revision}")
     return found
 
 
@@ -220,11 +196,11 @@ def write(root: Path, hour_ns: int, certificate: Certificate) -> Path:
 def write_head(root: Path, certificate: Certificate) -> Head:
     """Makes a certificate the end of its chain."""
     head = Head(certificate.number, certificate.sha256)
-    with replacing(certificate.market.folder(root) / HEAD) as temporary:
+    with replacing(folder_of(root, certificate.market) / HEAD) as temporary:
         temporary.write_bytes(head.content())
     return head
 
 
 def markets(root: Path) -> list[Market]:
     """Every market that has a folder."""
-    return sorted(Market.of(folder) for folder in root.glob("exchange=*/symbol=*"))
+    return sorted(market_of(folder) for folder in root.glob(MARKETS))

@@ -18,10 +18,10 @@ from sentinel.certificates import certificate as papers
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import Check, read_chains, verify, within
 from sentinel.config import Config, load
+from sentinel.disk.data_dir import TAPE_SUFFIX
+from sentinel.disk.shards import data_folders
 from sentinel.errors import UsageError
-from sentinel.shards import data_folders
-from sentinel.tape import SUFFIX
-from sentinel.times import parse_instant_ns
+from sentinel.timing.instants import parse_instant_ns
 
 FAILED = 1
 MOST_SHOWN = 20
@@ -105,9 +105,9 @@ def _config(data_dir: Path | None, influx_url: str | None) -> Config:
 
 def _rederive(folders: Folders, latest: list[papers.Certificate]) -> Check:
     from sentinel.certificates.rederive import check_tapes_against_archive  # with the pipeline and its feeds
-    from sentinel.replay import progress
+    from sentinel.replay.play import progress
 
-    files = sorted(folders.tapes.glob(f"*{SUFFIX}"))
+    files = sorted(folders.tapes.glob(f"*{TAPE_SUFFIX}"))
     with progress(files, "tapes") as passed:
         return check_tapes_against_archive(folders, latest, passed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from msgspec import UNSET
+from msgspec.structs import replace
 
-from sentinel.accounts import coverage_row, gap_row
+from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Hole, Market, Trades
+from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Trades, parquet_file
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.tapes import TapeRecord
-from sentinel.holes import NOT_COLLECTED, accounts_with_samples, not_collected
-from sentinel.measurements import COUNTS, MEASUREMENTS
+from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.contract.measurements import COUNTS, MEASUREMENTS
+from sentinel.coverage.accounts import GapRow, coverage_row, gap_row
+from sentinel.coverage.holes import accounts_with_samples, not_collected
 from sentinel.pipeline.accounts import MINUTE_NS
-from sentinel.times import format_ns
+from sentinel.timing.instants import format_ns
 
 SUMMED = tuple(name for name in COUNTS if not name.endswith("_trade_id") and name != "clock_step_ms")
 
@@ -34,19 +38,19 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     Raises:
         OSError, pyarrow.ArrowException: if a file cannot be read.
     """
-    paths = {name: market.file(name, hour_ns) for name in MEASUREMENTS}
+    paths = {name: parquet_file(market, name, hour_ns) for name in MEASUREMENTS}
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
     found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items()}
     accounts = _rows(found["coverage"]) if "coverage" in found else []
-    gaps = _rows(found["gaps"]) if "gaps" in found else []
+    gaps = [gap_row(*facts) for facts in _facts(found.get("gaps"), market)]
     steps = [row["clock_step_ms"] or 0 for row in accounts]
     return Evidence(
         files={path: FileSeal(found[name].num_rows, sha256_of(archive / path)) for name, path in paths.items()},
-        trades=_trades(found["trades"], gaps) if "trades" in found else None,
+        trades=_trades(found["trades"], [row.gap for row in gaps]) if "trades" in found else None,
         accounts=_sums(accounts),
         integrity=sorted({row["integrity"] for row in accounts if row["integrity"] is not None}),
         clock_step_ms=max(steps, key=abs, default=0),
-        holes=[*_holes(gaps), *_not_collected(found, market, hour_ns)],
+        holes=[*_holes(gaps), *_not_collected(found, market, hour_ns, gaps)],
         book_edges=_edges(found["top"], found.get("book")) if "top" in found else [],
         connections=[] if tape is None else tape.connections(market, hour_ns),
         tapes={} if tape is None else tape.seals(hour_ns),
@@ -59,9 +63,9 @@ def _rows(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _trades(table: pa.Table, gaps: list[dict[str, Any]]) -> Trades:
+def _trades(table: pa.Table, gaps: Sequence[Gap]) -> Trades:
     """Ids are compared with those of their own numbering: a reset begins another."""
-    resets = sorted(gap["start_ns"] for gap in gaps if gap["cause"] == "reset" and not gap["missing_count"])
+    resets = sorted(gap.start_ns for gap in gaps if gap.cause == "reset" and not gap.missing_count)
     all_ids, times = table["trade_id"].to_numpy(), table["time"].cast(pa.int64()).to_numpy()
     numbering = np.searchsorted(resets, times)
     missing = []
@@ -83,19 +87,12 @@ def _sums(accounts: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     return dict(sorted(sums.items()))
 
 
-def _holes(gaps: list[dict[str, Any]]) -> list[Hole]:
-    names = [name for name in Hole.__struct_fields__ if name not in ("missing_count", "repaired_count")]
-    return [
-        Hole(
-            **{name: gap[name] for name in names},
-            missing_count=gap["missing_count"] or 0,
-            repaired_count=gap["repaired_count"] or 0,
-        )
-        for gap in gaps
-    ]
+def _holes(gaps: list[GapRow]) -> list[Gap]:
+    """Without what was given up: certificates of version 0.1 do not say it."""
+    return [replace(row.gap, given_up=UNSET) for row in gaps]
 
 
-def _not_collected(found: dict[str, pa.Table], market: Market, hour_ns: int) -> list[Hole]:
+def _not_collected(found: dict[str, pa.Table], market: Market, hour_ns: int, gaps: Sequence[GapRow]) -> list[Gap]:
     """The time of the hour that its own files do not account for, be it before a collector began."""
     top = found.get("top")
     times = [] if top is None else top["time"].cast(pa.int64()).to_pylist()
@@ -104,15 +101,14 @@ def _not_collected(found: dict[str, pa.Table], market: Market, hour_ns: int) -> 
         return times[bisect_left(times, minute_ns) : bisect_left(times, minute_ns + MINUTE_NS)]
 
     coverage = [coverage_row(*facts) for facts in _facts(found.get("coverage"), market)]
-    gaps = [gap_row(*facts) for facts in _facts(found.get("gaps"), market)]
     accounts = accounts_with_samples(coverage, gaps, sample_times)
     nobody = not_collected(accounts.values(), (hour_ns, hour_ns + HOUR_NS))
-    return [Hole("book", NOT_COLLECTED, *interval, None, None, 0, 0) for interval in nobody]
+    return [Gap("book", NOT_COLLECTED, *interval) for interval in nobody]
 
 
 def _facts(table: pa.Table | None, market: Market) -> Iterator[tuple[dict[str, Any], int]]:
     if table is not None:
-        named = {"exchange": market.exchange, "symbol": market.symbol}
+        named = market._asdict()
         for row, time_ns in zip(_rows(table), table["time"].cast(pa.int64()).to_pylist(), strict=True):
             yield named | row, time_ns
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.certificates.certificate import Certificate
+from sentinel.certificates.certificate import Certificate, parquet_file, spelled
 from sentinel.certificates.verify import Check, hour_ns
 from sentinel.config import Influx
 from sentinel.influx.audit import FIELDS, Tally, tallies
@@ -28,7 +28,7 @@ async def check_influx(server: Server, settings: Influx, latest: Sequence[Certif
         for measurement in FIELDS:
             minutes = await tallies(server, settings, measurement, start_ns, start_ns + HOUR_NS)
             for link in links:
-                seal = link.evidence.files.get(link.market.file(measurement, start_ns))
+                seal = link.evidence.files.get(parquet_file(link.market, measurement, start_ns))
                 if seal is None:
                     continue
                 check.compared += seal.rows
@@ -39,12 +39,11 @@ async def check_influx(server: Server, settings: Influx, latest: Sequence[Certif
                     if symbol == link.symbol
                 ]
                 held = sum(tally.points for tally in theirs)
+                whose = f"{spelled(link.market)} {link.hour}"
                 if held < seal.rows:
-                    check.problems.append(
-                        f"{link.market} {link.hour}: {held:,} of {seal.rows:,} points of {measurement} are there"
-                    )
+                    check.problems.append(f"{whose}: {held:,} of {seal.rows:,} points of {measurement} are there")
                 elif measurement == "trades" and not _has_ids(link, theirs):
-                    check.problems.append(f"{link.market} {link.hour}: the first or the last trade is not there")
+                    check.problems.append(f"{whose}: the first or the last trade is not there")
     return check
 
 

@@ -6,15 +6,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from sentinel.archive import schedule as archive
-from sentinel.archive.layout import hour_of
+from feeds.market import Market
 from sentinel.certificates import certificate as papers
-from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, Market
+from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.tapes import TapeRecord
-from sentinel.sealing import sealed
-from sentinel.tape import TAPE_FOLDER
-from sentinel.times import format_ns
+from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, HOURS, MARKETS, TAPES, hour_of, market_of
+from sentinel.disk.sealed import sealed
+from sentinel.timing.instants import format_ns
 from sentinel.version import software
 
 
@@ -34,17 +33,17 @@ class Folders(NamedTuple):
 
     @classmethod
     def of(cls, data_dir: Path) -> Folders:
-        return cls(data_dir / archive.FOLDER, data_dir / TAPE_FOLDER, data_dir / papers.FOLDER)
+        return cls(data_dir / ARCHIVE, data_dir / TAPES, data_dir / CERTIFICATES)
 
 
 def hours_of(files: Iterable[Path]) -> set[MarketHour]:
     """The hours that Parquet files of the archive belong to."""
-    return {MarketHour(hour_of(file), Market.of(file.parent.parent)) for file in files}
+    return {MarketHour(hour_of(file), market_of(file.parent.parent)) for file in files}
 
 
 def all_hours(folders: Folders) -> set[MarketHour]:
     """Every hour the archive has anything of."""
-    return hours_of(folders.archive.glob("*/exchange=*/symbol=*/date=*/hour=*.parquet"))
+    return hours_of(folders.archive.glob(f"*/{MARKETS}/{HOURS}"))
 
 
 def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
@@ -84,7 +83,7 @@ class Chain:
     def __init__(self, root: Path, market: Market) -> None:
         self._root = root
         self._market = market
-        self._head = papers.read_head(market.folder(root)) or Head(0, NOBODY)
+        self._head = papers.read_head(papers.folder_of(root, market)) or Head(0, NOBODY)
 
     def last_of(self, hour_ns: int) -> Certificate | None:
         """The last certificate of an hour."""

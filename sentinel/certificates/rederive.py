@@ -22,12 +22,14 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate
 from sentinel.certificates.issuer import Folders
 from sentinel.certificates.verify import Check, hour_ns
+from sentinel.contract.lines import Lines
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPE_SUFFIX
+from sentinel.disk.journal import Journal, JournalReader
+from sentinel.disk.tape import Kind, pruned, tape_files
 from sentinel.errors import SentinelError, UsageError
-from sentinel.journal import Journal, JournalReader
 from sentinel.pipeline.accounts import MINUTE_NS
-from sentinel.replay import AS_RECORDED, play
-from sentinel.tape import SUFFIX, Kind, pruned, tape_files
-from sentinel.times import NS_PER_S
+from sentinel.replay.play import AS_RECORDED, play
+from sentinel.timing.instants import NS_PER_S
 
 UNSTORED_NS = 10 * NS_PER_S
 """What a killed collector may not have stored of what it taped: the tape is synced first, and a disk may be slow."""
@@ -50,12 +52,12 @@ def check_tapes_against_archive(
 ) -> Check:
     """Plays every tape and holds what comes of it against the files of the certified hours."""
     check = Check("archive made again from the tapes")
-    if not any(folders.tapes.glob(f"*{SUFFIX}")):
+    if not any(folders.tapes.glob(f"*{TAPE_SUFFIX}")):
         check.note = "nothing was recorded"
         return check
     with tempfile.TemporaryDirectory(prefix=".verify-", dir=folders.archive.parent) as scratch:
         try:
-            runs = asyncio.run(_replay(folders.tapes, Path(scratch) / "journal.sqlite3", passed))
+            runs = asyncio.run(_replay(folders.tapes, Path(scratch) / JOURNAL, passed))
         except UsageError as error:
             if pruned(folders.tapes):
                 check.note = "the beginning of the run was pruned: what is left of it cannot be played"
@@ -65,8 +67,8 @@ def check_tapes_against_archive(
         except SentinelError as error:
             check.problems.append(str(error))
             return check
-        derived = Path(scratch) / "archive"
-        with JournalReader(Path(scratch) / "journal.sqlite3") as reader:
+        derived = Path(scratch) / ARCHIVE
+        with JournalReader(Path(scratch) / JOURNAL) as reader:
             wanted = {hour_ns(link) for link in latest}
             hours = [hour for hour in all_hours(reader, None, 2**63 - 1) if hour.start_ns in wanted]
             write_hours(reader, derived, hours, 2**63 - 1)
@@ -80,7 +82,7 @@ def check_tapes_against_archive(
 async def _replay(tapes: Path, journal_file: Path, passed: Callable[[Path, int], object]) -> list[Run]:
     """Puts everything on the tapes into a journal."""
     runs: list[Run] = []
-    lines: dict[str, list[bytes]] = {"trades": [], "book": [], "accounts": []}
+    lines: dict[str, list[Lines]] = {"trades": [], "book": [], "accounts": []}
     last_ns, is_stopped, before = 0, True, b""
     journal = Journal.open(journal_file)
     try:
@@ -108,7 +110,7 @@ def _end(runs: list[Run], last_ns: int, *, is_stopped: bool) -> None:
         runs[-1].end_ns = last_ns if is_stopped else last_ns - UNSTORED_NS
 
 
-async def _store(journal: Journal, lines: dict[str, list[bytes]]) -> None:
+async def _store(journal: Journal, lines: dict[str, list[Lines]]) -> None:
     await journal.append({stream: gathered for stream, gathered in lines.items() if gathered})
     for gathered in lines.values():
         gathered.clear()
@@ -144,7 +146,12 @@ def _between(table: pa.Table, measurement: str, first_ns: int, end_ns: int, run:
 
 
 def _agree(ours: pa.Table, again: pa.Table) -> bool:
-    return ours.num_rows == again.num_rows and bool(ours.equals(again))
+    """Whether the columns that are archived say the same; a later version may derive further ones."""
+    if ours.num_rows != again.num_rows:
+        return False
+    for name in set(ours.column_names) - set(again.column_names):
+        again = again.append_column(name, pa.nulls(again.num_rows, ours.schema.field(name).type))
+    return bool(ours.equals(again.select(ours.column_names)))
 
 
 def _difference(ours: pa.Table, again: pa.Table) -> str:

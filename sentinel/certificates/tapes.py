@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from feeds.catalogue import FEEDS, venue_of
+from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.certificates.certificate import Frames, Market, TapeSeal
+from sentinel.certificates.certificate import Frames, TapeSeal
 from sentinel.certificates.hashing import sha256_of
+from sentinel.disk.data_dir import TAPE_SUFFIX
+from sentinel.disk.tape import Kind, complete_bytes, created_ns, read_header, read_tape
 from sentinel.errors import TapeCorrupt, UsageError
-from sentinel.tape import SUFFIX, Kind, complete_bytes, created_ns, read_header, read_tape
-from sentinel.times import NS_PER_S
-
-NUMBER = re.compile(rb'"sequence_num":(\d+)')
-NUMBER_WITHIN = 400
-"""A frame says its number before its events, and those are long."""
-
+from sentinel.timing.instants import NS_PER_S
 
 GATHERED_NS = 2 * NS_PER_S
 """A file is named by the time it is made, and its first block was gathered before, within a second or so."""
@@ -54,11 +52,13 @@ class TapeRecord:
         return [
             Frames(counted.lane, counted.first, counted.last, counted.count)
             for counted in self._counted[hour_ns]
-            if market.symbol in counted.symbols
+            if market in counted.markets
         ]
 
     def _read(self, file: Path) -> None:
-        symbols = {plan["lane"]: _symbols(plan) for plan in read_header(file)["lanes"]}
+        plans = {plan["lane"]: plan for plan in read_header(file)["lanes"]}
+        markets = {lane: _markets(plan) for lane, plan in plans.items()}
+        numbers = {lane: partial(venue_of(plan["venue"]).frame_number, plan["venue"]) for lane, plan in plans.items()}
         running: dict[int, _Counted] = {}
         for kind, lane, received_ns, payload in read_tape(file):
             hour_ns = received_ns - received_ns % HOUR_NS
@@ -68,12 +68,11 @@ class TapeRecord:
                 running.pop(lane, None)
             if kind is not Kind.FRAME or hour_ns not in self._hours:
                 continue
-            found = NUMBER.search(payload, 0, NUMBER_WITHIN)
-            if found is None:
+            number, counted = numbers[lane](payload), running.get(lane)
+            if number is None:
                 continue
-            number, counted = int(found[1]), running.get(lane)
             if counted is None or counted.hour_ns != hour_ns:
-                counted = running[lane] = _Counted(hour_ns, lane, symbols[lane], number, number)
+                counted = running[lane] = _Counted(hour_ns, lane, markets[lane], number, number)
                 self._counted[hour_ns].append(counted)
             counted.last = max(counted.last, number)
             counted.count += 1
@@ -85,19 +84,20 @@ class _Counted:
 
     hour_ns: int
     lane: int
-    symbols: Collection[str]
+    markets: Collection[Market]
     first: int
     last: int
     count: int = 0
 
 
-def _symbols(plan: dict[str, Any]) -> frozenset[str]:
-    return frozenset(plan["subscription"]["products"])
+def _markets(plan: dict[str, Any]) -> frozenset[Market]:
+    exchange = FEEDS[plan["venue"]].exchange
+    return frozenset(Market(exchange, symbol) for symbol in plan["subscription"]["products"])
 
 
 def _spans(folder: Path) -> list[tuple[Path, int, int]]:
     """Each file, when it may begin, and when the next one may: the last has no end yet."""
-    files = sorted(folder.glob(f"*{SUFFIX}"))
+    files = sorted(folder.glob(f"*{TAPE_SUFFIX}"))
     starts = [created_ns(file) - GATHERED_NS for file in files]
     ends = [end + GATHERED_NS for end in [*starts[1:], 2**63]]
     return list(zip(files, starts, ends, strict=True))

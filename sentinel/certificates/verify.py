@@ -9,18 +9,18 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from feeds.market import Market
 from sentinel.archive import manifest
 from sentinel.archive.archiver import pruned
-from sentinel.archive.layout import MANIFEST, hour_of
 from sentinel.certificates import certificate as papers
-from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, Market
+from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head, spelled
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.issuer import Folders
-from sentinel.holes import NOT_COLLECTED
-from sentinel.tape import SUFFIX
-from sentinel.tape import pruned as pruned_tapes
-from sentinel.times import parse_instant_ns
+from sentinel.contract.gaps import NOT_COLLECTED
+from sentinel.disk.data_dir import HEAD, MANIFEST, MARKETS, TAPE_SUFFIX, hour_of, market_of
+from sentinel.disk.tape import pruned as pruned_tapes
+from sentinel.timing.instants import parse_instant_ns
 
 NAME = re.compile(r"hour=([01]\d|2[0-3])(\.[1-9]\d*)?\.json")
 PARQUET = re.compile(r"hour=([01]\d|2[0-3])\.parquet")
@@ -59,16 +59,16 @@ def read_chains(root: Path) -> Chains:
         links.sort(key=lambda link: link.number)
         _follow(links, market, check)
         try:
-            head = papers.read_head(market.folder(root))
+            head = papers.read_head(papers.folder_of(root, market))
         except Damaged as error:
             check.problems.append(str(error))
             head = None
         else:
             end = Head(links[-1].number, links[-1].sha256) if links else None
             if head != end:
-                check.problems.append(f"{market}: {papers.HEAD} does not name the last certificate")
+                check.problems.append(f"{spelled(market)}: {HEAD} does not name the last certificate")
         if head is not None:
-            heads[str(market)] = head
+            heads[spelled(market)] = head
         by_hour = {}
         for link in sorted(links, key=lambda link: link.revision):
             by_hour[link.hour] = link
@@ -77,7 +77,7 @@ def read_chains(root: Path) -> Chains:
 
 
 def _links(root: Path, market: Market, check: Check) -> Iterator[Certificate]:
-    for file in sorted(market.folder(root).glob("date=*/*")):
+    for file in sorted(papers.folder_of(root, market).glob("date=*/*")):
         if NAME.fullmatch(file.name) is None:
             check.problems.append(f"{file} is no certificate")
             continue
@@ -91,9 +91,11 @@ def _follow(links: Sequence[Certificate], market: Market, check: Check) -> None:
     expected, previous = 1, NOBODY
     for link in links:
         if link.number != expected:
-            check.problems.append(f"{market}: certificate {expected} is missing, before that of {link.hour}")
+            check.problems.append(f"{spelled(market)}: certificate {expected} is missing, before that of {link.hour}")
         elif link.previous_sha256 != previous:
-            check.problems.append(f"{market}: the certificate of {link.hour} does not follow the one before it")
+            check.problems.append(
+                f"{spelled(market)}: the certificate of {link.hour} does not follow the one before it"
+            )
         expected, previous = link.number + 1, link.sha256
 
 
@@ -134,12 +136,12 @@ def check_for_strangers(archive: Path, latest: Sequence[Certificate]) -> Check:
     for link in latest:
         newest[link.market] = max(newest.get(link.market, 0), hour_ns(link))
     waiting = 0
-    for file in sorted(archive.glob("*/exchange=*/symbol=*/date=*/*")):
+    for file in sorted(archive.glob(f"*/{MARKETS}/date=*/*")):
         check.compared += 1
         if file.name == MANIFEST or str(file.relative_to(archive)) in named:
             continue
         is_hour = PARQUET.fullmatch(file.name) is not None
-        if is_hour and hour_of(file) > newest.get(Market.of(file.parent.parent), 0):
+        if is_hour and hour_of(file) > newest.get(market_of(file.parent.parent), 0):
             waiting += 1
         else:
             check.problems.append(f"{file} is in no certificate")
@@ -160,7 +162,7 @@ def check_contents(archive: Path, intact: Sequence[Certificate]) -> Check:
             found = replace(found, holes=[hole for hole in found.holes if hole.cause != NOT_COLLECTED])
         names = [name for name in said.__struct_fields__ if getattr(said, name) != getattr(found, name)]
         if names:
-            check.problems.append(f"{link.market} {link.hour}: {', '.join(names)} are not as certified")
+            check.problems.append(f"{spelled(link.market)} {link.hour}: {', '.join(names)} are not as certified")
     return check
 
 
@@ -187,7 +189,7 @@ def check_tapes(tapes: Path, latest: Sequence[Certificate]) -> Check:
         if problem:
             check.problems.append(problem)
     check.problems = list(dict.fromkeys(check.problems))
-    beyond = sum(max(0, file.stat().st_size - longest.get(file.name, 0)) for file in tapes.glob(f"*{SUFFIX}"))
+    beyond = sum(max(0, file.stat().st_size - longest.get(file.name, 0)) for file in tapes.glob(f"*{TAPE_SUFFIX}"))
     notes = [f"{len(gone)} files were pruned"] if gone else []
     if beyond:
         notes.append(f"{beyond:,} bytes were recorded later and are not certified yet")

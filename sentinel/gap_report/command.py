@@ -8,15 +8,16 @@ from pathlib import Path
 
 import click
 
-from sentinel.accounts import Rows
+from feeds.market import Market
 from sentinel.config import Config, load
+from sentinel.coverage.accounts import Rows
+from sentinel.coverage.holes import FRESH_NS
+from sentinel.disk.files import replacing
+from sentinel.disk.shards import data_folders, shard_folders
 from sentinel.errors import UsageError
-from sentinel.files import replacing
 from sentinel.gap_report import html, local, remote, text
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
-from sentinel.holes import FRESH_NS
-from sentinel.shards import data_folders, shard_folders
-from sentinel.times import parse_instant_ns
+from sentinel.timing.instants import parse_instant_ns
 
 UNDER = 3
 """The exit status when the report is below ``--fail-under``."""
@@ -29,7 +30,9 @@ UNDER = 3
     "--since", default="24h", show_default=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago."
 )
 @click.option("--until", default="now", show_default=True, metavar="TIME")
-@click.option("--symbol", "symbols", multiple=True, help="Such as BTC-USD; may be given again.  [default: all]")
+@click.option(
+    "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
+)
 @click.option("--collector", help="Whose accounts, if several wrote.  [default: all as one]")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "html", "csv"]), default="table", show_default=True
@@ -63,12 +66,13 @@ def gap_report(
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
     config = load(flags, None)
+    markets = [Market.parse(symbol) for symbol in symbols]
     rows = _rows(config, window, is_remote=influx_url is not None)
     cadence_ns = config.book.cadence_ms * 1_000_000
     report = build(
         rows,
         window,
-        symbols=symbols,
+        markets=markets,
         collector=collector,
         cadence_ns=cadence_ns,
         now_ns=now_ns,
@@ -76,7 +80,8 @@ def gap_report(
         collected_only=collected_only,
     )
     # of a product that was asked for by its name, silence would read as if nothing were missing
-    absent = [symbol for symbol in symbols if all(symbol != product.symbol for product in report.products)]
+    told = {product.market for product in report.products}
+    absent = [symbol for symbol, market in zip(symbols, markets, strict=True) if market not in told]
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"no accounts{of} in {config.influx.url or config.data_dir} in that time")

@@ -6,7 +6,8 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from sentinel.gap_report.report import GapFact, ProductReport, Report, Window
+from sentinel.contract.gaps import Gap
+from sentinel.gap_report.report import ProductReport, Report, Window
 from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
 from sentinel.gap_report.words import CAUSES, duration, length, moment, percent, scope, what
 
@@ -155,7 +156,7 @@ def _gaps(product: ProductReport) -> str:
     )
 
 
-def _gap(gap: GapFact) -> str:
+def _gap(gap: Gap) -> str:
     is_repaired = gap.channel == "trades" and gap.repaired_count >= gap.missing_count
     cells = [moment(gap.start_ns), length(gap), gap.channel, CAUSES.get(gap.cause, gap.cause), what(gap)]
     state = "repaired" if is_repaired else "missing"

@@ -7,24 +7,19 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from sentinel.accounts import (
-    CoverageRow,
-    Rows,
-    coverage_row,
-    decode_checkpoint,
-    from_points,
-    gap_row,
-    merged,
-    unwritten,
-)
-from sentinel.archive.schedule import FOLDER, HOUR_NS
+from feeds.market import Market
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.contract.line_protocol import Point, decode
+from sentinel.contract.measurements import market_of
+from sentinel.coverage.accounts import CoverageRow, Rows, coverage_row, from_points, gap_row, merged, unwritten
+from sentinel.coverage.holes import begun
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.history import line_pattern
+from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
 from sentinel.gap_report.report import Window
-from sentinel.history import line_pattern
-from sentinel.holes import begun
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Point, decode
 from sentinel.pipeline.accounts import MINUTE_NS
+from sentinel.pipeline.checkpoint import decode_checkpoint
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage),.*$", re.MULTILINE)
 LONGEST_GAP_NS = 31 * 86_400 * 10**9
@@ -49,10 +44,8 @@ def read(folder: Path, window: Window) -> Rows:
     Raises:
         UsageError: if there is neither a journal nor an archive in ``folder``.
     """
-    from sentinel.collect import JOURNAL_FILE  # which serves this report itself
-
     window = window.of_whole_minutes()
-    journal, archive = folder / JOURNAL_FILE, folder / FOLDER
+    journal, archive = folder / JOURNAL, folder / ARCHIVE
     if journal.exists():
         rows, is_enough = _from_journal(journal, window)
         if not is_enough and any(archive.glob("coverage/*/*")):
@@ -68,19 +61,19 @@ def _first_sample(journal: Path, folder: Path, row: CoverageRow) -> int | None:
     """When the first sample of a minute is of."""
     end_ns = row.minute_ns + MINUTE_NS
     if journal.exists():
-        pattern = line_pattern("top", [row.symbol])
+        pattern = line_pattern("top", [row.market])
         with JournalReader(journal) as reader:
             found = (pattern.finditer(batch.body) for batch in reader.overlapping("book", row.minute_ns, end_ns))
             times = (int(line[2]) for lines in found for line in lines)
             first_ns = min((time_ns for time_ns in times if row.minute_ns <= time_ns < end_ns), default=None)
         if first_ns is not None:
             return first_ns
-    if not (folder / FOLDER / "top").is_dir():
+    if not (folder / ARCHIVE / "top").is_dir():
         return None
     from sentinel.archive.layout import Series
-    from sentinel.data.source import Source
+    from sentinel.archive.source import Source
 
-    series = Series("top", row.exchange, row.symbol)
+    series = Series("top", row.market)
     return next((time_ns for _, time_ns in Source(folder).archived(series, row.minute_ns, end_ns)), None)
 
 
@@ -97,9 +90,9 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         oldest = next(reader.times(0), None)
         points = [] if first_id is None else _points(reader, first_id - 1, window)
         rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
-        before = {row.symbol for row in rows.coverage if row.minute_ns < window.start_ns}
-        symbols = None if known is None else {*known.products, *(row.symbol for row in rows.coverage)} - before
-        rows = merged([from_points(_first_points(reader, symbols, window)), rows])
+        before = {row.market for row in rows.coverage if row.minute_ns < window.start_ns}
+        markets = None if known is None else {*known, *(row.market for row in rows.coverage)} - before
+        rows = merged([from_points(_first_points(reader, markets, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough
 
@@ -112,9 +105,9 @@ def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Po
                 yield point
 
 
-def _first_points(reader: JournalReader, symbols: Collection[str] | None, window: Window) -> Iterator[Point]:
-    """The first minute of each series of these products, or of all, that has one before the window."""
-    left = None if symbols is None else set(symbols)
+def _first_points(reader: JournalReader, markets: Collection[Market] | None, window: Window) -> Iterator[Point]:
+    """The first minute of each series of these markets, or of all, that has one before the window."""
+    left = None if markets is None else set(markets)
     if left is not None and not left:
         return
     line = line_pattern("coverage", left or ())
@@ -125,7 +118,7 @@ def _first_points(reader: JournalReader, symbols: Collection[str] | None, window
                 seen.add(found[1])
                 point = decode(found[0])
                 if left is not None:
-                    left.discard(dict(point.tags)["symbol"])
+                    left.discard(market_of(point))
                 yield point
         if left is not None and not left:
             return
@@ -133,9 +126,9 @@ def _first_points(reader: JournalReader, symbols: Collection[str] | None, window
 
 def _from_archive(folder: Path, window: Window) -> Rows:
     from sentinel.archive.layout import Series  # with Arrow, which a collector does without
-    from sentinel.data.source import Source
+    from sentinel.archive.source import Source
 
-    source, archive = Source(folder), folder / FOLDER
+    source, archive = Source(folder), folder / ARCHIVE
     rows = Rows()
     for series in Series.all(archive, "coverage"):
         spans = [(window.start_ns - MINUTE_NS, window.end_ns)]

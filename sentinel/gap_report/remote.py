@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from sentinel.accounts import Rows, from_points
 from sentinel.config import Influx
+from sentinel.contract.line_protocol import Point
+from sentinel.coverage.accounts import Rows, from_points
+from sentinel.coverage.holes import FRESH_NS
 from sentinel.gap_report.report import Window
-from sentinel.holes import FRESH_NS
 from sentinel.influx.buckets import ask_each, buckets_between
 from sentinel.influx.server import NoSuchBucket, Server
-from sentinel.line_protocol import Point
 from sentinel.pipeline.accounts import MINUTE_NS
 
 TAGS = {

@@ -10,20 +10,15 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict
 
 from book.sampler import CADENCE_NS, count_instants
-from sentinel.accounts import CoverageRow, GapRow, Rows
+from feeds.market import Market
+from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
+from sentinel.coverage.holes import FRESH_NS, Interval, accounts_of, not_collected, subtract, unaccounted
 from sentinel.gap_report import together
-from sentinel.holes import (
-    FRESH_NS,
-    NOT_COLLECTED,
-    Interval,
-    accounts_of,
-    not_collected,
-    subtract,
-    unaccounted,
-)
 from sentinel.pipeline.accounts import MINUTE_NS
 
 OVER_NS = 2**63 - 1
@@ -63,19 +58,12 @@ class Trades(Struct, frozen=True):
     repaired: int
 
 
-class GapFact(Struct, frozen=True, omit_defaults=True):
-    """A gap as the report shows it. One whose cause is ``not_collected`` is of the trades, too. ``given_up``: what is
-    missing is not asked for any more."""
+class ToldGap(Gap, kw_only=True):
+    """A gap whose JSON names its facts in the order of the public shape (design, section 9): times last."""
 
-    channel: str
-    cause: str
-    start_seq: int | None
-    end_seq: int | None
-    missing_count: int
-    repaired_count: int
     start_ns: int
-    end_ns: int | None
-    given_up: bool = False
+    end_ns: int | None = None
+    given_up: bool | UnsetType | None = UNSET
 
 
 class ProductReport(Struct, frozen=True):
@@ -94,9 +82,13 @@ class ProductReport(Struct, frozen=True):
     book_verified: float
     book_clean: float
     trade_coverage: float
-    gaps: list[GapFact]
+    gaps: list[ToldGap]
     window: Window
     is_complete: bool
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
     @property
     def not_collected_ns(self) -> int:
@@ -123,31 +115,31 @@ def build(
     rows: Rows,
     window: Window,
     *,
-    symbols: Collection[str] = (),
+    markets: Collection[Market] = (),
     collector: str | None = None,
     cadence_ns: int = CADENCE_NS,
     now_ns: int = OVER_NS,
     fresh_ns: int = FRESH_NS,
     collected_only: bool = False,
 ) -> Report:
-    """The report of a window, for all symbols or those named.
+    """The report of a window, for all markets or those named.
 
     Where several collectors wrote for one product, what one of them has is there, unless ``collector`` names one.
     Accounts that reach to within ``fresh_ns`` of the present are those of a running collector: the report ends there.
     ``collected_only`` has time in which nobody collected named, but not counted.
     """
     asked, window = window, window.of_whole_minutes()
-    coverage: dict[tuple[str, str], list[CoverageRow]] = defaultdict(list)
-    gaps: dict[tuple[str, str], list[GapRow]] = defaultdict(list)
+    coverage: dict[Market, list[CoverageRow]] = defaultdict(list)
+    gaps: dict[Market, list[GapRow]] = defaultdict(list)
     for row in rows.coverage:
-        if _is_wanted(row, symbols, collector):
-            coverage[row.exchange, row.symbol].append(row)
-    for gap in rows.gaps:
-        if _is_wanted(gap, symbols, collector):
-            gaps[gap.exchange, gap.symbol].append(gap)
+        if _is_wanted(row, markets, collector):
+            coverage[row.market].append(row)
+    for lost in rows.gaps:
+        if _is_wanted(lost, markets, collector):
+            gaps[lost.market].append(lost)
     products = []
     for market in sorted({*coverage, *gaps}):
-        of_market = _Market(*market, coverage[market], gaps[market], cadence_ns)
+        of_market = _OfMarket(market, coverage[market], gaps[market], cadence_ns)
         expected = of_market.expected(asked, now_ns, fresh_ns)
         if expected is not None and not (collected_only and of_market.is_silent_in(expected)):
             products.append(of_market.report(window, expected, collected_only=collected_only))
@@ -159,20 +151,17 @@ def build(
     return Report(found, products, "complete" if is_complete else "incomplete", asked, collected_only)
 
 
-def _is_wanted(row: CoverageRow | GapRow, symbols: Collection[str], collector: str | None) -> bool:
-    return (not symbols or row.symbol in symbols) and collector in (None, row.collector)
+def _is_wanted(row: CoverageRow | GapRow, markets: Collection[Market], collector: str | None) -> bool:
+    return (not markets or row.market in markets) and collector in (None, row.collector)
 
 
-class _Market:
+class _OfMarket:
     """Everything that is known of one product, whenever it was."""
 
-    def __init__(
-        self, exchange: str, symbol: str, coverage: list[CoverageRow], gaps: list[GapRow], cadence_ns: int
-    ) -> None:
-        self._exchange = exchange
-        self._symbol = symbol
+    def __init__(self, market: Market, coverage: list[CoverageRow], gaps: list[GapRow], cadence_ns: int) -> None:
+        self._market = market
         self._coverage = coverage
-        self._gaps = sorted(gaps, key=lambda gap: (gap.start_ns, gap.channel, gap.cause))
+        self._gaps = sorted(gaps, key=lambda row: (row.gap.start_ns, row.gap.channel, row.gap.cause))
         self._cadence_ns = cadence_ns
         self._accounts = accounts_of(coverage, gaps, cadence_ns)
         self._known = [interval for mine in self._accounts.values() for interval in mine.known]
@@ -207,14 +196,15 @@ class _Market:
 
     def report(self, window: Window, expected: Window, *, collected_only: bool) -> ProductReport:
         coverage = [row for row in self._coverage if window.start_ns <= row.minute_ns < window.end_ns]
-        gaps = [gap for gap in self._gaps if gap.overlaps(window.start_ns, window.end_ns)]
+        lost = [row for row in self._gaps if row.gap.overlaps(window.start_ns, window.end_ns)]
+        gaps = [row.gap for row in lost]
         asked = expected.start_ns, expected.end_ns
         nobody = [span for span in not_collected(self._accounts.values(), asked) if self._count([span])]
         if len(self._accounts) > 1:
             samples, verified = self._samples_together(coverage, asked, nobody)
-            ids = together.TradeIds(coverage, gaps)
+            ids = together.TradeIds(coverage, lost)
             trades = Trades(ids.first, ids.last, ids.count, ids.missing, ids.repaired)
-            gaps = together.gaps(gaps, self._accounts.values(), ids, asked)
+            gaps = together.gaps(lost, self._accounts.values(), ids, asked)
         else:
             samples, verified = self._samples(coverage, gaps, window, nobody)
             trades = _trades(coverage, gaps)
@@ -222,23 +212,23 @@ class _Market:
         lost_ns = 0 if collected_only else sum(end_ns - start_ns for start_ns, end_ns in nobody)
         of_ids = trades.count / (trades.count + trades.missing) if trades.count + trades.missing else 1.0
         newest = max(coverage, key=lambda row: row.minute_ns, default=None)
-        facts = [*map(_fact, gaps), *(_nobody(span, self._count([span])) for span in nobody)]
+        told = [*gaps, *(_nobody(span, self._count([span])) for span in nobody)]
         return ProductReport(
-            exchange=self._exchange,
-            symbol=self._symbol,
+            exchange=self._market.exchange,
+            symbol=self._market.symbol,
             integrity=newest.integrity if newest else "none",
             samples=samples,
             trades=trades,
             book_verified=verified / counted if counted else 0.0,
             book_clean=samples.written / counted if counted else 0.0,
             trade_coverage=of_ids * (1 - lost_ns / max(1, asked[1] - asked[0])),
-            gaps=sorted(facts, key=lambda gap: gap.start_ns),
+            gaps=[ToldGap(**asdict(gap)) for gap in sorted(told, key=lambda gap: gap.start_ns)],
             window=expected,
             is_complete=samples.written == counted and not trades.missing,
         )
 
     def _samples(
-        self, coverage: Sequence[CoverageRow], gaps: Sequence[GapRow], window: Window, nobody: Sequence[Interval]
+        self, coverage: Sequence[CoverageRow], gaps: Sequence[Gap], window: Window, nobody: Sequence[Interval]
     ) -> tuple[Samples, int]:
         """Of one collector, by its own counts; and how many were verified."""
         stops = [stop for gap in gaps if (stop := unaccounted(gap, self._cadence_ns)) is not None]
@@ -268,7 +258,7 @@ class _Market:
         return sum(count_instants(*interval, self._cadence_ns) for interval in intervals)
 
 
-def _trades(coverage: Sequence[CoverageRow], gaps: Sequence[GapRow]) -> Trades:
+def _trades(coverage: Sequence[CoverageRow], gaps: Sequence[Gap]) -> Trades:
     """Of one collector, by its own counts."""
     with_trades = [row for row in coverage if row.trades]
     return Trades(
@@ -280,22 +270,8 @@ def _trades(coverage: Sequence[CoverageRow], gaps: Sequence[GapRow]) -> Trades:
     )
 
 
-def _nobody(span: Interval, count: int) -> GapFact:
-    return GapFact("book", NOT_COLLECTED, None, None, count, 0, *span)
-
-
-def _fact(gap: GapRow) -> GapFact:
-    return GapFact(
-        channel=gap.channel,
-        cause=gap.cause,
-        start_seq=gap.start_seq,
-        end_seq=gap.end_seq,
-        missing_count=gap.missing_count,
-        repaired_count=gap.repaired_count,
-        start_ns=gap.start_ns,
-        end_ns=gap.end_ns,
-        given_up=gap.given_up,
-    )
+def _nobody(span: Interval, count: int) -> Gap:
+    return Gap("book", NOT_COLLECTED, *span, missing_count=count)
 
 
 def lowest_percent(report: Report) -> float:

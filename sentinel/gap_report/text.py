@@ -13,10 +13,11 @@ from sentinel.gap_report.report import ProductReport, Report
 from sentinel.gap_report.words import CAUSES, duration, length, moment, percent, scope, what
 
 MOST_GAPS = 50
+OF_GAP = ("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns")
 COLUMNS = (
     *("exchange", "symbol", "integrity", "samples_due", "samples_written", "samples_withheld", "trades"),
     *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
-    *("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns", "given_up"),
+    *(*OF_GAP, "given_up"),
     "samples_not_collected",
 )
 
@@ -38,7 +39,7 @@ def as_csv(report: Report) -> str:
         fractions = [product.book_verified, product.book_clean, product.trade_coverage]
         writer.writerow([*named, *totals, *fractions, *[""] * 9, samples.not_collected])
         for gap in product.gaps:
-            writer.writerow([*named, *[""] * 9, *msgspec.structs.astuple(gap), ""])
+            writer.writerow([*named, *[""] * 9, *(getattr(gap, name) for name in OF_GAP), bool(gap.given_up), ""])
     return text.getvalue()
 
 
@@ -59,7 +60,7 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
         table = Table("product", "channel", "cause", "from (UTC)", "length", "what", title="gaps", title_justify="left")
         for gap, product in gaps[-MOST_GAPS:]:
             cause = CAUSES.get(gap.cause, gap.cause)
-            table.add_row(product.symbol, gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
+            table.add_row(product.market.short, gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
         console.print(table)
         if len(gaps) > MOST_GAPS:
             console.print(f"and {len(gaps) - MOST_GAPS:,} older ones; --format csv lists all")
@@ -75,7 +76,7 @@ def _products(report: Report) -> Table:
     for name in ("trades", "missing", "repaired", "coverage"):
         table.add_column(name, justify="right")
     for product in report.products:
-        table.add_row(product.symbol, product.integrity, *_figures(product))
+        table.add_row(product.market.short, product.integrity, *_figures(product))
     return table
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from itertools import groupby
 
-from sentinel.gap_report.report import GapFact, ProductReport, Window
-from sentinel.holes import NOT_COLLECTED
+from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.gap_report.report import ProductReport, Window
 
 COLUMNS = 960
 """Narrower than a pixel on any screen that matters, and a month is still bounded in size."""
@@ -62,7 +62,7 @@ def _expected(product: ProductReport, window: Window) -> list[State]:
     return columns
 
 
-def _mark(columns: list[State], gap: GapFact, state: State, window: Window) -> None:
+def _mark(columns: list[State], gap: Gap, state: State, window: Window) -> None:
     _paint(columns, gap.start_ns, window.end_ns if gap.end_ns is None else gap.end_ns, state, window)
 
 

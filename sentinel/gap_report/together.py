@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from book.sampler import count_instants
-from sentinel.accounts import CoverageRow, GapRow
-from sentinel.holes import Accounts, Interval, intersect, merge, missing, subtract
+from sentinel.contract.gaps import Gap
+from sentinel.coverage.accounts import CoverageRow, GapRow
+from sentinel.coverage.holes import Accounts, Interval, intersect, merge, missing, subtract
 from sentinel.pipeline.accounts import MINUTE_NS
 
 
@@ -41,7 +42,7 @@ class TradeIds:
     ``first`` and ``last`` are None when there were no trades.
     """
 
-    def __init__(self, coverage: Sequence[CoverageRow], gaps: Sequence[GapRow]) -> None:
+    def __init__(self, coverage: Sequence[CoverageRow], rows: Sequence[GapRow]) -> None:
         with_trades = [row for row in coverage if row.trades]
         self.first = min((row.first_trade_id for row in with_trades), default=None)
         self.last = max((row.last_trade_id for row in with_trades), default=None)
@@ -52,40 +53,40 @@ class TradeIds:
         for row in coverage:
             repaired[row.minute_ns] = max(repaired[row.minute_ns], row.repaired)
         self.repaired = sum(repaired.values())
-        self._lacking = self._lacking_in_all(with_trades, [gap for gap in gaps if gap.channel == "trades"])
+        self._lacking = self._lacking_in_all(with_trades, [row for row in rows if row.gap.channel == "trades"])
         self.missing = sum(end - start for start, end in self._lacking)
 
     @staticmethod
-    def _lacking_in_all(coverage: Sequence[CoverageRow], gaps: Sequence[GapRow]) -> list[Interval]:
+    def _lacking_in_all(coverage: Sequence[CoverageRow], rows: Sequence[GapRow]) -> list[Interval]:
         lost: dict[str, list[Interval]] = defaultdict(list)
-        for gap in gaps:
-            if gap.is_open:
-                lost[gap.collector].append(_ids(gap))
+        for row in rows:
+            if row.gap.is_lacking:
+                lost[row.collector].append(_ids(row.gap))
         lacking = every = merge(ids for of_one in lost.values() for ids in of_one)
         spans: dict[str, list[int]] = defaultdict(list)
-        for row in coverage:
-            spans[row.collector] += (row.first_trade_id, row.last_trade_id)
+        for minute in coverage:
+            spans[minute.collector] += (minute.first_trade_id, minute.last_trade_id)
         for collector in {*spans, *lost}:
             held = [(min(ids), max(ids) + 1)] if (ids := spans[collector]) else []
             lacking = intersect(lacking, subtract(every, subtract(held, lost[collector])))
         return lacking
 
-    def concern(self, gap: GapRow) -> bool:
+    def concern(self, gap: Gap) -> bool:
         """Whether a gap in the trades is one of all collectors."""
-        return not gap.is_open or bool(intersect([_ids(gap)], self._lacking))
+        return not gap.is_lacking or bool(intersect([_ids(gap)], self._lacking))
 
 
-def _ids(gap: GapRow) -> Interval:
+def _ids(gap: Gap) -> Interval:
     first = gap.start_seq or 0
     return first, first + gap.missing_count
 
 
-def gaps(rows: Iterable[GapRow], accounts: Collection[Accounts], ids: TradeIds, asked: Interval) -> list[GapRow]:
+def gaps(rows: Iterable[GapRow], accounts: Collection[Accounts], ids: TradeIds, asked: Interval) -> list[Gap]:
     """The gaps that are of all collectors, each once: those of the book in which no other has samples, those in the
     trades that no other fills."""
     lost = missing(accounts, asked)
-    found: dict[tuple[object, ...], GapRow] = {}
-    for gap in rows:
+    found: dict[tuple[object, ...], Gap] = {}
+    for gap in (row.gap for row in rows):
         if gap.channel == "trades":
             is_ours = ids.concern(gap)
         else:
@@ -94,6 +95,6 @@ def gaps(rows: Iterable[GapRow], accounts: Collection[Accounts], ids: TradeIds, 
         if is_ours:
             key = gap.channel, gap.cause, gap.start_ns, gap.start_seq, gap.end_seq
             known = found.get(key)
-            if known is None or (known.is_open and not gap.is_open) or gap.repaired_count > known.repaired_count:
+            if known is None or (known.is_lacking and not gap.is_lacking) or gap.repaired_count > known.repaired_count:
                 found[key] = gap
     return list(found.values())

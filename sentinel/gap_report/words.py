@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from sentinel.gap_report.report import GapFact, Report
-from sentinel.holes import NOT_COLLECTED
+from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.gap_report.report import Report
 from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
-from sentinel.times import format_ns
+from sentinel.timing.instants import format_ns
 
 MOST_NAMED = 3
 HOUR_NS = 3_600_000_000_000
@@ -64,7 +64,9 @@ def scope(report: Report) -> list[str]:
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
     late = report.begun_late
     if late:
-        begun = ", ".join(f"{product.symbol} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED])
+        begun = ", ".join(
+            f"{product.market.short} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED]
+        )
         more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
         told.append(f"Collected for the first time later: {begun}{more}")
     idle_ns = max((product.not_collected_ns for product in report.products), default=0)
@@ -75,11 +77,11 @@ def scope(report: Report) -> list[str]:
     return told
 
 
-def length(gap: GapFact) -> str:
+def length(gap: Gap) -> str:
     return "open" if gap.end_ns is None else duration(gap.end_ns - gap.start_ns)
 
 
-def what(gap: GapFact) -> str:
+def what(gap: Gap) -> str:
     """What is missing, in numbers: ``ids 5-9 (5), all repaired``."""
     if gap.cause == NOT_COLLECTED:
         return f"{gap.missing_count:,} samples, and the trades"

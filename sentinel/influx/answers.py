@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from sentinel.retry_after import retry_after_s
+from sentinel.timing.retry_after import retry_after_s
 
 LONGEST_WORDS = 500
 

@@ -16,16 +16,17 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from feeds.market import Market
 from sentinel.config import Influx
-from sentinel.history import windows
+from sentinel.contract.line_protocol import Point, decode, encode
+from sentinel.contract.measurements import MEASUREMENTS, market_of
+from sentinel.disk.delivery import SINK
+from sentinel.disk.history import windows
+from sentinel.disk.journal import JournalReader
 from sentinel.influx.answers import Accepted, TooLarge, Unanswered
 from sentinel.influx.buckets import ask_each, bucket_at, buckets_between
 from sentinel.influx.server import InfluxError, Server
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Point, decode, encode
-from sentinel.measurements import MEASUREMENTS
-from sentinel.sinks.statistics import SINK
-from sentinel.times import NS_PER_S, format_ns
+from sentinel.timing.instants import NS_PER_S, format_ns
 
 MINUTE_NS = 60 * NS_PER_S
 HOUR_NS = 60 * MINUTE_NS
@@ -63,7 +64,7 @@ class Difference(Struct, frozen=True):
     """A minute in which the two sides do not agree."""
 
     measurement: str
-    symbol: str
+    market: Market
     minute_ns: int
     ours: Tally
     theirs: Tally
@@ -72,7 +73,13 @@ class Difference(Struct, frozen=True):
     def cells(self) -> list[str]:
         """As a row of a table."""
         counts = [str(side.points) for side in (self.ours, self.theirs)]
-        return [self.measurement, self.symbol, format_ns(self.minute_ns), *counts, str(self.sent) if self.sent else ""]
+        return [
+            self.measurement,
+            self.market.short,
+            format_ns(self.minute_ns),
+            *counts,
+            str(self.sent) if self.sent else "",
+        ]
 
 
 class Audit(Struct):
@@ -127,11 +134,11 @@ async def _compare(
     *,
     is_repairing: bool,
 ) -> None:
-    held: dict[tuple[str, int], list[Point]] = defaultdict(list)
+    held: dict[tuple[Market, int], list[Point]] = defaultdict(list)
     for line in lines:
         point = decode(line)
-        held[dict(point.tags)["symbol"], point.time_ns // MINUTE_NS * MINUTE_NS].append(point)
-    for (symbol, minute_ns), points in sorted(held.items()):
+        held[market_of(point), point.time_ns // MINUTE_NS * MINUTE_NS].append(point)
+    for (market, minute_ns), points in sorted(held.items()):
         ours = _by_series(measurement, points)
         of_minute = theirs.get(minute_ns, {})
         server_has = {series: of_minute.get(series, NOTHING) for series in ours}
@@ -141,7 +148,7 @@ async def _compare(
             sent = await _send(server, settings, measurement, points) if is_repairing else 0
             found.sent += sent
             sides = _together(ours.values()), _together(server_has.values())
-            found.differences.append(Difference(measurement, symbol, minute_ns, *sides, sent))
+            found.differences.append(Difference(measurement, market, minute_ns, *sides, sent))
 
 
 def _by_series(measurement: str, points: Sequence[Point]) -> dict[Series, Tally]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from sentinel.config import Influx
 from sentinel.influx.server import InfluxError, NoSuchBucket, Server
-from sentinel.times import NS_PER_S
+from sentinel.timing.instants import NS_PER_S
 
 MONTH_FORMAT = "_%Y_%m"
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sentinel.config import Config, load
+from sentinel.disk.shards import journals
 from sentinel.influx import audit as auditing
 from sentinel.influx.buckets import MONTH_FORMAT, bucket_at, ensure, listed, months
 from sentinel.influx.server import Server
-from sentinel.shards import journals
-from sentinel.times import NS_PER_S, parse_instant_ns
+from sentinel.timing.instants import NS_PER_S, parse_instant_ns
 
 T = TypeVar("T")
 DIFFERENT = 3

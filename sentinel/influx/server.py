@@ -21,7 +21,7 @@ from influxdb_client.rest import ApiException
 from sentinel.config import Influx
 from sentinel.errors import SentinelError, UsageError
 from sentinel.influx.answers import Later, Outcome, Unanswered, is_bucket_missing, outcome_of, words_of
-from sentinel.times import NS_PER_S
+from sentinel.timing.instants import NS_PER_S
 
 COMPRESSION_LEVEL = 1
 """Six times as fast as level 9 for a body a quarter larger."""

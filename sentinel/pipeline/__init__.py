@@ -1,9 +1,11 @@
 """Frames in, lines out. Pure: no clock, no I/O, no logging, no randomness."""
 
+from sentinel.contract.gaps import Cause
 from sentinel.pipeline.inputs import (
     BookAnswer,
-    Cause,
     Command,
+    FetchBook,
+    FetchedBook,
     LanePlan,
     Note,
     Output,
@@ -19,6 +21,8 @@ __all__ = [
     "BookAnswer",
     "Cause",
     "Command",
+    "FetchBook",
+    "FetchedBook",
     "LanePlan",
     "Note",
     "Output",

@@ -2,12 +2,17 @@
 
 A product has one book on each lane that carries it (one, or two in a redundant pair). A frame that arrives in sequence
 is the proof that nothing was lost before it, so with it the lane's book, as it stands, speaks for every grid instant
-since the lane's last frame. A lane's book is in one of these states:
+since the last such frame. Where a counter numbers the frames of the connection, any of them proves all of its books;
+where each book has a chain of its own, only frames of that book do, were it to say that nothing has changed. An instant
+that waits for its proof costs no memory: the book has not changed since, and is measured when the proof comes. A lane's
+book is in one of these states:
 
     state      what it says of an instant          goes to
-    absent     nothing                             sound, when a snapshot comes
+    absent     nothing                             sound, when a snapshot comes; when one is fetched, with the deltas
+                                                   that came meanwhile, if all of them follow from it
     sound      gives the sample                    flawed, when a frame crosses it or empties a side
-                                                   absent, when it is lost: frames missing, silence, disconnected,
+                                                   absent, when it is lost: frames missing (of the connection, or of
+                                                   this book), silence (also of this book alone), disconnected,
                                                    refused, unreadable, contradicted
     flawed     that it cannot give it              sound, when a frame mends it
                                                    absent, when it is lost, or crossed for too long: it is fetched anew
@@ -17,7 +22,7 @@ and an instant of the product is settled by all of them together, in the order o
 
     written    by the first lane that gives it
     awaited    while no lane gives it, but one still may; what later instants other lanes give is held meanwhile,
-               which is never for longer than a lane may be silent
+               which is never for longer than a lane, or a book with a chain, may be silent
     withheld   as soon as no lane can give it any more; then, and only then, a gap is open
 
 So a pair loses an instant only when both copies do, and a copy that is crossed costs nothing but its own fetching.
@@ -29,11 +34,13 @@ import msgspec
 from msgspec import Struct
 
 from book.events import Snapshot
+from book.proof import Hole, Verdict
 from book.sampler import Flaw, Sample, count_instants, first_instant
-from book.trade_ledger import Range
+from feeds.market import Market
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
-from sentinel.pipeline.gaps import Gap
+from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Output, S, Settings
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.lines import ProductLines
@@ -62,7 +69,7 @@ class ProductBooks:
 
     def __init__(
         self,
-        symbol: str,
+        market: Market,
         settings: Settings,
         lines: ProductLines,
         output: Output,
@@ -70,7 +77,7 @@ class ProductBooks:
         state: BooksState | None = None,
     ) -> None:
         state = state or BooksState()
-        self.symbol = symbol
+        self.market = market
         self.lanes: dict[int, LaneBook] = {}
         self.minutes: dict[int, Account] = dict(sorted(state.minutes.items()))
         self.gaps: list[Gap] = state.gaps
@@ -293,7 +300,7 @@ class ProductBooks:
 
     def _open_lost(self, gap: Gap) -> None:
         """Names a loss once, however often it is told; lost frames every time, since they have numbers."""
-        if gap.cause == "sequence" or not any(held.cause == gap.cause for held in self.gaps):
+        if gap.start_seq is not None or not any(held.cause == gap.cause for held in self.gaps):
             # what is written already is proved, by another lane if not by this one
             self._open(msgspec.structs.replace(gap, start_ns=max(gap.start_ns, self.proved_ns)))
 
@@ -310,7 +317,7 @@ class ProductBooks:
 
     def _write(self, gap: Gap) -> None:
         self._output.accounts.append(self._lines.gap(gap))
-        self._output.notes.append(gap.note(self.symbol))
+        self._output.notes.append(note_of(gap, self.market.short))
 
     # Time, disk, stops
 
@@ -355,6 +362,7 @@ class ProductBooks:
         ``clock`` gap, and counted nowhere else. Books are as good as before, and what is timed goes on being timed."""
         for lane in self.lanes.values():
             lane.changed_ns += step_ns
+            lane.good_ns += step_ns
             lane.flaw_ns += step_ns
             if lane.asked_ns is not None:
                 lane.asked_ns += step_ns
@@ -415,6 +423,10 @@ class ProductBooks:
         return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns)
 
 
-def sequence_gap(last_good_ns: int, first: int, last: int) -> Gap:
-    """Frames ``first``..``last`` of a connection never arrived; the last one before them did at ``last_good_ns``."""
-    return Gap("book", "sequence", last_good_ns, range=Range(first, last), missing_count=last - first + 1)
+def sequence_gap(last_good_ns: int, verdict: Hole | Verdict) -> Gap:
+    """What ``verdict`` says of it never arrived; the last that was good did at ``last_good_ns``."""
+    if isinstance(verdict, Verdict):
+        return Gap("book", "sequence", last_good_ns)
+    return Gap(
+        "book", "sequence", last_good_ns, start_seq=verdict.first, end_seq=verdict.last, missing_count=verdict.count
+    )

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
 
 from msgspec import Struct
 
 from book.bins import DEFAULT_EDGES_BPS
-from book.events import Trade, Unusable
+from book.events import Link, PriceLevel, Side, Snapshot, Trade, Unusable
 from book.sampler import CADENCE_NS
+from feeds.catalogue import DEFAULT_EXCHANGE
+from feeds.market import Market
 from feeds.protocol import Subscription
+from sentinel.contract.gaps import Cause
+from sentinel.contract.lines import Lines
 
 MS = 1_000_000
 S = 1_000_000_000
-
-Cause = Literal[
-    "sequence",
-    "crossed",
-    "empty",
-    "trades",
-    "silence",
-    "disconnected",
-    "refused",
-    "stopped",
-    "clock",
-    "disk",
-    "undecodable",
-    "witness",
-    "reset",
-]
-"""Why something is missing: the ``cause`` tag of ``gaps``."""
 
 
 class Settings(Struct, frozen=True):
@@ -39,19 +25,14 @@ class Settings(Struct, frozen=True):
     collector: str
     edges_bps: tuple[Fraction, ...] = DEFAULT_EDGES_BPS
     cadence_ns: int = CADENCE_NS
-    silence_ns: int = 2_500 * MS
-    """A connection without a frame for so long is dead: the venue sends a heartbeat every second."""
     repair_grace_ns: int = 1_000 * MS
     """How long a hole in the trade ids may wait for the second witness (batches of 250 ms) before REST is asked."""
     tail_grace_ns: int = 1_500 * MS
     """How long a trade may trail the heartbeat that names it."""
     crossed_ns: int = 1_000 * MS
-    """A book crossed for so long is wrong and is fetched anew; Coinbase's batches never cross (0 of 773 frames)."""
-    subscribe_deadline_ns: int = 5_000 * MS
-    """A subscription neither acknowledged nor answered with data for so long is refused."""
-    snapshot_deadline_ns: int = 10_000 * MS
-    """A snapshot asked for and not received for so long is asked for again; after that the wait doubles."""
+    """A book crossed for so long is wrong and is fetched anew: what a healthy venue sends hardly ever crosses."""
     snapshot_deadline_most_ns: int = 600 * S
+    """The longest wait for a snapshot before it is asked for again."""
     refused_retry_ns: int = 60 * S
     refused_retry_most_ns: int = 600 * S
     """A refused product is asked for again after so long; the wait doubles up to the most, as long as it is refused."""
@@ -89,9 +70,26 @@ class Repair(Struct, frozen=True):
     symbol: str
     first: int
     last: int
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
-Command = Send | Reconnect | Repair
+class FetchBook(Struct, frozen=True):
+    """Fetch the whole book of a product by REST for a lane: ``FetchedBook`` is the answer, no answer a failure."""
+
+    lane: int
+    symbol: str
+    exchange: str
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
+
+Command = Send | Reconnect | Repair | FetchBook
 
 
 class RepairAnswer(Struct, frozen=True):
@@ -104,6 +102,11 @@ class RepairAnswer(Struct, frozen=True):
     trades: tuple[Trade, ...]
     is_complete: bool
     unusable: tuple[Unusable, ...] = ()
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
 
 
 class BookAnswer(Struct, frozen=True):
@@ -114,6 +117,82 @@ class BookAnswer(Struct, frozen=True):
     venue_ns: int
     bids: dict[float, float]
     asks: dict[float, float]
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
+
+class FetchedBook(Struct, frozen=True):
+    """What REST gave for a ``FetchBook``, price -> size: the book as it was with the update ``last``."""
+
+    lane: int
+    symbol: str
+    last: int
+    bids: dict[float, float]
+    asks: dict[float, float]
+
+    def snapshot(self) -> Snapshot:
+        """The same as an event of the feed."""
+        sides = (Side.BID, self.bids), (Side.ASK, self.asks)
+        levels = [PriceLevel(side, price, size) for side, sizes in sides for price, size in sizes.items()]
+        return Snapshot(self.symbol, levels, Link(self.last))
+
+
+class Start(Struct, frozen=True, tag=True):
+    """The collector is up, with the state of the last one."""
+
+    checkpoint: bytes = b""
+
+
+class Opened(Struct, frozen=True, tag=True):
+    """A lane's socket is open. ``step_ms``, on tapes older than ``Step``, is a step of the clock noticed then."""
+
+    lane: int
+    step_ms: int = 0
+
+
+class Closed(Struct, frozen=True, tag=True):
+    """A lane's socket has ended, or could not be opened."""
+
+    lane: int
+    cause: Cause
+
+
+class Frame(Struct, frozen=True, tag=True):
+    """A frame has arrived. Live ones go straight to ``Pipeline.receive``: there are thousands a second."""
+
+    lane: int
+    frame: bytes
+
+
+class Tick(Struct, frozen=True, tag=True):
+    """Time has passed."""
+
+
+class Step(Struct, frozen=True, tag=True):
+    """The wall clock was found to be off by ``step_ns``: ahead, or behind if negative."""
+
+    step_ns: int
+
+
+class Suspend(Struct, frozen=True, tag=True):
+    """Nothing can be written for now."""
+
+
+class Resume(Struct, frozen=True, tag=True):
+    """Writing is possible again."""
+
+
+class Stop(Struct, frozen=True, tag=True):
+    """Nothing more will come."""
+
+
+Input = (
+    Start | Opened | Closed | Frame | RepairAnswer | BookAnswer | FetchedBook | Tick | Step | Suspend | Resume | Stop
+)
+"""Everything that can happen to the pipeline: what ``Pipeline.feed`` takes and a tape holds."""
 
 
 class Note(Struct, frozen=True):
@@ -124,12 +203,9 @@ class Note(Struct, frozen=True):
 
 
 class Output(Struct):
-    """Lines of line protocol by journal stream, and notes for the log.
+    """Lines of line protocol by journal stream, and notes for the log."""
 
-    An item may hold several lines joined by newlines.
-    """
-
-    trades: list[bytes] = []
-    book: list[bytes] = []
-    accounts: list[bytes] = []
+    trades: list[Lines] = []
+    book: list[Lines] = []
+    accounts: list[Lines] = []
     notes: list[Note] = []

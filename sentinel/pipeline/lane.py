@@ -6,22 +6,26 @@ The feed and the counter live as long as one connection; the books are replaced 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from book.events import Subscribed
+from book.proof import FrameCounter, make_chain
 from book.sampler import first_instant
-from book.sequence import SequenceTracker
 from feeds.protocol import Feed
-from sentinel.pipeline.inputs import Command, LanePlan, Send, Settings
+from sentinel.pipeline.inputs import Command, FetchBook, LanePlan, S, Send, Settings
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.witness import BookWitness
+
+if TYPE_CHECKING:
+    from sentinel.pipeline.product import Product
 
 ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain, of every book there is, before the connection itself is given up."""
 
-ODDITY_KINDS = 32
-ODDITY_CHARS = 48
+SKIPPED_KINDS = 32
+SKIPPED_CHARS = 48
 
-CONTROL, UNDECODABLE, UNASKED, APPLIED = range(4)
+CONTROL, DUPLICATE, UNDECODABLE, UNASKED, APPLIED = range(5)
 """What became of an event. A frame is counted by the highest of its events."""
 
 
@@ -45,6 +49,8 @@ class FrameCounts:
         """Counts one received frame that brought nothing for us, by what became of it."""
         if fate == CONTROL:
             self.control += 1
+        elif fate == DUPLICATE:
+            self.duplicate += 1
         elif fate == UNASKED:
             self.unasked += 1
         else:
@@ -57,15 +63,18 @@ class FrameCounts:
         return self.received - sorted_out
 
 
-class Oddities:
-    """Counts odd things by kind. Kinds are the venue's words, so only so many are told apart, by so much of each."""
+class Skipped:
+    """Counts what is passed over, by kind.
+
+    Kinds are the venue's words, so only so many are told apart, by so much of each.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
     def add(self, kind: str) -> None:
-        kind = kind[:ODDITY_CHARS]
-        if kind not in self.counts and len(self.counts) >= ODDITY_KINDS:
+        kind = kind[:SKIPPED_CHARS]
+        if kind not in self.counts and len(self.counts) >= SKIPPED_KINDS:
             kind = "others"
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
@@ -73,19 +82,27 @@ class Oddities:
 class Lane:
     """State of one connection slot. ``feed`` is None while there is no connection.
 
+    ``products`` are those it carries, by the venue's symbols: nothing a frame says is looked up anywhere else, so what
+    another venue calls the same is not touched. ``books`` are its own copies of their books.
+
     ``heard_ns`` is when the last frame came, whatever it was: a sign of life. ``good_ns`` is when the last one came
-    that could be read and was in sequence: up to there the books are proved.
+    that could be read and was in sequence: up to there the books are proved, but for those with a chain of their own.
+    ``is_numbered``: numbers show every frame that is lost, of the connection or of each book.
     """
 
     def __init__(self, plan: LanePlan, settings: Settings) -> None:
         self.plan = plan
         self.feed: Feed | None = None
-        self.tracker: SequenceTracker | None = None
+        self.products: dict[str, Product] = {}
+        self.counter: FrameCounter | None = None
         self.books: dict[str, LaneBook] = {}
         self.counts = FrameCounts()
-        self.oddities = Oddities()
+        self.skipped = Skipped()
         self.heard_ns = 0
         self.good_ns = 0
+        self.has_chains = False
+        self.is_numbered = False
+        self.quiet_ns = 0
         self.next_grid_ns = 0
         self.opened_ns = 0
         self.is_live = False
@@ -93,6 +110,7 @@ class Lane:
         self.unserved: dict[str, set[str]] = {}
         self._settings = settings
         self._wanted: set[str] = set()
+        self._pinged_ns = 0
         self._retry_refused_ns = 0
         self._refused_pause_ns = settings.refused_retry_ns
         self._resync_ns = 0
@@ -106,21 +124,33 @@ class Lane:
     def carries_trades(self) -> bool:
         return "trades" in self.plan.subscription.channels
 
+    @property
+    def is_fetching(self) -> bool:
+        """Whether snapshots of its books are fetched by REST, deltas waiting for them meanwhile."""
+        return self.feed is not None and self.feed.facts.resync == "fetch"
+
     def open(self, feed: Feed, now_ns: int) -> Send:
         """A new connection: nothing of the old one is true any more."""
         self.feed = feed
+        facts = feed.facts
+        self.quiet_ns = round(facts.quiet_s * S)
+        self.has_chains = facts.chain is not None
+        self.is_numbered = feed.first_sequence is not None or facts.chain in ("range", "previous")
         first = feed.first_sequence
-        self.tracker = None if first is None else SequenceTracker(first)
+        self.counter = None if first is None else FrameCounter(first)
         self.opened_ns = self.heard_ns = self.good_ns = now_ns
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self.is_live = False
         self.last_refusal = ""
         self._wanted.clear()
-        self._retry_refused_ns = now_ns + self._settings.subscribe_deadline_ns
+        self._retry_refused_ns = now_ns + round(facts.subscribe_deadline_s * S)
         self._refused_pause_ns = self._settings.refused_retry_ns
         self.unserved = {channel: set(self.plan.subscription.products) for channel in self.plan.subscription.channels}
         for book in self.books.values():
-            book.asked_ns = now_ns
+            book.asked_ns = None if self.is_fetching else now_ns  # what is fetched must not be older than its stream
+            book.chain = make_chain(facts.chain, facts.depth)
+            book.good_ns = now_ns
+            book.buffer.clear()
             book.witness = None
             if feed.integrity == "none":
                 book.witness = BookWitness(is_batched=not feed.has_single_changes)
@@ -133,6 +163,7 @@ class Lane:
         self.heard_ns += step_ns
         self.good_ns += step_ns
         self.opened_ns += step_ns
+        self._pinged_ns += step_ns
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self._retry_refused_ns += step_ns
         self._resync_ns += step_ns
@@ -171,7 +202,10 @@ class Lane:
             self.books[product].asked_ns = now_ns
         self._resync_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, self._settings.resync_pause_most_ns)
-        commands.append(Send(self.plan.lane, tuple(self.feed.resubscribe(products))))
+        if self.is_fetching:
+            commands.extend(FetchBook(self.plan.lane, product, self.feed.exchange) for product in products)
+        else:
+            commands.append(Send(self.plan.lane, tuple(self.feed.resubscribe(products))))
 
     def tick(self, now_ns: int, commands: list[Command]) -> bool:
         """Asks again for snapshots that did not come, ever more rarely; True when not one comes, which is the
@@ -183,7 +217,7 @@ class Lane:
             self.books[product].asked_ns = None
             self.books[product].attempts += 1
         awaited = [book for product, book in self.books.items() if product not in self.unserved["book"]]
-        if late and all(book.attempts >= ATTEMPTS_ON_ONE_CONNECTION for book in awaited):
+        if late and not self.is_fetching and all(book.attempts >= ATTEMPTS_ON_ONE_CONNECTION for book in awaited):
             return True
         self._wanted.update(late)
         self._ask(now_ns, commands)
@@ -193,8 +227,9 @@ class Lane:
         """A snapshot the venue owes us; not that of a product it does not serve."""
         if book.asked_ns is None or product in self.unserved["book"]:
             return False
-        settings = self._settings
-        patience_ns = min(settings.snapshot_deadline_ns << min(book.attempts, 16), settings.snapshot_deadline_most_ns)
+        assert self.feed is not None
+        deadline_ns = round(self.feed.facts.snapshot_deadline_s * S)
+        patience_ns = min(deadline_ns << min(book.attempts, 16), self._settings.snapshot_deadline_most_ns)
         return now_ns - book.asked_ns >= patience_ns
 
     def newly_refused(self, now_ns: int, commands: list[Command]) -> list[str]:
@@ -211,8 +246,9 @@ class Lane:
         if refused and self.feed is not None:
             messages = [message for product in refused for message in self.feed.subscribe([product])]
             commands.append(Send(self.plan.lane, tuple(messages)))
-            for product in self.unserved.get("book", ()):
-                self.books[product].asked_ns = now_ns
+            if not self.is_fetching:
+                for product in self.unserved.get("book", ()):
+                    self.books[product].asked_ns = now_ns
         return refused
 
     def refuses_book(self, product: str) -> bool:
@@ -220,4 +256,19 @@ class Lane:
         return product in self.unserved.get("book", ())
 
     def is_silent(self, now_ns: int) -> bool:
-        return now_ns - self.heard_ns >= self._settings.silence_ns
+        return now_ns - self.heard_ns >= self.quiet_ns
+
+    def quiet_books(self, now_ns: int) -> list[str]:
+        """Books proved by their own frames only, of which none has come for longer than the venue's books are quiet."""
+        if not self.has_chains or self.feed is None:
+            return []
+        quiet_ns = round(self.feed.facts.quiet_book_s * S)
+        return [symbol for symbol, book in self.books.items() if book.is_proved and now_ns - book.good_ns >= quiet_ns]
+
+    def ping(self, now_ns: int, commands: list[Command]) -> None:
+        """Asks for a sign of life when the venue wants to be asked, and nothing has come for a while."""
+        if self.feed is None or self.feed.facts.ping_after_s is None:
+            return
+        if now_ns - max(self.heard_ns, self._pinged_ns) >= round(self.feed.facts.ping_after_s * S):
+            self._pinged_ns = now_ns
+            commands.append(Send(self.plan.lane, (self.feed.facts.ping,)))

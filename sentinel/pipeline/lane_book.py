@@ -6,10 +6,55 @@ from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
 
-from book.events import Delta
+from book.events import Delta, Snapshot
 from book.order_book import OrderBook
+from book.proof import Chain, Verdict
 from book.sampler import Flaw, Sample, Sampler
 from sentinel.pipeline.witness import BookWitness
+
+BUFFERED_MOST = 200_000
+"""Level changes that may wait for one snapshot to be fetched: some 20 MB. The oldest deltas go first; a snapshot that
+is older than what is left is fetched anew."""
+
+
+class DeltaBuffer:
+    """Deltas of a book that wait for its snapshot to be fetched."""
+
+    __slots__ = ("_changes", "_deltas")
+
+    def __init__(self) -> None:
+        self._deltas: deque[Delta] = deque()
+        self._changes = 0
+
+    def add(self, delta: Delta) -> None:
+        self._deltas.append(delta)
+        self._changes += 1 + len(delta.changes)
+        while self._changes > BUFFERED_MOST:
+            self._changes -= 1 + len(self._deltas.popleft().changes)
+
+    def clear(self) -> None:
+        self._deltas.clear()
+        self._changes = 0
+
+    def follow(self, chain: Chain, snapshot: Snapshot) -> list[Delta] | None:
+        """What is to be applied to ``snapshot``, from which ``chain`` then goes on.
+
+        None if one is missing between them: before the first, since the snapshot is too old, or later on; then those
+        before the hole are dropped, and only a later snapshot can help.
+        """
+        following: list[Delta] = []
+        if chain.begin(snapshot) is not Verdict.NEXT:
+            return None
+        for index, delta in enumerate(self._deltas):
+            verdict = chain.check(delta)
+            if verdict is Verdict.NEXT:
+                following.append(delta)
+            elif verdict is not Verdict.DUPLICATE:
+                for _ in range(index):
+                    self._changes -= 1 + len(self._deltas.popleft().changes)
+                return None
+        self.clear()
+        return following
 
 
 class LaneBook:
@@ -20,12 +65,13 @@ class LaneBook:
     wrong with the proved book since the instant ``flaw_ns``. ``asked_ns``: when a snapshot was asked for that has not
     come, ``attempts`` how often it did not come in time. ``frames`` counts those that carried this product. ``marks``
     say, for a copy among others, from which instant on the book was at which revision.
-    ``witness`` is there while nothing but other messages can speak for the book.
+    ``witness`` is there while nothing but other messages can speak for the book, ``chain`` where its own frames do, the
+    last of them at ``good_ns``; ``holes`` counts the breaks of it. ``buffer`` is used while a snapshot is fetched.
     """
 
     __slots__ = (
-        "asked_ns", "attempts", "book", "changed_ns", "flaw", "flaw_ns", "frames", "held", "is_proved", "marks",
-        "next_ns", "sampler", "since_ns", "witness",
+        "asked_ns", "attempts", "book", "buffer", "chain", "changed_ns", "flaw", "flaw_ns", "frames", "good_ns", "held",
+        "holes", "is_proved", "marks", "next_ns", "sampler", "since_ns", "witness",
     )  # fmt: skip
 
     def __init__(self, edges_bps: Sequence[Fraction]) -> None:
@@ -43,6 +89,10 @@ class LaneBook:
         self.attempts = 0
         self.frames = 0
         self.witness: BookWitness | None = None
+        self.chain: Chain | None = None
+        self.good_ns = 0
+        self.holes = 0
+        self.buffer = DeltaBuffer()
 
     def take(self, delta: Delta, received_ns: int) -> None:
         """Applies a delta; one that comes before its snapshot is part of that snapshot already."""
@@ -52,6 +102,15 @@ class LaneBook:
                 self.witness.watch(self.book, delta)
             self.book.apply(delta.changes)
             self.changed_ns = received_ns
+
+    def drop_fallen(self) -> None:
+        """Deletes what has fallen out of the depth the venue serves: it says so of no level."""
+        if self.chain is not None and (fallen := self.chain.fallen()):
+            self.book.apply(fallen)
+
+    def unproved_ns(self, lane_good_ns: int) -> int:
+        """Up to when it is proved at most, if nothing more is to come: by its own frames or by those of its lane."""
+        return self.good_ns if self.chain is not None and self.is_proved else lane_good_ns
 
     def prove(self, since_ns: int, next_ns: int) -> None:
         """It can give every instant from ``next_ns`` on."""

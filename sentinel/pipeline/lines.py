@@ -10,12 +10,14 @@ from fractions import Fraction
 from itertools import islice
 
 import msgspec
+from msgspec import UNSET
 
 from book.events import Integrity, Trade
 from book.sampler import Sample
-from sentinel.line_protocol import prefix
+from sentinel.contract.gaps import Gap
+from sentinel.contract.line_protocol import prefix
+from sentinel.contract.lines import Lines, StoredTrade
 from sentinel.pipeline.accounts import Account
-from sentinel.pipeline.gaps import Gap
 
 _encode_numbers = msgspec.json.Encoder().encode
 
@@ -35,6 +37,7 @@ class ProductLines:
     """Encodes everything that is said of one product."""
 
     def __init__(self, exchange: str, symbol: str, collector: str, edges_bps: tuple[Fraction, ...]) -> None:
+        self._exchange = exchange
         of_product = {"exchange": exchange, "symbol": symbol}
 
         def series(measurement: str, **tags: str) -> str:
@@ -49,17 +52,19 @@ class ProductLines:
         self._coverage = series("coverage", collector=collector)
         self._of_gap = of_product | {"collector": collector}
 
-    def trade(self, trade: Trade, received_ns: int | None, *, is_repaired: bool) -> bytes:
+    def trade(self, trade: Trade, received_ns: int | None, *, is_repaired: bool) -> Lines:
         """``received_ns`` only for a trade the venue sent as it happened."""
+        time_ns = point_ns(trade)
         live = f",recv_ns={received_ns}i" if received_ns is not None else ""
         repaired = ",repaired=true" if is_repaired else ""
-        return (
+        text = (
             f"{self._trade[trade.taker]}price={trade.price!r}{live}{repaired},size={trade.size!r},"
-            f"trade_id={trade.trade_id}i {point_ns(trade)}"
-        ).encode()
+            f"trade_id={trade.trade_id}i {time_ns}"
+        )
+        return Lines(time_ns, text.encode(), StoredTrade(self._exchange, trade, received_ns, is_repaired))
 
-    def sample(self, sample: Sample) -> bytes:
-        """One ``top`` line and a ``book`` line for each side and bin, joined by newlines."""
+    def sample(self, sample: Sample) -> Lines:
+        """One ``top`` line and a ``book`` line for each side and bin."""
         measure = sample.measure
         top = measure.top
         time = sample.grid_ns
@@ -78,28 +83,28 @@ class ProductLines:
             for series, depth, volume, notional, vwap in zip(self._bins[side], depths, text, text, text, strict=False):
                 price = "" if vwap == "null" else f",vwap={vwap}"
                 lines.append(f"{series}levels={depth.levels}i,notional={notional},volume={volume}{price} {time}")
-        return "\n".join(lines).encode()
+        return Lines(time, "\n".join(lines).encode())
 
-    def flow(self, second_ns: int, fields: Sequence[tuple[str, float | int]]) -> bytes:
+    def flow(self, second_ns: int, fields: Sequence[tuple[str, float | int]]) -> Lines:
         """What happened in one second."""
         written = (f"{name}={value}i" if isinstance(value, int) else f"{name}={value!r}" for name, value in fields)
-        return f"{self._flow}{','.join(written)} {second_ns}".encode()
+        return Lines(second_ns, f"{self._flow}{','.join(written)} {second_ns}".encode())
 
-    def gap(self, gap: Gap) -> bytes:
+    def gap(self, gap: Gap) -> Lines:
         """A gap as it stands; ``end_ns`` is absent while it is open, ``given_up`` unless it ever was."""
         fields = [f"missing_count={gap.missing_count}i", f"repaired_count={gap.repaired_count}i"]
-        if gap.range is not None:
-            fields += [f"start_seq={gap.range.first}i", f"end_seq={gap.range.last}i"]
+        if gap.start_seq is not None:
+            fields += [f"start_seq={gap.start_seq}i", f"end_seq={gap.end_seq}i"]
         fields.append(f"start_ns={gap.start_ns}i")
         if gap.end_ns is not None:
             fields.append(f"end_ns={gap.end_ns}i")
-        if gap.given_up is not None:  # a store keeps the fields of a point that are not written again
+        if gap.given_up is not UNSET:  # a store keeps the fields of a point that are not written again
             fields.append(f"given_up={'true' if gap.given_up else 'false'}")
         series = prefix("gaps", self._of_gap | {"channel": gap.channel, "cause": gap.cause}).decode()
-        return f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode()
+        return Lines(gap.start_ns, f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode())
 
-    def coverage(self, minute_ns: int, account: Account, integrity: Integrity) -> bytes:
+    def coverage(self, minute_ns: int, account: Account, integrity: Integrity) -> Lines:
         """The accounts of one minute."""
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
-        return f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode()
+        return Lines(minute_ns, f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode())

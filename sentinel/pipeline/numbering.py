@@ -1,6 +1,6 @@
 """One run of trade ids without a break: what is held of it, and every hole in it named, asked for and named again.
 
-A hole shows when an id jumps or when a heartbeat names a later trade than ours. It may close by itself, since two
+A jump shows when an id jumps or when a heartbeat names a later trade than ours. It may close by itself, since two
 feeds carry the same trades; after a grace time it is announced as a gap and asked for by REST. A gap that REST fills
 only in part is split, so that a range in the store is either wholly missing or wholly repaired. What REST has not got
 is asked for ever more rarely, and given up in the end; a trade that comes later all the same still fills it.
@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, field
 from sortedcontainers import SortedDict
 
 from book.trade_ledger import Entry, Range, TradeLedger
+from feeds.market import Market
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import Account
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import Command, Repair, RepairAnswer, Settings
 
 RETRY_PAUSE_NS = 2_000_000_000
@@ -30,7 +31,7 @@ GIVE_UP_NS = 6 * 3_600_000_000_000
 not got them."""
 
 
-class Hole(Struct):
+class Jump(Struct):
     """Ids that were jumped over and are not yet a gap. ``start_ns`` and ``end_ns`` are the points around them."""
 
     range: Range
@@ -50,7 +51,7 @@ class Patience(Struct):
         return self.answers >= GIVE_UP_ANSWERS and now_ns - self.since_ns >= GIVE_UP_NS
 
 
-class OpenGap(Struct, eq=False):
+class Wanted(Struct, eq=False):
     """An announced gap and when REST is asked again; ``due_ns`` is None while an answer is awaited, or none will be.
 
     ``is_spoilt``: a part of the answer could not be kept, so that its end says nothing of what the venue has.
@@ -63,8 +64,10 @@ class OpenGap(Struct, eq=False):
 
     @property
     def range(self) -> Range:
-        assert self.gap.range is not None
-        return self.gap.range
+        first, last = self.gap.start_seq, self.gap.end_seq
+        assert first is not None
+        assert last is not None
+        return Range(first, last)
 
 
 class NumberingState(Struct):
@@ -73,7 +76,7 @@ class NumberingState(Struct):
     held: list[Range] = []
     first: int | None = None
     newest_ns: int = 0
-    holes: list[Hole] = []
+    jumps: list[Jump] = field(name="holes", default_factory=list)
     gaps: list[Gap] = []
     patience: list[Patience] = []
     since_ns: int = 0
@@ -93,30 +96,30 @@ class Numbering:
     the one before may yet go on.
     """
 
-    def __init__(self, symbol: str, state: NumberingState, settings: Settings, write: WriteGap) -> None:
+    def __init__(self, market: Market, state: NumberingState, settings: Settings, write: WriteGap) -> None:
         self.ledger = TradeLedger(state.held, state.first)
         self.newest_ns = state.newest_ns
         self.since_ns = state.since_ns
         self.first_ns = state.first_ns
         self.is_on_trial = state.is_on_trial
-        self._symbol = symbol
+        self._market = market
         self._settings = settings
         self._write = write
         self._order = count()  # between two of the same time
         self._tails: deque[tuple[int, int]] = deque()
-        self._holes: list[tuple[int, int, Hole]] = []
-        self._gaps: SortedDict[int, OpenGap] = SortedDict()
-        self._retries: list[tuple[int, int, OpenGap]] = []
-        self._shrunk: dict[int, OpenGap] = {}
+        self._jumps: list[tuple[int, int, Jump]] = []
+        self._gaps: SortedDict[int, Wanted] = SortedDict()
+        self._retries: list[tuple[int, int, Wanted]] = []
+        self._shrunk: dict[int, Wanted] = {}
         for number, gap in enumerate(state.gaps):
-            held = OpenGap(gap, state.patience[number] if number < len(state.patience) else Patience())
+            held = Wanted(gap, state.patience[number] if number < len(state.patience) else Patience())
             self._gaps[held.range.first] = held
             self.ledger.expect(held.range.last)
             if gap.is_open:
                 self._ask_at(held, 0)
-        for hole in state.holes:
-            self.ledger.expect(hole.range.last)
-            self._await(hole)
+        for jump in state.jumps:
+            self.ledger.expect(jump.range.last)
+            self._await(jump)
 
     def gaps(self) -> Iterator[Gap]:
         """Announced and not wholly repaired, those given up among them."""
@@ -127,14 +130,14 @@ class Numbering:
         return bool(
             self._shrunk
             or (self._tails and now_ns - self._tails[0][1] >= self._settings.tail_grace_ns)
-            or (self._holes and self._holes[0][0] <= now_ns)
+            or (self._jumps and self._jumps[0][0] <= now_ns)
             or (self._retries and self._retries[0][0] <= now_ns)
         )
 
     @property
     def has_pending(self) -> bool:
         """Whether ``announce_all`` has work."""
-        return bool(self._holes or self._tails or self._shrunk)
+        return bool(self._jumps or self._tails or self._shrunk)
 
     # What comes in
 
@@ -150,7 +153,7 @@ class Numbering:
             if held is not None:
                 self._shrunk[held.range.first] = held
         elif trade_id > before + 1:
-            self._await(Hole(Range(before + 1, trade_id - 1), edge_ns, point_ns, received_ns))
+            self._await(Jump(Range(before + 1, trade_id - 1), edge_ns, point_ns, received_ns))
         if trade_id == self.ledger.last:
             self.newest_ns = point_ns
         return True
@@ -160,8 +163,8 @@ class Numbering:
         self._tails.append((last_id, received_ns))
 
     def drop(self, last_id: int, point_ns: int, received_ns: int) -> None:
-        """As ``expect``, while nothing can be kept: all of it is one hole, whatever comes."""
-        newest = max((hole for _, _, hole in self._holes), key=lambda hole: hole.range.last, default=None)
+        """As ``expect``, while nothing can be kept: all of it is one jump, whatever comes."""
+        newest = max((jump for _, _, jump in self._jumps), key=lambda jump: jump.range.last, default=None)
         if newest is not None and newest.range.last == self.ledger.tail < last_id:
             newest.range = Range(newest.range.first, last_id)
             newest.end_ns = point_ns
@@ -172,7 +175,7 @@ class Numbering:
     def _miss(self, last_id: int, end_ns: int, noticed_ns: int) -> None:
         first = self.ledger.tail + 1
         if last_id >= first:
-            self._await(Hole(Range(first, last_id), self.edge_ns(first), end_ns, noticed_ns))
+            self._await(Jump(Range(first, last_id), self.edge_ns(first), end_ns, noticed_ns))
             self.ledger.expect(last_id)
 
     def begin(self, first_id: int, point_ns: int) -> None:
@@ -186,42 +189,42 @@ class Numbering:
         assert first is not None
         if first > 1:
             self.ledger.first = 1
-            self._await(Hole(Range(1, first - 1), start_ns, self.newest_ns, received_ns))
+            self._await(Jump(Range(1, first - 1), start_ns, self.newest_ns, received_ns))
 
     def edge_ns(self, first: int) -> int:
-        """Where a hole that begins at ``first``, beyond all that is held, starts: as many ns after the newest point as
-        ids lie between, so that two holes behind one trade have two points in the store."""
+        """Where a jump that begins at ``first``, beyond all that is held, starts: as many ns after the newest point as
+        ids lie between, so that two jumps behind one trade have two points in the store."""
         last = self.ledger.last
         return self.newest_ns + (0 if last is None else max(0, first - last - 1))
 
-    def _await(self, hole: Hole) -> None:
-        heappush(self._holes, (hole.noticed_ns + self._settings.repair_grace_ns, next(self._order), hole))
+    def _await(self, jump: Jump) -> None:
+        heappush(self._jumps, (jump.noticed_ns + self._settings.repair_grace_ns, next(self._order), jump))
 
     # What comes of it
 
     def tick(self, now_ns: int, account: Account, commands: list[Command]) -> None:
-        """Turns holes that did not close into gaps, and asks REST again for what it did not have."""
+        """Turns jumps that did not close into gaps, and asks REST again for what it did not have."""
         while self._tails and now_ns - self._tails[0][1] >= self._settings.tail_grace_ns:
             # the grace for a tail is spent already: announce at once
             self._miss(self._tails.popleft()[0], now_ns, now_ns - self._settings.repair_grace_ns)
-        while self._holes and self._holes[0][0] <= now_ns:
-            self._announce(heappop(self._holes)[2], account, commands)
+        while self._jumps and self._jumps[0][0] <= now_ns:
+            self._announce(heappop(self._jumps)[2], account, commands)
         self._refresh_shrunk()
         while self._retries and self._retries[0][0] <= now_ns:
             due_ns, _, held = heappop(self._retries)
             if held.due_ns == due_ns and held.gap.is_open and self._is_there(held):
                 held.due_ns = None
                 held.is_spoilt = False
-                commands.append(Repair(self._symbol, held.range.first, held.range.last))
+                commands.append(Repair(self._market.symbol, held.range.first, held.range.last, self._market.exchange))
 
     def announce_all(self, account: Account) -> None:
-        """Nothing more will come, for now: every hole is a gap. They are asked for after a restart."""
-        holes = self._pending()
+        """Nothing more will come, for now: every jump is a gap. They are asked for after a restart."""
+        jumps = self._pending()
         self._tails.clear()
-        self._holes.clear()
-        for hole in holes:
-            self.ledger.expect(hole.range.last)
-            self._announce(hole, account, [])
+        self._jumps.clear()
+        for jump in jumps:
+            self.ledger.expect(jump.range.last)
+            self._announce(jump, account, [])
         self._refresh_shrunk()
 
     def give_up_all(self) -> None:
@@ -229,14 +232,14 @@ class Numbering:
         for held in self._gaps.values():
             self._give_up(held)
 
-    def _announce(self, hole: Hole, account: Account, commands: list[Command]) -> None:
-        for missing in self.ledger.missing(hole.range):
-            start_ns = hole.start_ns + missing.first - hole.range.first
-            gap = Gap("trades", "trades", start_ns, hole.end_ns, missing, missing.count)
+    def _announce(self, jump: Jump, account: Account, commands: list[Command]) -> None:
+        for missing in self.ledger.missing(jump.range):
+            start_ns = jump.start_ns + missing.first - jump.range.first
+            gap = Gap("trades", "trades", start_ns, jump.end_ns, missing.first, missing.last, missing.count)
             account.missing += missing.count
-            self._gaps[missing.first] = OpenGap(gap, Patience())
+            self._gaps[missing.first] = Wanted(gap, Patience())
             self._write(gap, True)
-            commands.append(Repair(self._symbol, missing.first, missing.last))
+            commands.append(Repair(self._market.symbol, missing.first, missing.last, self._market.exchange))
 
     def answered(self, answer: RepairAnswer, now_ns: int, *, is_kept: bool) -> None:
         """REST has answered, and its trades are entered, or could not be kept: the gaps they belong to are rewritten
@@ -254,7 +257,7 @@ class Numbering:
                 for piece in self._split(held):
                     self._wait(piece, now_ns)
 
-    def _wait(self, held: OpenGap, now_ns: int) -> None:
+    def _wait(self, held: Wanted, now_ns: int) -> None:
         """The venue has not got what is left of this gap, or not yet."""
         patience = held.patience
         patience.answers += 1
@@ -265,24 +268,24 @@ class Numbering:
             self._ask_at(held, now_ns + patience.pause_ns)
             patience.pause_ns *= 2
 
-    def _ask_at(self, held: OpenGap, due_ns: int) -> None:
+    def _ask_at(self, held: Wanted, due_ns: int) -> None:
         held.due_ns = due_ns
         heappush(self._retries, (due_ns, next(self._order), held))
 
-    def _give_up(self, held: OpenGap) -> None:
+    def _give_up(self, held: Wanted) -> None:
         if held.gap.is_open:
             held.gap.given_up = True
             held.due_ns = None
             self._write(held.gap, True)
 
-    def _refresh(self, held: OpenGap) -> None:
+    def _refresh(self, held: Wanted) -> None:
         """Rewrites a gap that has shrunk."""
         gap = held.gap
         repaired_count = gap.missing_count - sum(part.count for part in self.ledger.missing(held.range))
         if repaired_count != gap.repaired_count:
             gap.repaired_count = repaired_count
             if repaired_count == gap.missing_count:
-                gap.given_up = None if gap.given_up is None else False
+                gap.given_up = UNSET if gap.given_up is UNSET else False
                 del self._gaps[held.range.first]
             self._write(gap, not gap.is_open)
 
@@ -292,11 +295,11 @@ class Numbering:
                 self._refresh(held)
         self._shrunk.clear()
 
-    def _is_there(self, held: OpenGap) -> bool:
+    def _is_there(self, held: Wanted) -> bool:
         """Not closed nor split meanwhile."""
         return self._gaps.get(held.range.first) is held
 
-    def _split(self, held: OpenGap) -> list[OpenGap]:
+    def _split(self, held: Wanted) -> list[Wanted]:
         """Nothing more is to come for now: what is left of a gap, each part of it a gap of its own."""
         gap, whole = held.gap, held.range
         missing = self.ledger.missing(whole)
@@ -310,20 +313,21 @@ class Numbering:
         for part in _parts(whole, missing):
             repaired = 0 if part in lost else part.count
             start_ns = gap.start_ns + part.first - whole.first
-            piece = Gap(gap.channel, gap.cause, start_ns, gap.end_ns, part, part.count, repaired)
+            numbers = (part.first, part.last, part.count)
+            piece = Gap(gap.channel, gap.cause, start_ns, gap.end_ns, *numbers, repaired)
             self._write(piece, True)
             if piece.is_open:
                 patience = held.patience
-                opened = OpenGap(piece, Patience(patience.pause_ns, patience.answers, patience.since_ns))
+                opened = Wanted(piece, Patience(patience.pause_ns, patience.answers, patience.since_ns))
                 self._gaps[part.first] = opened
                 pieces.append(opened)
         return pieces
 
-    def _gap_of(self, trade_id: int) -> OpenGap | None:
+    def _gap_of(self, trade_id: int) -> Wanted | None:
         """The gap an id belongs to."""
         return next(self._overlapping(trade_id, trade_id), None)
 
-    def _overlapping(self, first: int, last: int) -> Iterator[OpenGap]:
+    def _overlapping(self, first: int, last: int) -> Iterator[Wanted]:
         """Gaps that share an id with ``first`` to ``last``. Cost: O(log n + found)."""
         begin = max(0, self._gaps.bisect_right(first) - 1)
         found = [self._gaps[key] for key in self._gaps.islice(begin, self._gaps.bisect_right(last))]
@@ -332,9 +336,9 @@ class Numbering:
     def step(self, step_ns: int) -> None:
         """The clock was put forward: no deadline has come any nearer."""
         self._tails = deque((last_id, heard_ns + step_ns) for last_id, heard_ns in self._tails)
-        for _, _, hole in self._holes:
-            hole.noticed_ns += step_ns
-        self._holes = [(due_ns + step_ns, order, hole) for due_ns, order, hole in self._holes]
+        for _, _, jump in self._jumps:
+            jump.noticed_ns += step_ns
+        self._jumps = [(due_ns + step_ns, order, jump) for due_ns, order, jump in self._jumps]
         # the order among them stays, so both remain heaps
         self._retries = [(due_ns + step_ns, order, held) for due_ns, order, held in self._retries]
         for held in self._gaps.values():
@@ -345,23 +349,23 @@ class Numbering:
 
     def take_back(self, now_ns: int) -> None:
         """The last run was ahead of ``now_ns``: what it noticed was not noticed in the future."""
-        holes = [hole for _, _, hole in self._holes]
-        self._holes.clear()
-        for hole in holes:
-            hole.noticed_ns = min(hole.noticed_ns, now_ns)
-            self._await(hole)
+        jumps = [jump for _, _, jump in self._jumps]
+        self._jumps.clear()
+        for jump in jumps:
+            jump.noticed_ns = min(jump.noticed_ns, now_ns)
+            self._await(jump)
         for held in self._gaps.values():
             held.patience.since_ns = min(held.patience.since_ns, now_ns)
 
-    def _pending(self) -> list[Hole]:
+    def _pending(self) -> list[Jump]:
         """All that is not yet a gap, the ids that only a heartbeat has named among them."""
-        holes = [hole for _, _, hole in sorted(self._holes, key=lambda item: item[:2])]
+        jumps = [jump for _, _, jump in sorted(self._jumps, key=lambda item: item[:2])]
         first, grace_ns = self.ledger.tail + 1, self._settings.tail_grace_ns - self._settings.repair_grace_ns
         for last_id, received_ns in self._tails:
             if last_id >= first:
-                holes.append(Hole(Range(first, last_id), self.edge_ns(first), received_ns, received_ns + grace_ns))
+                jumps.append(Jump(Range(first, last_id), self.edge_ns(first), received_ns, received_ns + grace_ns))
                 first = last_id + 1
-        return holes
+        return jumps
 
     def state(self) -> NumberingState:
         """What ``__init__`` needs to go on from here."""

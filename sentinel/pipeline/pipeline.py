@@ -8,47 +8,58 @@ the same lines, byte for byte: live, replayed from a tape, or in a test.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import msgspec
-from msgspec import Struct
+from typing import assert_never
 
 from book.events import (
     Alias,
-    Beat,
     Delta,
     Event,
+    Heartbeat,
+    LastTradeId,
     Meaning,
     Quote,
     Refused,
     Snapshot,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
     Unusable,
 )
+from book.proof import Hole, Verdict
 from book.sampler import first_instant
-from book.sequence import Hole, Verdict
 from feeds.catalogue import FEEDS
 from feeds.errors import REASON_CHARS, FeedError, Undecodable
+from feeds.market import Market
 from feeds.protocol import Feed
+from sentinel.contract.gaps import Cause, Gap
 from sentinel.pipeline.books import sequence_gap
+from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
 from sentinel.pipeline.comparison import LAG_NS
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.inputs import (
     BookAnswer,
-    Cause,
+    Closed,
     Command,
+    FetchedBook,
+    Frame,
+    Input,
     LanePlan,
     Note,
+    Opened,
     Output,
     Reconnect,
     RepairAnswer,
+    Resume,
     Send,
     Settings,
+    Start,
+    Step,
+    Stop,
+    Suspend,
+    Tick,
 )
-from sentinel.pipeline.lane import APPLIED, CONTROL, UNASKED, UNDECODABLE, Lane
-from sentinel.pipeline.product import Product, ProductState
+from sentinel.pipeline.lane import APPLIED, CONTROL, DUPLICATE, UNASKED, UNDECODABLE, Lane
+from sentinel.pipeline.lane_book import LaneBook
+from sentinel.pipeline.product import Product
 
 MakeFeed = Callable[[LanePlan], Feed]
 
@@ -59,21 +70,6 @@ STEP_SHOWN_NS = 3_600_000_000_000
 """How long ``clock_step_ms`` tells of a step: long enough for an alert to be raised and seen."""
 
 
-class Checkpoint(Struct):
-    """Everything a restart must know. Products no longer collected are kept, should they come back."""
-
-    products: dict[str, ProductState] = {}
-
-
-def states(checkpoint: bytes | None) -> dict[str, ProductState]:
-    """What a checkpoint says of each product.
-
-    Raises:
-        msgspec.DecodeError: if it was not written by this version.
-    """
-    return msgspec.msgpack.decode(checkpoint, type=Checkpoint).products if checkpoint else {}
-
-
 class Pipeline:
     """All lanes and products of one collector.
 
@@ -81,7 +77,7 @@ class Pipeline:
     ``commands`` is filled by every call and emptied by the caller.
 
     Raises:
-        msgspec.DecodeError: if ``checkpoint`` was not written by this version.
+        SentinelError: if ``checkpoint`` cannot be read.
     """
 
     def __init__(
@@ -94,7 +90,7 @@ class Pipeline:
         self.settings = settings
         self.commands: list[Command] = []
         self.lanes = [Lane(plan, settings) for plan in plans]
-        self.products: dict[str, Product] = {}
+        self.products: dict[Market, Product] = {}
         self.clock_step_ms = 0
         self._behind_ms = 0
         self._step_shown_ns = 0
@@ -103,18 +99,55 @@ class Pipeline:
         self._accounts_ns = 0
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
-        known = states(checkpoint)
+        known = decode_checkpoint(checkpoint)
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
-                product = self.products.get(symbol)
+                market = Market(FEEDS[lane.plan.venue].exchange, symbol)
+                product = self.products.get(market)
                 if product is None:
-                    exchange = FEEDS[lane.plan.venue].exchange
-                    product = Product(exchange, symbol, settings, self._output, known.pop(symbol, None))
-                    self.products[symbol] = product
+                    product = Product(market, settings, self._output, known.pop(market, None))
+                    self.products[market] = product
                 product.join(lane)
         self._dormant = known
 
     # What happens
+
+    def feed(self, given: Input, now_ns: int) -> None:
+        """Whatever happens, one input at a time: live, from a tape or in a test."""
+        match given:
+            case Frame(lane, frame):
+                self.receive(lane, frame, now_ns)
+            case Tick():
+                self.tick(now_ns)
+            case Opened(lane, step_ms):
+                self.note_step(step_ms, now_ns)
+                self.opened(lane, now_ns)
+            case Closed(lane, cause):
+                self.closed(lane, cause, now_ns)
+            case RepairAnswer():
+                self.repaired(given, now_ns)
+            case BookAnswer():
+                self.compared(given, now_ns)
+            case FetchedBook():
+                self.fetched(given, now_ns)
+            case _:
+                self._turn(given, now_ns)
+
+    def _turn(self, given: Start | Step | Suspend | Resume | Stop, now_ns: int) -> None:
+        """What concerns all there is."""
+        match given:
+            case Start():
+                self.start(now_ns)
+            case Step(step_ns):
+                self.step(step_ns, now_ns)
+            case Suspend():
+                self.suspend(now_ns)
+            case Resume():
+                self.resume(now_ns)
+            case Stop():
+                self.stop(now_ns)
+            case _:
+                assert_never(given)
 
     def start(self, now_ns: int) -> None:
         """Before any lane opens: the time since the last run is a gap, unless this is the first one.
@@ -161,8 +194,8 @@ class Pipeline:
         feed = lane.feed
         assert feed is not None
         if lane.carries_books:
-            for symbol in lane.plan.subscription.products:
-                self.products[symbol].integrity = feed.integrity
+            for product in lane.products.values():
+                product.integrity = feed.integrity
 
     def closed(self, lane_number: int, cause: Cause, now_ns: int) -> None:
         """A socket has ended, or could not be opened at all; the service is about to try again."""
@@ -195,18 +228,18 @@ class Pipeline:
         except FeedError as error:
             self._undecodable(lane, error, received_ns)
             return
-        sequence, tracker = meaning.sequence, lane.tracker
-        if tracker is not None and sequence is not None:
-            if sequence == tracker.expected:  # what ``check`` says of nearly every frame, without the call
-                tracker.expected = sequence + 1
-            elif not self._go_on(lane, tracker.check(sequence), received_ns):
+        sequence, counter = meaning.sequence, lane.counter
+        if counter is not None and sequence is not None:
+            if sequence == counter.expected:  # what ``check`` says of nearly every frame, without the call
+                counter.expected = sequence + 1
+            elif not self._go_on(lane, counter.check(sequence), received_ns):
                 return
         if received_ns > lane.next_grid_ns:
             self._advance(lane, received_ns)
         lane.good_ns = received_ns
         fate = CONTROL
         for event in meaning.events:
-            if isinstance(event, Delta) and (book := lane.books.get(event.product)) is not None:
+            if isinstance(event, Delta) and (book := lane.books.get(event.product)) is not None and book.chain is None:
                 book.take(event, received_ns)
                 fate = APPLIED
             else:
@@ -230,21 +263,23 @@ class Pipeline:
         """REST has answered a ``Repair``, in whole or in part."""
         for record in answer.unusable:
             self._name(record, None)
-        product = self.products.get(answer.symbol)
+        product = self.products.get(answer.market)
         if product is not None:
             product.trades.repaired(answer, now_ns)
 
     def compared(self, answer: BookAnswer, now_ns: int) -> None:
         """REST has said what a whole book is: a substitute for the numbers that some lanes' frames do not have."""
-        for lane in self.lanes:
-            book = lane.books.get(answer.symbol)
-            if book is None or book.witness is None or not book.is_proved:
+        product = self.products.get(answer.market)
+        if product is None:
+            return
+        for number, book in product.books.lanes.items():
+            if book.witness is None or not book.is_proved:
                 continue
-            if (lane.plan.lane, answer.symbol) in self._in_doubt:  # the last answer is not judged yet
+            if (number, answer.symbol) in self._in_doubt:  # the last answer is not judged yet
                 continue
             # the answer bears the venue's time: ours is as much ahead of it as of the wall
             if book.witness.comparison.hear(book.book, answer, now_ns + self._behind_ms * NS_PER_MS):
-                self._in_doubt[lane.plan.lane, answer.symbol] = now_ns + LAG_NS
+                self._in_doubt[number, answer.symbol] = now_ns + LAG_NS
 
     def tick(self, now_ns: int) -> None:
         """Time passes, ten times a second or so: deadlines, silence, finished minutes."""
@@ -297,13 +332,12 @@ class Pipeline:
 
     def checkpoint(self) -> bytes:
         """The state to start again from; it belongs with the lines taken so far."""
-        products = {symbol: product.state() for symbol, product in self.products.items()}
-        return msgspec.msgpack.encode(Checkpoint(self._dormant | products))
+        return encode_checkpoint(self._dormant | {market: product.state() for market, product in self.products.items()})
 
     # How
 
     def _interpret(self, lane: Lane, event: Event, received_ns: int) -> int:
-        """Acts on any event but a delta of a book we keep; gives what became of it."""
+        """Acts on any event but a delta of a book without a chain; gives what became of it."""
         match event:
             case Trade():
                 return self._trade(lane, event, received_ns)
@@ -313,12 +347,17 @@ class Pipeline:
                     return self._unasked(lane, "book", event.product)
                 book.frames += 1
                 lane.serve("book", event.product)
-                self.products[event.product].books.replace(book, event, received_ns)
+                if book.chain is None or self._begins_chain(lane, book, event, received_ns):
+                    lane.products[event.product].books.replace(book, event, received_ns)
+                    book.drop_fallen()
                 return APPLIED
             case Delta():
-                return self._unasked(lane, "book", event.product)
-            case Tail():
-                product = self.products.get(event.product)
+                book = lane.books.get(event.product)
+                if book is None:
+                    return self._unasked(lane, "book", event.product)
+                return self._follow(lane, book, event, received_ns)
+            case LastTradeId():
+                product = lane.products.get(event.product)
                 if product is None:
                     return self._unasked(lane, "trades", event.product)
                 product.trades.hear(event, received_ns, lane.plan.lane)
@@ -333,23 +372,82 @@ class Pipeline:
                 self._hear(lane, event, received_ns)
         return CONTROL
 
-    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Beat, received_ns: int) -> None:
+    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Heartbeat, received_ns: int) -> None:
         """What the venue says of the conversation itself."""
         match event:
             case Subscribed():
                 lane.acknowledge(event)
+                if lane.is_fetching:
+                    served = event.channels.get("book", frozenset())
+                    lane.want_snapshots(sorted(served & lane.books.keys()), received_ns, self.commands)
             case Refused():
                 self._refused(lane, event, received_ns)
             case Unknown():
-                lane.oddities.add(event.kind)
+                lane.skipped.add(event.kind)
             case Alias():
                 facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
                 self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
-            case Beat():
+            case Heartbeat():
                 pass
 
+    def _begins_chain(self, lane: Lane, book: LaneBook, snapshot: Snapshot, received_ns: int) -> bool:
+        """Whether a snapshot may be taken. One that comes unasked says nothing of the time since the last delta."""
+        assert book.chain is not None
+        verdict = book.chain.begin(snapshot)
+        if book.is_proved or verdict is not Verdict.NEXT:
+            gap = sequence_gap(book.unproved_ns(lane.good_ns), Verdict.BROKEN)
+            lane.products[snapshot.product].books.lose(book, gap)
+        book.good_ns = received_ns
+        if verdict is Verdict.NEXT:
+            return True
+        book.asked_ns = None
+        lane.want_snapshots([snapshot.product], received_ns, self.commands)
+        return False
+
+    def _follow(self, lane: Lane, book: LaneBook, delta: Delta, received_ns: int) -> int:
+        """A delta of a book with a chain: if it follows, it proves that book up to now, and no other."""
+        symbol, chain = delta.product, book.chain
+        assert chain is not None
+        lane.serve("book", symbol)
+        if book.is_proved:
+            verdict = chain.check(delta)
+            if verdict is Verdict.DUPLICATE:
+                return DUPLICATE
+            if verdict is Verdict.NEXT:
+                if received_ns > book.next_ns:
+                    self._advance_book(lane, symbol, book, received_ns)
+                book.good_ns = received_ns
+            else:
+                book.holes += 1
+                lane.products[symbol].books.lose(book, sequence_gap(book.good_ns, verdict))
+        book.take(delta, received_ns)
+        if book.is_proved:
+            book.drop_fallen()
+            return APPLIED
+        if lane.is_fetching:
+            book.buffer.add(delta)
+        lane.want_snapshots([symbol], received_ns, self.commands)
+        return APPLIED
+
+    def fetched(self, answer: FetchedBook, now_ns: int) -> None:
+        """REST has given the snapshot of a book: it is taken if the deltas that came meanwhile follow from it."""
+        lane = self.lanes[answer.lane]
+        book = lane.books.get(answer.symbol)
+        if lane.feed is None or book is None or book.chain is None or book.is_proved or book.asked_ns is None:
+            return  # nobody waits for it any more
+        snapshot = answer.snapshot()
+        following = book.buffer.follow(book.chain, snapshot)
+        if following is None:
+            book.asked_ns = None
+            lane.want_snapshots([answer.symbol], now_ns, self.commands)
+            return
+        lane.products[answer.symbol].books.replace(book, snapshot, now_ns)
+        for delta in following:
+            book.book.apply(delta.changes)
+        book.good_ns = now_ns
+
     def _trade(self, lane: Lane, trade: Trade, received_ns: int) -> int:
-        product = self.products.get(trade.product)
+        product = lane.products.get(trade.product)
         if product is None or not lane.carries_trades:
             return self._unasked(lane, "trades", trade.product)
         product.trade_frames += 1
@@ -360,20 +458,20 @@ class Pipeline:
 
     def _unasked(self, lane: Lane, channel: str, name: str) -> int:
         """Data of a product, or of a channel of it, that this connection was not asked to bring."""
-        lane.oddities.add(f"unasked {channel} {name}")
+        lane.skipped.add(f"unasked {channel} {name}")
         return UNASKED
 
     def _unusable(self, lane: Lane, record: Unusable, received_ns: int) -> int:
         """A record that cannot be used costs itself; one that may have changed a book costs that book."""
         if record.product is not None and record.product not in lane.plan.subscription.products:
             return self._unasked(lane, record.channel, record.product)
-        lane.oddities.add(f"unusable {record.channel}")
+        lane.skipped.add(f"unusable {record.channel}")
         self._name(record, lane.plan.lane)
         if record.product is not None:
             lane.serve(record.channel, record.product)
             if record.channel == "trades" and record.trade_id is not None and lane.carries_trades:
                 # it was published, so its id is missing until REST or another witness has it
-                self._interpret(lane, Tail(record.product, record.trade_id), received_ns)
+                self._interpret(lane, LastTradeId(record.product, record.trade_id), received_ns)
         if record.book_event is not None:
             symbols = list(lane.books) if record.product is None else [record.product]
             is_answer = record.book_event == "snapshot"
@@ -403,7 +501,8 @@ class Pipeline:
                 book.asked_ns, book.attempts = None, 0
             elif not book.is_proved:
                 continue  # the snapshot that is on its way holds it
-            self.products[symbol].books.lose(book, Gap("book", "undecodable", since_ns))
+            gap = Gap("book", "undecodable", book.unproved_ns(since_ns))
+            lane.products[symbol].books.lose(book, gap)
             lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _hear_witness(self, lane: Lane, event: Quote | Trade, received_ns: int) -> None:
@@ -428,7 +527,11 @@ class Pipeline:
             book = lane.books[symbol]
             wrong = book.witness.comparison.judge() if book.witness is not None and book.is_proved else []
             if wrong:
-                facts: dict[str, str | int | None] = {"symbol": symbol, "levels": len(wrong), "price": str(wrong[0][1])}
+                facts: dict[str, str | int | None] = {
+                    "symbol": lane.products[symbol].market.short,
+                    "levels": len(wrong),
+                    "price": str(wrong[0][1]),
+                }
                 self._output.notes.append(Note("contradicted_by_rest", facts))
                 self._contradicted(lane, symbol, now_ns)
 
@@ -436,28 +539,35 @@ class Pipeline:
         book = lane.books[symbol]
         if book.witness is not None:
             book.witness.forget()
-        self.products[symbol].books.lose(book, Gap("book", "witness", now_ns))
+        lane.products[symbol].books.lose(book, Gap("book", "witness", now_ns))
         lane.want_snapshots([symbol], now_ns, self.commands)
 
     def _advance(self, lane: Lane, received_ns: int) -> None:
-        """A frame in sequence proves the lane's books at every grid instant before it."""
+        """A frame in sequence proves the lane's books at every grid instant before it, but for those with a chain."""
         lane.next_grid_ns = first_instant(received_ns, self.settings.cadence_ns)
-        if received_ns - lane.good_ns >= self.settings.silence_ns:
+        if received_ns - lane.good_ns >= lane.quiet_ns:
             # we stood still ourselves: what waited in the socket meanwhile says nothing of when it came
             proved = [symbol for symbol, book in lane.books.items() if book.is_proved]
             for symbol in proved:
-                self.products[symbol].books.lose(lane.books[symbol], Gap("book", "silence", lane.good_ns))
+                self._lose_book(lane, symbol, "silence", lane.good_ns)
             lane.want_snapshots(proved, received_ns, self.commands)
             return
-        flawed = []
-        for symbol, book in lane.books.items():
-            books = self.products[symbol].books
-            books.advance(book, received_ns)
-            if book.flaw is not None and books.is_to_be_replaced(book, received_ns):
-                books.lose(book, Gap("book", book.flaw, book.flaw_ns))
-                flawed.append(symbol)
+        if lane.has_chains:
+            return
+        flawed = [
+            symbol for symbol, book in lane.books.items() if not self._advance_book(lane, symbol, book, received_ns)
+        ]
         if flawed:
             lane.want_snapshots(flawed, received_ns, self.commands)
+
+    def _advance_book(self, lane: Lane, symbol: str, book: LaneBook, received_ns: int) -> bool:
+        """A frame proves this book up to now; False if it was flawed for too long, and is given up."""
+        books = lane.products[symbol].books
+        books.advance(book, received_ns)
+        if book.flaw is None or not books.is_to_be_replaced(book, received_ns):
+            return True
+        books.lose(book, Gap("book", book.flaw, book.flaw_ns))
+        return False
 
     def _go_on(self, lane: Lane, verdict: Verdict | Hole, received_ns: int) -> bool:
         """Deals with a counter out of order; False if the frame is to be ignored."""
@@ -472,8 +582,8 @@ class Pipeline:
         assert isinstance(verdict, Hole)
         lane.counts.lost += verdict.count
         for symbol, book in lane.books.items():
-            gap = sequence_gap(lane.good_ns, verdict.first, verdict.last)
-            self.products[symbol].books.lose(book, gap)
+            gap = sequence_gap(lane.good_ns, verdict)
+            lane.products[symbol].books.lose(book, gap)
         lane.want_snapshots(list(lane.books), received_ns, self.commands)
         return True
 
@@ -483,13 +593,17 @@ class Pipeline:
         lane.counts.undecodable += 1
         self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
         known = error if isinstance(error, Undecodable) else None
-        if lane.tracker is None and (known is None or known.may_be_book):
+        if not lane.is_numbered and (known is None or known.may_be_book):
             symbols = list(lane.books) if known is None or known.product is None else [known.product]
             self._doubt_books(lane, symbols, lane.good_ns, received_ns)
 
     def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
-        for symbol, book in lane.books.items():
-            self.products[symbol].books.lose(book, Gap("book", cause, since_ns))
+        for symbol in lane.books:
+            self._lose_book(lane, symbol, cause, since_ns)
+
+    def _lose_book(self, lane: Lane, symbol: str, cause: Cause, since_ns: int) -> None:
+        book = lane.books[symbol]
+        lane.products[symbol].books.lose(book, Gap("book", cause, book.unproved_ns(since_ns)))
 
     def _give_up(self, lane: Lane, cause: Cause) -> None:
         lane.close()
@@ -504,7 +618,7 @@ class Pipeline:
         }
         self._output.notes.append(Note("refused", facts))
         if event.product is not None and lane.refuses_book(event.product):
-            self.products[event.product].books.lose(lane.books[event.product], Gap("book", "refused", received_ns))
+            self._lose_book(lane, event.product, "refused", received_ns)
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
         if lane.is_silent(now_ns):
@@ -519,7 +633,12 @@ class Pipeline:
             }
             self._output.notes.append(Note("refused", facts))
             if lane.refuses_book(symbol):
-                self.products[symbol].books.lose(lane.books[symbol], Gap("book", "refused", lane.opened_ns))
+                self._lose_book(lane, symbol, "refused", lane.opened_ns)
+        quiet = lane.quiet_books(now_ns)
+        for symbol in quiet:
+            self._lose_book(lane, symbol, "silence", now_ns)
+        lane.want_snapshots(quiet, now_ns, self.commands)
+        lane.ping(now_ns, self.commands)
         if lane.tick(now_ns, self.commands):
             self._lose(lane, "silence", lane.good_ns)
             self._give_up(lane, "silence")

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from book.events import Integrity
+from feeds.market import Market
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.books import BooksState, ProductBooks
 from sentinel.pipeline.flow import GRACE_NS, FlowState, ProductFlow
@@ -24,22 +25,20 @@ class ProductState(Struct):
     collector: str
     integrity: Integrity
     flow: FlowState = msgspec.field(default_factory=FlowState)
+    symbol: str = ""
 
 
 class Product:
     """One product of one exchange, over all lanes that carry it."""
 
-    def __init__(
-        self, exchange: str, symbol: str, settings: Settings, output: Output, state: ProductState | None = None
-    ) -> None:
-        lines = ProductLines(exchange, symbol, settings.collector, settings.edges_bps)
-        self.exchange = exchange
-        self.symbol = symbol
+    def __init__(self, market: Market, settings: Settings, output: Output, state: ProductState | None = None) -> None:
+        lines = ProductLines(*market, settings.collector, settings.edges_bps)
+        self.market = market
         self.labels = [edge_label(edge) for edge in settings.edges_bps]
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
-        self.books = ProductBooks(symbol, settings, lines, output, self.flow, state.books if state else None)
+        self.books = ProductBooks(market, settings, lines, output, self.flow, state.books if state else None)
         trades = state.trades if state else None
-        self.trades = ProductTrades(symbol, settings, lines, output, self.flow, self.books.account, trades)
+        self.trades = ProductTrades(market, settings, lines, output, self.flow, self.books.account, trades)
         self.integrity: Integrity = state.integrity if state else "none"
         self.trade_frames = 0
         self._lanes: list[Lane] = []
@@ -51,10 +50,12 @@ class Product:
 
     def join(self, lane: Lane) -> None:
         """This product is carried by ``lane`` too."""
+        symbol = self.market.symbol
+        lane.products[symbol] = self
         self._lanes.append(lane)
         self._counted.append(FrameCounts())
         if lane.carries_books:
-            lane.books[self.symbol] = self.books.join(lane.plan.lane)
+            lane.books[symbol] = self.books.join(lane.plan.lane)
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
@@ -104,7 +105,7 @@ class Product:
 
     def _write_minute(self, minute_ns: int, account: Account) -> None:
         if account.residue:
-            facts: dict[str, str | int | None] = {"symbol": self.symbol, "residue": account.residue}
+            facts: dict[str, str | int | None] = {"symbol": self.market.short, "residue": account.residue}
             self._output.notes.append(Note("accounts_open", facts))
         self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity))
 
@@ -122,5 +123,11 @@ class Product:
 
     def state(self) -> ProductState:
         return ProductState(
-            self.books.state(), self.trades.state(), self.exchange, self._collector, self.integrity, self.flow.state
+            self.books.state(),
+            self.trades.state(),
+            self.market.exchange,
+            self._collector,
+            self.integrity,
+            self.flow.state,
+            self.market.symbol,
         )

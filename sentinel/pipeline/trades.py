@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from book.events import Tail, Trade
-from book.trade_ledger import Range, TradeLedger
+from book.events import LastTradeId, Trade
+from book.trade_ledger import TradeLedger
+from feeds.market import Market
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.flow import ProductFlow
-from sentinel.pipeline.gaps import Gap
+from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Command, Note, Output, Repair, RepairAnswer, Settings
 from sentinel.pipeline.lines import ProductLines, point_ns
 from sentinel.pipeline.numbering import Numbering, NumberingState
@@ -89,7 +91,7 @@ class ProductTrades:
 
     def __init__(
         self,
-        symbol: str,
+        market: Market,
         settings: Settings,
         lines: ProductLines,
         output: Output,
@@ -98,7 +100,7 @@ class ProductTrades:
         state: TradesState | None = None,
     ) -> None:
         state = state or TradesState()
-        self.symbol = symbol
+        self.market = market
         self.conflicts = 0
         self.stored_count = 0
         self._settings = settings
@@ -106,7 +108,7 @@ class ProductTrades:
         self._output = output
         self._flow = flow
         self._account = account
-        self._numberings = [Numbering(symbol, of, settings, self._write) for of in (*state.earlier, state)]
+        self._numberings = [Numbering(market, of, settings, self._write) for of in (*state.earlier, state)]
         # whoever was asked about them answers us no more
         self._claims = [replace(claim, is_asked=False) for claim in state.claims]
         self._seen: dict[int, Trade] = {}
@@ -158,7 +160,7 @@ class ProductTrades:
             is_reset = trade.trade_id <= numbering.ledger.tail
             self._doubt(Claim(trade.trade_id, trade, lane, received_ns, is_reset))
 
-    def hear(self, tail: Tail, received_ns: int, lane: int) -> None:
+    def hear(self, tail: LastTradeId, received_ns: int, lane: int) -> None:
         """Notes the venue's word on the newest trade; it is acted on when the trade has not come in time."""
         last_id, ledger = tail.last_trade_id, self.ledger
         if ledger.first is None or self._is_of_earlier(last_id) or self._is_late_word(last_id, received_ns):
@@ -344,14 +346,14 @@ class ProductTrades:
         if claim.gap is not None:
             return
         self.conflicts += 1
-        facts: dict[str, str | int | None] = {"symbol": self.symbol, "trade_id": claim.trade_id}
+        facts: dict[str, str | int | None] = {"symbol": self.market.short, "trade_id": claim.trade_id}
         self._output.notes.append(Note("trade_id_doubted", facts))
         if claim.trade is None or not claim.is_reset:
             return
         if any(_is_same(seen, claim.trade) for seen in self._seen.values()):
             return
-        point, named = point_ns(claim.trade), Range(claim.trade_id, claim.trade_id)
-        claim.gap = Gap("trades", "reset", point, point, named, missing_count=1, given_up=True)
+        point, trade_id = point_ns(claim.trade), claim.trade_id
+        claim.gap = Gap("trades", "reset", point, point, trade_id, trade_id, missing_count=1, given_up=True)
         self._write(claim.gap, True)
 
     def _explain(self, trade: Trade) -> None:
@@ -371,12 +373,12 @@ class ProductTrades:
         before = self._present
         last_id = before.ledger.last
         assert last_id is not None
-        gap = Gap("trades", "reset", before.newest_ns, point_ns(first), Range(last_id, first.trade_id))
+        gap = Gap("trades", "reset", before.newest_ns, point_ns(first), last_id, first.trade_id)
         self._write(gap, True)
         state = NumberingState(
             newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True, first_ns=first.venue_ns
         )
-        self._numberings.append(Numbering(self.symbol, state, self._settings, self._write))
+        self._numberings.append(Numbering(self.market, state, self._settings, self._write))
         self._seen.clear()
         if len(self._numberings) > EARLIER + 1:
             self._numberings.pop(0).give_up_all()
@@ -396,13 +398,13 @@ class ProductTrades:
     # Time and disk
 
     def tick(self, now_ns: int, commands: list[Command]) -> None:
-        """Turns holes that did not close into gaps, and asks REST for what is missing or doubtful."""
+        """Turns jumps that did not close into gaps, and asks REST for what is missing or doubtful."""
         for numbering in self._numberings:
             numbering.tick(now_ns, self._account(now_ns), commands)
         for claim in self._claims:
             if self._is_to_ask(claim, now_ns):
                 claim.is_asked = True
-                commands.append(Repair(self.symbol, claim.trade_id, claim.trade_id))
+                commands.append(Repair(self.market.symbol, claim.trade_id, claim.trade_id, self.market.exchange))
 
     def suspend(self) -> None:
         """Nothing can be kept: the ids of what comes are noted, and asked for later."""
@@ -423,7 +425,7 @@ class ProductTrades:
     def _write(self, gap: Gap, is_news: bool) -> None:
         self._output.accounts.append(self._lines.gap(gap))
         if is_news:
-            self._output.notes.append(gap.note(self.symbol))
+            self._output.notes.append(note_of(gap, self.market.short))
 
     def step(self, step_ns: int) -> None:
         """The clock was put forward: no deadline has come any nearer."""

@@ -1,12 +1,12 @@
 """Substitute checks for a book whose frames carry no number: does what else the connection says contradict it?
 
-Coinbase Exchange's ``level2`` and ``level2_batch`` prove nothing by themselves. The ticker states the best prices after
-each match, and on the unbatched channel every match is seen in the book just before it: in a recording of 97 matches
-both held 97 times (reference protocols, section 4.2). What neither reaches, such as a level far from the touch, is
+Such a book proves nothing by itself. A venue may state the best prices after each match, and where every change of the
+book is a frame of its own, a match is seen in the book just before it: in a recording of 97 matches both held 97 times
+(reference protocols, section 4.2). What neither reaches, such as a level far from the touch, is
 compared with REST's book now and then. A book that passes is clean, never verified.
 
-What is impossible on a whole stream, such as a delete of a level never held, is counted and no reason to act: the
-venue sends it all the time on its batched channels.
+What is impossible on a whole stream, such as a delete of a level never held, is counted and no reason to act:
+batches bring it all the time.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import click
 
 import sentinel.data
 from sentinel.config import load
+from sentinel.disk.files import replacing
 from sentinel.errors import UsageError
-from sentinel.files import replacing
-from sentinel.times import format_ns, parse_instant_ns
+from sentinel.timing.instants import format_ns, parse_instant_ns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,9 +16,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.data import Hole, Loaded
-from sentinel.holes import NOT_COLLECTED
-from sentinel.times import format_ns
+from sentinel.timing.instants import format_ns
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
 COLUMNS = 600

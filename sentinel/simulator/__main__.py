@@ -1,8 +1,7 @@
 """``python -m sentinel.simulator`` is ``sentinel-ws simulate``."""
 
+import runpy
 import sys
 
-from sentinel.cli import main
-
 sys.argv.insert(1, "simulate")
-main()
+runpy.run_module("sentinel", run_name="__main__")

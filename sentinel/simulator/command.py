@@ -15,10 +15,14 @@ import uvloop
 from sentinel.errors import UsageError
 from sentinel.simulator import faults as fault_file
 from sentinel.simulator import market, recording
-from sentinel.simulator.exchange import Exchange, Venue
-from sentinel.simulator.synthetic import SyntheticSource
+from sentinel.simulator.catalogue import DEFAULT_VENUE, VENUES
+from sentinel.simulator.connection import Stage
+from sentinel.simulator.dialect import Dialect, Venue
+from sentinel.simulator.exchange import Exchange
+from sentinel.simulator.player import Player
+from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.simulator.truth import Truth
-from sentinel.times import parse_duration_s
+from sentinel.timing.instants import parse_duration_s
 
 DEFAULT_LEVELS = 5000
 
@@ -31,6 +35,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 
 
 @click.command()
+@click.option("--venue", default=DEFAULT_VENUE, show_default=True, help="Whose dialect is spoken.")
 @click.option("--tape", type=click.Path(path_type=Path, exists=True), help="Play this recording instead of a market.")
 @click.option("--products", default="BTC-USD,ETH-USD", show_default=True, help="Names, or how many.")
 @click.option("--rate", type=click.FloatRange(0.1), help="Book frames a second, all products.  [default: 20 each]")
@@ -44,7 +49,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 @click.option("--levels", default=DEFAULT_LEVELS, show_default=True, help="Depth of each side of the first books.")
 @click.option("--duration", callback=_duration, help="Stop after this long, such as 60s.")
 def simulate(**options: Any) -> None:
-    """Be a local Coinbase: both WebSocket feeds and REST, from a recording or a seeded synthetic market.
+    """Be a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
 
     Prints one line of JSON with the addresses when it is ready.
     """
@@ -56,6 +61,7 @@ def simulate(**options: Any) -> None:
 
 async def _serve(
     *,
+    venue: str,
     faults: Path | None,
     truth: Path | None,
     truth_tops: bool,
@@ -68,11 +74,14 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    armed = fault_file.load(faults, seed, time.time_ns)
+    spoken = VENUES.get(venue)
+    if spoken is None:
+        raise UsageError(f"there is no dialect of {venue!r}, only of {', '.join(VENUES)}")
+    armed = fault_file.load(faults, spoken.facts.feeds, spoken.facts.faults, seed, time.time_ns)
     written = Truth(truth, with_tops=truth_tops)
+    stage = Stage(spoken.facts, armed, written, time.time_ns)
     try:
-        source = _source(armed, written, seed, **rest)
-        async with Exchange(source, armed, written, time.time_ns, port) as exchange:
+        async with Exchange(_dialect(spoken, stage, seed, **rest), stage, port) as exchange:
             click.echo(msgspec.json.encode(exchange.urls))
             try:
                 async with asyncio.timeout(duration):
@@ -83,9 +92,9 @@ async def _serve(
         written.close()
 
 
-def _source(
-    faults: fault_file.Faults,
-    truth: Truth,
+def _dialect(
+    venue: Venue,
+    stage: Stage,
     seed: int,
     *,
     tape: Path | None,
@@ -94,19 +103,21 @@ def _source(
     trade_rate: float | None,
     speed: float,
     levels: int,
-) -> Venue:
+) -> Dialect:
     if tape is not None:
-        return recording.RecordingSource(recording.load(tape), speed, faults, truth, time.time_ns)
+        if venue.recorded is None or venue.reader is None:
+            raise UsageError(f"recordings of {venue.facts.name} cannot be played")
+        return venue.recorded(Player(stage, recording.load(tape, [venue.reader]), speed))
     names = int(products) if products.isdecimal() else [name for name in products.split(",") if name]
     if not names:
         raise UsageError("no products to simulate")
-    made = market.products(names, levels, seed)
-    return SyntheticSource(
-        made,
-        rate=20.0 * len(made) if rate is None else rate,
-        trade_rate=2.0 * len(made) if trade_rate is None else trade_rate,
-        seed=seed,
-        faults=faults,
-        truth=truth,
-        now_ns=time.time_ns,
+    made = market.products(names, levels, seed, venue.facts.product_name)
+    return venue.live(
+        SyntheticMarket(
+            stage,
+            made,
+            rate=20.0 * len(made) if rate is None else rate,
+            trade_rate=2.0 * len(made) if trade_rate is None else trade_rate,
+            seed=seed,
+        )
     )

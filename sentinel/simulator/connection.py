@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.protocol import State
 
+from sentinel.simulator.facts import DialectFacts
 from sentinel.simulator.faults import Fault, Faults, Kind
 from sentinel.simulator.truth import Truth
 
@@ -15,29 +18,49 @@ SLOW_BYTES = 256 * 2**20
 """A client with so much unread is cut off, as the venue cuts off slow consumers."""
 
 
-class Connection:
-    """``number`` is its place among the connections of its feed, from 1."""
+Numbers = tuple[int, int] | None
+"""The first and the last number that a frame stands for, the connection's or its product's; None without any."""
 
-    def __init__(
-        self,
-        socket: ServerConnection,
-        feed: Literal["advanced", "exchange"],
-        number: int,
-        faults: Faults,
-        truth: Truth,
-        now_ns: Callable[[], int],
-    ) -> None:
+
+@dataclass
+class Stage:
+    """What one run shares: whose dialect is spoken, what goes wrong, where the truth goes, the time, who listens."""
+
+    facts: DialectFacts
+    faults: Faults
+    truth: Truth
+    now_ns: Callable[[], int]
+    connections: list[Connection] = field(default_factory=list)
+
+
+class Wording(Protocol):
+    """What faults need to know of the bytes of frames."""
+
+    def renumbered(self, frame: str, number: int, instead: int) -> str:
+        """The frame with another number of its connection (``jump``)."""
+
+    def misspelt(self, frame: str) -> str | None:
+        """The frame with a size that is no number, and JSON still (``corrupt`` with ``nan``); None if it has none."""
+
+
+class Connection:
+    """``number`` is its place among the connections of its feed, from 1; ``channels`` are the products it asked for;
+    ``sequence`` is its next number, where the venue numbers the frames of a connection."""
+
+    def __init__(self, socket: ServerConnection, feed: str, number: int, stage: Stage, wording: Wording) -> None:
         self.socket = socket
         self.feed = feed
         self.number = number
         self.channels: dict[str, set[str]] = {}
         self.sequence = 0
-        self._faults = faults
-        self._truth = truth
-        self._now_ns = now_ns
+        self._faults = stage.faults
+        self._truth = stage.truth
+        self._now_ns = stage.now_ns
+        self._has_product_numbers = stage.facts.has_product_numbers
+        self._wording = wording
         self._silent_until_ns = 0
         self._stalled_ns = 0
-        self._swallowed: tuple[int | None, int | None] = (None, None)
+        self._swallowed: dict[str | None, Numbers] = {}
         self._held: list[str] = []
         self._delayed: list[str] = []
         self._delayed_until_ns = 0
@@ -53,16 +76,16 @@ class Connection:
     def send_numbered(
         self, channel: str, product: str | None, head: str, tail: str, trade_ids: list[int] | None = None
     ) -> None:
-        """An Advanced Trade frame: ``head``, this connection's next number, ``tail``."""
+        """A frame with this connection's next number between ``head`` and ``tail``."""
         number, self.sequence = self.sequence, self.sequence + 1
-        self.send(channel, product, f"{head}{number}{tail}", number, trade_ids)
+        self.send(channel, product, f"{head}{number}{tail}", (number, number), trade_ids)
 
     def send(
         self,
         channel: str,
         product: str | None,
         frame: str,
-        number: int | None = None,
+        numbers: Numbers = None,
         trade_ids: list[int] | None = None,
     ) -> None:
         """Sends a frame, unless a fault has other ideas."""
@@ -70,14 +93,14 @@ class Connection:
             now_ns = self._now_ns()
             self._release(now_ns)
             if now_ns < self._silent_until_ns:
-                self._swallowed = (self._swallowed[0], number if number is not None else self._swallowed[1])
+                self._swallow(product, numbers)
                 return
             self.finish()
             fault = self._faults.striking(
                 FRAME_KINDS, feed=self.feed, connection=self.number, channel=channel, product=product
             )
             if fault is not None:
-                self._strike(fault, frame, number, channel, product, trade_ids, now_ns)
+                self._strike(fault, frame, numbers, channel, product, trade_ids, now_ns)
                 return
         self._put(frame)
         if self._held:
@@ -107,13 +130,13 @@ class Connection:
         self,
         fault: Fault,
         frame: str,
-        number: int | None,
+        numbers: Numbers,
         channel: str,
         product: str | None,
         trade_ids: list[int] | None,
         now_ns: int,
     ) -> None:
-        first, last, end_ns = number, number, now_ns
+        end_ns = now_ns
         match fault.kind:
             case "drop":
                 pass
@@ -123,19 +146,20 @@ class Connection:
             case "reorder":
                 self._held.append(frame)
             case "corrupt":
-                corrupted, is_readable = _corrupted(frame, fault.how)
-                if is_readable:  # so its number is not lost: only what is in it is
-                    first = last = None
-                self._put(corrupted)
+                misspelt = self._wording.misspelt(frame) if fault.how == "nan" else None
+                if misspelt is not None:  # so its number is not lost: only what is in it is
+                    numbers = None
+                self._put(misspelt or _corrupted(frame, fault.how))
             case "delay":
                 self._delayed.append(frame)
                 self._delayed_until_ns = end_ns = now_ns + round(fault.delay_s * 1e9)
             case "jump":
-                if number is not None:
+                if numbers is not None:
                     # this frame was to be ``number``: the skipped numbers were never given to any frame
+                    number, _ = numbers
                     self.sequence += fault.skip
-                    last = number + fault.skip - 1
-                    frame = frame.replace(f'"sequence_num":{number}', f'"sequence_num":{number + fault.skip}', 1)
+                    frame = self._wording.renumbered(frame, number, number + fault.skip)
+                    numbers = number, number + fault.skip - 1
                 self._put(frame)
             case "close":
                 self.close_soon(fault.code)
@@ -145,26 +169,33 @@ class Connection:
                 # written to the truth when it is over, with everything it swallowed
                 self._silent_until_ns = now_ns + round((fault.duration_s or 3600) * 1e9)
                 self._stalled_ns = now_ns
-                self._swallowed = (number, number)
+                self._swallow(product, numbers)
                 return
-        self._write_truth(fault.kind, channel, product, (first, last), trade_ids or [], (now_ns, end_ns))
+        self._write_truth(fault.kind, channel, product, numbers, trade_ids or [], (now_ns, end_ns))
+
+    def _swallow(self, product: str | None, numbers: Numbers) -> None:
+        whose = product if self._has_product_numbers else None
+        held = self._swallowed.get(whose)
+        self._swallowed[whose] = (held[0], numbers[1]) if held and numbers else held or numbers
 
     def finish(self) -> None:
         """Writes down a stall that is over, by itself or because the client has left."""
         if self._stalled_ns:
             between = (self._stalled_ns, self._now_ns())
-            self._stalled_ns = 0
-            self._write_truth("stall", None, None, self._swallowed, [], between)
+            swallowed, self._stalled_ns, self._swallowed = self._swallowed, 0, {}
+            for product, numbers in swallowed.items():
+                self._write_truth("stall", None, product, numbers, [], between)
 
     def _write_truth(
         self,
         fault: Kind,
         channel: str | None,
         product: str | None,
-        numbers: tuple[int | None, int | None],
+        numbers: Numbers,
         trade_ids: list[int],
         between_ns: tuple[int, int],
     ) -> None:
+        first, last = numbers or (None, None)
         self._truth.write(
             "fault",
             fault=fault,
@@ -172,28 +203,26 @@ class Connection:
             connection=self.number,
             channel=channel,
             product=product,
-            sequence_first=numbers[0],
-            sequence_last=numbers[1],
+            sequence_first=first,
+            sequence_last=last,
             trade_ids=trade_ids,
             start_ns=between_ns[0],
             end_ns=between_ns[1],
         )
 
     def close_soon(self, code: int) -> None:
-        """Starts the closing handshake without waiting for it."""
-        self.socket.protocol.send_close(code)
-        self.socket.send_data()
+        """Starts the closing handshake, if nobody has yet, without waiting for it."""
+        if self.socket.protocol.state is State.OPEN:
+            self.socket.protocol.send_close(code)
+            self.socket.send_data()
 
 
-def _corrupted(frame: str, how: str) -> tuple[str, bool]:
-    """The frame as it arrives, and whether it is JSON still, number and all."""
-    if how == "truncate":
-        return frame[: len(frame) * 2 // 3], False
-    if how == "garbage":
-        return "\ufeff<html>502 Bad Gateway</html>", False
-    for field in ('"new_quantity":"', '"size":"'):
-        start = frame.find(field)
-        if start >= 0:
-            start += len(field)
-            return frame[:start] + "nan" + frame[frame.index('"', start) :], True
-    return frame[:-1], False
+def _corrupted(frame: str, how: str) -> str:
+    """The frame as it arrives, which is not JSON any more."""
+    match how:
+        case "truncate":
+            return frame[: len(frame) * 2 // 3]
+        case "garbage":
+            return "\ufeff<html>502 Bad Gateway</html>"
+        case _:
+            return frame[:-1]

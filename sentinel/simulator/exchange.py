@@ -1,61 +1,38 @@
-"""The server: one port, with ``/advanced`` and ``/exchange`` as WebSockets and REST at the root."""
+"""The server: one port, with a WebSocket at the path of each feed and REST at the root."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from http import HTTPStatus
-from typing import Literal, Protocol
+from typing import Self
 
-from msgspec import Struct
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from sentinel.simulator.connection import Connection
-from sentinel.simulator.dialogue import Dialogue, Source
-from sentinel.simulator.faults import Faults
-from sentinel.simulator.rest import Market, Rest
-from sentinel.simulator.truth import Truth
+from sentinel.simulator.connection import Connection, Stage
+from sentinel.simulator.dialect import Dialect
+from sentinel.simulator.rest import Rest
 
-SUBSCRIBE_WITHIN_S = 5.0
 TOO_LATE = 1008
-FEEDS: dict[str, Literal["advanced", "exchange"]] = {"/advanced": "advanced", "/exchange": "exchange"}
-
-
-class Urls(Struct, frozen=True):
-    """Where the exchange is; what ``simulate`` prints when it is ready."""
-
-    advanced: str
-    exchange: str
-    rest: str
-
-
-class Venue(Source, Market, Protocol):
-    """A source of market data with all its sides."""
-
-    connections: list[Connection]
-
-    async def run(self) -> None:
-        """Publishes until cancelled."""
+Urls = dict[str, str]
+"""The address of each feed, and of ``rest``; what ``simulate`` prints when it is ready."""
 
 
 class Exchange:
-    """``async with Exchange(...) as exchange:`` serves ``source`` at ``exchange.urls``."""
+    """``async with Exchange(...) as exchange:`` serves ``dialect`` at ``exchange.urls``."""
 
-    def __init__(self, source: Venue, faults: Faults, truth: Truth, now_ns: Callable[[], int], port: int = 0) -> None:
-        self.rest = Rest(source, faults, now_ns)
-        self._source = source
-        self._faults = faults
-        self._truth = truth
-        self._now_ns = now_ns
+    def __init__(self, dialect: Dialect, stage: Stage, port: int = 0) -> None:
+        self.rest = Rest(dialect, stage)
+        self.urls: Urls = {}
+        self._dialect = dialect
+        self._stage = stage
         self._port = port
-        self._dialogue = Dialogue(source, faults, now_ns)
-        self._opened = {"advanced": 0, "exchange": 0}
+        self._opened = dict.fromkeys(stage.facts.feeds, 0)
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Exchange:
+    async def __aenter__(self) -> Self:
         server: Server = await self._stack.enter_async_context(
             serve(
                 self._converse,
@@ -70,9 +47,9 @@ class Exchange:
         )
         port = next(iter(server.sockets)).getsockname()[1]
         host = f"127.0.0.1:{port}"
-        self.urls = Urls(f"ws://{host}/advanced", f"ws://{host}/exchange", f"http://{host}")
+        self.urls = {feed: f"ws://{host}/{feed}" for feed in self._opened} | {"rest": f"http://{host}"}
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        running = tasks.create_task(self._source.run())
+        running = tasks.create_task(self._dialect.run())
         self._stack.callback(running.cancel)
         return self
 
@@ -81,44 +58,49 @@ class Exchange:
 
     async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
         """A WebSocket if the path is one of a feed, REST otherwise."""
-        self._faults.begin()
-        feed = FEEDS.get(request.path.partition("?")[0].rstrip("/"))
-        if feed is None:
+        self._stage.faults.begin()
+        feed = _feed(request)
+        if feed not in self._opened:
             return await self.rest.answer(request.path)
-        if self._faults.lasting("refuse_connections", feed=feed) is not None:
+        if self._stage.faults.lasting("refuse_connections", feed=feed) is not None:
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connections now\n")
         return None
 
     async def _converse(self, socket: ServerConnection) -> None:
         assert socket.request is not None
-        feed = FEEDS[socket.request.path.partition("?")[0].rstrip("/")]
+        feed = _feed(socket.request)
         self._opened[feed] += 1
-        connection = Connection(socket, feed, self._opened[feed], self._faults, self._truth, self._now_ns)
+        connection = Connection(socket, feed, self._opened[feed], self._stage, self._dialect)
+        listening = self._stage.connections
         self._note("opened", connection)
         try:
-            async with asyncio.timeout(SUBSCRIBE_WITHIN_S):
+            async with asyncio.timeout(self._stage.facts.subscribe_within_s):
                 message = await socket.recv()
-            self._source.connections.append(connection)
+            listening.append(connection)
             while True:
                 self._note("message", connection, text=str(message)[:2000])
-                self._dialogue.answer(connection, message)
+                self._dialect.answer(connection, message)
                 message = await socket.recv()
         except TimeoutError:
             await socket.close(TOO_LATE, "no subscription")
         except ConnectionClosed:
             pass
         finally:
-            if connection in self._source.connections:
-                self._source.connections.remove(connection)
+            if connection in listening:
+                listening.remove(connection)
             connection.finish()
             self._note("closed", connection)
 
     def _note(self, event: str, connection: Connection, **details: object) -> None:
-        self._truth.write(
+        self._stage.truth.write(
             "connection",
             event=event,
             feed=connection.feed,
             connection=connection.number,
-            t_ns=self._now_ns(),
+            t_ns=self._stage.now_ns(),
             **details,
         )
+
+
+def _feed(request: Request) -> str:
+    return request.path.partition("?")[0].strip("/")

@@ -21,6 +21,8 @@ Connection faults: ``close`` (``code``), ``abort`` (TCP reset), ``stall`` (open 
 ``refuse_product``, ``refuse_connections``. Market faults: ``hide`` (trades kept off ``feed``, or off both; REST has
 them unless ``from_rest``), ``cross`` (a crossed book for ``duration_s``), ``rest`` (``mode`` = "down", "slow", "429",
 "empty" or "garbage" for ``duration_s``; ``retry_after_s``).
+
+Feeds and channels bear the names of the venue's dialect, here Coinbase's; what cannot happen there is refused.
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ import random
 import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
 from sentinel.errors import UsageError
-from sentinel.times import NS_PER_S
+from sentinel.timing.instants import NS_PER_S
 
 Kind = Literal[
     "drop",
@@ -55,14 +57,14 @@ Kind = Literal[
     "cross",
     "rest",
 ]
-BOOK_CHANNELS = {"l2_data", "l2update", "snapshot"}
+KINDS: frozenset[Kind] = frozenset(get_args(Kind))
 
 
 class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
     """One entry of the file. ``struck`` and ``next_s`` are its state."""
 
     kind: Kind
-    feed: Literal["advanced", "exchange"] | None = None
+    feed: str | None = None
     channel: str | None = None
     product: str | None = None
     connection: int | None = None
@@ -185,8 +187,10 @@ class Faults:
         return None
 
 
-def load(path: Path | None, seed: int, now_ns: Callable[[], int]) -> Faults:
-    """The faults of a file; none without one.
+def load(
+    path: Path | None, feeds: Collection[str], kinds: Collection[Kind], seed: int, now_ns: Callable[[], int]
+) -> Faults:
+    """The faults of a file, for an exchange with these feeds to which these kinds can happen; none without a file.
 
     Raises:
         UsageError: if it cannot be read or says something that is not a fault.
@@ -197,4 +201,9 @@ def load(path: Path | None, seed: int, now_ns: Callable[[], int]) -> Faults:
         listed = msgspec.convert(tomllib.loads(path.read_text()), _File)
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"fault file {path}: {error}") from error
+    for fault in listed.fault:
+        if fault.kind not in kinds:
+            raise UsageError(f"fault file {path}: {fault.kind!r} cannot happen here, only {', '.join(sorted(kinds))}")
+        if fault.feed is not None and fault.feed not in feeds:
+            raise UsageError(f"fault file {path}: there is no feed {fault.feed!r}, only {', '.join(feeds)}")
     return Faults(listed.fault, seed, now_ns)

@@ -4,7 +4,7 @@ Measured on the Advanced Trade capture of 2026-08-09: of the level changes 52 % 
 14 % bring back a level seen before, 10 % are new prices and 1 % delete a level nobody had; about 6.3 changes a frame;
 several trades in one microsecond. The book never crosses. The same seed gives the same market.
 
-Prices are whole ticks and sizes whole units; ``text`` spells them as the venue does.
+Prices are whole ticks and sizes whole units; ``text`` spells them as decimals.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Literal, NamedTuple
 
 from sortedcontainers import SortedDict
 
-Side = Literal["bid", "offer"]
+Side = Literal["bid", "ask"]
 
 KNOWN, DELETED, BACK, NEW = 0.52, 0.75, 0.89, 0.99
 """Cumulative shares of the kinds of change; what is left deletes a level nobody had."""
 
 CHANGES_PER_FRAME = 6.3
 HISTORY = 100
-"""Trades before the market opens: what a subscription to ``market_trades`` begins with."""
+"""Trades before the market opens, of which a fresh subscriber may be told."""
 
 SHAPES = (
     # quote, price in ticks, decimals of price and size: the spread of magnitudes a real venue has
@@ -39,7 +39,7 @@ SHAPES = (
 
 
 def text(whole: int, decimals: int) -> str:
-    """``whole`` / 10^decimals as the venue writes it: trailing zeros trimmed."""
+    """``whole`` / 10^decimals as text, trailing zeros trimmed."""
     if not decimals:
         return str(whole)
     digits = f"{whole:0{decimals + 1}d}"
@@ -70,7 +70,7 @@ class Fill(NamedTuple):
 
 
 class Top(NamedTuple):
-    """The best levels as the venue writes them, and how many levels there are."""
+    """The best levels as text, and how many levels there are."""
 
     bid: str
     bid_size: str
@@ -94,7 +94,7 @@ class Product:
     def __init__(self, name: str, price: int, decimals: tuple[int, int], levels: int, rng: random.Random) -> None:
         self.name = name
         self.price_decimals, self.size_decimals = decimals
-        self.sides: dict[Side, SideOfBook] = {"bid": SideOfBook(), "offer": SideOfBook()}
+        self.sides: dict[Side, SideOfBook] = {"bid": SideOfBook(), "ask": SideOfBook()}
         self.sequence = rng.randrange(10**9, 10**10)
         self.trades: list[Fill] = []
         self._rng = rng
@@ -104,7 +104,7 @@ class Product:
 
     def _populate(self, price: int, levels: int) -> None:
         rng = self._rng
-        signs: dict[Side, int] = {"bid": -1, "offer": 1}
+        signs: dict[Side, int] = {"bid": -1, "ask": 1}
         for side, sign in signs.items():
             book, tick = self.sides[side].levels, price
             for number in range(min(levels, price // 4)):
@@ -117,7 +117,7 @@ class Product:
     def make_history(self, now_us: int) -> None:
         """The trades of the last seconds before the market opened."""
         for number in range(HISTORY):
-            self._fill(now_us - (HISTORY - number) * 37_003, self._rng.choice(("bid", "offer")), keep_level=True)
+            self._fill(now_us - (HISTORY - number) * 37_003, self._rng.choice(("bid", "ask")), keep_level=True)
 
     def _size(self) -> int:
         scale = int(10**self.size_decimals)
@@ -132,7 +132,7 @@ class Product:
 
     def _change_one(self) -> Change:
         rng = self._rng
-        side: Side = "bid" if rng.random() < 0.5 else "offer"
+        side: Side = "bid" if rng.random() < 0.5 else "ask"
         levels, deleted = self.sides[side].levels, self.sides[side].deleted
         kind = rng.random()
         size = 0
@@ -188,7 +188,7 @@ class Product:
 
     def trade(self, now_us: int) -> tuple[list[Fill], list[Change]]:
         """A taker sweeps one to five resting orders in one microsecond."""
-        side: Side = "bid" if self._rng.random() < 0.5 else "offer"
+        side: Side = "bid" if self._rng.random() < 0.5 else "ask"
         fills, changes = [], []
         for _ in range(self._rng.choice((1, 1, 1, 1, 2, 2, 3, 5))):
             fill = self._fill(now_us, side)
@@ -211,7 +211,7 @@ class Product:
     @property
     def best(self) -> tuple[int, int]:
         """Best bid and best ask in ticks."""
-        return self.sides["bid"].levels.keys()[-1], self.sides["offer"].levels.keys()[0]
+        return self.sides["bid"].levels.keys()[-1], self.sides["ask"].levels.keys()[0]
 
     @property
     def last_trade_id(self) -> int:
@@ -225,15 +225,15 @@ class Product:
 
     def top(self) -> Top:
         """The best levels as text."""
-        bids, asks = self.sides["bid"].levels, self.sides["offer"].levels
+        bids, asks = self.sides["bid"].levels, self.sides["ask"].levels
         (bid, bid_size), (ask, ask_size) = bids.peekitem(-1), asks.peekitem(0)
         price, size = self.price_text, self.size_text
         return Top(price(bid), size(bid_size), price(ask), size(ask_size), len(bids), len(asks))
 
     def levels(self) -> list[Change]:
-        """Every level, best first, bids before offers."""
+        """Every level, best first, bids before asks."""
         bids = [Change("bid", price, size) for price, size in reversed(self.sides["bid"].levels.items())]
-        return bids + [Change("offer", price, size) for price, size in self.sides["offer"].levels.items()]
+        return bids + [Change("ask", price, size) for price, size in self.sides["ask"].levels.items()]
 
     def trades_between(self, first: int, last: int) -> list[Fill]:
         """Trades with ``first <= trade_id <= last`` in rising order; ids have no holes, so this is a slice."""
@@ -241,11 +241,11 @@ class Product:
         return self.trades[max(0, first - origin) : max(0, last - origin + 1)]
 
 
-def products(names: list[str] | int, levels: int, seed: int) -> dict[str, Product]:
-    """The market's products by name: the given ones, or the first so many of an endless list."""
+def products(names: list[str] | int, levels: int, seed: int, called: str = "{}-USD") -> dict[str, Product]:
+    """The market's products by name: the given ones, or the first so many of an endless list, ``called`` so."""
     if isinstance(names, int):
         known = [shape[0] for shape in SHAPES]
-        names = [f"{known[n] if n < len(known) else f'COIN{n}'}-USD" for n in range(names)]
+        names = [called.format(known[n] if n < len(known) else f"COIN{n}") for n in range(names)]
     shapes = {shape[0]: shape for shape in SHAPES}
     made = {}
     for number, name in enumerate(names):

@@ -1,132 +1,79 @@
-"""The exchange's REST answers, as far as repair and other people's clients need them (reference protocols, 3.1).
-
-``GET /products``, ``/products/{id}``, ``/products/{id}/trades`` (``limit``, ``after``, ``before``; newest first, with
-``CB-BEFORE`` and ``CB-AFTER``), ``/products/{id}/book`` (``level`` 1 or 2), ``/products/{id}/ticker``, ``/time``.
-10 requests a second, bursts of 15, then 429.
-"""
+"""REST: what is the same for every venue. Its rate limit, its faults, and the way to the dialect's pages."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from sentinel.simulator.faults import Fault, Faults
-from sentinel.simulator.wording import instant
+from sentinel.simulator.connection import Stage
+from sentinel.simulator.dialect import Dialect, Page
+from sentinel.simulator.faults import Fault
 
-REQUESTS_PER_S = 10.0
-BURST = 15.0
-MOST_TRADES = 1000
 SLOW_S = 3.0
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 503: "Service Unavailable"}
-
-Body = dict[str, object] | list[dict[str, object]]
-
-
-class Market(Protocol):
-    """What REST shows."""
-
-    def names(self) -> Iterable[str]: ...
-    def rest_products(self) -> list[dict[str, object]]: ...
-    def rest_trades(self, name: str, after: int | None, before: int | None, limit: int) -> list[dict[str, object]]: ...
-    def rest_book(self, name: str, level: int) -> dict[str, object]: ...
-    def rest_ticker(self, name: str) -> dict[str, object]: ...
 
 
 class Rest:
     """Answers one GET at a time. ``requests`` counts them by path, for tests."""
 
-    def __init__(self, market: Market, faults: Faults, now_ns: Callable[[], int]) -> None:
+    def __init__(self, dialect: Dialect, stage: Stage) -> None:
         self.requests: dict[str, int] = {}
-        self._market = market
-        self._faults = faults
-        self._now_ns = now_ns
-        self._tokens = BURST
-        self._filled_ns = now_ns()
+        self._dialect = dialect
+        self._stage = stage
+        self._tokens = stage.facts.rest_burst
+        self._filled_ns = stage.now_ns()
 
     async def answer(self, target: str) -> Response:
         """The answer to ``GET target``."""
         url = urlsplit(target)
         self.requests[url.path] = self.requests.get(url.path, 0) + 1
-        fault = self._faults.lasting("rest")
+        fault = self._stage.faults.lasting("rest")
         if fault is not None:
             if fault.mode == "slow":
                 await asyncio.sleep(SLOW_S)
             else:
-                return _broken(fault)
+                return self._broken(fault)
         if not self._has_token():
-            return _response(429, {"message": "Public rate limit exceeded"})
+            return self._refusal(HTTPStatus.TOO_MANY_REQUESTS)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         try:
-            return self._page([part for part in url.path.split("/") if part], query)
+            page = self._dialect.page([part for part in url.path.split("/") if part], query)
         except ValueError:
-            return _response(400, {"message": "Bad Request"})
+            return self._refusal(HTTPStatus.BAD_REQUEST)
+        return _response(page)
 
     def _has_token(self) -> bool:
-        now_ns = self._now_ns()
-        self._tokens = min(BURST, self._tokens + (now_ns - self._filled_ns) / 1e9 * REQUESTS_PER_S)
+        facts, now_ns = self._stage.facts, self._stage.now_ns()
+        self._tokens = min(facts.rest_burst, self._tokens + (now_ns - self._filled_ns) / 1e9 * facts.rest_per_s)
         self._filled_ns = now_ns
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
 
-    def _page(self, path: list[str], query: dict[str, str]) -> Response:
-        market = self._market
-        match path:
-            case ["time"]:
-                us = self._now_ns() // 1000
-                return _response(200, {"iso": instant(us), "epoch": us / 1e6})
-            case ["products"]:
-                return _response(200, market.rest_products())
-            case ["products", name, *rest] if name in market.names():
-                return self._product(name, rest, query)
+    def _broken(self, fault: Fault) -> Response:
+        match fault.mode:
+            case "429":
+                return self._refusal(HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": f"{fault.retry_after_s:g}"})
+            case "empty":
+                return _response(Page(HTTPStatus.OK, []))
+            case "garbage":
+                return _response(Page(HTTPStatus.OK, []), b'[{"trade_id": "x", "price": <html>')
             case _:
-                return _response(404, {"message": "NotFound"})
+                return self._refusal(HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _product(self, name: str, rest: list[str], query: dict[str, str]) -> Response:
-        market = self._market
-        match rest:
-            case []:
-                return _response(200, next(product for product in market.rest_products() if product["id"] == name))
-            case ["book"]:
-                return _response(200, market.rest_book(name, int(query.get("level", "1"))))
-            case ["ticker"]:
-                return _response(200, market.rest_ticker(name))
-            case ["trades"]:
-                after, before = (int(query[key]) if key in query else None for key in ("after", "before"))
-                limit = max(1, min(MOST_TRADES, int(query.get("limit", MOST_TRADES))))
-                trades = market.rest_trades(name, after, before, limit)
-                cursors = {}
-                if trades:
-                    cursors = {"CB-BEFORE": str(trades[0]["trade_id"]), "CB-AFTER": str(trades[-1]["trade_id"])}
-                return _response(200, trades, cursors)
-            case _:
-                return _response(404, {"message": "NotFound"})
+    def _refusal(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> Response:
+        return _response(Page(status, self._dialect.refusal(status), headers or {}))
 
 
-def _response(status: int, body: Body | bytes, more: dict[str, str] | None = None) -> Response:
-    content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+def _response(page: Page, raw: bytes | None = None) -> Response:
+    content = json.dumps(page.body, separators=(",", ":")).encode() if raw is None else raw
     headers = Headers(
         {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(content)), "Connection": "close"}
     )
-    headers.update(more or {})
-    return Response(status, REASONS[status], headers, content)
-
-
-def _broken(fault: Fault) -> Response:
-    match fault.mode:
-        case "429":
-            seconds = f"{fault.retry_after_s:g}"
-            return _response(429, {"message": "Public rate limit exceeded"}, {"Retry-After": seconds})
-        case "empty":
-            return _response(200, [])
-        case "garbage":
-            return _response(200, b'[{"trade_id": "x", "price": <html>')
-        case _:
-            return _response(503, {"message": "Service Unavailable"})
+    headers.update(page.headers)
+    return Response(page.status, HTTPStatus(page.status).phrase, headers, content)

@@ -2,13 +2,15 @@
 
 One object a line, told apart by ``kind``:
 
-* ``trade``: product, trade_id, price, size, maker_side, time (as the venue writes it), t_ns; ``history`` when it was
+* ``trade``: product, trade_id, price, size, maker_side, time, t_ns; ``history`` when it was
   made before the market opened; ``hidden`` when a fault kept it off the feeds.
 * ``top``: feed, product, sent_ns, bid, bid_size, ask, ask_size (as on the wire), bid_levels, ask_levels: the book after
   a book frame, written just before the frame is sent.
 * ``snapshot``: feed, connection, product, sequence, t_ns: a client was sent the whole book, in the frame that was to be
-  ``sequence`` (a ``jump`` that strikes it makes the number higher).
-* ``fault``: fault, feed, connection, product, channel, sequence_first, sequence_last, trade_ids, start_ns, end_ns.
+  ``sequence`` (a ``jump`` that strikes it makes the number higher). Where books come by REST, ``connection`` is
+  null and ``sequence`` the number of the product that the book goes by.
+* ``fault``: fault, feed, connection, product, channel, sequence_first, sequence_last, trade_ids, start_ns, end_ns. The
+  sequence is that of the connection, or of the product where the venue numbers those.
 * ``connection``: event (opened, subscribed, closed), feed, connection, t_ns and details.
 """
 
@@ -18,8 +20,8 @@ import json
 from pathlib import Path
 from typing import IO
 
+from sentinel.simulator.instants import instant
 from sentinel.simulator.market import Fill, Product
-from sentinel.simulator.wording import instant
 
 
 class Truth:

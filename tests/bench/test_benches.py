@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from bench.corpus import synthetic
 from bench.oracle import books, held, is_right, is_same
 from bench.peers.contenders import BookOnly, Ours
 from book.events import PriceLevel, Side
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 BENCHES = sorted(path.name for path in (ROOT / "bench").glob("bench_*.py"))
 
 

@@ -20,7 +20,7 @@ class OracleBook:
         self.apply(levels)
 
     def apply(self, changes: Iterable[tuple[str, str, str]]) -> None:
-        """Changes are (``bid`` or ``offer``, price, size) as written by the venue."""
+        """Changes are (``bid`` or another word for ``ask``, price, size) as written by the venue."""
         for side, price, size in changes:
             levels = self.bids if side == "bid" else self.asks
             if Decimal(size) == 0:

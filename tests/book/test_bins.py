@@ -28,7 +28,7 @@ def books(draw: st.DrawFn) -> list[tuple[str, str, str]]:
     spread_ticks = draw(st.integers(1, 50))
     bid_ticks = draw(st.integers(1, 10**7))
     ask_ticks = bid_ticks + spread_ticks
-    levels = {("bid", bid_ticks), ("offer", ask_ticks)}
+    levels = {("bid", bid_ticks), ("ask", ask_ticks)}
     for edge in DEFAULT_EDGES_BPS:
         reach = Fraction(bid_ticks + ask_ticks, 2) * edge / 10_000
         low, high = Fraction(bid_ticks + ask_ticks, 2) - reach, Fraction(bid_ticks + ask_ticks, 2) + reach
@@ -37,7 +37,7 @@ def books(draw: st.DrawFn) -> list[tuple[str, str, str]]:
                 levels.add(("bid", ticks))
         for ticks in (high.__floor__(), high.__ceil__(), high.__ceil__() + 1):
             if ticks >= ask_ticks:
-                levels.add(("offer", ticks))
+                levels.add(("ask", ticks))
     sizes = st.integers(1, 10**11)
     return [
         (side, decimal_text(ticks, price_decimals), decimal_text(draw(sizes), size_decimals))
@@ -62,11 +62,11 @@ def test_every_figure_is_the_exact_one_rounded_once(levels: list[tuple[str, str,
         assert found == value, name
     for index, edge in enumerate(DEFAULT_EDGES_BPS):
         assert tuple(measured.bids[index]) == oracle.depth("bid", edge), f"bid {edge} bps"
-        assert tuple(measured.asks[index]) == oracle.depth("offer", edge), f"ask {edge} bps"
+        assert tuple(measured.asks[index]) == oracle.depth("ask", edge), f"ask {edge} bps"
 
 
 def test_a_price_on_the_edge_is_inside() -> None:
-    levels = [("bid", "9999", "1"), ("offer", "10001", "1"), ("bid", "9995", "2"), ("bid", "9994.99", "4")]
+    levels = [("bid", "9999", "1"), ("ask", "10001", "1"), ("bid", "9995", "2"), ("bid", "9994.99", "4")]
     measured = measure(levels, (Fraction(5),))
     assert measured is not None
     assert measured.bids[0].levels == 2  # 9995 is 5 bps from 10000, 9994.99 is a little more
@@ -74,13 +74,13 @@ def test_a_price_on_the_edge_is_inside() -> None:
 
 
 def test_an_empty_bin_has_no_vwap() -> None:
-    measured = measure([("bid", "90", "1"), ("offer", "110", "1")])
+    measured = measure([("bid", "90", "1"), ("ask", "110", "1")])
     assert measured is not None
     assert measured.bids[0] == (0.0, 0.0, None, 0)
 
 
 def test_fractions_of_a_basis_point_are_edges_too() -> None:
-    levels = [("bid", "99999", "1"), ("offer", "100001", "1"), ("offer", "100005", "1"), ("offer", "100006", "1")]
+    levels = [("bid", "99999", "1"), ("ask", "100001", "1"), ("ask", "100005", "1"), ("ask", "100006", "1")]
     measured = measure(levels, (Fraction("0.5"),))
     assert measured is not None
     assert measured.asks[0].levels == 2
@@ -114,7 +114,7 @@ def test_digits_behind_the_point(value: float, decimals: int) -> None:
 
 def test_a_price_finer_than_the_best_ones_is_decided_exactly() -> None:
     """Edges rounded to the ticks of the best prices would leave 1188.9 out: the edge is at 1188.81."""
-    measured = measure([("bid", "1189", "1"), ("bid", "1188.9", "1"), ("offer", "1191", "1")], (Fraction(10),))
+    measured = measure([("bid", "1189", "1"), ("bid", "1188.9", "1"), ("ask", "1191", "1")], (Fraction(10),))
     assert measured is not None
     assert measured.bids[0].levels == 2
 
@@ -137,16 +137,16 @@ class FollowedBook(RuleBasedStateMachine):
         """Asks in the way are taken."""
         self.change([("bid", ticks, units) for ticks, units in levels], "apply")
         best = max(self.oracle.bids, default=Decimal(0))
-        self.change([("offer", int(price * 100), 0) for price in self.oracle.asks if price <= best], "apply")
+        self.change([("ask", int(price * 100), 0) for price in self.oracle.asks if price <= best], "apply")
 
     @rule(levels=st.lists(st.tuples(st.integers(9_700, 10_300), st.integers(0, 5_000)), max_size=30))
     def asks(self, levels: list[tuple[int, int]]) -> None:
         """Bids in the way are taken."""
-        self.change([("offer", ticks, units) for ticks, units in levels], "apply")
+        self.change([("ask", ticks, units) for ticks, units in levels], "apply")
         best = min(self.oracle.asks, default=Decimal(1000))
         self.change([("bid", int(price * 100), 0) for price in self.oracle.bids if price >= best], "apply")
 
-    @rule(side=st.sampled_from(["bid", "offer"]))
+    @rule(side=st.sampled_from(["bid", "ask"]))
     def lose_the_touch(self, side: str) -> None:
         levels = self.oracle.bids if side == "bid" else self.oracle.asks
         if levels:
@@ -157,7 +157,7 @@ class FollowedBook(RuleBasedStateMachine):
     def size_of_many_digits(self, units: int) -> None:
         self.change([("bid", 10_000, units)], "apply")
 
-    @rule(levels=st.lists(st.tuples(st.sampled_from(["bid", "offer"]), st.integers(9_900, 10_100), st.integers(1, 99))))
+    @rule(levels=st.lists(st.tuples(st.sampled_from(["bid", "ask"]), st.integers(9_900, 10_100), st.integers(1, 99))))
     def snapshot(self, levels: list[tuple[str, int, int]]) -> None:
         self.change(levels, "replace")
 
@@ -177,7 +177,7 @@ class FollowedBook(RuleBasedStateMachine):
         if bid < ask:  # the oracle's bins look both ways from mid
             for index, edge in enumerate(DEFAULT_EDGES_BPS):
                 assert tuple(measured.bids[index]) == self.oracle.depth("bid", edge)
-                assert tuple(measured.asks[index]) == self.oracle.depth("offer", edge)
+                assert tuple(measured.asks[index]) == self.oracle.depth("ask", edge)
 
     def teardown(self) -> None:
         self.is_measured()

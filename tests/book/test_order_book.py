@@ -15,9 +15,9 @@ from tests.book.oracle import OracleBook
 # few prices, so that levels come back, are deleted twice and change sides
 PRICES = [f"{n}.{d:02d}" for n in (9, 10, 11) for d in range(0, 100, 9)]
 CHANGE = st.tuples(
-    st.sampled_from(["bid", "offer"]), st.sampled_from(PRICES), st.sampled_from(["0", "0.00000000", "1.5", "2", "0.1"])
+    st.sampled_from(["bid", "ask"]), st.sampled_from(PRICES), st.sampled_from(["0", "0.00000000", "1.5", "2", "0.1"])
 )
-LEVEL = st.tuples(st.sampled_from(["bid", "offer"]), st.sampled_from(PRICES), st.sampled_from(["1.5", "2", "0", "0.1"]))
+LEVEL = st.tuples(st.sampled_from(["bid", "ask"]), st.sampled_from(PRICES), st.sampled_from(["1.5", "2", "0", "0.1"]))
 
 
 def level(change: tuple[str, str, str]) -> PriceLevel:
@@ -96,7 +96,7 @@ TestBookModel = BookModel.TestCase
 
 
 def test_one_digest_means_one_book() -> None:
-    levels = [level(("bid", "10.00", "1")), level(("offer", "11.00", "2"))]
+    levels = [level(("bid", "10.00", "1")), level(("ask", "11.00", "2"))]
     one, other = OrderBook(), OrderBook()
     one.replace(levels)
     other.replace(levels[::-1])
@@ -110,5 +110,5 @@ def test_one_digest_means_one_book() -> None:
 def test_revision_counts_changes() -> None:
     book = OrderBook()
     book.replace([level(("bid", "10.00", "1"))])
-    book.apply([level(("bid", "10.00", "2")), level(("offer", "12.00", "2"))])
+    book.apply([level(("bid", "10.00", "2")), level(("ask", "12.00", "2"))])
     assert book.revision == 3

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import click
 
-from sentinel.simulator import dialogue
+from sentinel.simulator.coinbase import dialogue
 
 HERE = Path(__file__).parent
 PRODUCTS = ("BTC-USD", "ETH-USD")

@@ -19,10 +19,12 @@ from sentinel.config import Influx
 from sentinel.influx import buckets
 from sentinel.influx.answers import Accepted
 from sentinel.influx.server import Server
-from tests.sentinel.sinks.test_influx_real import delivering, trades
+from tests import ROOT
+from tests.sentinel.influx.test_sink_real import delivering, trades
+from tests.sentinel.timed import timed
 from tests.servers.influx import RIG, SHARED, free_port
 
-PRISM = Path(__file__).parents[2] / ".prism/node_modules/.bin/prism"
+PRISM = ROOT / ".prism/node_modules/.bin/prism"
 LONGEST_START_S = 60.0
 
 pytestmark = pytest.mark.skipif(not PRISM.exists(), reason="Prism is not here: make contract (needs npm)")
@@ -71,7 +73,7 @@ def prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prism]:
 @pytest.mark.parametrize("gzip", [False, True])
 async def test_the_sink_writes_as_the_contract_says(prism: Prism, gzip: bool, tmp_path: Path) -> None:
     async with delivering(tmp_path, prism.url, token="t", gzip=gzip, timeout_s=20) as (journal, sink):
-        await journal.append({"trades": trades(100)})
+        await journal.append(timed({"trades": trades(100)}))
     assert sink.statistics.lines_delivered == 100
     assert sink.statistics.lines_set_aside == 0
     assert "Violation" not in prism.log, prism.log

@@ -8,11 +8,10 @@ from book.bins import Depth, Measure
 from book.events import Trade
 from book.order_book import Top
 from book.sampler import Sample
-from book.trade_ledger import Range
-from sentinel.line_protocol import decode
-from sentinel.measurements import MEASUREMENTS
+from sentinel.contract.gaps import Gap
+from sentinel.contract.line_protocol import decode
+from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.pipeline.accounts import Account
-from sentinel.pipeline.gaps import Gap
 from sentinel.pipeline.lines import ProductLines
 
 EVERYTHING = Account(**dict.fromkeys(Account.__struct_fields__, 1))
@@ -24,17 +23,17 @@ SAMPLE = Sample(
     updates=1,
 )
 TRADE = Trade("BTC-USD", 7, price=100.0, size=1.0, taker="buy", venue_ns=1000, is_live=True)
-GAP = Gap("trades", "trades", start_ns=0, end_ns=1, range=Range(1, 2), missing_count=2)
+GAP = Gap("trades", "trades", start_ns=0, end_ns=1, start_seq=1, end_seq=2, missing_count=2)
 
 
 def columns() -> dict[str, set[str]]:
     """Tags and fields by measurement."""
     lines = ProductLines("coinbase", "BTC-USD", "here", (Fraction(1),))
     written = [
-        lines.trade(TRADE, 1, is_repaired=True),
-        *lines.sample(SAMPLE).split(b"\n"),
-        lines.gap(GAP),
-        lines.coverage(0, EVERYTHING, "sequence"),
+        lines.trade(TRADE, 1, is_repaired=True).text,
+        *lines.sample(SAMPLE).text.split(b"\n"),
+        lines.gap(GAP).text,
+        lines.coverage(0, EVERYTHING, "sequence").text,
     ]
     flow = MEASUREMENTS["flow"]
     found: dict[str, set[str]] = {"flow": {*flow.tags, *flow.fields}}

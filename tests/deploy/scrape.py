@@ -26,9 +26,11 @@ import aiohttp
 import click
 import yaml
 
-from tests.end_to_end.collector import collecting, trading
+from tests import ROOT
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
+FOLDER = ROOT / "deploy" / "prometheus"
 INTERVAL = "1s"
 
 
@@ -102,7 +104,7 @@ async def main(seconds: float) -> int:
         token.write_text(secrets.token_hex(16))
         settings = {"SENTINEL_HTTP": target, "SENTINEL_HTTP_TOKEN_FILE": str(token)}
         async with trading(3, folder / "truth.jsonl") as exchange:
-            products = list(exchange.source.products)
+            products = exchange.products
             async with (
                 collecting(exchange.urls, folder / "data", *products, **settings) as collector,
                 prometheus(configure(folder, target, token)) as api,

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from sentinel.config import Influx
+from tests import ROOT
 from tests.deploy.contract import columns
 
-ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
 BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 OF_TRADES = {"trades"}

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from sentinel.config import known_names, load
+from tests import ROOT
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+FOLDER = ROOT / "deploy" / "kubernetes"
 OBJECTS: dict[str, dict[str, Any]] = {
     found["kind"]: found for found in yaml.safe_load_all((FOLDER / "sentinel-ws.yaml").read_text())
 }

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from sentinel.config import known_names
-from tests.end_to_end.collector import collecting, trading
+from tests import ROOT
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+FOLDER = ROOT / "deploy" / "systemd"
 UNIT = (FOLDER / "sentinel-ws.service").read_text()
 HIGHEST_EXPOSURE = 20
 """Tenths, of 100; systemd calls less than 45 OK."""
@@ -84,7 +86,7 @@ async def test_the_command_itself_says_that_it_is_ready_alive_and_stopping(tmp_p
         manager.setblocking(False)
         told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
         async with trading(1, tmp_path / "truth.jsonl") as exchange:
-            (product,) = exchange.source.products
+            (product,) = exchange.market.products
             async with collecting(exchange.urls, tmp_path / "data", product, **told) as collector, asyncio.timeout(30):
                 while heard.count(b"WATCHDOG=1") < 5:
                     heard.append(await asyncio.get_running_loop().sock_recv(manager, 100))

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
+from sentinel.contract.line_protocol import Point, Value
+from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Point, Value
-from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import CADENCE_NS, TruthFile
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 from tests.servers.influx import WRITER, influx_server
 
 LONGEST_S = 80.0
@@ -24,7 +25,7 @@ async def upgrade(folder: Path, **settings: str) -> tuple[Store, Store, TruthFil
     """What the old one, the new one and the exchange wrote; ``settings`` are for both collectors."""
     truth_path = folder / "truth.jsonl"
     async with trading(3, truth_path, seed=11) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with (
             collecting(exchange.urls, folder / "old", *products, SENTINEL_COLLECTOR="old", **settings) as old,
             collecting(exchange.urls, folder / "new", *products, SENTINEL_COLLECTOR="new", **settings) as new,
@@ -34,7 +35,7 @@ async def upgrade(folder: Path, **settings: str) -> tuple[Store, Store, TruthFil
                 await until_sampled(folder / "new", products, OVERLAP)
                 assert await old.stop() == 0
                 await until_sampled(folder / "new", products, len(samples(folder / "new", products[0])) + OVERLAP)
-            exchange.source.trade_rate = 0.0
+            exchange.market.trade_rate = 0.0
             await asyncio.sleep(SETTLE_S)
             assert await new.stop() == 0
     return Store(folder / "old"), Store(folder / "new"), TruthFile(truth_path)

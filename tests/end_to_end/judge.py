@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
@@ -10,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sentinel.tape import Kind, read_header, read_tape, tape_files
+from sentinel.disk.tape import Kind, read_header, read_tape, tape_files
 from tests.book.oracle import OracleBook
 from tests.end_to_end.store import Store, fields
 
@@ -88,6 +89,10 @@ def _judge_bins(stored: dict[tuple[str, str], dict[str, Any]], book: OracleBook,
         assert seen == depth, (product, time_ns, side, bps)
 
 
+LATE_NS = 1_000_000_000
+"""So late a busy machine may deliver a frame."""
+
+
 class TruthFile:
     """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of one flavour of book."""
 
@@ -111,6 +116,20 @@ class TruthFile:
                     self.snapshots.append(fact)
                 case "connection":
                     self.connections.append(fact)
+
+
+def judge_tops(store: Store, truth: TruthFile, product: str) -> None:
+    """Every stored top is one the market had at that instant or, where the machine was busy, shortly before; and the
+    tops follow the market in its order. That they are exactly those of the frames as they came, the tape judges."""
+    tops = truth.tops[product]
+    reached = 0
+    for point in store.of("top", product):
+        stored = tuple(fields(point)[name] for name in ("bid", "bid_size", "ask", "ask_size"))
+        newest = bisect_left(tops, (point.time_ns,))
+        oldest = max(reached, bisect_left(tops, (point.time_ns - LATE_NS,)) - 1)
+        places = [place for place in range(oldest, newest) if tops[place][1:] == stored]
+        assert places, (product, point.time_ns)
+        reached = places[0]
 
 
 def judge_trades(store: Store, truth: TruthFile, products: Iterator[str] | list[str]) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Point, Value, decode
+from sentinel.contract.line_protocol import Point, Value, decode
+from sentinel.disk.journal import JournalReader
 
 
 class Store:

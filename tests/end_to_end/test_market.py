@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from pathlib import Path
 
-from tests.end_to_end.collector import collecting, trading
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_samples, judge_trades
-from tests.end_to_end.store import Store, fields
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_samples, judge_tops, judge_trades
+from tests.end_to_end.store import Store
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 SETTLE_S = 2.0
 
@@ -16,7 +16,7 @@ SETTLE_S = 2.0
 async def test_twenty_products_are_stored_as_they_were(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     async with trading(20, truth_path, rate=200, seed=5) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products, "--record") as collector:
             await exchange.until(12)
             await exchange.quiet_end(SETTLE_S)
@@ -33,28 +33,10 @@ async def test_twenty_products_are_stored_as_they_were(tmp_path: Path) -> None:
     assert store.written["top"] == len(store.of("top"))
 
 
-LATE_NS = 1_000_000_000
-"""So late a busy machine may deliver a frame."""
-
-
-def judge_tops(store: Store, truth: TruthFile, product: str) -> None:
-    """Every stored top is one the market had at that instant or, where the machine was busy, shortly before; and the
-    tops follow the market in its order. That they are exactly those of the frames as they came, the tape judges."""
-    tops = truth.tops[product]
-    reached = 0
-    for point in store.of("top", product):
-        stored = tuple(fields(point)[name] for name in ("bid", "bid_size", "ask", "ask_size"))
-        newest = bisect_left(tops, (point.time_ns,))
-        oldest = max(reached, bisect_left(tops, (point.time_ns - LATE_NS,)) - 1)
-        places = [place for place in range(oldest, newest) if tops[place][1:] == stored]
-        assert places, (product, point.time_ns)
-        reached = places[0]
-
-
 async def test_a_killed_collector_goes_on_where_it_was(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     async with trading(3, truth_path, seed=9) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, data, *products) as collector:
             await exchange.until(5)
             await collector.kill()

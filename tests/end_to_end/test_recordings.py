@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.simulator import dialogue
-from sentinel.tape import Kind, read_tape, tape_files
+from sentinel.disk.tape import Kind, read_tape, tape_files
+from sentinel.simulator.coinbase import dialogue
 from tests.captures import ADVANCED, GDAX, MATCHES, capture, lines_of
-from tests.end_to_end.collector import collecting, playing
 from tests.end_to_end.judge import TruthFile, judge_samples, judge_trades
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import playing
 
 
 def frames_on(tape: Path) -> list[bytes]:
@@ -48,8 +49,8 @@ async def test_the_exchange_sessions_of_2018(session: str, trades: int, tmp_path
     path = capture(f"{GDAX}/session-{session}.jsonl.zst")
     data, truth = tmp_path / "data", tmp_path / "truth.jsonl"
     feeds = {
-        "SENTINEL_FEEDS_BOOK": "coinbase_exchange_level2",
-        "SENTINEL_FEEDS_TRADES": '["coinbase_exchange"]',
+        "SENTINEL_COINBASE_BOOK": "coinbase_exchange_level2",
+        "SENTINEL_COINBASE_TRADES": '["coinbase_exchange"]',
         "SENTINEL_COINBASE_EXCHANGE_KEY": dialogue.KEY,
         "SENTINEL_COINBASE_EXCHANGE_PASSPHRASE": dialogue.PASSPHRASE,
         "SENTINEL_COINBASE_EXCHANGE_SECRET": dialogue.SECRET,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sentinel.journal import JournalReader
+from sentinel.disk.journal import JournalReader
 from tests.servers.fake_influx import FakeInflux
 
 

@@ -13,9 +13,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from sentinel.simulator.exchange import Urls
-from tests.end_to_end.collector import Collector, collecting
 from tests.faults.draw import Trouble
 from tests.faults.stepped import WallOffset
+from tests.servers.collector import Collector, collecting
 from tests.servers.fake_influx import FakeInflux, Play, answers, keeps_and_is_slow, keeps_and_resets, resets
 
 FULL_AT_BYTES = 64 * 1024

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from feeds.market import Market
+from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.gap_report.local import read
 from sentinel.gap_report.report import ProductReport, Window, build
-from sentinel.holes import NOT_COLLECTED
 from tests.end_to_end.judge import CADENCE_NS
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults.warp import Warp
@@ -21,7 +22,7 @@ def judge_report(data_dir: Path, products: list[str], warp: Warp) -> Iterator[st
         if not tops:
             continue
         window = Window(tops[0], tops[-1] + CADENCE_NS)
-        reports = build(read(data_dir, window), window, symbols=[product], now_ns=window.end_ns).products
+        reports = build(read(data_dir, window), window, markets=[Market.parse(product)], now_ns=window.end_ns).products
         if not reports:
             yield f"{product}: nothing is reported"
         for report in reports:

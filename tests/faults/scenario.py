@@ -24,7 +24,6 @@ from pathlib import Path
 
 import click
 
-from tests.end_to_end.collector import Market, trading
 from tests.faults.delivery import judge_delivery
 from tests.faults.draw import Trouble, draw
 from tests.faults.host import Host
@@ -32,6 +31,7 @@ from tests.faults.reported import judge_report
 from tests.faults.stepped import WallOffset
 from tests.faults.table import table, truth_of
 from tests.faults.verdict import judge
+from tests.servers.exchange import Market, trading
 
 PRODUCTS = 3
 CONNECTIONS = PRODUCTS + 1
@@ -48,7 +48,7 @@ async def run(seed: int, folder: Path) -> list[str]:
     troubles = draw(seed)
     faults = [trouble.fault for trouble in troubles if trouble.fault is not None]
     async with trading(PRODUCTS, truth_path, *faults, seed=seed, levels=120, rate=50, trade_rate=15) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         host = Host(exchange.urls, folder, troubles, products)
         async with host.running():
             async with asyncio.TaskGroup() as tasks:

@@ -11,9 +11,9 @@ import os
 import time
 from pathlib import Path
 
-from sentinel import collect
 from sentinel.cli import main
-from sentinel.clock import Clock
+from sentinel.run import collect
+from sentinel.timing.clock import Clock
 from tests.faults.warp import Warp
 
 BYTES = 8

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import median
 
-from sentinel.line_protocol import Value
+from sentinel.contract.line_protocol import Value
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults.draw import Trouble, draw

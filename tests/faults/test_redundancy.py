@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 KILL_EVERY_S = 2.0
 

@@ -9,9 +9,10 @@ from typing import Literal
 import pytest
 
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 HIDDEN = Fault(kind="hide", at_s=3.0, count=20)

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from book.events import Side
-from sentinel.journal import JournalReader
-from sentinel.replay import play
-from sentinel.simulator import dialogue
+from feeds import market as markets
+from sentinel.disk.journal import JournalReader
+from sentinel.disk.tape import tape_files
+from sentinel.replay.play import play
+from sentinel.simulator.coinbase import dialogue
 from sentinel.simulator.faults import Fault
-from sentinel.tape import tape_files
-from tests.end_to_end.collector import Market, collecting, trading
 from tests.end_to_end.store import Store, fields
+from tests.servers.collector import collecting
+from tests.servers.exchange import Market, trading
 
 KEYS = {
     "SENTINEL_COINBASE_EXCHANGE_KEY": dialogue.KEY,
@@ -30,7 +32,7 @@ OFTEN = {"SENTINEL_FEEDS_COMPARISON_INTERVAL_S": "1"}
 
 async def run(folder: Path, book: str, seconds: float, *faults: Fault) -> Store:
     async with trading(["BTC-USD"], folder / "truth.jsonl", *faults, rate=20, trade_rate=10) as exchange:
-        chosen = {"SENTINEL_FEEDS_BOOK": book, **OFTEN, **KEYS}
+        chosen = {"SENTINEL_COINBASE_BOOK": book, **OFTEN, **KEYS}
         async with collecting(exchange.urls, folder / "data", "BTC-USD", **chosen) as collector:
             await exchange.until(seconds)
             assert await collector.stop() == 0
@@ -56,7 +58,7 @@ async def test_lost_changes_are_found_and_the_book_is_fetched_anew(tmp_path: Pat
 @pytest.mark.parametrize("book", ["coinbase_exchange_level2", "coinbase_exchange_level2_batch"])
 async def test_a_hidden_loss_far_from_the_touch_is_found(book: str, tmp_path: Path) -> None:
     """No ticker and no match ever speaks of that level; and the tape tells it again byte for byte."""
-    chosen = {"SENTINEL_FEEDS_BOOK": book, "SENTINEL_RECORD": "true", **OFTEN, **KEYS}
+    chosen = {"SENTINEL_COINBASE_BOOK": book, "SENTINEL_RECORD": "true", **OFTEN, **KEYS}
     data = tmp_path / "data"
     async with trading(["BTC-USD"], tmp_path / "truth.jsonl", levels=2000, rate=20, trade_rate=10) as exchange:
         async with collecting(exchange.urls, data, "BTC-USD", **chosen) as collector:
@@ -70,14 +72,14 @@ async def test_a_hidden_loss_far_from_the_touch_is_found(book: str, tmp_path: Pa
     replayed: list[bytes] = []
     for step in play(tape_files(data / "tapes")):
         output = step.pipeline.take()
-        replayed += [*output.book, *output.trades, *output.accounts]
+        replayed += [lines.text for lines in (*output.book, *output.trades, *output.accounts)]
     assert sorted(b"\n".join(replayed).split(b"\n")) == sorted(lines(data))
-    assert step.pipeline.products["BTC-USD"].books.lanes[0].book.size_at(Side.BID, price) == size
+    assert step.pipeline.products[markets.Market.parse("BTC-USD")].books.lanes[0].book.size_at(Side.BID, price) == size
 
 
 def lose_a_change(exchange: Market) -> tuple[float, float]:
     """Changes the lowest bid but one without telling anybody; returns its price and its new size."""
-    product = exchange.source.products["BTC-USD"]
+    product = exchange.market.products["BTC-USD"]
     levels = product.sides["bid"].levels
     price = levels.keys()[1]
     levels[price] += 1

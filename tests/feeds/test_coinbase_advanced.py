@@ -10,7 +10,20 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from book.events import Alias, Beat, Delta, Event, Quote, Refused, Side, Snapshot, Subscribed, Trade, Unknown, Unusable
+from book.events import (
+    Alias,
+    Delta,
+    Event,
+    Heartbeat,
+    Quote,
+    Refused,
+    Side,
+    Snapshot,
+    Subscribed,
+    Trade,
+    Unknown,
+    Unusable,
+)
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.errors import FeedError, Undecodable, Unplannable
 from feeds.protocol import Subscription
@@ -224,7 +237,7 @@ def test_heartbeats_count_as_number_or_as_text(counter: str) -> None:
         '{"channel":"heartbeats","timestamp":"2026-09-07T23:37:22.675755362Z","sequence_num":3,"events":[{"current_time":'
         f'"2026-09-07 23:37:22.674409 +0000 UTC m=+139651.272674714","heartbeat_counter":{counter}}}]}}'
     )
-    assert events(frame) == [Beat(139651)]
+    assert events(frame) == [Heartbeat(139651)]
 
 
 def test_an_acknowledgement_is_the_full_state_in_our_words() -> None:
@@ -324,7 +337,7 @@ def test_the_real_capture(advanced_frames: list[bytes]) -> None:
     assert found["LevelsSnapshot"] == 2
     assert found["LevelsDelta"] == 773
     assert found["Trade"] == 279
-    assert found["Beat"] == 25
+    assert found["Heartbeat"] == 25
     assert found["Subscribed"] == 5
     assert found["Unknown"] == 6  # candles
 

@@ -8,15 +8,15 @@ import pytest
 
 from book.events import (
     Alias,
-    Beat,
     Delta,
     Event,
+    Heartbeat,
+    LastTradeId,
     Quote,
     Refused,
     Side,
     Snapshot,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
     Unusable,
@@ -330,12 +330,12 @@ def test_a_match_without_a_side_as_in_an_auction_is_named() -> None:
 
 
 def test_a_heartbeat_names_the_tail() -> None:
-    assert events(feed(), HEARTBEAT) == [Tail("BTC-USD", 20), Beat(None)]
+    assert events(feed(), HEARTBEAT) == [LastTradeId("BTC-USD", 20), Heartbeat(None)]
 
 
 @pytest.mark.parametrize("last", ['"last_trade_id":0,', ""])
 def test_a_heartbeat_of_a_product_without_trades_is_only_a_beat(last: str) -> None:
-    assert events(feed(), HEARTBEAT.replace('"last_trade_id":20,', last)) == [Beat(None)]
+    assert events(feed(), HEARTBEAT.replace('"last_trade_id":20,', last)) == [Heartbeat(None)]
 
 
 def test_the_first_ticker_of_a_product_is_old_news() -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 import zstandard
 
-from book.events import Delta, Event, Side, Snapshot, Tail, Trade, Unknown
+from book.events import Delta, Event, LastTradeId, Side, Snapshot, Trade, Unknown
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.errors import Undecodable
 from feeds.protocol import Subscription
@@ -40,7 +40,7 @@ class Replay:
     books: dict[str, dict[Side, dict[float, float]]] = field(default_factory=dict)
     oracles: dict[str, OracleBook] = field(default_factory=dict)
     trades: dict[str, list[Trade]] = field(default_factory=dict)
-    tails: list[Tail] = field(default_factory=list)
+    tails: list[LastTradeId] = field(default_factory=list)
     undecodable: list[bytes] = field(default_factory=list)
 
     def take(self, event: Event) -> None:
@@ -58,7 +58,7 @@ class Replay:
                         del side[change.price]
             case Trade():
                 self.trades.setdefault(event.product, []).append(event)
-            case Tail():
+            case LastTradeId():
                 self.tails.append(event)
             case Unknown():
                 self.unknown[event.kind] += 1
@@ -227,5 +227,5 @@ def test_trades_of_three_products() -> None:
 def test_the_full_channel_is_counted_and_its_heartbeat_used() -> None:
     found = replay("coinbase-exchange-full-csko-2017-06-25/raw.jsonl.zst")
     assert found.unknown == Counter(received=7, open=7, done=8)
-    assert found.kinds == Counter(Unknown=22, Tail=1, Beat=1)
-    assert found.tails == [Tail("BTC-USD", 17_393_422)]
+    assert found.kinds == Counter(Unknown=22, LastTradeId=1, Heartbeat=1)
+    assert found.tails == [LastTradeId("BTC-USD", 17_393_422)]

@@ -13,10 +13,11 @@ from hypothesis import example, given
 
 from book.events import (
     Alias,
-    Beat,
     Delta,
     Event,
+    Heartbeat,
     Integrity,
+    LastTradeId,
     Level,
     Meaning,
     Quote,
@@ -24,7 +25,6 @@ from book.events import (
     Side,
     Snapshot,
     Subscribed,
-    Tail,
     Trade,
     Unknown,
     Unusable,
@@ -75,13 +75,13 @@ def assert_sound(meaning: Meaning) -> None:
                 assert event.bid > 0
                 assert event.ask > 0
                 assert math.isfinite(event.bid + event.ask)
-            case Tail():
+            case LastTradeId():
                 assert event.last_trade_id > 0
             case Unusable():
                 assert len(event.reason) <= 200
                 assert len(event.excerpt) <= 200
                 assert event.trade_id is None or event.trade_id > 0
-            case Beat() | Subscribed() | Refused() | Unknown() | Alias():
+            case Heartbeat() | Subscribed() | Refused() | Unknown() | Alias():
                 pass
 
 
@@ -105,8 +105,8 @@ def test_identity_and_limits(venue: str) -> None:
     assert feed.exchange
     assert feed.integrity in get_args(Integrity)
     assert (feed.integrity == "sequence") == (feed.first_sequence is not None)
-    assert feed.limits.book_products_per_connection >= len(PRODUCTS)
-    assert min(feed.limits.connects_per_s, feed.limits.messages_per_s, feed.limits.heartbeat_interval_s) > 0
+    assert feed.facts.book_products_per_connection >= len(PRODUCTS)
+    assert min(feed.facts.connects_per_s, feed.facts.messages_per_s, feed.facts.quiet_s) > 0
 
 
 def named(message: dict[str, object]) -> set[str]:
@@ -189,7 +189,7 @@ def test_a_trade_has_the_takers_side_and_whole_microseconds(venue: str) -> None:
 
 @venues
 def test_a_sign_of_life(venue: str) -> None:
-    assert [event for event in events(venue, DIALECTS[venue].beat) if isinstance(event, Beat)]
+    assert [event for event in events(venue, DIALECTS[venue].beat) if isinstance(event, Heartbeat)]
 
 
 @venues

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import zstandard
 
-from sentinel.replay import play
+from sentinel.disk.tape import tape_files
+from sentinel.replay.play import play
 from sentinel.simulator.faults import Fault
-from sentinel.tape import tape_files
-from tests.end_to_end.collector import trading
 from tests.sentinel.recorded import gathered, record, tapes
+from tests.servers.exchange import trading
 
 FOLDER = Path(__file__).parent
 PRODUCTS = ["BTC-USD", "ETH-USD"]

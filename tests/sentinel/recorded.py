@@ -7,16 +7,17 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sentinel.clock import Clock
-from sentinel.collect import JOURNAL_FILE, TAPE_FOLDER, _tape
+from feeds.market import Market
+from sentinel.collector.service import Service
 from sentinel.config import load
-from sentinel.journal import STREAMS, Journal, JournalReader
-from sentinel.pace import Pace
+from sentinel.disk.data_dir import JOURNAL, TAPES
+from sentinel.disk.journal import STREAMS, Journal, JournalReader
+from sentinel.exchange.venues import open_rest
 from sentinel.pipeline import Output
-from sentinel.replay import digests
-from sentinel.rest import RestClient
-from sentinel.service import Service
+from sentinel.replay.play import digests
+from sentinel.run.collect import _tape
 from sentinel.simulator.exchange import Exchange
+from sentinel.timing.clock import Clock
 
 Lines = dict[str, bytes]
 """What is in each stream, as one text."""
@@ -24,17 +25,18 @@ Lines = dict[str, bytes]
 
 async def record(
     exchange: Exchange, data_dir: Path, products: Sequence[str], seconds: float
-) -> dict[tuple[str, int], str]:
+) -> dict[tuple[Market, int], str]:
     """Collects for ``seconds`` into journal and tape; gives the digests of the books it held at the end."""
     urls = exchange.urls
-    venue = {"advanced_url": urls.advanced, "exchange_url": urls.exchange, "rest_url": urls.rest}
-    config = load({"products": tuple(products), "collector": "here", "data_dir": data_dir, "coinbase": venue}, None)
+    venue = {"advanced_url": urls["advanced"], "exchange_url": urls["exchange"], "rest_url": urls["rest"]}
+    settings = {"collector": "here", "data_dir": data_dir, "venues": {"coinbase": venue}}
+    config = load({"products": tuple(products), **settings}, None)
     clock = Clock()
-    journal = Journal.open(data_dir / JOURNAL_FILE)
+    journal = Journal.open(data_dir / JOURNAL)
     stop = asyncio.Event()
     try:
         with _tape(config, clock) as tape:
-            async with RestClient(config.coinbase.rest_url, Pace(100, 100), 5) as rest:
+            async with open_rest(config) as rest:
                 checkpoint = journal.read_checkpoint()
                 draw = random.Random(1).random
                 service = Service(config, clock, rest, journal, draw, checkpoint=checkpoint, tape=tape)
@@ -47,7 +49,7 @@ async def record(
 
 def journalled(data_dir: Path) -> Lines:
     """What was written live."""
-    with JournalReader(data_dir / JOURNAL_FILE) as reader:
+    with JournalReader(data_dir / JOURNAL) as reader:
         return {stream: b"".join(batch.body + b"\n" for batch in reader.batches([stream])) for stream in STREAMS}
 
 
@@ -56,9 +58,9 @@ def gathered(outputs: Iterable[Output]) -> Lines:
     found: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
     for output in outputs:
         for stream in STREAMS:
-            found[stream] += getattr(output, stream)
+            found[stream] += [lines.text for lines in getattr(output, stream)]
     return {stream: b"".join(lines + b"\n" for lines in found[stream]) for stream in STREAMS}
 
 
 def tapes(data_dir: Path) -> Path:
-    return data_dir / TAPE_FOLDER
+    return data_dir / TAPES

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.collector import collecting, trading
-
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 
 def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -103,9 +103,9 @@ async def test_a_dry_run_prints_lines_and_stores_nothing(tmp_path: Path) -> None
             sentinel,
             *("collect", "BTC-USD", "--dry-run", "--duration", "4s"),
             cwd=tmp_path,
-            SENTINEL_COINBASE_ADVANCED_URL=urls.advanced,
-            SENTINEL_COINBASE_EXCHANGE_URL=urls.exchange,
-            SENTINEL_COINBASE_REST_URL=urls.rest,
+            SENTINEL_COINBASE_ADVANCED_URL=urls["advanced"],
+            SENTINEL_COINBASE_EXCHANGE_URL=urls["exchange"],
+            SENTINEL_COINBASE_REST_URL=urls["rest"],
         )
     assert done.returncode == 0, done.stderr
     names = {line.partition(",")[0] for line in done.stdout.splitlines()}

@@ -12,8 +12,9 @@ import pytest
 from sentinel.live import LiveBook, LiveTrade, watch_order_book, watch_trades
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.market import HISTORY
-from tests.end_to_end.collector import Market, trading
 from tests.end_to_end.judge import TruthFile
+from tests.servers.collector import addresses
+from tests.servers.exchange import Market, trading
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 
@@ -23,8 +24,8 @@ async def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.chdir(tmp_path)
     hidden = Fault(kind="hide", at_s=1.5, count=6)
     async with trading(PRODUCTS, tmp_path / "truth.jsonl", hidden, trade_rate=20) as exchange:
-        for name in ("advanced", "exchange", "rest"):
-            monkeypatch.setenv(f"SENTINEL_COINBASE_{name.upper()}_URL", getattr(exchange.urls, name))
+        for name, address in addresses(exchange.urls).items():
+            monkeypatch.setenv(name, address)
         yield exchange
 
 
@@ -84,5 +85,5 @@ async def test_a_full_queue_loses_the_oldest_and_counts(market: Market) -> None:
         await task
     kept = [queue.get_nowait() for _ in range(10)]
     # what was before us came first, and newest first; what is left is of after
-    newest = max(market.source.products["BTC-USD"].trades, key=lambda fill: fill.trade_id)
+    newest = max(market.market.products["BTC-USD"].trades, key=lambda fill: fill.trade_id)
     assert newest.trade_id - 40 < min(trade.trade_id for trade in kept)

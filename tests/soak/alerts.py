@@ -24,7 +24,8 @@ import click
 from aiohttp import web
 
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import Collector, collecting, trading
+from tests.servers.collector import Collector, collecting
+from tests.servers.exchange import trading
 from tests.servers.fake_influx import FakeInflux, answers
 
 RAISED = {

@@ -18,7 +18,8 @@ from typing import Any
 import aiohttp
 import click
 
-from tests.end_to_end.collector import collecting, trading
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 from tests.servers.influx import free_port
 
 PATHS = (
@@ -40,7 +41,7 @@ async def run(folder: Path, products: int, seconds: float, *, is_asked: bool) ->
     async with trading(
         products, folder / "truth.jsonl", levels=2000, rate=20 * products, trade_rate=products
     ) as exchange:
-        names = list(exchange.source.products)
+        names = exchange.products
         async with (
             collecting(exchange.urls, folder / "data", *names, "--http", f"127.0.0.1:{port}") as collector,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,

@@ -25,15 +25,16 @@ from sentinel.archive.archiver import all_hours as journal_hours
 from sentinel.archive.archiver import write_hours
 from sentinel.certificates.command import verify_command
 from sentinel.certificates.issuer import Folders, all_hours, issue
-from sentinel.journal import JournalReader
-from sentinel.replay import play
+from sentinel.disk.journal import JournalReader
+from sentinel.disk.tape import tape_files
+from sentinel.replay.play import play
 from sentinel.simulator.faults import Fault
-from sentinel.tape import tape_files
-from tests.end_to_end.collector import collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.faults.draw import fault_of_venue
 from tests.faults.verdict import judge
 from tests.sentinel.recorded import gathered, journalled
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 
 PRODUCTS = 5
 FAULT_EVERY_S = 5.0
@@ -57,7 +58,7 @@ async def collect(folder: Path, seconds: float, seed: int) -> list[str]:
     faults = _faults(seconds, seed)
     click.echo(f"faults planned: {dict(Counter(fault.kind for fault in faults))}")
     async with trading(PRODUCTS, folder / "truth.jsonl", *faults, seed=seed, rate=50, trade_rate=15) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(exchange.urls, folder / "data", *products, "--record") as collector:
             await exchange.subscribed(1)
             await asyncio.sleep(seconds)

@@ -17,12 +17,14 @@ import aiohttp
 import click
 
 from sentinel.config import Influx
+from sentinel.disk.delivery import SINK
+from sentinel.disk.journal import Journal
 from sentinel.influx.server import Server
-from sentinel.journal import Journal
-from sentinel.sinks.influx import InfluxSink
-from sentinel.sinks.statistics import SINK
-from tests.end_to_end.collector import collecting, trading
+from sentinel.influx.sink import InfluxSink
 from tests.end_to_end.store import Store
+from tests.sentinel.timed import timed
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
 from tests.servers.influx import WRITER, InfluxServer, influx_server
 
 NOW_NS = 1_750_000_000_000_000_000
@@ -45,7 +47,7 @@ async def fill(journal: Journal, lines: int, poison_every: int = 0) -> int:
             for at in range(0, len(batch), poison_every):
                 batch.insert(at + random.randrange(poison_every), b"poison,symbol=X price=oops 1")
                 poisoned += 1
-        await journal.append({"book": batch})
+        await journal.append(timed({"book": batch}))
     return poisoned
 
 
@@ -116,12 +118,12 @@ async def chaos(folder: Path, influxd: InfluxServer, minutes: float = 5) -> bool
     secret = {"SENTINEL_INFLUX_TOKEN": WRITER, "SENTINEL_INFLUX_TIMEOUT_S": "5"}
     places = {"SENTINEL_INFLUX_BUCKET_TRADES": "d", "SENTINEL_INFLUX_BUCKET_BOOK": "d"}
     async with trading(20, folder / "truth.jsonl", rate=400, trade_rate=40, levels=300) as exchange:
-        products = list(exchange.source.products)
+        products = exchange.products
         async with collecting(
             exchange.urls, data, *products, "--influx-url", influxd.url, **secret, **places
         ) as collector:
             await _torment(influxd, minutes * 60)
-            exchange.source.trade_rate = 0.0
+            exchange.market.trade_rate = 0.0
             await asyncio.sleep(30)
             status = await collector.stop()
     store = Store(data)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from sentinel.journal import Journal
-from sentinel.line_protocol import Point, Value, decode, encode
+from sentinel.contract.line_protocol import Point, Value, decode, encode
+from sentinel.disk.journal import Journal
+from tests.sentinel.timed import timed
 
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
@@ -80,6 +81,6 @@ async def write(data_dir: Path, made: list[Commit]) -> None:
     journal = Journal.open(data_dir / "journal.sqlite3")
     try:
         for commit in made:
-            await journal.append(commit)
+            await journal.append(timed(commit))
     finally:
         journal.close()

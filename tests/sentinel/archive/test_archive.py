@@ -19,14 +19,15 @@ from click.testing import CliRunner
 
 from sentinel.archive import manifest
 from sentinel.archive.archiver import Hour, Seen, all_hours, alone, due_hours, prune, write_hours
-from sentinel.archive.command import archive
 from sentinel.archive.hour import archive_hour
 from sentinel.archive.schedule import end_of_archive_ns
 from sentinel.archive.tables import tables
+from sentinel.contract.line_protocol import Value
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import SentinelError, UsageError
-from sentinel.journal import Journal, JournalReader
-from sentinel.line_protocol import Value
-from sentinel.measurements import MEASUREMENTS
+from sentinel.run.archive import archive
+from tests import ROOT
 from tests.sentinel.archive.market import (
     DAY_NS,
     HOUR_NS,
@@ -40,6 +41,7 @@ from tests.sentinel.archive.market import (
     trade,
     write,
 )
+from tests.sentinel.timed import timed
 
 LATER_NS = MIDNIGHT_NS + 40 * DAY_NS
 
@@ -141,7 +143,7 @@ async def test_what_the_journal_has_forgotten_stays_in_the_archive(tmp_path: Pat
     journal = Journal.open(tmp_path / "journal.sqlite3")
     try:
         await journal.prune(LATER_NS, 1, None)
-        await journal.append({"trades": [late, trade(3, MIDNIGHT_NS + 2)]})
+        await journal.append(timed({"trades": [late, trade(3, MIDNIGHT_NS + 2)]}))
     finally:
         journal.close()
     with reader_of(tmp_path) as reader:
@@ -288,7 +290,7 @@ def test_the_readers_on_the_page_see_every_column_when_bins_have_changed(
     own = {"imbalance_7.5": 0.25}
     fill(tmp_path / "data", [{"book": [flow(0, imbalance_5=0.5), flow(1, **own), flow(2)]}])
     monkeypatch.chdir(tmp_path)
-    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    page = (ROOT / "docs" / "data.md").read_text()
     with duckdb.connect() as db:
         (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
         assert db.execute(query).fetchall() == [("BTC-USD", 3, 0.0, 0.25)]

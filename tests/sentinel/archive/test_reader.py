@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 import sentinel.data
 from sentinel.archive.archiver import all_hours, write_hours
-from sentinel.export import export
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import decode
-from sentinel.measurements import MEASUREMENTS
+from sentinel.archive.export import export
+from sentinel.contract.line_protocol import decode
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.journal import JournalReader
 from tests.golden.make import lines_file
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits, line, trade, write
-from tests.sentinel.data.test_data import move
+from tests.sentinel.test_data import move
 
 
 def exported(data_dir: Path, measurement: str, *arguments: str) -> list[bytes]:

@@ -13,8 +13,10 @@ import pytest
 
 from sentinel.archive.sink import SINK, ArchiveSink
 from sentinel.config import Archive
-from sentinel.journal import Journal
+from sentinel.disk.journal import Journal
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, trade
+from tests.sentinel.timed import timed
+from tests.servers.waiting import until
 
 
 @asynccontextmanager
@@ -39,12 +41,6 @@ async def following(journal: Journal, root: Path, now_ns: Callable[[], int]) -> 
         await task
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 def archived(root: Path) -> list[int]:
     if not list(root.glob("trades/**/*.parquet")):
         return []
@@ -60,8 +56,8 @@ async def test_hours_are_archived_when_they_are_over(tmp_path: Path) -> None:
     now_ns = MIDNIGHT_NS + HOUR_NS // 2
     root = tmp_path / "archive"
     async with opened(tmp_path) as journal:
-        await journal.append({"trades": [trade(1, MIDNIGHT_NS)]})
-        await journal.append({"trades": [trade(2, MIDNIGHT_NS + HOUR_NS)]})
+        await journal.append(timed({"trades": [trade(1, MIDNIGHT_NS)]}))
+        await journal.append(timed({"trades": [trade(2, MIDNIGHT_NS + HOUR_NS)]}))
         async with following(journal, root, lambda: now_ns):
             await asyncio.sleep(0.1)
             assert archived(root) == []
@@ -72,7 +68,7 @@ async def test_hours_are_archived_when_they_are_over(tmp_path: Path) -> None:
             async with asyncio.timeout(30):
                 while await waiting(journal):
                     await asyncio.sleep(0.01)
-            await journal.append({"trades": [trade(0, MIDNIGHT_NS + 5, repaired=True)]})
+            await journal.append(timed({"trades": [trade(0, MIDNIGHT_NS + 5, repaired=True)]}))
             await until(lambda: archived(root) == [0, 1, 2])
 
 
@@ -81,7 +77,7 @@ async def test_the_journal_keeps_what_is_not_archived(tmp_path: Path) -> None:
     root.write_text("a file where the folder should be")
     later_ns = MIDNIGHT_NS + 2 * HOUR_NS
     async with opened(tmp_path) as journal:
-        await journal.append({"trades": [trade(1, MIDNIGHT_NS)]})
+        await journal.append(timed({"trades": [trade(1, MIDNIGHT_NS)]}))
         async with following(journal, root, lambda: later_ns):
             await asyncio.sleep(1)
             assert (await journal.prune(later_ns, 1, 0)).batch_count == 0
@@ -95,7 +91,7 @@ async def test_the_journal_keeps_what_is_not_archived(tmp_path: Path) -> None:
 async def test_a_worker_is_stopped_with_the_collector(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
         for hour in range(24):
-            await journal.append({"trades": [trade(hour, MIDNIGHT_NS + hour * HOUR_NS)]})
+            await journal.append(timed({"trades": [trade(hour, MIDNIGHT_NS + hour * HOUR_NS)]}))
         async with asyncio.timeout(5), following(journal, tmp_path / "archive", lambda: MIDNIGHT_NS + 100 * HOUR_NS):
             await asyncio.sleep(0.3)
         async with following(journal, tmp_path / "archive", lambda: MIDNIGHT_NS + 100 * HOUR_NS):
@@ -123,7 +119,7 @@ async def test_an_hour_that_was_written_is_left_alone_until_there_is_something_n
     root = tmp_path / "archive"
     async with opened(tmp_path) as journal:
         late = [trade(1, MIDNIGHT_NS), trade(2, 5), trade(3, 4_070_908_800_000_000_000)]
-        await journal.append({"trades": [*late, trade(4, now_ns)]})
+        await journal.append(timed({"trades": [*late, trade(4, now_ns)]}))
         async with following(journal, root, lambda: now_ns):
             await until(lambda: archived(root) == [1, 2, 3])
             await asyncio.sleep(0.5)
@@ -136,7 +132,7 @@ async def test_an_hour_that_was_written_is_left_alone_until_there_is_something_n
                     await asyncio.sleep(0.01)
             assert passes == 2
         await journal.advance(SINK, 2**40)
-        await journal.append({"trades": [trade(5, now_ns)]})
+        await journal.append(timed({"trades": [trade(5, now_ns)]}))
         assert (await journal.prune(now_ns + HOUR_NS, 60, None)).batch_count == 2
     certificates = {file.parent.name for file in (tmp_path / "certificates").rglob("hour=*.json")}
     assert certificates == {"date=1970-01-01", "date=2026-11-23"}, "an hour that is not over was certified"

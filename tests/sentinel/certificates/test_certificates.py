@@ -16,22 +16,25 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
+from feeds.market import Market
 from sentinel.archive import manifest
 from sentinel.archive.archiver import all_hours as journal_hours
 from sentinel.archive.archiver import prune, write_hours
-from sentinel.archive.worker import main as archive_worker
 from sentinel.certificates import certificate as papers
-from sentinel.certificates.certificate import Damaged, Market
+from sentinel.certificates.certificate import Damaged
 from sentinel.certificates.command import certify, verify_command
 from sentinel.certificates.evidence import _trades as trades_of
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import read_chains, verify
+from sentinel.contract.gaps import Gap
+from sentinel.contract.line_protocol import Value
+from sentinel.disk.data_dir import HEAD
+from sentinel.disk.journal import JournalReader
+from sentinel.disk.sealed import content as content_of
+from sentinel.disk.sealed import sealed
 from sentinel.errors import UsageError
-from sentinel.journal import JournalReader
-from sentinel.line_protocol import Value
 from sentinel.pipeline.accounts import MINUTE_NS
-from sentinel.sealing import content as content_of
-from sentinel.sealing import sealed
+from sentinel.run.archive_worker import main as archive_worker
 from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, SYMBOLS, commits, line, trade, write
 
 LATER_NS = MIDNIGHT_NS + DAY_NS
@@ -146,7 +149,7 @@ def certificate(data_dir: Path, number: int) -> Path:
 
 def certificates(data_dir: Path) -> list[Path]:
     """Those of one product, by hour and revision."""
-    found = BTC.folder(data_dir / "certificates").glob("date=*/hour=*.json")
+    found = papers.folder_of(data_dir / "certificates", BTC).glob("date=*/hour=*.json")
     return sorted(found, key=lambda file: (file.parent.name, file.name.split(".")[0], len(file.name)))
 
 
@@ -157,7 +160,7 @@ def test_any_byte_of_a_certificate_or_a_head(data_dir: Path) -> None:
             for other in {content[at] ^ 1, content[at] ^ 0x20, 0x20} - {content[at]}:
                 file.write_bytes(content[:at] + bytes([other]) + content[at + 1 :])
                 with pytest.raises(Damaged):
-                    papers.read(file) if file.name != papers.HEAD else head_follows(data_dir)
+                    papers.read(file) if file.name != HEAD else head_follows(data_dir)
         file.write_bytes(content)
     assert problems(data_dir) == []
 
@@ -204,7 +207,7 @@ def swap(one: Path, other: Path) -> None:
 
 
 def parquet(data_dir: Path, hour: int, measurement: str = "top") -> Path:
-    return data_dir / "archive" / BTC.file(measurement, MIDNIGHT_NS + hour * HOUR_NS)
+    return data_dir / "archive" / papers.parquet_file(BTC, measurement, MIDNIGHT_NS + hour * HOUR_NS)
 
 
 def remove_a_file(data_dir: Path) -> None:
@@ -372,6 +375,6 @@ def test_ids_that_began_again_within_an_hour_are_counted_for_themselves() -> Non
     table = pa.table(
         {"time": [1, 2, 3, 4, 5], "trade_id": [1000, 1001, 1, 2, 5], "repaired": [None, None, None, True, None]}
     )
-    reset = {"cause": "reset", "start_ns": 2, "missing_count": 0}
+    reset = Gap("trades", "reset", 2)
     found = trades_of(table, [reset])
     assert (found.count, found.missing, found.repaired) == (5, [(3, 4)], 1)

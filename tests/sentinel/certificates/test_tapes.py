@@ -21,11 +21,11 @@ from sentinel.archive.archiver import write_hours
 from sentinel.certificates.command import verify_command
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import read_chains
-from sentinel.journal import JournalReader
+from sentinel.disk.journal import JournalReader
+from sentinel.disk.tape import Kind, TapeWriter, complete_bytes, tape_files
 from sentinel.simulator.faults import Fault
-from sentinel.tape import Kind, TapeWriter, complete_bytes, tape_files
-from tests.end_to_end.collector import trading
 from tests.sentinel.recorded import record
+from tests.servers.exchange import trading
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 FAULTS = [

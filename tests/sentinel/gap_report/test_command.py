@@ -11,17 +11,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from book.sampler import CADENCE_NS, count_instants
-from sentinel.accounts import decode_checkpoint
 from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.cli import cli
-from sentinel.collect import JOURNAL_FILE
-from sentinel.journal import Journal, JournalReader
-from sentinel.line_protocol import Value
+from sentinel.contract.line_protocol import Value
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.disk.journal import Journal, JournalReader
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import LONGEST_S, collecting, trading
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, SYMBOLS, Commit, line, write
+from tests.sentinel.timed import timed
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 MINUTE_NS = 60_000_000_000
 
@@ -120,7 +123,7 @@ def test_a_month_of_a_product_is_read_from_its_accounts(tmp_path: Path) -> None:
                     rows.append(
                         f"gaps,{gap_tags} end_ns={at_ns + 9}i,missing_count=1i,start_ns={at_ns}i {at_ns}".encode()
                     )
-            await journal.append({"accounts": rows})
+            await journal.append(timed({"accounts": rows}))
         journal.close()
 
     asyncio.run(write())
@@ -284,7 +287,7 @@ def holes_in(data: Path) -> bool:
         checkpoint = reader.checkpoint()
     if checkpoint is None:
         return False
-    return any(state.trades.holes for state in decode_checkpoint(checkpoint).products.values())
+    return any(state.trades.jumps for state in decode_checkpoint(checkpoint).values())
 
 
 async def test_where_accounts_of_a_single_minute_begin_is_told_by_its_first_sample(tmp_path: Path) -> None:
@@ -292,18 +295,20 @@ async def test_where_accounts_of_a_single_minute_begin_is_told_by_its_first_samp
     first_ns, stopped_ns, again_ns, end_ns = (MIDNIGHT_NS + s * 10**9 for s in (43, 47, 51, 60))
     samples = [*range(first_ns, stopped_ns, CADENCE_NS), *range(again_ns, end_ns, CADENCE_NS)]
     tags = "exchange=coinbase,symbol=BTC-USD"
-    journal = Journal.open(tmp_path / JOURNAL_FILE)
+    journal = Journal.open(tmp_path / JOURNAL)
     try:
         await journal.append(
-            {
-                "book": [f"top,{tags} bid=1 {time_ns}".encode() for time_ns in samples],
-                "accounts": [
-                    f"coverage,collector=a,{tags} samples_due={len(samples)}i,samples_written={len(samples)}i,"
-                    f'samples_withheld=0i,trades=0i,integrity="sequence" {MIDNIGHT_NS}'.encode(),
-                    f"gaps,cause=stopped,channel=book,collector=a,{tags} missing_count=40i,end_ns={again_ns}i "
-                    f"{stopped_ns}".encode(),
-                ],
-            }
+            timed(
+                {
+                    "book": [f"top,{tags} bid=1 {time_ns}".encode() for time_ns in samples],
+                    "accounts": [
+                        f"coverage,collector=a,{tags} samples_due={len(samples)}i,samples_written={len(samples)}i,"
+                        f'samples_withheld=0i,trades=0i,integrity="sequence" {MIDNIGHT_NS}'.encode(),
+                        f"gaps,cause=stopped,channel=book,collector=a,{tags} missing_count=40i,end_ns={again_ns}i "
+                        f"{stopped_ns}".encode(),
+                    ],
+                }
+            )
         )
     finally:
         journal.close()

@@ -13,14 +13,17 @@ import hypothesis.strategies as st
 import msgspec
 import pytest
 from hypothesis import given
+from msgspec import UNSET
 
-from sentinel.accounts import CoverageRow, GapRow, Rows, from_points
+from feeds.market import Market
+from sentinel.contract.gaps import Gap
+from sentinel.contract.line_protocol import Point
+from sentinel.coverage.accounts import CoverageRow, GapRow, Rows, from_points
 from sentinel.gap_report.html import as_html
 from sentinel.gap_report.report import ProductReport, Window, build, lowest_percent
 from sentinel.gap_report.text import as_csv, as_json, as_table
 from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
 from sentinel.gap_report.words import duration, percent
-from sentinel.line_protocol import Point
 
 CADENCE_NS = 100_000_000
 MINUTE_NS = 60_000_000_000
@@ -30,8 +33,7 @@ PER_MINUTE = 600
 
 def minute(number: int, *, withheld: int = 0, trades: int = 0, symbol: str = "BTC-USD", **more: object) -> CoverageRow:
     facts: dict[str, object] = {
-        "exchange": "coinbase",
-        "symbol": symbol,
+        "market": Market.parse(symbol),
         "collector": "a",
         "minute_ns": START_NS + number * MINUTE_NS,
         "samples_due": PER_MINUTE,
@@ -48,9 +50,6 @@ def minute(number: int, *, withheld: int = 0, trades: int = 0, symbol: str = "BT
 
 def gap(start_ns: int, end_ns: int | None, channel: str = "book", cause: str = "silence", **more: object) -> GapRow:
     facts: dict[str, object] = {
-        "exchange": "coinbase",
-        "symbol": "BTC-USD",
-        "collector": "a",
         "channel": channel,
         "cause": cause,
         "start_ns": start_ns,
@@ -60,7 +59,8 @@ def gap(start_ns: int, end_ns: int | None, channel: str = "book", cause: str = "
         "missing_count": 0,
         "repaired_count": 0,
     }
-    return msgspec.convert(facts | more, GapRow)
+    collector = str(more.pop("collector", "a"))
+    return GapRow(Market.parse(str(more.pop("symbol", "BTC-USD"))), collector, msgspec.convert(facts | more, Gap))
 
 
 def window(minutes: int) -> Window:
@@ -258,11 +258,10 @@ def test_twins_that_are_both_out_at_once_have_a_gap_together() -> None:
 
 
 def test_a_gap_that_one_of_twins_has_repaired_is_repaired() -> None:
-    lost = gap(START_NS, START_NS + 5, "trades", "trades", start_seq=4, end_seq=5, missing_count=2)
-    rows = Rows(
-        [minute(0, trades=10), minute(0, trades=10, collector="b")],
-        [lost, msgspec.structs.replace(lost, repaired_count=2, collector="b")],
-    )
+    named = (START_NS, START_NS + 5, "trades", "trades")
+    counts = {"start_seq": 4, "end_seq": 5, "missing_count": 2}
+    lost = [gap(*named, **counts, repaired_count=n, collector=name) for n, name in ((0, "a"), (2, "b"))]
+    rows = Rows([minute(0, trades=10), minute(0, trades=10, collector="b")], lost)
     report = build(rows, window(1))
     assert report.verdict == "complete"
     (fact,) = report.products[0].gaps
@@ -359,7 +358,7 @@ def test_a_gap_filled_after_it_was_given_up_is_repaired() -> None:
     first = Point("gaps", tuple(tags.items()), (*counts, ("repaired_count", 0), ("given_up", True)), 5)
     last = Point("gaps", tuple(tags.items()), (*counts, ("repaired_count", 2), ("given_up", False)), 5)
     (given_up,), (filled,) = from_points([first]).gaps, from_points([first, last]).gaps
-    assert (given_up.given_up, filled.given_up, filled.repaired_count) == (True, False, 2)
+    assert (given_up.gap.given_up, filled.gap.given_up, filled.gap.repaired_count) == (True, UNSET, 2)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +381,7 @@ def test_a_gap_written_again_counts_as_it_was_last() -> None:
     first = Point("gaps", tags, (("missing_count", 0), ("repaired_count", 0), ("start_ns", 5)), 5)
     last = Point("gaps", tags, (("end_ns", 9), ("missing_count", 0), ("repaired_count", 0), ("start_ns", 5)), 5)
     (row,) = from_points([first, last]).gaps
-    assert row.end_ns == 9
+    assert row.gap.end_ns == 9
 
 
 class Page(HTMLParser):

@@ -15,7 +15,8 @@ from sentinel.config import Influx
 from sentinel.influx.answers import Later
 from sentinel.influx.buckets import ensure, listed
 from sentinel.influx.server import InfluxError, Server, joined
-from tests.sentinel.sinks.test_influx_real import delivering, in_buckets, trades
+from tests.sentinel.influx.test_sink_real import delivering, in_buckets, trades
+from tests.sentinel.timed import timed
 from tests.servers.influx import WRITER, influx_server
 
 ORGANISATION = "desk"
@@ -87,7 +88,7 @@ async def test_a_server_with_a_limit_on_rows_gives_all_of_them(tmp_path: Path) -
     with influx_server(tmp_path / "server", "  max-row-limit = 100") as influxd:
         influxd.make("d")
         async with delivering(tmp_path, influxd.url, **in_buckets("d")) as (journal, _):
-            await journal.append({"trades": trades(25_000)})
+            await journal.append(timed({"trades": trades(25_000)}))
         settings = Influx.model_validate({"url": influxd.url, "token": WRITER})
         async with Server(settings, time.time_ns) as server:
             (result,) = await server.query("SELECT trade_id FROM trades", "d")

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
+from feeds.market import Market
 from feeds.protocol import Subscription
-from sentinel.line_protocol import decode
+from sentinel.contract.line_protocol import decode
 from sentinel.pipeline import BookAnswer, LanePlan, Pipeline, Send, Settings
 
 MS = 1_000_000
@@ -56,7 +57,7 @@ class Stream:
 
     def causes(self) -> list[str]:
         """Of the gaps of the book since the last look, each time one is written."""
-        points = [decode(line) for line in self.pipeline.take().accounts]
+        points = [decode(lines.text) for lines in self.pipeline.take().accounts]
         return [dict(point.tags)["cause"] for point in points if point.measurement == "gaps"]
 
 
@@ -226,9 +227,9 @@ def test_a_level_too_many_is_found_and_a_fresh_snapshot_ends_the_gap(level: tupl
     for second in (1, 2):
         stream.pipeline.compared(answer, START_NS + second * S)
     assert pass_time(stream, 2, 4) == ["witness"]
-    assert not stream.pipeline.products["BTC-USD"].books.is_proved
+    assert not stream.pipeline.products[Market.parse("BTC-USD")].books.is_proved
     stream.snapshot(FIXED, START_NS + 5 * S)
-    assert stream.pipeline.products["BTC-USD"].books.is_proved
+    assert stream.pipeline.products[Market.parse("BTC-USD")].books.is_proved
 
 
 def test_a_venue_that_contradicts_itself_is_not_asked_again_and_again() -> None:
@@ -238,7 +239,7 @@ def test_a_venue_that_contradicts_itself_is_not_asked_again_and_again() -> None:
     for second in range(1, 60):
         stream.pipeline.compared(answer, START_NS + second * S)
         causes += pass_time(stream, second, second)
-        if not stream.pipeline.products["BTC-USD"].books.is_proved:
+        if not stream.pipeline.products[Market.parse("BTC-USD")].books.is_proved:
             stream.snapshot(FIXED, START_NS + second * S + S // 2)
     assert causes == ["witness", "witness"]  # it opened and it ended
 
@@ -250,5 +251,5 @@ def test_the_other_copy_goes_on_when_one_is_contradicted() -> None:
     for second in (1, 2):
         stream.pipeline.compared(answer, START_NS + second * S)
     assert pass_time(stream, 2, 20) == []
-    first, second = stream.pipeline.products["BTC-USD"].books.lanes.values()
+    first, second = stream.pipeline.products[Market.parse("BTC-USD")].books.lanes.values()
     assert (first.is_proved, second.is_proved) == (False, True)

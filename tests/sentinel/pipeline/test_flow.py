@@ -12,7 +12,7 @@ from hypothesis import given
 
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.protocol import Subscription
-from sentinel.line_protocol import Point, decode
+from sentinel.contract.line_protocol import Point, decode
 from sentinel.pipeline import LanePlan, Pipeline, Settings
 from sentinel.pipeline.flow import DAY_NS, GRACE_NS, FlowState, ProductFlow, imbalance, order_flow, volatility
 from tests.captures import ADVANCED, lines_of
@@ -38,7 +38,7 @@ def points() -> list[Point]:
     pipeline.tick(received[-1] + 2 * S)
     pipeline.tick(received[-1] + 2 * S + GRACE_NS)
     output = pipeline.take()
-    blocks = [*output.trades, *output.book]
+    blocks = [lines.text for lines in (*output.trades, *output.book)]
     return [decode(line) for block in blocks for line in block.split(b"\n")]
 
 
@@ -173,7 +173,7 @@ def test_a_second_waits_until_its_samples_are_resolved() -> None:
     pipe.tick(START + 4_020 * MS)
     pipe.receive(0, wire.beat(), START + 4_030 * MS)
     pipe.tick(START + 6_100 * MS)
-    lines = [line for block in pipe.take().book for line in block.split(b"\n")]
+    lines = [line for block in pipe.take().book for line in block.text.split(b"\n")]
     flow = [point for point in map(decode, lines) if point.measurement == "flow"]
     seconds = [point.time_ns for point in flow]
     assert seconds == sorted(set(seconds))

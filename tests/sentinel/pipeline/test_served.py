@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from feeds.market import Market
 from sentinel.pipeline import Pipeline, Reconnect
 from tests.sentinel.pipeline.venue import MS, START, Connection, S, Told, heartbeat, pipeline, plan, sent
 
@@ -124,7 +125,7 @@ def test_a_snapshot_that_never_comes_costs_its_own_product_only_and_is_asked_for
     assert pauses[0] == 10
     assert 6 <= len(asked) <= 8
     pipe.receive(0, wire.snapshot(9.0, 11.0, product="ETH-USD"), at_ns + 10 * MS)
-    assert pipe.products["ETH-USD"].books.is_proved
+    assert pipe.products[Market.parse("ETH-USD")].books.is_proved
 
 
 def test_a_connection_that_brings_no_book_at_all_is_given_up_ever_more_rarely() -> None:

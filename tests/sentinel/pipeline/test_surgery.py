@@ -11,7 +11,7 @@ import pytest
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Feed, Subscription
-from sentinel.line_protocol import decode
+from sentinel.contract.line_protocol import decode
 from sentinel.pipeline import LanePlan, Pipeline, Settings
 from tests.captures import GDAX, MATCHES, lines_of
 
@@ -36,7 +36,7 @@ def gaps_of(
         pipeline.receive(0, frame, now_ns)
     pipeline.tick(now_ns + 2 * S)
     found: dict[tuple[str, str], set[tuple[int, int]]] = {}
-    for line in pipeline.take().accounts:
+    for line in (lines.text for lines in pipeline.take().accounts):
         point = decode(line)
         tags, fields = dict(point.tags), dict(point.fields)
         if point.measurement == "gaps" and "start_seq" in fields:

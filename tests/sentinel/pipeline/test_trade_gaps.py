@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from book.trade_ledger import Range
+from feeds.market import Market
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline import Repair, RepairAnswer
-from sentinel.pipeline.gaps import Gap
-from sentinel.pipeline.pipeline import Checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.pipeline.trades import TradesState
 from tests.sentinel.pipeline.test_trades import exchange_lane, ids, opened, rest
 from tests.sentinel.pipeline.venue import MS, START, SYMBOL, S, Told, heartbeat, match, pipeline
@@ -26,7 +27,7 @@ def nothing(repair: Repair) -> RepairAnswer:
 
 
 def state_of(pipe) -> TradesState:
-    return msgspec.msgpack.decode(pipe.checkpoint(), type=Checkpoint).products[SYMBOL].trades
+    return decode_checkpoint(pipe.checkpoint())[Market.parse(SYMBOL)].trades
 
 
 def wait(pipe, now_ns: int, seconds: float, *, step_ns: int = 100 * MS) -> int:
@@ -73,7 +74,7 @@ def test_a_page_lost_to_a_full_disk_is_asked_for_again_and_says_nothing_against_
     assert [patience.answers for patience in state_of(pipe).patience] == [0]
     pipe.repaired(RepairAnswer(SYMBOL, repair.first, 2999, rest(*range(2000, 3000)), is_complete=True), START + 6 * S)
     told.take(pipe)
-    assert pipe.products[SYMBOL].trades.open_gaps == []
+    assert pipe.products[Market.parse(SYMBOL)].trades.open_gaps == []
     assert sorted(ids(told)) == list(range(1, 3001))
 
 
@@ -138,7 +139,7 @@ def test_ids_that_rest_never_has_are_asked_for_ever_more_rarely_and_given_up_by_
     assert 12 <= asked <= 20
     (gap,) = told.gap_list("trades")
     assert (gap["missing_count"], gap["repaired_count"], gap["given_up"]) == (2, 0, True)
-    trades = pipe.products[SYMBOL].trades
+    trades = pipe.products[Market.parse(SYMBOL)].trades
     assert (trades.open_gaps, trades.given_up_count) == ([], 2)
     again = opened(exchange_lane(), checkpoint=pipe.checkpoint())
     asked, now_ns = give_up(again, told, now_ns)
@@ -154,7 +155,7 @@ def test_ids_that_rest_never_has_are_asked_for_ever_more_rarely_and_given_up_by_
     told.take(again)
     (gap,) = told.gap_list("trades")
     assert (gap["repaired_count"], gap["given_up"]) == (2, False)
-    assert again.products[SYMBOL].trades.given_up_count == 0
+    assert again.products[Market.parse(SYMBOL)].trades.given_up_count == 0
 
 
 def test_patience_survives_a_restart() -> None:
@@ -180,7 +181,7 @@ def test_a_rest_that_is_down_gives_nothing_up() -> None:
         pipe.tick(now_ns)
     told.take(pipe)
     assert len(repairs(pipe)) == 1
-    assert len(pipe.products[SYMBOL].trades.open_gaps) == 1
+    assert len(pipe.products[Market.parse(SYMBOL)].trades.open_gaps) == 1
 
 
 def test_a_tick_looks_only_at_what_is_due() -> None:
@@ -191,7 +192,7 @@ def test_a_tick_looks_only_at_what_is_due() -> None:
     pipe.tick(START + 2 * S)
     for repair in repairs(pipe):
         pipe.repaired(nothing(repair), START + 2 * S)
-    trades = pipe.products[SYMBOL].trades
+    trades = pipe.products[Market.parse(SYMBOL)].trades
     assert len(trades.open_gaps) == 3000 - 1
     assert not trades.is_due(START + 3 * S)
     looks = []
@@ -233,7 +234,7 @@ def test_a_stop_names_what_was_jumped_over_a_moment_before_and_the_next_start_do
     told.take(again)
     found = sorted((gap["start_seq"], gap["end_seq"], gap["repaired_count"]) for gap in told.gap_list("trades"))
     assert found == [(101, 103, 3), (105, 106, 2), (107, 108, 2)]
-    assert again.products[SYMBOL].trades.open_gaps == []
+    assert again.products[Market.parse(SYMBOL)].trades.open_gaps == []
 
 
 def test_the_checkpoint_holds_what_only_a_heartbeat_has_named() -> None:
@@ -242,9 +243,9 @@ def test_the_checkpoint_holds_what_only_a_heartbeat_has_named() -> None:
     pipe.receive(0, match(102), START + 100 * MS)
     pipe.receive(0, heartbeat(104), START + 200 * MS)
     pipe.receive(0, heartbeat(105), START + 300 * MS)
-    holes = [(hole.range.first, hole.range.last) for hole in state_of(pipe).holes]
+    holes = [(hole.range.first, hole.range.last) for hole in state_of(pipe).jumps]
     assert holes == [(101, 101), (103, 104), (105, 105)]
-    assert len({hole.start_ns for hole in state_of(pipe).holes}) == 3
+    assert len({hole.start_ns for hole in state_of(pipe).jumps}) == 3
     again = opened(exchange_lane(), checkpoint=pipe.checkpoint())  # killed: nothing follows any more
     wait(again, START + 60 * S, 2)
     told.take(again)
@@ -268,10 +269,11 @@ def test_gaps_behind_one_trade_are_points_of_their_own() -> None:
 
 
 def test_a_checkpoint_of_version_0_1_opens() -> None:
-    gap = Gap("trades", "trades", START, START + 1, Range(2, 3), 2)
+    gap = Gap("trades", "trades", START, START + 1, 2, 3, 2)
     old = {"held": [Range(1, 1), Range(4, 4)], "first": 1, "newest_ns": START, "holes": [], "gaps": [gap]}
-    named = msgspec.msgpack.decode(opened(exchange_lane()).checkpoint())
-    named["products"][SYMBOL]["trades"] = msgspec.to_builtins(old)
+    (state,) = msgspec.msgpack.decode(opened(exchange_lane()).checkpoint())["products"]
+    del state["symbol"]
+    named = {"products": {SYMBOL: state | {"trades": msgspec.to_builtins(old)}}}
     for written in named["products"][SYMBOL]["trades"]["gaps"]:
         written.pop("given_up", None)
     pipe = pipeline(exchange_lane(), checkpoint=msgspec.msgpack.encode(named))

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from book.events import Trade
+from feeds.market import Market
 from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
 from sentinel.pipeline.trades import CREDIBLE
 from tests.sentinel.pipeline.venue import MS, START, SYMBOL, Connection, S, Told, heartbeat, pipeline, plan
@@ -230,7 +231,7 @@ def test_one_trade_under_a_used_id_is_named_if_nobody_confirms_it_and_stored_if_
     confirmed = story.restart()  # of which nothing is known of the odd one
     story.answer(5, 5, rest(5, START + 500 * MS))
     assert story.gaps("reset") == [(5, 5, 1, 0)]
-    assert story.pipe.products[SYMBOL].trades.ledger.tail == 12
+    assert story.pipe.products[Market.parse(SYMBOL)].trades.ledger.tail == 12
     confirmed.trade(13)
     assert confirmed.ids()[-1] == 13
 
@@ -277,8 +278,8 @@ def test_one_wild_id_changes_nothing(kind: str) -> None:
     assert story.wait(5) == []
     assert story.ids() == [1, 2, 3, 4, 6, 7, 5, 8]
     assert story.missing == 0
-    assert story.pipe.products[SYMBOL].trades.ledger.tail == 8
-    assert story.pipe.products[SYMBOL].trades.conflicts == 1
+    assert story.pipe.products[Market.parse(SYMBOL)].trades.ledger.tail == 8
+    assert story.pipe.products[Market.parse(SYMBOL)].trades.conflicts == 1
 
 
 def test_one_wild_id_from_the_other_feed_changes_nothing() -> None:
@@ -356,7 +357,7 @@ def test_two_witnesses_whose_clocks_differ_a_little_make_no_reset() -> None:
     story.wait(2)
     assert story.ids() == list(range(1, 30))
     assert story.told.gap_list() == []
-    assert story.pipe.products[SYMBOL].trades.conflicts == 29
+    assert story.pipe.products[Market.parse(SYMBOL)].trades.conflicts == 29
 
 
 def test_numberings_without_end_are_forgotten_and_what_they_miss_is_given_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from book.events import Trade
+from feeds.market import Market
 from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
 from tests.sentinel.pipeline.venue import MS, START, SYMBOL, Connection, S, Told, heartbeat, match, pipeline, plan
 
@@ -53,7 +54,7 @@ def test_two_witnesses_give_one_trade() -> None:
     pipe.stop(START + 50 * MS)
     told.take(pipe)
     assert ids(told) == [1, 2, 3, 4]
-    assert pipe.products[SYMBOL].trades.conflicts == 0
+    assert pipe.products[Market.parse(SYMBOL)].trades.conflicts == 0
     assert told.total("trades") == 4
 
 
@@ -132,7 +133,7 @@ def test_a_gap_that_rest_fills_in_part_is_split_and_asked_for_again() -> None:
     pipe.repaired(RepairAnswer(SYMBOL, 14, 15, rest(14, 15), is_complete=True), START + 3400 * MS)
     told.take(pipe)
     assert all(g["missing_count"] == g["repaired_count"] for g in told.gap_list())
-    assert pipe.products[SYMBOL].trades.open_gaps == []
+    assert pipe.products[Market.parse(SYMBOL)].trades.open_gaps == []
 
 
 def test_an_answer_page_by_page_keeps_one_gap() -> None:
@@ -183,7 +184,7 @@ def test_history_reaches_back_but_opens_no_hole() -> None:
     pipe.stop(START + 2 * S)
     told.take(pipe)
     assert sorted(ids(told)) == [40, 41, 90, 91, 95, 96, 97, 98, 99, 100]
-    assert pipe.products[SYMBOL].trades.ledger.first == 95
+    assert pipe.products[Market.parse(SYMBOL)].trades.ledger.first == 95
     assert (pipe.commands, told.gap_list()) == ([], [])
     assert told.total("trades") == 6
 
@@ -235,4 +236,4 @@ def test_witnesses_that_disagree_on_the_time_are_counted_and_the_first_point_sta
     pipe.receive(0, match(1).replace(b".001000Z", b".001001Z"), START)
     told.take(pipe)
     assert ids(told) == [1]
-    assert pipe.products[SYMBOL].trades.conflicts == 1
+    assert pipe.products[Market.parse(SYMBOL)].trades.conflicts == 1

@@ -240,7 +240,7 @@ def test_what_nobody_asked_for_is_counted_as_what_it_is() -> None:
     assert counts.received - counts.applied == 3
     assert counts.residue == 0
     assert counts.unasked == 3
-    assert set(pipe.lanes[0].oddities.counts) == {"unasked book DOGE-USD", "unasked trades DOGE-USD"}
+    assert set(pipe.lanes[0].skipped.counts) == {"unasked book DOGE-USD", "unasked trades DOGE-USD"}
 
 
 def test_frames_nobody_asked_for_do_not_make_a_connection_live() -> None:
@@ -274,7 +274,7 @@ def test_the_venues_words_do_not_fill_the_memory() -> None:
         pipe.receive(0, wire.frame(f"tomorrow {number} " + "x" * 10_000, []), START + 20 * MS + number)
         pipe.receive(0, wire.trades(5, product=f"X{number}-USD"), START + 20 * MS + number)
         pipe.take()
-    counts = pipe.lanes[0].oddities.counts
+    counts = pipe.lanes[0].skipped.counts
     assert len(counts) <= 33
     assert max(map(len, counts)) <= 48
     assert sum(counts.values()) == 2000

@@ -10,8 +10,9 @@ import pytest
 from book.events import Delta, Snapshot, Trade
 from book.order_book import OrderBook
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
+from feeds.market import Market
 from feeds.protocol import Subscription
-from sentinel.line_protocol import decode
+from sentinel.contract.line_protocol import decode
 from sentinel.pipeline import LanePlan, Pipeline, Send, Settings
 from tests.captures import GDAX, lines_of
 
@@ -44,7 +45,7 @@ def play(pipeline: Pipeline, frames: list[bytes]) -> set[str]:
     """Causes of the book's gaps."""
     for number, frame in enumerate(frames):
         pipeline.receive(0, frame, START_NS + (number + 1) * 5_000_000)
-    points = [decode(line) for line in pipeline.take().accounts]
+    points = [decode(lines.text) for lines in pipeline.take().accounts]
     tags = [dict(point.tags) for point in points if point.measurement == "gaps"]
     return {tag["cause"] for tag in tags if tag["channel"] == "book"}
 
@@ -198,6 +199,6 @@ def test_a_fresh_snapshot_ends_the_gap() -> None:
     pipeline = unbatched()
     bad = ticker("100", "100.5")
     assert play(pipeline, [snapshot(), bad, bad, bad]) == {"witness"}
-    assert not pipeline.products["BTC-USD"].books.is_proved
+    assert not pipeline.products[Market.parse("BTC-USD")].books.is_proved
     assert play(pipeline, [snapshot("100.00", "100.50"), ticker("100", "100.5")]) == {"witness"}
-    assert pipeline.products["BTC-USD"].books.is_proved
+    assert pipeline.products[Market.parse("BTC-USD")].books.is_proved

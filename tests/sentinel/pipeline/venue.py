@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from feeds.catalogue import FEEDS
 from feeds.protocol import Subscription
-from sentinel.line_protocol import Point, decode
+from sentinel.contract.line_protocol import Point, decode
+from sentinel.contract.lines import Lines
 from sentinel.pipeline import LanePlan, Output, Pipeline, Send, Settings
 
 S = 1_000_000_000
@@ -31,8 +32,8 @@ def pipeline(*plans: LanePlan, checkpoint: bytes | None = None, **settings: obje
     )
 
 
-def points(lines: list[bytes]) -> list[Point]:
-    return [decode(line) for item in lines for line in item.split(b"\n")]
+def points(lines: list[Lines]) -> list[Point]:
+    return [decode(line) for item in lines for line in item.text.split(b"\n")]
 
 
 def tags(point: Point) -> dict[str, str]:

@@ -18,10 +18,11 @@ from sentinel.errors import UsageError
 from sentinel.plots import figures
 from sentinel.plots.command import plot
 from sentinel.simulator.faults import Fault
-from tests.end_to_end.collector import trading
+from tests import ROOT
 from tests.sentinel.recorded import record
+from tests.servers.exchange import trading
 
-NOTEBOOK = Path(__file__).parents[3] / "examples" / "research.ipynb"
+NOTEBOOK = ROOT / "examples" / "research.ipynb"
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".html": b"<!doctype html>"}
 
 

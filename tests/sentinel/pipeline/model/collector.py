@@ -10,15 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-import msgspec
-
 from book.events import Trade
 from book.trade_ledger import Range
 from feeds.catalogue import FEEDS
-from sentinel.clock import Clock
-from sentinel.intake import Intake
+from sentinel.collector.intake import Intake
 from sentinel.pipeline import BookAnswer, Cause, Command, LanePlan, Pipeline, RepairAnswer, Settings
-from sentinel.pipeline.pipeline import Checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.timing.clock import Clock
 from tests.sentinel.pipeline.model.market import Book, Deal
 
 EDGES_BPS = (Fraction(4), Fraction(50))
@@ -103,7 +101,7 @@ class Collector:
     def commit(self, turn: int) -> None:
         output, checkpoint = self._door.take(), self._door.checkpoint()
         for stream, lines in self._held.items():
-            lines += getattr(output, stream)
+            lines += [item.text for item in getattr(output, stream)]
         if self.disk.refuses:
             if not self.is_suspended and sum(map(len, self._held.values())) > self.disk.most_held:
                 self.is_suspended = True
@@ -128,8 +126,8 @@ class Collector:
 
 def named_by(checkpoint: bytes) -> dict[str, list[Range]]:
     """Trade ids a report finds in a checkpoint: jumped over and not yet announced."""
-    products = msgspec.msgpack.decode(checkpoint, type=Checkpoint).products
-    return {symbol: [hole.range for hole in state.trades.holes] for symbol, state in products.items()}
+    products = decode_checkpoint(checkpoint)
+    return {market.symbol: [hole.range for hole in state.trades.jumps] for market, state in products.items()}
 
 
 def _trade(symbol: str, deal: Deal) -> Trade:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sentinel.line_protocol import decode
+from sentinel.contract.line_protocol import decode
 from tests.sentinel.pipeline.model.collector import Batch
 
 Facts = dict[str, Any]

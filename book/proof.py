@@ -1,0 +1,222 @@
+"""Is this the next one? What a venue sends along that proves nothing was lost between it and us.
+
+A counter numbers every frame of a connection and lives as long as that. A chain belongs to one book: it begins with a
+snapshot, and each delta of the book must follow from what came before. All of them judge in one shape: a ``Verdict``,
+or a ``Hole`` where what is missing has numbers. They move on from whatever they judge, so a loss is told once.
+"""
+
+from __future__ import annotations
+
+import enum
+import zlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+from sortedcontainers import SortedDict
+
+from book.events import ChainKind, Delta, Level, Link, PriceLevel, Side, Snapshot
+
+
+class Verdict(enum.Enum):
+    """What is said of a frame, or of a delta of one book."""
+
+    NEXT = "next"
+    DUPLICATE = "duplicate"
+    """Seen already, or older: apply nothing."""
+    RESET = "reset"
+    """Zero again without a new connection: the server lost its place, and so have we."""
+    BROKEN = "broken"
+    """It does not follow from what we hold, and nothing says what is missing."""
+
+
+class Hole(Struct, frozen=True, gc=False):
+    """``first`` to ``last`` (both included) never arrived; what showed it is itself good.
+
+    ``is_dense``: every number between them is one that is missing; else only some are, nobody knows how many.
+    """
+
+    first: int
+    last: int
+    is_dense: bool = True
+
+    @property
+    def count(self) -> int:
+        """How many are missing; 0 where that is unknown."""
+        return self.last - self.first + 1 if self.is_dense else 0
+
+
+class FrameCounter:
+    """Counts one connection's frames: each must be the last one plus 1."""
+
+    __slots__ = ("expected",)
+
+    def __init__(self, first: int) -> None:
+        self.expected = first
+
+    def check(self, sequence: int) -> Verdict | Hole:
+        """Judges a frame's number and moves on from it. Cost: O(1)."""
+        expected = self.expected
+        if sequence == expected:
+            self.expected = sequence + 1
+            return Verdict.NEXT
+        if sequence > expected:
+            self.expected = sequence + 1
+            return Hole(expected, sequence - 1)
+        return Verdict.RESET if sequence == 0 and expected > 1 else Verdict.DUPLICATE
+
+
+class Chain(Protocol):
+    """What proves the deltas of one book. A snapshot or delta without the link it needs is ``BROKEN``."""
+
+    def begin(self, snapshot: Snapshot) -> Verdict:
+        """Starts anew from a snapshot: ``NEXT``, or ``BROKEN`` if it contradicts itself."""
+
+    def check(self, delta: Delta) -> Verdict | Hole:
+        """Judges a delta, and moves on from it unless it is a duplicate."""
+
+    def fallen(self) -> Sequence[PriceLevel]:
+        """What the delta judged last pushed out of the depth the venue serves, as deletions: it sends none."""
+
+
+class RangeChain:
+    """Each delta covers the ids ``first`` to ``last``, and begins right after the one before ended.
+
+    The first one after a snapshot may begin before the snapshot's id, as long as it does not end there: sizes are
+    absolute, so what is told twice does no harm. The same goes for any other that begins too early.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def begin(self, snapshot: Snapshot) -> Verdict:
+        link = snapshot.link
+        self._last = None if link is None else link.last
+        return Verdict.BROKEN if self._last is None else Verdict.NEXT
+
+    def check(self, delta: Delta) -> Verdict | Hole:
+        link, held = delta.link, self._last
+        if held is None or link is None or link.first is None or link.last is None or link.first > link.last:
+            self._last = None
+            return Verdict.BROKEN
+        if link.last <= held:
+            return Verdict.DUPLICATE
+        self._last = link.last
+        return Verdict.NEXT if link.first <= held + 1 else Hole(held + 1, link.first - 1)
+
+    def fallen(self) -> Sequence[PriceLevel]:
+        return ()
+
+
+class PreviousChain:
+    """Each delta names the id before its own: that must be the last one we know. Ids rise by steps of any size.
+
+    A delta that names one id twice changed nothing: a sign of life. A venue may go on from a lower id, and says so by
+    naming the last one as the previous. A snapshot that was fetched is not of the moment of any delta: the first one
+    must contain its id, and what ends before it is part of it.
+    """
+
+    __slots__ = ("_accepted", "_is_begun", "_last")
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._accepted: tuple[int, int] | None = None
+        self._is_begun = False
+
+    def begin(self, snapshot: Snapshot) -> Verdict:
+        link = snapshot.link
+        self._last = None if link is None else link.last
+        self._accepted = None
+        self._is_begun = True
+        return Verdict.BROKEN if self._last is None else Verdict.NEXT
+
+    def check(self, delta: Delta) -> Verdict | Hole:
+        link, held = delta.link, self._last
+        if held is None or link is None or link.previous is None or link.last is None:
+            self._last = None
+            return Verdict.BROKEN
+        previous, last = link.previous, link.last
+        is_first, self._is_begun = self._is_begun, False
+        if previous == held:
+            self._last, self._accepted = last, (previous, last)
+            return Verdict.NEXT
+        if is_first and previous <= held and last <= held:
+            self._is_begun = True
+            return Verdict.DUPLICATE
+        if (previous, last) == self._accepted:
+            return Verdict.DUPLICATE
+        self._last, self._accepted = last, (previous, last)
+        if is_first and previous < held:
+            return Verdict.NEXT
+        return Hole(held + 1, previous, is_dense=False) if previous > held else Verdict.BROKEN
+
+    def fallen(self) -> Sequence[PriceLevel]:
+        return ()
+
+
+CHECKED_LEVELS = 10
+
+
+class ChecksumChain:
+    """Each snapshot and delta states the CRC32 of the best ten asks and bids that result from it.
+
+    What is summed are the venue's own digits, ``link.digits``, one text for each level in the order of the levels.
+    The venue serves ``depth`` levels a side and says nothing of those that fall out. Deeper than ten levels a loss
+    stays unseen until it comes to the top.
+    """
+
+    __slots__ = ("_asks", "_bids", "_depth", "_fallen")
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._bids: SortedDict[float, str] = SortedDict()
+        self._asks: SortedDict[float, str] = SortedDict()
+        self._fallen: list[PriceLevel] = []
+
+    def begin(self, snapshot: Snapshot) -> Verdict:
+        self._bids.clear()
+        self._asks.clear()
+        return self._take(snapshot.levels, snapshot.link)
+
+    def check(self, delta: Delta) -> Verdict:
+        return self._take(delta.changes, delta.link)
+
+    def fallen(self) -> Sequence[PriceLevel]:
+        return self._fallen
+
+    def _take(self, changes: Sequence[Level], link: Link | None) -> Verdict:
+        self._fallen = []
+        if link is None or link.checksum is None or len(link.digits) != len(changes):
+            return Verdict.BROKEN
+        for change, digits in zip(changes, link.digits, strict=True):
+            side = self._bids if change.side is Side.BID else self._asks
+            if change.size:
+                side[change.price] = digits
+            else:
+                side.pop(change.price, None)
+        for held, worst, of in ((self._bids, 0, Side.BID), (self._asks, -1, Side.ASK)):
+            while len(held) > self._depth:
+                self._fallen.append(PriceLevel(of, held.popitem(worst)[0], 0.0))
+        return Verdict.NEXT if self.checksum() == link.checksum else Verdict.BROKEN
+
+    def checksum(self) -> int:
+        """CRC32 of the best asks, rising, then the best bids, falling."""
+        asks = self._asks.values()[:CHECKED_LEVELS]
+        bids = self._bids.values()[: -CHECKED_LEVELS - 1 : -1]
+        return zlib.crc32("".join((*asks, *bids)).encode())
+
+
+def make_chain(kind: ChainKind | None, depth: int | None = None) -> Chain | None:
+    """A new chain of one book; None for a venue that has none. ``depth`` is what a checksum needs to know."""
+    match kind:
+        case "range":
+            return RangeChain()
+        case "previous":
+            return PreviousChain()
+        case "checksum":
+            assert depth is not None
+            return ChecksumChain(depth)
+        case None:
+            return None

@@ -1,0 +1,82 @@
+"""A venue's REST API, without HTTP: what is asked, and what the answers mean.
+
+A conversation is a generator. It yields what it wants to have, is sent the reply, and returns the result, so a venue
+may ask several times for one thing: by another name, or with the cursor that the last page gave. Who carries it keeps
+the venue's pace and is the only one that knows of HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from book.events import Trade, Unusable
+
+MOST_BYTES = 32 * 2**20
+"""Six times the largest book there is (5 MB), which is the largest answer. No answer is held in memory beyond."""
+
+
+class RestFacts(Struct, frozen=True, kw_only=True):
+    """What a venue's REST API allows one address."""
+
+    requests_per_s: float
+    burst: int
+
+
+class Get(Struct, frozen=True):
+    """``path`` is what comes after the base URL, query included."""
+
+    path: str
+    most_bytes: int = MOST_BYTES
+    """A longer answer is not the venue's."""
+
+
+class Reply(Struct, frozen=True):
+    """The body of a refusal is of no use, and is empty."""
+
+    status: int
+    body: bytes = b""
+
+
+T = TypeVar("T")
+Talk: TypeAlias = Generator[Get, Reply, T]
+
+
+class TradePage(Struct, frozen=True):
+    """Everything the venue has of the trades ``first`` to ``last``, newest first, each once. Among them what nobody can
+    use; of some of that not even the id can be read."""
+
+    first: int
+    last: int
+    records: Sequence[Trade | Unusable]
+
+
+class RestBook(Struct, frozen=True):
+    """A whole book, price -> size; neither side is empty.
+
+    ``venue_ns`` is the venue's time of the last update in it, ``last`` that update's own number; None where the venue
+    does not say.
+    """
+
+    bids: dict[float, float]
+    asks: dict[float, float]
+    venue_ns: int | None = None
+    last: int | None = None
+
+
+class Rest(Protocol):
+    """One client's conversations with a venue. Each may raise ``NoAnswer``."""
+
+    def trades(self, symbol: str, first: int, last: int) -> Talk[TradePage]:
+        """Some of the trades ``first`` to ``last``, from whichever end the venue's cursor goes.
+
+        The page ends at ``last`` or begins at ``first``; what is left of the range is asked for next.
+        """
+
+    def book(self, symbol: str) -> Talk[RestBook]:
+        """The whole book."""
+
+    def unknown(self, symbols: Sequence[str]) -> Talk[list[str]]:
+        """Those of ``symbols`` that the venue says are delisted or do not exist: no answer is not a no."""

@@ -1,0 +1,142 @@
+"""Rows of one product from archive and journal together, so that the last second is included.
+
+The journal is read first and the archive after it: what moves from one to the other meanwhile is seen in both, and
+never in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from sentinel.archive.hour import split
+from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema, type_of
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.archive.sink import SINK
+from sentinel.archive.tables import ORDER, join, tables
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.coverage.accounts import Rows, unwritten
+from sentinel.disk.data_dir import ARCHIVE, HOURS, JOURNAL, hour_of
+from sentinel.disk.history import line_pattern
+from sentinel.disk.journal import JournalReader
+from sentinel.errors import UsageError
+from sentinel.pipeline.checkpoint import decode_checkpoint
+
+
+class Source:
+    """The data of one collector's ``data_dir``.
+
+    Raises:
+        UsageError: if there is neither a journal nor an archive in it.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._root = data_dir / ARCHIVE
+        self._journal = data_dir / JOURNAL
+        if not self._journal.exists() and not self._root.is_dir():
+            raise UsageError(f"no journal and no archive in {data_dir}")
+
+    def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Points with ``start_ns <= time < end_ns``, sorted by time and tags, each once; ``time`` comes always.
+
+        Files and lines need not have the same columns: there is one for each bin, and bins are configured anew.
+
+        Raises:
+            UsageError: for a column that no point of the measurement can have.
+        """
+        recent = self._from_journal(series, start_ns, end_ns)
+        files = self.files(series, start_ns, end_ns)
+        shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
+        if recent is not None:
+            recent = recent.set_column(0, "time", recent["time"].cast(TIME))
+            shapes.append(pa.schema(field for field in recent.schema if field.name not in (*PARTITIONS, ORDER)))
+        shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), columns)
+        if recent is None:
+            return _between(files, shape, start_ns, end_ns)
+        # points that only the archive has, from before the first one in the journal, are in order already
+        meet_ns = int(pc.min(recent["time"].cast(pa.int64())).as_py())
+        older = _between(files, shape, start_ns, meet_ns)
+        identity = [name for name in own_tags(series.measurement) if name not in shape.names]
+        wide = pa.schema([*shape, *(schema(series.measurement).field(name) for name in identity)])
+        later = _between(files, wide, meet_ns, end_ns)
+        parts = [later.append_column(ORDER, pa.repeat(-1, later.num_rows))]
+        parts.append(recent.select([name for name in recent.column_names if name in (*wide.names, ORDER)]))
+        both = join(parts)
+        for name, value in zip(PARTITIONS, series.market, strict=True):
+            both = both.append_column(name, pa.repeat(value, both.num_rows).cast(TAG))
+        both = both.set_column(0, "time", both["time"].cast(pa.int64()))
+        ((_, newer),) = split(series.measurement, both)
+        return join([older, newer.select([name for name in shape.names if name in newer.column_names])])
+
+    def unwritten(self) -> Rows:
+        """What the accounts of every product do not say yet, as of the last commit."""
+        if not self._journal.exists():
+            return Rows()
+        with JournalReader(self._journal) as reader:
+            checkpoint = reader.checkpoint()
+        return unwritten(decode_checkpoint(checkpoint))
+
+    def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
+        """Tags and fields, and the time, of each point that the archive has."""
+        files = self.files(series, start_ns, end_ns)
+        shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
+        shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), None)
+        table = _between(files, shape, start_ns, end_ns)
+        market = series.market._asdict()
+        times = table["time"].cast(pa.int64()).to_pylist()
+        for row, time_ns in zip(table.drop_columns("time").to_pylist(), times, strict=True):
+            yield market | row, time_ns
+
+    def first_hour_ns(self, series: Series) -> int | None:
+        """The first hour of which the archive has anything."""
+        files = self.files(series, 0, 2**63 - 1)
+        return hour_of(files[0]) if files else None
+
+    def _from_journal(self, series: Series, start_ns: int, end_ns: int) -> pa.Table | None:
+        if not self._journal.exists():
+            return None
+        line = line_pattern(series.measurement, [series.market])
+        lines: list[bytes] = []
+        with JournalReader(self._journal) as reader:
+            cursor = reader.cursor(SINK) or 0
+            stream = MEASUREMENTS[series.measurement].stream
+            for batch in reader.overlapping(stream, start_ns, end_ns, cursor):
+                lines += [found[0] for found in line.finditer(batch.body)]
+        table = tables(lines).get(series.measurement)
+        if table is None:
+            return None
+        time = table["time"]
+        table = table.filter(pc.and_(pc.greater_equal(time, start_ns), pc.less(time, end_ns)))
+        return table if table.num_rows else None
+
+    def files(self, series: Series, start_ns: int, end_ns: int) -> list[Path]:
+        """The files of the archive that may hold points of that time, in order of time."""
+        files = sorted(series.folder(self._root).glob(HOURS))
+        return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
+
+
+def _chosen(measurement: str, known: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    """The columns asked for, ``time`` first; all of ``known`` by default."""
+    if columns is None:
+        return known
+    names = list(dict.fromkeys(["time", *columns]))
+    kinds = {name: known.field(name).type if name in known.names else type_of(measurement, name) for name in names}
+    unknown = sorted(name for name, kind in kinds.items() if kind is None)
+    if unknown:
+        raise UsageError(f"{measurement} has no column {', '.join(unknown)}")
+    return pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
+
+
+def _between(files: Sequence[Path], shape: pa.Schema, start_ns: int, end_ns: int) -> pa.Table:
+    """The rows of ``files`` with ``start_ns <= time < end_ns``; a column that a file has not is null."""
+    if not files:
+        return shape.empty_table()
+    first, last = (pa.scalar(ns, pa.int64()).cast(TIME) for ns in (start_ns, end_ns))
+    is_inside = (ds.field("time") >= first) & (ds.field("time") < last)
+    return ds.dataset(list(files), schema=shape, format="parquet").to_table(filter=is_inside)

@@ -1,0 +1,180 @@
+"""Moves lines from the pipeline to the journal, at least once a second, and keeps them while the disk refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from loguru import logger
+
+from sentinel.collector.intake import Tape
+from sentinel.contract.lines import Lines
+from sentinel.errors import JournalError
+from sentinel.pipeline import Output
+from sentinel.timing.backoff import Backoff
+
+COMMIT_EVERY_S = 0.8
+"""Leaves room for the commit itself within the promised second."""
+
+MOST_PAUSE_S = 10.0
+
+LAST_TRIES = 3
+"""Of the last commit, one each ``commit_every_s``: more would not fit into the 10 s that containers are left to end."""
+
+TAPE_FAILURES = 60
+"""In a row, some minutes of them; what a tape gathers until then stays in memory."""
+
+LEVELS = {
+    "accounts_open": "ERROR",
+    "clock_step": "WARNING",
+    "last_run_was_ahead": "WARNING",
+    "contradicted_by_rest": "WARNING",
+    "gap_open": "WARNING",
+    "refused": "WARNING",
+    "trade_id_doubted": "WARNING",
+    "undecodable": "WARNING",
+    "unusable": "WARNING",
+}
+
+
+class Source(Protocol):
+    """What is needed of an ``Intake``."""
+
+    def take(self) -> Output: ...
+    def checkpoint(self) -> bytes: ...
+    def suspend(self) -> None: ...
+    def resume(self) -> None: ...
+    def stop_taping(self) -> None: ...
+
+
+class Store(Protocol):
+    """What is needed of a ``Journal``."""
+
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None: ...
+
+
+class Committer:
+    """Owns the lines between pipeline and journal.
+
+    Lines and the checkpoint that goes with them are taken together and stored in one transaction. What the journal
+    refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
+    ``refusal`` is why the journal refuses, while it does.
+    """
+
+    def __init__(
+        self,
+        intake: Source,
+        store: Store,
+        memory_bytes: int,
+        tape: Tape | None = None,
+        commit_every_s: float = COMMIT_EVERY_S,
+    ) -> None:
+        self.lines_stored = 0
+        self.refusal: str | None = None
+        self._intake = intake
+        self._store = store
+        self._memory_bytes = memory_bytes
+        self._tape = tape
+        self._commit_every_s = commit_every_s
+        self._tape_failures = 0
+        self._held: dict[str, list[Lines]] = {"trades": [], "book": [], "accounts": []}
+        self._is_suspended = False
+        self._backoff = Backoff(lambda: 1.0, commit_every_s, MOST_PAUSE_S)
+        self._is_stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Has ``run`` commit once more and return."""
+        self._is_stopping.set()
+
+    async def run(self) -> None:
+        """Commits until stopped; never in the middle of a transaction.
+
+        Raises:
+            JournalError: if the last commit fails, however often: what it held is lost with the process.
+        """
+        pause_s = self._commit_every_s
+        while not self._is_stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_stopping.wait(), pause_s)
+            pause_s = self._commit_every_s if await self.attempt() else self._backoff.next_s()
+        for tries_left in reversed(range(LAST_TRIES)):
+            try:
+                await self.commit()
+                break
+            except JournalError as error:
+                if not tries_left:
+                    raise
+                self._refused(error)
+                await asyncio.sleep(self._commit_every_s)
+
+    async def attempt(self) -> bool:
+        """Commits, or keeps everything for the next time; False then."""
+        try:
+            await self.commit()
+        except JournalError as error:
+            self._refused(error)
+            return False
+        finally:
+            self._bound()
+        self._accepted()
+        return True
+
+    async def commit(self) -> None:
+        """Stores everything there is.
+
+        Raises:
+            JournalError: if the journal refuses; nothing is lost then.
+        """
+        output = self._intake.take()
+        self._held["trades"] += output.trades
+        self._held["book"] += output.book
+        self._held["accounts"] += output.accounts
+        checkpoint = self._intake.checkpoint()
+        for note in output.notes:
+            logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
+        await self._flush_tape()  # before the lines: a stored line can always be replayed
+        await self._store.append({stream: lines for stream, lines in self._held.items() if lines}, checkpoint)
+        self.lines_stored += sum(item.text.count(b"\n") + 1 for items in self._held.values() for item in items)
+        self._held = {stream: [] for stream in self._held}
+
+    async def _flush_tape(self) -> None:
+        """A tape that cannot be written must not stop collection, nor fill the memory for ever."""
+        if self._tape is None:
+            return
+        self._tape.cut()
+        try:
+            await asyncio.to_thread(self._tape.store)
+        except OSError as error:
+            self._tape_failures += 1
+            logger.bind(reason=str(error)).error("tape_refuses")
+            if self._tape_failures == TAPE_FAILURES:
+                self._tape = None
+                self._intake.stop_taping()
+                logger.error("tape_given_up")
+        else:
+            self._tape_failures = 0
+
+    def _refused(self, error: JournalError) -> None:
+        self.refusal = str(error)
+        facts = {"reason": self.refusal, "held_bytes": self._held_bytes(), "memory_bytes": self._memory_bytes}
+        logger.bind(**facts).error("journal_refuses")
+
+    def _held_bytes(self) -> int:
+        return sum(len(item.text) for items in self._held.values() for item in items)
+
+    def _bound(self) -> None:
+        """Whatever keeps lines from being stored, they do not fill the memory."""
+        if not self._is_suspended and self._held_bytes() > self._memory_bytes:
+            self._is_suspended = True
+            self._intake.suspend()
+            logger.error("collection_suspended")
+
+    def _accepted(self) -> None:
+        self._backoff.reset()
+        self.refusal = None
+        if self._is_suspended:
+            self._is_suspended = False
+            self._intake.resume()
+            logger.info("collection_resumed")

@@ -1,0 +1,1 @@
+"""The data as the public reads it: measurements, and line protocol."""

@@ -1,0 +1,1 @@
+"""What collectors account for, placed in time, and what is not there."""

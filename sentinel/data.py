@@ -1,0 +1,255 @@
+"""What was collected, in one line, with its holes.
+
+    import sentinel.data
+
+    top = sentinel.data.load("top", "BTC-USD", "2026-11-23T10:00Z", "2026-11-23T11:00Z")
+    top.table.to_pandas()        # or polars.from_arrow(top.table)
+    top.holes                    # what is missing in that hour; empty means that nothing is
+
+A product is a symbol, ``exchange:symbol``, or a symbol and its ``exchange=``.
+Reads archive and journal of a ``data_dir``, also while a collector writes them. Times are an instant as the command
+line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a Unix time in s, ms, µs or ns.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from feeds.market import Market
+from sentinel.archive.layout import Series
+from sentinel.archive.source import Source
+from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.coverage.accounts import Rows, coverage_row, gap_row, merged
+from sentinel.coverage.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
+from sentinel.disk.shards import folder_of
+from sentinel.errors import SentinelError, UsageError
+from sentinel.timing.instants import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
+
+__all__ = ["BookAt", "Hole", "Loaded", "NoBook", "book", "coverage", "gaps", "load"]
+
+Instant = str | int | float | datetime | date | timedelta
+DATA_DIR = Path("data")
+MINUTE_NS = 60 * NS_PER_S
+
+
+class Loaded(Struct, frozen=True):
+    """Rows in order of time, and what is not among them."""
+
+    table: pa.Table
+    holes: list[Hole]
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.holes
+
+    def __repr__(self) -> str:
+        state = "whole" if self.is_whole else f"{len(self.holes)} holes: {'; '.join(map(str, self.holes[:3]))}"
+        return f"<{self.table.num_rows:,} rows, {state}>"
+
+
+class NoBook(SentinelError):
+    """No book was proved at the instant asked for."""
+
+
+class BookAt(Struct, frozen=True):
+    """The book at one grid instant: its ``top`` by field, and its bins as rows of ``book``."""
+
+    time_ns: int
+    top: dict[str, float | int | None]
+    bins: pa.Table
+
+
+def load(
+    measurement: str,
+    symbol: str,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    columns: Sequence[str] | None = None,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+    exchange: str | None = None,
+) -> Loaded:
+    """Points with ``start <= time < end``. ``columns`` are all by default; ``time`` comes always.
+
+    Raises:
+        UsageError: for a name that does not exist, or a ``data_dir`` without data.
+    """
+    if measurement not in MEASUREMENTS:
+        raise UsageError(f"no measurement {measurement!r}; there are {', '.join(MEASUREMENTS)}")
+    return _load(measurement, _market(symbol, exchange), _interval(start, end), columns, data_dir)
+
+
+def gaps(
+    symbol: str,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+    exchange: str | None = None,
+) -> pa.Table:
+    """The gaps as they were recorded, of every collector, that touch the interval; repaired ones, too."""
+    market = _market(symbol, exchange)
+    return _gaps(_source(data_dir, market), market, *_interval(start, end))
+
+
+def coverage(
+    symbol: str,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+    exchange: str | None = None,
+) -> pa.Table:
+    """The accounts of each minute that touches the interval, by collector."""
+    start_ns, end_ns = _interval(start, end)
+    market = _market(symbol, exchange)
+    return _source(data_dir, market).rows(Series("coverage", market), start_ns - start_ns % MINUTE_NS, end_ns)
+
+
+def book(
+    symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str | None = None
+) -> BookAt:
+    """The last sample at or before ``at``.
+
+    Raises:
+        NoBook: if ``at`` lies in a hole, or no sample was written within the minute before.
+        UsageError: for a ``data_dir`` without data.
+    """
+    at_ns, market = _instant(at), _market(symbol, exchange)
+    top = _load("top", market, (at_ns - MINUTE_NS, at_ns + 1), None, data_dir)
+    hole = next((hole for hole in top.holes if hole.start_ns <= at_ns < hole.end_ns), None)
+    if hole is not None:
+        raise NoBook(f"no book of {symbol} at {format_ns(at_ns)}, {hole}")
+    if not top.table.num_rows:
+        raise NoBook(f"no book of {symbol} within the minute before {format_ns(at_ns)}")
+    last = top.table.slice(top.table.num_rows - 1)
+    time_ns = int(last["time"].cast(pa.int64())[0].as_py())
+    bins = _source(data_dir, market).rows(Series("book", market), time_ns, time_ns + 1)
+    return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
+
+
+def _load(
+    measurement: str,
+    market: Market,
+    asked: tuple[int, int],
+    columns: Sequence[str] | None,
+    data_dir: str | os.PathLike[str],
+) -> Loaded:
+    source = _source(data_dir, market)
+    table = source.rows(Series(measurement, market), *asked, columns)
+    if MEASUREMENTS[measurement].stream == "accounts":
+        return Loaded(table, [])
+    rows = _accounts(source, market, *asked)
+    accounts = accounts_with_samples(rows.coverage, rows.gaps, partial(_sample_times, source, market))
+    newest_ns = max((mine.covered[-1][1] for mine in accounts.values() if mine.covered), default=asked[0])
+    if time.time_ns() - newest_ns < FRESH_NS:
+        asked = asked[0], max(asked[0], min(asked[1], newest_ns))
+    if measurement != "trades":
+        return Loaded(table, sample_holes(accounts, asked))
+    named = columns is None or "trade_id" in columns
+    ids = table if named else source.rows(Series("trades", market), *asked, ["trade_id"])
+    return Loaded(table, trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids)))
+
+
+def _market(symbol: str, exchange: str | None) -> Market:
+    """The market of ``exchange:symbol``, or of a symbol and the exchange beside it."""
+    if not isinstance(symbol, str):
+        raise UsageError(f"{symbol!r} is not one product, such as 'BTC-USD'")
+    if exchange is None:
+        return Market.parse(symbol)
+    found = Market.parse(symbol) if ":" in symbol else Market(exchange, symbol)
+    if found.exchange != exchange:
+        raise UsageError(f"{symbol} is not of exchange {exchange}")
+    return found
+
+
+def _source(data_dir: str | os.PathLike[str], market: Market) -> Source:
+    return Source(folder_of(Path(data_dir), market))
+
+
+def _gaps(source: Source, market: Market, start_ns: int, end_ns: int) -> pa.Table:
+    """A gap is stored where it begins, however long it lasts, so all earlier ones are looked at."""
+    table = source.rows(Series("gaps", market), 0, end_ns)
+    ends = pc.fill_null(table["end_ns"], end_ns)
+    # a gap in the trades may lie between two trades of the same instant
+    return table.filter(pc.or_(pc.greater(ends, start_ns), pc.greater_equal(table["start_ns"], start_ns)))
+
+
+def _accounts(source: Source, market: Market, start_ns: int, end_ns: int) -> Rows:
+    """The accounts of the interval and of the minutes around it, those under way among them."""
+    first_ns, after_ns = start_ns - start_ns % MINUTE_NS - MINUTE_NS, end_ns + MINUTE_NS
+    found = source.unwritten()
+    under_way = Rows(
+        [row for row in found.coverage if row.market == market and first_ns <= row.minute_ns < after_ns],
+        [row for row in found.gaps if row.market == market and row.gap.overlaps(start_ns, end_ns)],
+    )
+    tags = market._asdict()
+    minutes = _rows(source.rows(Series("coverage", market), first_ns, after_ns))
+    lost = _rows(_gaps(source, market, start_ns, end_ns))
+    written = Rows(
+        [coverage_row(tags | row, row["time"]) for row in minutes],
+        [gap_row(tags | row, row["time"]) for row in lost],
+    )
+    return merged([written, under_way])
+
+
+def _sample_times(source: Source, market: Market, minute_ns: int) -> list[int]:
+    samples = source.rows(Series("top", market), minute_ns, minute_ns + MINUTE_NS, ["time"])
+    times: list[int] = samples["time"].cast(pa.int64()).to_pylist()
+    return times
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.set_column(0, "time", table["time"].cast(pa.int64())).to_pylist()
+    return rows
+
+
+def _ids(trades: pa.Table) -> tuple[list[int], list[int]]:
+    """The ids of trades and their points."""
+    return trades["trade_id"].to_pylist(), trades["time"].cast(pa.int64()).to_pylist()
+
+
+def _interval(start: Instant, end: Instant) -> tuple[int, int]:
+    start_ns, end_ns = _instant(start), _instant(end)
+    if start_ns >= end_ns:
+        raise UsageError(f"nothing lies between {format_ns(start_ns)} and {format_ns(end_ns)}")
+    return start_ns, end_ns
+
+
+def _instant(instant: Instant) -> int:
+    """Nanoseconds; see ``parse_instant_ns`` and ``unix_ns`` for what words and numbers mean."""
+    now_ns = time.time_ns()
+    if isinstance(instant, str):
+        return parse_instant_ns(instant, now_ns)
+    if isinstance(instant, datetime):
+        if instant.tzinfo is None:
+            raise UsageError(f"{instant} has no time zone")
+        # pandas' instants are datetimes with nanoseconds of their own
+        return within_reach(_ns_of(instant - EPOCH) + getattr(instant, "nanosecond", 0))
+    if isinstance(instant, date):
+        return parse_instant_ns(instant.isoformat(), now_ns)
+    if isinstance(instant, timedelta):
+        return within_reach(now_ns - _ns_of(instant))
+    if isinstance(instant, Real) and not isinstance(instant, bool) and math.isfinite(instant) and instant >= 0:
+        # a float of today's seconds is exact to the microsecond and no further
+        return unix_ns(int(instant) if isinstance(instant, Integral) else Decimal(repr(float(instant))))
+    if isinstance(instant, Integral) and not isinstance(instant, bool):
+        return within_reach(int(instant))
+    raise UsageError(f"{instant!r} is no instant; give words, a datetime with a zone, or a Unix time")
+
+
+def _ns_of(span: timedelta) -> int:
+    return (span.days * 86_400 + span.seconds) * NS_PER_S + span.microseconds * 1000

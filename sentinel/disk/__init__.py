@@ -1,0 +1,1 @@
+"""What lies in a data directory: journal, tapes, shards, and how full it is."""

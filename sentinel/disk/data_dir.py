@@ -1,0 +1,72 @@
+"""What lies in a data directory and what it is called: the only place that spells a file's name.
+
+::
+
+    collector.txt       whose accounts these are
+    journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
+    dead_letters.lp     lines that InfluxDB will never take
+    tapes/              tape-<created_ns>.swtape, pruned.txt
+    archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt, .lock
+    certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
+    shard=00/ …         the same again, for each of several processes
+
+with ``exchange=coinbase/symbol=BTC-USD`` for ``<market>``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from feeds.market import Market
+
+COLLECTOR_NAME = "collector.txt"
+JOURNAL = "journal.sqlite3"
+DEAD_LETTERS = "dead_letters.lp"
+TAPES = "tapes"
+ARCHIVE = "archive"
+CERTIFICATES = "certificates"
+SHARD = "shard="
+
+PRUNED = "pruned.txt"
+"""Beside tapes and in the archive: the names of the files that retention removed, one a line."""
+
+TAPE_PREFIX = "tape-"
+TAPE_SUFFIX = ".swtape"
+
+MANIFEST = "_manifest.json"
+"""The leading underscore keeps readers of data sets from taking it for data."""
+
+ARCHIVE_LOCK = ".lock"
+HEAD = "head.json"
+
+MARKETS = "exchange=*/symbol=*"
+HOURS = "date=*/hour=*.parquet"
+
+
+def market_path(exchange: str, symbol: str) -> Path:
+    """The folder of a market. ``market_of`` is its inverse.
+
+    Exchange and symbol are percent-encoded, as DuckDB, polars, Spark and pyarrow expect of partitions: whatever a
+    market is called, its folder is one below its archive.
+    """
+    return Path(f"exchange={quote(exchange, safe='')}", f"symbol={quote(symbol, safe='')}")
+
+
+def market_of(folder: Path) -> Market:
+    """The market whose folder this is."""
+    return Market(unquote(folder.parent.name.partition("=")[2]), unquote(folder.name.partition("=")[2]))
+
+
+def hour_path(hour_ns: int) -> Path:
+    """Where a market's hour is in its folder, without the suffix of what it is: ``date=2026-11-23/hour=10``."""
+    hour = datetime.fromtimestamp(hour_ns // 1_000_000_000, UTC)
+    return Path(f"date={hour:%Y-%m-%d}", f"hour={hour:%H}")
+
+
+def hour_of(file: Path) -> int:
+    """The hour, in ns, that a file of the archive is of; the inverse of ``hour_path``."""
+    date = file.parent.name.removeprefix("date=")
+    hour = int(file.stem.removeprefix("hour="))
+    return int(datetime.fromisoformat(f"{date}T{hour:02d}:00:00+00:00").timestamp()) * 1_000_000_000

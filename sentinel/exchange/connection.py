@@ -1,0 +1,247 @@
+"""The only opener of exchange sockets: keeps one lane connected for as long as it runs.
+
+A frame is stamped when it comes out of its socket, and decoded and applied in the order of coming. At a grid instant
+of hundreds of products it may have to wait for its turn, and the books of that instant must not wait with it. A reader
+that falls behind stops reading, and TCP tells the venue so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol
+
+from loguru import logger
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
+from websockets.frames import DATA_OPCODES, Frame
+from websockets.protocol import Event
+
+from book.events import Meaning
+from feeds.errors import REASON_CHARS
+from sentinel.exchange.proxies import proxy_trouble
+from sentinel.pipeline import Cause, LanePlan
+from sentinel.timing.backoff import Backoff
+from sentinel.timing.rate_limit import Pace
+from sentinel.timing.retry_after import retry_after_s
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""Ten times the largest snapshot seen (5.1 MB, 46,000 levels); websockets' own default of 1 MiB cannot read it."""
+
+MAX_QUEUE_FRAMES = 256
+"""Frames read ahead before reading pauses. Applying a snapshot takes some 20 ms, in which the busiest socket gets a
+dozen frames, so a pause means we are truly too slow; and few enough that a frame is never stamped long after it came.
+A full queue also keeps the closing handshake from being read (websockets issue 1555): ``CLOSE_TIMEOUT_S`` bounds that.
+"""
+
+LARGE_FRAME_BYTES = 256 * 1024
+"""A frame as large takes milliseconds to inflate, to read and to apply (5.1 MB: 10, 14 and 7): a turn for each."""
+
+TURN_FRAMES = 16
+"""Frames of one socket read ahead and applied before the other sockets and the clock get their turn: half a
+millisecond. ``recv`` gives no turn as long as there are frames."""
+
+OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+NS_PER_S = 1_000_000_000
+
+
+class Lane(Protocol):
+    """What is told of each connection: the intake."""
+
+    def opened(self, lane: int) -> None: ...
+    def read(self, lane: int, frame: bytes) -> Meaning | None: ...
+    def receive(self, lane: int, frame: bytes, came_ns: int, meaning: Meaning | None = None) -> None: ...
+    def closed(self, lane: int, cause: Cause) -> None: ...
+    def is_live(self, lane: int) -> bool: ...
+
+
+class StampedSocket(ClientConnection):
+    """Notes when each message came: ``came_ns`` are the instants of those not taken yet.
+
+    The loop reads every socket that has something before anybody applies it.
+    """
+
+    def __init__(self, *arguments: Any, now_ns: Callable[[], int], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.came_ns: deque[int] = deque()
+        self._now_ns = now_ns
+
+    def process_event(self, event: Event) -> None:
+        super().process_event(event)
+        if isinstance(event, Frame) and event.fin and event.opcode in DATA_OPCODES:
+            self.came_ns.append(self._now_ns())
+
+    async def next(self) -> tuple[bytes, int]:
+        """The next message, and when it came."""
+        message = await self.recv(decode=False)
+        return message, self.came_ns.popleft()
+
+
+class Connection:
+    """The sockets of one lane, one after another.
+
+    ``connects`` and ``messages`` are shared by all connections to one host; ``large`` by all there are, so that a turn
+    of the event loop applies one large frame and not one for each connection. ``opening_messages`` gives how many the
+    feed begins with. ``max_age_s`` gives the age at which a
+    connection is replaced, asked for anew each time.
+    """
+
+    def __init__(
+        self,
+        plan: LanePlan,
+        url: str,
+        intake: Lane,
+        opening_messages: Callable[[], int],
+        connects: Pace,
+        messages: Pace,
+        backoff: Backoff,
+        large: asyncio.Lock,
+        now_ns: Callable[[], int],
+        *,
+        max_age_s: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.plan = plan
+        self._url = url
+        self._intake = intake
+        self._opening_messages = opening_messages
+        self._connects = connects
+        self._messages = messages
+        self._backoff = backoff
+        self._large = large
+        self._now_ns = now_ns
+        self._make_socket = partial(StampedSocket, now_ns=now_ns)
+        self._max_age_s = max_age_s
+        self._sleep = sleep
+        self._socket: ClientConnection | None = None
+        self._outbox: deque[bytes] = deque()
+        self._has_mail = asyncio.Event()
+        self._cause: Cause | None = None
+
+    def send(self, messages: tuple[bytes, ...]) -> None:
+        """Has messages sent, in order and at the venue's pace; without a socket there is nobody to read them."""
+        if self._socket is not None:
+            self._outbox.extend(messages)
+            self._has_mail.set()
+
+    def reconnect(self, cause: Cause) -> None:
+        """Ends the present socket at once, without a closing handshake: a silent venue would not answer it."""
+        if self._socket is not None:
+            self._cause = cause
+            self._socket.transport.abort()
+
+    async def run(self) -> None:
+        """Connects, reads until the socket ends, and begins again, until cancelled."""
+        lane = self.plan.lane
+        while True:
+            # a subscription's messages are paid for before the socket opens: a venue may close one that does not
+            # subscribe within seconds
+            await self._connects.take()
+            await self._messages.take(self._opening_messages())
+            reason = await self._live()
+            self._intake.closed(lane, self._cause or "disconnected")
+            wait_s = self._backoff.next_s()
+            logger.bind(
+                lane=lane, venue=self.plan.venue, cause=self._cause, reason=reason, wait_s=round(wait_s, 3)
+            ).warning("connection_lost")
+            await self._sleep(wait_s)
+
+    async def _live(self) -> str:
+        """One socket from opening to end; returns why it ended."""
+        self._cause = None
+        try:
+            socket = await connect(
+                self._url,
+                create_connection=self._make_socket,  # type: ignore[arg-type]  # called like the class it stands for
+                compression="deflate",
+                max_size=MAX_FRAME_BYTES,
+                max_queue=MAX_QUEUE_FRAMES,
+                open_timeout=OPEN_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                # heartbeats prove life within 2.5 s; a pong that waits behind a backlog would prove nothing and
+                # end a good connection (the venue's own sample turns pings off too)
+                ping_interval=None,
+            )
+        except Exception as error:  # noqa: BLE001
+            # whatever a server, a proxy or the system does (no descriptor left, a Location that is no address) is a
+            # connection that could not be opened, and has a reason
+            self._heed(error)
+            return proxy_trouble(self._url) or f"{type(error).__name__}: {error}"[:REASON_CHARS]
+        assert isinstance(socket, StampedSocket)
+        self._socket = socket
+        try:
+            return await self._converse(socket)
+        finally:
+            self._socket = None
+            self._outbox.clear()
+            self._has_mail.clear()
+            await socket.close()
+
+    def _heed(self, error: Exception) -> None:
+        """Holds up all connections to this host for as long as the server asks."""
+        if isinstance(error, InvalidStatus | InvalidProxyStatus):
+            headers = error.response.headers.get_all("Retry-After")
+            wait_s = retry_after_s(headers[0], self._now_ns() / NS_PER_S) if headers else None
+            if wait_s is not None:
+                self._connects.pause(wait_s)
+
+    async def _converse(self, socket: StampedSocket) -> str:
+        """Reads and writes until either fails."""
+        logger.bind(lane=self.plan.lane, venue=self.plan.venue).info("connection_opened")
+        self._intake.opened(self.plan.lane)
+        async with asyncio.TaskGroup() as tasks:
+            companions = [tasks.create_task(self._write(socket))]
+            if self._max_age_s is not None:
+                companions.append(tasks.create_task(self._grow_old(self._max_age_s())))
+            reason = await self._read(socket)
+            for companion in companions:
+                companion.cancel()
+        return reason
+
+    async def _read(self, socket: StampedSocket) -> str:
+        lane, intake, receive = self.plan.lane, self._intake, self._intake.receive
+        is_proved = False
+        left = TURN_FRAMES
+        try:
+            while True:
+                frame, came_ns = await socket.next()
+                if len(frame) >= LARGE_FRAME_BYTES:
+                    async with self._large:
+                        await asyncio.sleep(0)
+                        meaning = intake.read(lane, frame)
+                        await asyncio.sleep(0)
+                        receive(lane, frame, came_ns, meaning)
+                else:
+                    receive(lane, frame, came_ns)
+                    left -= 1
+                    if not left:
+                        left = TURN_FRAMES
+                        await asyncio.sleep(0)
+                if not is_proved and intake.is_live(lane):
+                    is_proved = True
+                    self._backoff.reset()
+        except ConnectionClosed as closed:
+            return str(closed)
+
+    async def _write(self, socket: ClientConnection) -> None:
+        """The opening messages are paid for; what follows waits its turn."""
+        paid = len(self._outbox)
+        try:
+            while True:
+                await self._has_mail.wait()
+                self._has_mail.clear()
+                while self._outbox:
+                    if paid:
+                        paid -= 1
+                    else:
+                        await self._messages.take()
+                    await socket.send(self._outbox.popleft(), text=True)
+        except ConnectionClosed:
+            pass  # the reader learns of it too, and says why
+
+    async def _grow_old(self, age_s: float) -> None:
+        await self._sleep(age_s)
+        self.reconnect("disconnected")

@@ -1,0 +1,54 @@
+"""Which product goes over which connection.
+
+A hole in a connection's counter makes every book on it suspect, so books are spread over more sockets than the venue's
+limit asks for; trades are proved one by one, so many share a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from feeds.catalogue import FEEDS
+from feeds.protocol import Subscription
+from sentinel.pipeline import LanePlan
+
+BOOK_SOCKETS = 4
+"""Books are spread over this many sockets when there are enough of them, however few would fit on one."""
+
+TRADE_PRODUCTS_PER_CONNECTION = 50
+
+
+def plan(
+    products: Sequence[str],
+    book_feed: str,
+    trade_feeds: Collection[str],
+    books_per_connection: int,
+    copies: int = 1,
+) -> list[LanePlan]:
+    """The lanes for the products of one exchange: books first, then trades that no book lane carries, then the same
+    again as copy B.
+
+    A feed that serves both carries both on one socket. Products are dealt out in turn, so that neighbours in the
+    list (the heaviest usually come first) do not share a socket.
+    """
+    most = min(books_per_connection, FEEDS[book_feed].facts.book_products_per_connection)
+    sockets = max(-(-len(products) // most), min(len(products), BOOK_SOCKETS))
+    book_channels = frozenset({"book", "trades"} if book_feed in trade_feeds else {"book"})
+    if FEEDS[book_feed].integrity == "none":  # then the ticker has to speak for the book
+        book_channels |= {"quotes"}
+    lanes = [(book_feed, Subscription(book_channels, hand)) for hand in _deal(products, sockets)]
+    for feed in sorted(set(trade_feeds) - {book_feed}):
+        sockets = -(-len(products) // TRADE_PRODUCTS_PER_CONNECTION)
+        lanes += [(feed, Subscription(frozenset({"trades"}), hand)) for hand in _deal(products, sockets)]
+    return numbered([LanePlan(0, *lane, copy) for copy in range(copies) for lane in lanes])
+
+
+def numbered(lanes: Iterable[LanePlan]) -> list[LanePlan]:
+    """The lanes of one collector: each has its place among them as its number."""
+    return [replace(lane, lane=number) for number, lane in enumerate(lanes)]
+
+
+def _deal(products: Sequence[str], hands: int) -> list[tuple[str, ...]]:
+    return [tuple(products[first::hands]) for first in range(hands)]

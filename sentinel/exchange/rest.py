@@ -1,0 +1,160 @@
+"""HTTP for the REST APIs of venues: carries conversations at each one's pace, and knows what none of them means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import aiohttp
+
+from feeds.errors import REASON_CHARS, NoAnswer
+from feeds.market import Market
+from feeds.rest import Get, Reply, RestBook, Talk, TradePage
+from feeds.venue import Venue
+from sentinel.errors import SentinelError
+from sentinel.exchange.proxies import proxy_trouble
+from sentinel.pipeline import BookAnswer
+from sentinel.timing.clock import Clock
+from sentinel.timing.rate_limit import Pace
+from sentinel.timing.retry_after import retry_after_s
+
+POLITE_PAUSE_S = 1.0
+"""After a 429 that does not say how long."""
+
+PIECE_BYTES = 2**18
+USER_AGENT = "sentinel-ws"
+
+T = TypeVar("T")
+
+
+class RestTrouble(SentinelError):
+    """No usable answer this time; asking again later may help."""
+
+
+class RestClient:
+    """Asks one venue politely: every request waits for its turn in ``pace``, which a Retry-After holds up for all.
+
+    Used as an asynchronous context manager, since it owns a connection pool.
+    """
+
+    def __init__(
+        self, venue: Venue, base_url: str, pace: Pace, timeout_s: float, now_ns: Callable[[], int] | None = None
+    ) -> None:
+        self.exchange = venue.exchange
+        self._rest = venue.rest()
+        self._base_url = base_url
+        self._pace = pace
+        self._now_ns = now_ns or Clock().now_ns
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            headers={"User-Agent": USER_AGENT},
+            connector=aiohttp.TCPConnector(limit=4),
+            trust_env=True,
+        )
+
+    async def __aenter__(self) -> RestClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def trades(self, symbol: str, first: int, last: int) -> TradePage:
+        """Some of the trades ``first`` to ``last``, from one end. Among them what REST has and nobody can use.
+
+        Raises:
+            RestTrouble: if there is no valid answer.
+        """
+        return await self._carry(self._rest.trades(symbol, first, last))
+
+    async def book(self, symbol: str) -> BookAnswer:
+        """The whole book, when nobody else has something to ask.
+
+        Raises:
+            RestTrouble: if there is no valid answer, or one that nothing can be compared with.
+        """
+        book = await self._carry(self._rest.book(symbol), is_spare=True)
+        if book.venue_ns is None:
+            raise RestTrouble(f"not a book to compare with: {symbol}: it is without a time")
+        return BookAnswer(symbol, book.venue_ns, book.bids, book.asks, self.exchange)
+
+    async def snapshot(self, symbol: str) -> RestBook:
+        """The whole book, for one who has none.
+
+        Raises:
+            RestTrouble: if there is no valid answer.
+        """
+        return await self._carry(self._rest.book(symbol))
+
+    async def unknown(self, symbols: Sequence[str]) -> list[str]:
+        """Those of ``symbols`` that the venue says are delisted or do not exist: no answer is not a no.
+
+        Raises:
+            RestTrouble: if that cannot be had.
+        """
+        return await self._carry(self._rest.unknown(symbols))
+
+    async def _carry(self, talk: Talk[T], *, is_spare: bool = False) -> T:
+        """The result of a conversation; one that is ``is_spare`` begins when nobody else has something to ask."""
+        take = self._pace.take_spare if is_spare else self._pace.take
+        try:
+            get = next(talk)
+            while True:
+                await take()
+                get = talk.send(await self._send(get))
+                take = self._pace.take
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except NoAnswer as error:
+            raise RestTrouble(str(error)) from error
+
+    async def _send(self, get: Get) -> Reply:
+        try:
+            async with self._session.get(self._base_url + get.path) as response:
+                self._heed(response.status, response.headers)
+                if response.status != 200:
+                    return Reply(response.status)
+                body = bytearray()
+                async for piece in response.content.iter_chunked(PIECE_BYTES):
+                    body += piece
+                    if len(body) > get.most_bytes:
+                        break
+        except Exception as error:  # whatever a server, a proxy or the system does is no answer
+            why = proxy_trouble(self._base_url) or f"{type(error).__name__} for {get.path}: {error}"[:REASON_CHARS]
+            raise RestTrouble(why) from error
+        if len(body) > get.most_bytes:
+            raise RestTrouble(f"an answer of more than {get.most_bytes} bytes for {get.path}")
+        return Reply(200, bytes(body))
+
+    def _heed(self, status: int, headers: Mapping[str, str]) -> None:
+        """Holds everybody up for as long as a refusal asks."""
+        if status < 400:
+            return
+        wait_s = retry_after_s(headers.get("Retry-After"), self._now_ns() / 1e9)
+        if wait_s is None and status == 429:
+            wait_s = POLITE_PAUSE_S
+        if wait_s is not None:
+            self._pace.pause(wait_s)
+
+
+class RestClients:
+    """Asks whichever venue it is about: a client for each exchange."""
+
+    def __init__(self, clients: Sequence[RestClient]) -> None:
+        self._clients = {client.exchange: client for client in clients}
+
+    async def trades(self, market: Market, first: int, last: int) -> TradePage:
+        """As of ``RestClient``."""
+        return await self._clients[market.exchange].trades(market.symbol, first, last)
+
+    async def book(self, market: Market) -> BookAnswer:
+        """As of ``RestClient``."""
+        return await self._clients[market.exchange].book(market.symbol)
+
+    async def snapshot(self, market: Market) -> RestBook:
+        """As of ``RestClient``."""
+        return await self._clients[market.exchange].snapshot(market.symbol)
+
+    async def unknown(self, exchange: str, symbols: Sequence[str]) -> list[str]:
+        """As of ``RestClient``."""
+        return await self._clients[exchange].unknown(symbols)

@@ -1,0 +1,1 @@
+"""What a running collector tells: its status, alerts, logs, metrics, page and terminal."""

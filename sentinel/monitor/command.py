@@ -1,0 +1,188 @@
+"""``sentinel-ws status``, ``top`` and ``alerts test``: what a running collector says of itself at a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import click
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sentinel.config import Config, load
+from sentinel.coverage.accounts import Rows
+from sentinel.coverage.holes import FRESH_NS
+from sentinel.disk.shards import data_folders
+from sentinel.errors import SentinelError, UsageError
+from sentinel.gap_report import local
+from sentinel.gap_report.report import Window, build
+from sentinel.gap_report.text import as_json, as_table
+from sentinel.monitor.alerts import Alert, Webhook
+from sentinel.monitor.status import ProductStatus, Status, expected
+from sentinel.timing.histogram import NS_PER_MS
+
+NOT_READY = 1
+REFRESH_S = 1.0
+TIMEOUT_S = 5.0
+RECENT_NS = 5 * 60 * 10**9
+
+http_option = click.option("--http", metavar="HOST:PORT", help="Where a running collector serves.")
+
+
+class NoAnswer(SentinelError):
+    """No collector answers at the address."""
+
+
+@click.command()
+@http_option
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Without a server: what the journal says of 5 minutes."
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def status(http: str | None, data_dir: Path | None, form: str) -> None:
+    """How a collector is: from its server, or from its journal.
+
+    Exits with 1 if a book is not proved, or nothing was written for 10 s.
+    """
+    config = _config(http, data_dir)
+    if config.http is None:
+        _from_journal(config, form)
+        return
+    found = asyncio.run(_ask(config))
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    else:
+        Console().print(view(found))
+    well = expected(found)
+    if not all(product.is_proved for product in well.products) or not _is_writing(well, config):
+        sys.exit(NOT_READY)
+
+
+@click.command()
+@http_option
+def top(http: str | None) -> None:
+    """The status of a running collector, again each second, until Ctrl-C."""
+    config = _config(http, None)
+    if config.http is None:
+        raise UsageError("where? give --http HOST:PORT of a running collector")
+    try:
+        with Live(screen=True, auto_refresh=False) as live:
+            while True:
+                live.update(view(asyncio.run(_ask(config))), refresh=True)
+                time.sleep(REFRESH_S)
+    except KeyboardInterrupt:
+        pass
+
+
+@click.group()
+def alerts() -> None:
+    """Where operators are told of trouble."""
+
+
+@alerts.command("test")
+def test_alerts() -> None:
+    """Send a test alert to the configured webhook."""
+    config = load({}, None)
+    if config.alerts.webhook_url is None:
+        raise UsageError("no webhook: set alerts.webhook_url or SENTINEL_ALERTS_WEBHOOK_URL")
+    alert = Alert("silence", "test", "this is only a test", time.time_ns())
+    if not asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert])):
+        raise NoAnswer("the webhook did not take it; see above")
+    click.echo("the webhook took it")
+
+
+def view(found: Status) -> RenderableType:
+    """Products, connections and sinks as tables, and the parts that have failed."""
+    products = Table(
+        "product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=found.collector
+    )
+    for product in found.products:
+        spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
+        products.add_row(
+            product.market.short,
+            _book(product),
+            *("" if price is None else str(price) for price in (product.bid, product.ask)),
+            spread,
+            f"{product.trades_stored:,}",
+            f"{product.trades_missing:,}",
+            f"{product.samples_withheld:,}",
+        )
+    lines = Table("lane", "feed", "state", "last frame", "frames", "lost")
+    for line in found.connections:
+        state = "[green]live[/]" if line.is_live else "[red]not live[/]"
+        silent = f"{line.silent_ms / 1000:.1f} s ago"
+        lines.add_row(str(line.lane), line.venue, state, silent, f"{line.frames_received:,}", f"{line.frames_lost:,}")
+    sinks = Table("sink", "state", "waiting", "oldest", "delivered", "set aside", "last error")
+    for sink in found.sinks:
+        waiting = (f"{sink.backlog_lines:,}", f"{sink.behind_s:,.0f} s")
+        done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", sink.last_error or "")
+        sinks.add_row(sink.name, sink.state, *waiting, *done)
+    lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
+    failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
+    return Group(
+        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}", *failed
+    )
+
+
+def _book(product: ProductStatus) -> str:
+    if not product.is_listed:
+        return "[yellow]not listed[/]"
+    return "[green]proved[/]" if product.is_proved else "[red]not proved[/]"
+
+
+def _is_writing(found: Status, config: Config) -> bool:
+    """Whether samples of every product are taken, and what is taken reaches the disk."""
+    longest_ms = FRESH_NS / NS_PER_MS + config.book.cadence_ms
+    ages_ms = [product.sample_age_ms for product in found.products]
+    is_sampling = all(age_ms is not None and abs(age_ms) <= longest_ms for age_ms in ages_ms)
+    return is_sampling and found.stored_age_s * 1000 <= longest_ms
+
+
+def _config(http: str | None, data_dir: Path | None) -> Config:
+    flags: dict[str, object] = {}
+    if http is not None:
+        flags["http"] = http
+    if data_dir is not None:
+        flags["data_dir"] = data_dir
+    return load(flags, None)
+
+
+async def _ask(config: Config) -> Status:
+    headers = {} if config.http_token is None else {"Authorization": f"Bearer {config.http_token.get_secret_value()}"}
+    url = f"http://{config.http}/sentinel/status"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_S)) as session,
+            session.get(url, headers=headers) as response,
+        ):
+            if response.status == 401:
+                raise UsageError(f"{config.http} asks for a token: set SENTINEL_HTTP_TOKEN or SENTINEL_HTTP_TOKEN_FILE")
+            if response.status != 200:
+                raise NoAnswer(f"{url} answers {response.status}")
+            return msgspec.json.decode(await response.read(), type=Status)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise NoAnswer(f"no collector answers at {config.http}: {error or 'no answer in time'}") from error
+
+
+def _from_journal(config: Config, form: str) -> None:
+    """Of each data folder the products of its last run; all there ever were, if its collector has ended."""
+    now_ns = time.time_ns()
+    window = Window(now_ns - RECENT_NS, now_ns)
+    rows = Rows()
+    for folder in data_folders(config.data_dir):
+        found = local.read(folder, window)
+        recent = {row.market for row in found.coverage if row.end_ns > window.start_ns}
+        rows.coverage += [row for row in found.coverage if not recent or row.market in recent]
+        rows.gaps += [row for row in found.gaps if not recent or row.market in recent]
+    report = build(rows, window, cadence_ns=config.book.cadence_ms * NS_PER_MS, now_ns=now_ns)
+    if not report.products:
+        raise UsageError(f"nothing was collected in {config.data_dir}")
+    click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=sys.stdout.isatty()), nl=False)
+    if report.verdict != "complete":
+        sys.exit(NOT_READY)

@@ -1,0 +1,328 @@
+"""What a running collector looks like at one moment, as data: for the API, the metrics, the alerts and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from feeds.catalogue import DEFAULT_EXCHANGE, FEEDS
+from feeds.market import Market
+from sentinel.collector.parts import PartStatus
+from sentinel.collector.service import Service
+from sentinel.contract.gaps import Gap
+from sentinel.disk.delivery import SinkStatistics
+from sentinel.disk.journal import Backlog
+from sentinel.disk.usage import Usage
+from sentinel.monitor.last_minute import LastMinute
+from sentinel.pipeline.lane import Lane
+from sentinel.pipeline.product import Product
+from sentinel.timing.histogram import NS_PER_MS, Quantiles
+from sentinel.timing.instants import NS_PER_S
+from sentinel.version import software
+
+
+class GapStatus(Struct, frozen=True):
+    """A gap that is open, as an operator sees it. ``missing`` counts trade ids still missing."""
+
+    symbol: str
+    channel: str
+    cause: str
+    start_ns: int
+    age_s: float
+    missing: int
+    start_seq: int | None
+    end_seq: int | None
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
+
+class BinStatus(Struct, frozen=True):
+    """What rests within ``bps`` of mid."""
+
+    bps: str
+    bid_volume: float
+    ask_volume: float
+
+
+class ProductStatus(Struct, frozen=True):
+    """One product. Prices are None while there has been no sample; ``sample_age_ms`` is the age of the newest one.
+
+    Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
+    grid instant to the frame that proved it, and how many instants were written and withheld. ``is_listed`` is False
+    while the venue does not have the product, so that nothing can be expected of it. ``trades_missing`` are still asked
+    for, ``trades_given_up`` are not.
+    """
+
+    symbol: str
+    exchange: str
+    integrity: str
+    is_proved: bool
+    bid: float | None
+    ask: float | None
+    spread_bps: float | None
+    sample_age_ms: float | None
+    last_trade_id: int | None
+    last_trade_ns: int | None
+    trades_stored: int
+    trades_missing: int
+    trade_conflicts: int
+    samples_written: int
+    samples_withheld: int
+    recent_written: int
+    recent_withheld: int
+    lateness: Quantiles
+    crossed_for_s: float
+    bins: list[BinStatus]
+    is_listed: bool = True
+    trades_given_up: int = 0
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
+
+class ConnectionStatus(Struct, frozen=True):
+    """One planned connection. ``frames_per_s`` is of the last minute, everything else since the start."""
+
+    lane: int
+    venue: str
+    products: list[str]
+    is_live: bool
+    silent_ms: float
+    openings: int
+    frames_per_s: float
+    frames_received: int
+    frames_applied: int
+    frames_control: int
+    frames_duplicate: int
+    frames_undecodable: int
+    frames_lost: int
+    frames_residue: int
+    skipped: dict[str, int]
+    frames_unasked: int = 0
+    exchange: str = DEFAULT_EXCHANGE
+
+    @property
+    def markets(self) -> set[Market]:
+        return {Market(self.exchange, symbol) for symbol in self.products}
+
+
+class SinkStatus(Struct, frozen=True):
+    """A consumer of the journal. ``state`` is ``delivering``, ``waiting`` or ``barred``.
+
+    ``behind_s`` is how long the oldest line that waits for it has been in the journal, ``by_design_s`` how long it may
+    be; ``delivered`` and ``set_aside`` since the start, ``set_aside_age_s`` how long ago the last of these.
+    ``last_error`` is why it waits, or last waited.
+    """
+
+    name: str
+    state: str
+    backlog_lines: int
+    backlog_bytes: int
+    behind_s: float
+    lines_delivered: int
+    lines_set_aside: int
+    last_error: str | None
+    by_design_s: float = 0.0
+    set_aside_age_s: float = 0.0
+
+
+class Status(Struct, frozen=True):
+    """Everything at one moment.
+
+    ``stored_age_s`` is how long no line has reached the journal.
+
+    Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
+    is timed), ``loop_lag``, by which the collector's own clockwork was late.
+    """
+
+    software: str
+    collector: str
+    now_ns: int
+    uptime_s: float
+    lines_stored: int
+    trades_to_repair: int
+    clock_step_ms: int
+    lateness: Quantiles
+    handling: Quantiles
+    loop_lag: Quantiles
+    journal_bytes: int
+    disk_free_bytes: int
+    dead_letters: int
+    products: list[ProductStatus]
+    connections: list[ConnectionStatus]
+    sinks: list[SinkStatus]
+    gaps: list[GapStatus]
+    parts: list[PartStatus] = []
+    stored_age_s: float = 0.0
+
+
+def expected(status: Status) -> Status:
+    """The part of it that can be well: without products that the venue does not list, and connections only for them."""
+    unlisted = {product.market for product in status.products if not product.is_listed}
+    if not unlisted:
+        return status
+    return msgspec.structs.replace(
+        status,
+        products=[product for product in status.products if product.is_listed],
+        connections=[line for line in status.connections if not unlisted.issuperset(line.markets)],
+        gaps=[gap for gap in status.gaps if gap.market not in unlisted],
+    )
+
+
+class StatusReader:
+    """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run."""
+
+    def __init__(
+        self,
+        service: Service,
+        collector: str,
+        now_ns: Callable[[], int],
+        storage: Callable[[], Usage],
+        delivery: Mapping[str, SinkStatistics],
+    ) -> None:
+        self._service = service
+        self._collector = collector
+        self._now_ns = now_ns
+        self._storage = storage
+        self._delivery = delivery
+        self._started_ns = now_ns()
+        self._recent = LastMinute(service, self._started_ns)
+        self._software = software()
+        self._stored_count, self._stored_ns = 0, self._started_ns
+
+    def read(self) -> Status:
+        """The present moment. Cost: some microseconds a product; it never waits."""
+        now_ns, service, recent, storage = self._now_ns(), self._service, self._recent, self._storage()
+        recent.look(now_ns)
+        if service.committer.lines_stored != self._stored_count:
+            self._stored_count, self._stored_ns = service.committer.lines_stored, now_ns
+        products, unlisted = service.pipeline.products.values(), service.unlisted()
+        lanes = service.pipeline.lanes
+        return Status(
+            software=self._software,
+            collector=self._collector,
+            now_ns=now_ns,
+            uptime_s=(now_ns - self._started_ns - service.intake.clock.moved_ns) / NS_PER_S,
+            lines_stored=service.committer.lines_stored,
+            trades_to_repair=service.repairer.outstanding,
+            clock_step_ms=service.pipeline.clock_step_ms,
+            lateness=recent.all_lateness,
+            handling=recent.handling,
+            loop_lag=recent.loop_lag,
+            journal_bytes=storage.journal_bytes,
+            disk_free_bytes=storage.disk_free_bytes,
+            dead_letters=storage.dead_letter_count,
+            products=[
+                _product(product, recent, at, now_ns, is_listed=product.market not in unlisted)
+                for at, product in enumerate(products)
+            ],
+            connections=[
+                _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
+                for at, lane in enumerate(lanes)
+            ],
+            sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
+            gaps=[_gap(product.market, gap, now_ns) for product in products for gap in _open_gaps(product)],
+            parts=service.part_statuses(),
+            stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
+        )
+
+
+def _sink(name: str, storage: Usage, stats: SinkStatistics, now_ns: int) -> SinkStatus:
+    backlog = storage.backlogs.get(name, Backlog(0, 0, 0, None))
+    return SinkStatus(
+        name=name,
+        state=stats.state,
+        backlog_lines=backlog.line_count,
+        backlog_bytes=backlog.raw_bytes,
+        behind_s=storage.behind_s.get(name, 0.0),
+        lines_delivered=stats.lines_delivered,
+        lines_set_aside=stats.lines_set_aside,
+        last_error=stats.last_error,
+        by_design_s=stats.by_design_s,
+        set_aside_age_s=max(0, now_ns - stats.set_aside_ns) / NS_PER_S if stats.lines_set_aside else 0.0,
+    )
+
+
+def _open_gaps(product: Product) -> list[Gap]:
+    return [*product.books.gaps, *product.trades.open_gaps]
+
+
+def _gap(market: Market, gap: Gap, now_ns: int) -> GapStatus:
+    return GapStatus(
+        symbol=market.symbol,
+        exchange=market.exchange,
+        channel=gap.channel,
+        cause=gap.cause,
+        start_ns=gap.start_ns,
+        age_s=max(0, now_ns - gap.start_ns) / NS_PER_S,
+        missing=gap.missing_count - gap.repaired_count if gap.channel == "trades" else 0,
+        start_seq=gap.start_seq,
+        end_seq=gap.end_seq,
+    )
+
+
+def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_listed: bool) -> ProductStatus:
+    books, trades = product.books, product.trades
+    sample = books.last_sample
+    top = sample.measure.top if sample else None
+    crossed_ns = books.crossed_since()
+    bins = []
+    if sample is not None:
+        pairs = zip(sample.measure.bids, sample.measure.asks, strict=True)
+        bins = [
+            BinStatus(label, bids.volume, asks.volume)
+            for label, (bids, asks) in zip(product.labels, pairs, strict=True)
+        ]
+    return ProductStatus(
+        symbol=product.market.symbol,
+        exchange=product.market.exchange,
+        integrity=product.integrity,
+        is_proved=books.is_proved,
+        bid=top.bid if top else None,
+        ask=top.ask if top else None,
+        spread_bps=sample.measure.spread_bps if sample else None,
+        sample_age_ms=(now_ns - sample.grid_ns) / NS_PER_MS if sample else None,
+        last_trade_id=trades.ledger.last,
+        last_trade_ns=trades.newest_ns or None,
+        trades_stored=trades.stored_count,
+        trades_missing=sum(gap.missing_count - gap.repaired_count for gap in trades.open_gaps),
+        trade_conflicts=trades.conflicts,
+        samples_written=books.written_count,
+        samples_withheld=books.withheld_count,
+        recent_written=recent.written[at],
+        recent_withheld=recent.withheld[at],
+        lateness=recent.lateness[at],
+        crossed_for_s=0.0 if crossed_ns is None else max(0, now_ns - crossed_ns) / NS_PER_S,
+        bins=bins,
+        is_listed=is_listed,
+        trades_given_up=trades.given_up_count,
+    )
+
+
+def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> ConnectionStatus:
+    counts = lane.counts
+    return ConnectionStatus(
+        lane=lane.plan.lane,
+        venue=lane.plan.venue,
+        products=list(lane.plan.subscription.products),
+        is_live=lane.is_live,
+        silent_ms=max(0, now_ns - lane.heard_ns) / NS_PER_MS if lane.heard_ns else 0.0,
+        openings=openings,
+        frames_per_s=frames_per_s,
+        frames_received=counts.received,
+        frames_applied=counts.applied,
+        frames_control=counts.control,
+        frames_duplicate=counts.duplicate,
+        frames_undecodable=counts.undecodable,
+        frames_lost=counts.lost,
+        frames_unasked=counts.unasked,
+        frames_residue=counts.residue,
+        skipped=dict(lane.skipped.counts),
+        exchange=FEEDS[lane.plan.venue].exchange,
+    )

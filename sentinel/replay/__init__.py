@@ -1,0 +1,1 @@
+"""Tapes back into lines, and captures into tapes."""

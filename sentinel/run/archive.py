@@ -1,0 +1,91 @@
+"""``sentinel-ws archive``: everything the journal or InfluxDB has, into the archive."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress, track
+
+from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
+from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
+from sentinel.certificates.issuer import Folders, hours_of, issue
+from sentinel.config import Influx, load
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.journal import STREAMS, JournalReader
+from sentinel.disk.shards import journals
+from sentinel.errors import UsageError
+from sentinel.timing.instants import format_ns, parse_instant_ns
+
+
+@click.command()
+@click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
+@click.option("--until", metavar="TIME", help="Not included; may cut an hour.  [default: the last full hour]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
+@click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
+def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
+    """Write Parquet files from the journal or from InfluxDB, or bring them up to date.
+
+    A collector does so by itself every hour; this is for data from elsewhere, or a lost archive. What an hour's file
+    has already stays; a point that both have is taken from the source. Each process of a sharded collector has its own.
+    """
+    now_ns = time.time_ns()
+    since_ns = None if since is None else parse_instant_ns(since, now_ns)
+    until_ns = end_of_archive_ns(now_ns) if until is None else parse_instant_ns(until, now_ns)
+    flags: dict[str, object] = {} if data_dir is None else {"data_dir": data_dir}
+    if influx_url is not None:
+        flags["influx"] = {"url": influx_url}
+    config = load(flags, None)
+    if influx_url is not None:
+        if since_ns is None:
+            raise UsageError("--influx-url needs --since: how far back the server has points is not for us to guess")
+        folder = config.data_dir
+        written = _from_influx(config.influx, folder, since_ns, until_ns)
+        _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+    else:
+        for journal in journals(config.data_dir):
+            folder = journal.parent
+            written = _from_journal(folder, since_ns, until_ns)
+            _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+
+
+def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
+    """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
+    with alone(folder / ARCHIVE):
+        issue(Folders.of(folder), [hour for hour in hours_of(written) if hour.hour_ns + HOUR_NS <= end_ns])
+    click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+
+
+def _from_journal(folder: Path, since_ns: int | None, until_ns: int) -> list[Path]:
+    console = Console(stderr=True)
+    with JournalReader(folder / JOURNAL) as reader, alone(folder / ARCHIVE):
+        hours = all_hours(reader, since_ns, until_ns)
+        shown = track(hours, "archive", console=console, transient=True, disable=not console.is_terminal)
+        return write_hours(reader, folder / ARCHIVE, shown, until_ns)
+
+
+def _from_influx(settings: Influx, folder: Path, since_ns: int, until_ns: int) -> list[Path]:
+    """Hour by hour through a journal of its own, which is made into files as any other."""
+    from sentinel.archive.remote import fetch  # with InfluxDB's client
+
+    console = Console(stderr=True)
+    starts = range(since_ns - since_ns % HOUR_NS, until_ns, HOUR_NS)
+    written = []
+    with alone(folder / ARCHIVE), Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("archive", total=len(starts))
+        for start_ns in starts:
+
+            def asked(measurement: str, symbol: str, at_ns: int) -> None:
+                shown.update(task, description=f"{format_ns(at_ns)} {measurement} {symbol}")
+
+            with tempfile.TemporaryDirectory(prefix=".backfill-", dir=folder) as scratch:
+                journal = Path(scratch) / JOURNAL
+                fetch(settings, journal, max(start_ns, since_ns), min(start_ns + HOUR_NS, until_ns), asked)
+                with JournalReader(journal) as reader:
+                    hours = [Hour(start_ns, stream) for stream in STREAMS if reader.span(stream)]
+                    written += write_hours(reader, folder / ARCHIVE, hours, until_ns)
+            shown.advance(task)
+    return written

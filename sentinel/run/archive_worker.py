@@ -1,0 +1,49 @@
+"""The process that keeps the archive up to date beside a collector: low priority, one pass, then it ends.
+
+``python -m sentinel.run.archive_worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES [SEEN_ID SEEN_BEFORE_NS]``
+prints the batch up to which the archive has everything. A process of its own, so that a collector shares neither
+interpreter nor memory with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from sentinel.archive.archiver import Seen, alone, due_hours, prune, write_hours
+from sentinel.archive.schedule import HOUR_NS, UNLIMITED, end_of_archive_ns
+from sentinel.certificates.certificate import Damaged
+from sentinel.certificates.issuer import Folders, hours_of, issue
+from sentinel.disk.journal import JournalReader
+from sentinel.errors import SentinelError
+
+NICENESS = 10
+
+
+def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, *seen: str) -> None:
+    os.nice(NICENESS)
+    archive = Path(root)
+    before_ns = end_of_archive_ns(int(now_ns))
+    with alone(archive), JournalReader(Path(journal)) as reader:
+        due = due_hours(reader, int(after_id), before_ns, Seen(*map(int, seen)) if seen else None)
+        files = write_hours(reader, archive, due.hours, before_ns)
+        try:
+            over = {hour for hour in hours_of(files) if hour.hour_ns + HOUR_NS <= before_ns}
+            issue(Folders.of(archive.parent), over)
+        except Damaged as error:  # an archive without certificates is better than no archive
+            sys.stderr.write(f"{error}\n")
+        prune(
+            archive,
+            int(now_ns),
+            None if max_age_s == UNLIMITED else float(max_age_s),
+            None if max_bytes == UNLIMITED else int(max_bytes),
+        )
+    sys.stdout.write(f"{due.cursor}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except SentinelError as error:
+        sys.exit(str(error))

@@ -1,0 +1,320 @@
+"""The ``collect`` command once its settings are known: opens what the service needs, runs it, closes it again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvloop
+from loguru import logger
+from rich.console import Console
+
+from feeds.catalogue import VENUES
+from sentinel.archive.sink import SINK as ARCHIVE_SINK
+from sentinel.archive.sink import ArchiveSink
+from sentinel.collector.parts import Named
+from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
+from sentinel.config import Config
+from sentinel.config import Journal as JournalLimits
+from sentinel.contract.lines import Lines
+from sentinel.disk.collector_name import settle, with_name
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
+from sentinel.disk.delivery import SINK, SinkStatistics
+from sentinel.disk.journal import Journal
+from sentinel.disk.tape import TapeWriter
+from sentinel.disk.tape import prune as prune_tapes
+from sentinel.disk.usage import UsageReader
+from sentinel.errors import JournalError
+from sentinel.exchange.listing import Listing
+from sentinel.exchange.proxies import proxy_trouble
+from sentinel.exchange.venues import open_rest, rest_urls, url_of
+from sentinel.monitor import logs, terminal
+from sentinel.monitor.monitor import Monitor
+from sentinel.monitor.outlet import Outlet
+from sentinel.monitor.status import StatusReader
+from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.run import systemd
+from sentinel.run.reload import Reload
+from sentinel.timing.clock import Clock
+from sentinel.version import software
+
+if TYPE_CHECKING:
+    from sentinel.influx.sink import InfluxSink
+
+DRY_RUN_S = 30.0
+MOST_PRINTED_BYTES = 16 * 1024 * 1024
+"""Of ``--dry-run``: some minutes of lines that nobody has read."""
+
+PRUNE_EVERY_S = 60.0
+FOR_EVER_S = 1e9
+WITHOUT_BOUND = 2**62
+
+
+class Printer:
+    """A store that keeps nothing: lines go to stdout, as ``--dry-run`` promises, and ``stop`` is set once nobody can
+    read them any more, as after ``| head``."""
+
+    def __init__(self, outlet: Outlet, stop: asyncio.Event) -> None:
+        self._outlet = outlet
+        self._stop = stop
+
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
+        for items in batches.values():
+            self._outlet.put(b"".join(item.text + b"\n" for item in items))
+        if self._outlet.is_broken:
+            self._stop.set()
+
+
+def collect(
+    config: Config,
+    reread: Callable[[], Config],
+    *,
+    is_dry_run: bool,
+    is_live: bool,
+    is_shard: bool,
+    duration_s: float | None,
+) -> None:
+    """Runs the collector until it is told to stop. ``reread`` gives the configuration as it is at a later time.
+
+    A shard tells its figures on stdout and stops at the end of its stdin, which is the end of its supervisor.
+
+    Raises:
+        SentinelError: if it cannot start, or could not store its last lines.
+    """
+    if is_shard:
+        logger.configure(extra={"shard": config.data_dir.name})
+    if is_dry_run and duration_s is None:
+        duration_s = DRY_RUN_S
+    with (
+        logs.opened(sys.stderr, config.log_level) as console,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(
+            _collect(
+                config,
+                reread,
+                console,
+                is_dry_run=is_dry_run,
+                is_live=is_live,
+                is_shard=is_shard,
+                duration_s=duration_s,
+            )
+        )
+
+
+async def _collect(
+    config: Config,
+    reread: Callable[[], Config],
+    console: Console,
+    *,
+    is_dry_run: bool,
+    is_live: bool,
+    is_shard: bool,
+    duration_s: float | None,
+) -> None:
+    clock = Clock()
+    with ExitStack() as stack:
+        journal = None if is_dry_run else _open_journal(config, stack)
+        checkpoint = journal.read_checkpoint() if journal else None
+        known = decode_checkpoint(checkpoint)
+        if journal:
+            config = settle(config, known)
+        async with (
+            open_rest(config) as rest,
+            _stopping(duration_s) as stop,
+        ):
+            _check_proxies(config)
+            listing = Listing(rest, config.markets)
+            await listing.begin(set(known), is_shard=is_shard)
+            tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
+            service = Service(
+                config,
+                clock,
+                rest,
+                journal or _printer(stop, stack),
+                random.random,
+                checkpoint=checkpoint,
+                tape=tape,
+                unlisted=lambda: listing.unlisted,
+            )
+            companions: list[Companion] = [
+                Named("systemd", partial(systemd.accompany, stop)),
+                Named("listing", listing.run),
+            ]
+            if is_shard:
+                companions.append(Named("terminal", partial(terminal.tell, service)))
+                companions.append(Named("stdin", partial(_stop_with_stdin, stop)))
+            elif console.is_terminal:
+                render = terminal.live_table if is_live else terminal.status_line
+                companions.append(Named("terminal", partial(terminal.show, service, console, render)))
+            if tape:
+                companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
+            sinks, told = _sinks(config, journal, clock)
+            storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
+            reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
+            monitor = Monitor(config, service, reader)
+
+            def apply(config: Config) -> None:
+                logs.configure(console, config.log_level)
+                monitor.apply(config)
+
+            name = config.collector
+            reload = Reload(config, lambda: with_name(reread(), name), apply)
+            companions.append(Named("reload", reload.run))
+            if journal:
+                companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
+                companions += [Named("storage", storage.run), Named("alerts", monitor.watch)]
+            if config.http is not None:
+                companions.append(Named("api", _server(monitor, config, stack)))
+            facts = {"products": len(config.products), "connections": len(service.connections)}
+            logger.bind(**facts, collector=config.collector).info("started")
+            gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
+            await service.run(stop, companions, sinks)
+
+
+def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:
+    """Whoever follows the journal, and what those tell of themselves that do."""
+    sinks: list[Sink] = []
+    told: dict[str, SinkStatistics] = {}
+    if journal and config.archive.is_enabled:
+        archive = ArchiveSink(journal, config.data_dir / ARCHIVE, config.archive, clock.now_ns)
+        sinks.append(Named(ARCHIVE_SINK, archive.run))
+        told[ARCHIVE_SINK] = archive.statistics
+    if journal and config.influx.url is not None:
+        delivery = _delivery(journal, config, clock)
+        sinks.append(Named(SINK, delivery.run))
+        told[SINK] = delivery.statistics
+    return sinks, told
+
+
+def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
+    from sentinel.influx.server import Server  # 12 MB, for those who use it
+    from sentinel.influx.sink import InfluxSink
+
+    server = Server(config.influx, clock.now_ns)
+    return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
+
+
+def _server(monitor: Monitor, config: Config, stack: ExitStack) -> Companion:
+    from sentinel.monitor.api.server import HttpServer  # 9 MB, for those who use it
+
+    assert config.http is not None
+    token = config.http_token
+    server = HttpServer(monitor, config.http, token.get_secret_value() if token else None)
+    stack.callback(server.close)
+    return server.run
+
+
+def _printer(stop: asyncio.Event, stack: ExitStack) -> Printer:
+    outlet = Outlet(sys.stdout, logs.dropped_from_stdout, MOST_PRINTED_BYTES)
+    return Printer(stack.enter_context(outlet), stop)
+
+
+def _open_journal(config: Config, stack: ExitStack) -> Journal:
+    journal = Journal.open(config.data_dir / JOURNAL)
+    stack.callback(journal.close)
+    return journal
+
+
+@contextmanager
+def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
+    header = {
+        "created_ns": clock.now_ns(),
+        "software": software(),
+        "settings": msgspec.to_builtins(pipeline_settings(config), enc_hook=str),
+        "lanes": msgspec.to_builtins(lane_plans(config)),
+        "books": {name: VENUES[name].book(config.venues[name]) for name in rest_urls(config)},
+    }
+    tape = TapeWriter(config.data_dir / TAPES, header, config.tape.max_bytes, config.tape.max_age_s)
+    try:
+        yield tape
+    finally:
+        try:
+            tape.close()
+        except OSError as error:  # the lines are stored, and there was word of it each second
+            logger.bind(reason=str(error)).error("tape_refuses")
+
+
+def _check_proxies(config: Config) -> None:
+    """A proxy that cannot be used is said once, and tried again like everything that keeps us from the venue."""
+    urls = {url_of(config, lane.venue) for lane in lane_plans(config)} | set(rest_urls(config).values())
+    troubles = {trouble for url in urls if (trouble := proxy_trouble(url)) is not None}
+    if troubles:
+        logger.bind(reason="; ".join(sorted(troubles))).error("proxy_unusable")
+
+
+@asynccontextmanager
+async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
+    """An event that is set by SIGINT, SIGTERM or the end of ``duration_s``; a second signal ends the process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop_for(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        logger.bind(signal=number.name).info("stopping")
+        stop.set()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, stop_for, number)
+    timer = None if duration_s is None else loop.call_later(duration_s, stop.set)
+    try:
+        yield stop
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+async def _stop_with_stdin(stop: asyncio.Event) -> None:
+    """Nothing ever comes on the stdin of a shard but its end."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        await reader.read()
+        stop.set()
+    finally:
+        transport.close()
+
+
+async def _prune(journal: Journal, limits: JournalLimits, clock: Clock) -> None:
+    """Once a minute, drops what every sink has and retention no longer keeps."""
+    if limits.max_age_s is None and limits.max_bytes is None:
+        return
+    while True:
+        await asyncio.sleep(PRUNE_EVERY_S)
+        try:
+            pruned = await journal.prune(
+                clock.now_ns(), limits.max_age_s or FOR_EVER_S, limits.max_bytes or WITHOUT_BOUND
+            )
+        except JournalError as error:
+            logger.bind(reason=str(error)).error("journal_not_pruned")
+        else:
+            logger.bind(batches=pruned.batch_count, lines=pruned.line_count).debug("journal_pruned")
+
+
+async def _prune_tapes(config: Config, clock: Clock) -> None:
+    """Once a minute, removes the tape files that retention no longer keeps."""
+    folder, limits = config.data_dir / TAPES, config.tape
+    if limits.keep_s is None and limits.keep_bytes is None:
+        return
+    while True:
+        await asyncio.sleep(PRUNE_EVERY_S)
+        try:
+            gone = await asyncio.to_thread(prune_tapes, folder, clock.now_ns(), limits.keep_s, limits.keep_bytes)
+        except OSError as error:
+            logger.bind(reason=str(error)).error("tapes_not_pruned")
+        else:
+            logger.bind(files=gone).debug("tapes_pruned")

@@ -1,0 +1,117 @@
+"""``check-config --online``: whether disk, venue and store would do what the configuration asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from feeds.errors import FeedError
+from feeds.market import by_exchange
+from feeds.protocol import Subscription
+from sentinel.collector.service import lane_plans
+from sentinel.config import Config
+from sentinel.errors import SentinelError, UsageError
+from sentinel.exchange.connection import MAX_FRAME_BYTES
+from sentinel.exchange.proxies import proxy_trouble
+from sentinel.exchange.venues import feed_maker, open_rest, rest_urls, url_of
+from sentinel.pipeline import LanePlan
+from sentinel.timing.instants import NS_PER_S
+
+PATIENCE_S = 10.0
+FRAMES = 3
+"""What a conversation must bring to be one: an acknowledgement may be among them."""
+
+
+class Finding(NamedTuple):
+    """What was tried, whether it works, and what was seen."""
+
+    what: str
+    works: bool
+    seen: str
+
+    def __str__(self) -> str:
+        return f"{'works' if self.works else 'FAILS'}: {self.what}: {self.seen}"
+
+
+def try_out(config: Config, tell: Callable[[Finding], object]) -> bool:
+    """Tries one thing after another, and tells each outcome as it comes; True if all of it works."""
+    return asyncio.run(_try_out(config, tell))
+
+
+async def _try_out(config: Config, tell: Callable[[Finding], object]) -> bool:
+    plans = {plan.venue: plan for plan in lane_plans(config)}.values()
+    trials = [(url, _products(config, exchange)) for exchange, url in rest_urls(config).items()]
+    trials += [(url_of(config, plan.venue), _conversation(config, plan)) for plan in plans]
+    if config.influx.url is not None:
+        trials.append((config.influx.url, _store(config)))
+    findings = [_disk(config.data_dir)]
+    tell(findings[0])
+    for what, trial in trials:
+        findings.append(await _told(what, trial))
+        tell(findings[-1])
+    return all(finding.works for finding in findings)
+
+
+async def _told(what: str, trial: Awaitable[str]) -> Finding:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return Finding(what, works=True, seen=await trial)
+    except TimeoutError:
+        return Finding(what, works=False, seen=f"no answer within {PATIENCE_S:g} s")
+    except (SentinelError, FeedError, OSError, WebSocketException, ValueError, ImportError) as error:
+        return Finding(what, works=False, seen=(what.startswith("ws") and proxy_trouble(what)) or str(error))
+
+
+def _disk(data_dir: Path) -> Finding:
+    what = str(data_dir)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir) as file:
+            file.write(b"can it be written?")
+    except OSError as error:
+        return Finding(what, works=False, seen=error.strerror or str(error))
+    return Finding(what, works=True, seen=f"{shutil.disk_usage(data_dir).free / 1e9:,.1f} GB free")
+
+
+async def _products(config: Config, exchange: str) -> str:
+    symbols = by_exchange(config.markets)[exchange]
+    async with open_rest(config) as rest:
+        unknown = await rest.unknown(exchange, symbols)
+    if unknown:
+        raise UsageError(f"no product {', '.join(unknown)}")
+    return f"{len(symbols)} products are known"
+
+
+async def _conversation(config: Config, plan: LanePlan) -> str:
+    """One product of a connection, until a few frames have been understood."""
+    subscription = Subscription(plan.subscription.channels, plan.subscription.products[:1])
+    feed = feed_maker(config, lambda: time.time_ns() / NS_PER_S)(LanePlan(plan.lane, plan.venue, subscription))
+    async with connect(url_of(config, plan.venue), max_size=MAX_FRAME_BYTES, ping_interval=None) as socket:
+        for message in feed.open():
+            await socket.send(message, text=True)
+        for _ in range(FRAMES):
+            feed.receive(await socket.recv(decode=False))
+    return f"{subscription.products[0]} is served" if subscription.products else "it answers"
+
+
+async def _store(config: Config) -> str:
+    from sentinel.influx.buckets import bucket_at, listed  # with InfluxDB's client
+    from sentinel.influx.server import Server
+
+    async with Server(config.influx, time.time_ns) as server:
+        await server.has_v2()
+        there = {bucket.name for bucket in await listed(server, config.influx)}
+        names = {config.influx.bucket_trades, config.influx.bucket_book}
+        wanted = {bucket_at(name, config.influx.rotation, time.time_ns()) for name in names}
+        missing = sorted(name for name in wanted if name not in there and name.partition("/")[0] not in there)
+        if missing:
+            raise UsageError(f"there is no bucket {', '.join(missing)}: sentinel-ws buckets ensure makes it")
+        return f"InfluxDB {server.version or 'of unknown version'}, buckets {', '.join(sorted(wanted))}"

@@ -1,0 +1,249 @@
+"""``collect --processes N``: a supervisor that shares the products out to N collectors, each on a shard of its own.
+
+A shard is the same command with its part of the products. It tells its figures on stdout, and ends with its stdin, so
+that none outlives a supervisor that was killed. One that dies is started again; what it missed meanwhile is a
+``stopped`` gap of its products, as after any crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from loguru import logger
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from feeds.market import Market
+from sentinel.collector.parts import Parts
+from sentinel.config import Config
+from sentinel.disk.collector_name import settle
+from sentinel.disk.shards import deal, products_of
+from sentinel.errors import SentinelError, UsageError
+from sentinel.monitor import logs
+from sentinel.monitor.terminal import REFRESH_S, Figures, as_line
+from sentinel.run import systemd
+from sentinel.timing.backoff import Backoff
+
+END_S = 15.0
+"""A collector ends within 10 s; one that does not is killed."""
+
+OF_THE_SUPERVISOR = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+"""systemd listens to the main process only."""
+
+
+class ShardFailed(SentinelError):
+    """A shard did not end as it should have."""
+
+
+class Shard:
+    """One collector process, started again whenever it ends before it should."""
+
+    def __init__(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = folder.name
+        self.figures: Figures | None = None
+        self._arguments = [*arguments, "--data-dir", str(folder)]
+        self._environment = environment
+        self._backoff = Backoff(random.random)
+        self._process: Process | None = None
+        self._has_ever_begun = False
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def send(self, number: int) -> None:
+        """A signal, if there is somebody to hear it."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop`` is set and the process has ended.
+
+        Raises:
+            UsageError: if it refused to begin the first time; it has said why.
+            OSError: if it could not be started; may be run again.
+            ShardFailed: if its end was no clean one.
+        """
+        while not stop.is_set():
+            self.figures = None
+            has_begun, status = await self._run_once(stop)
+            if stop.is_set():
+                # one that was still starting had no ear for the signal, and nothing to lose
+                if status != 0 and (has_begun or status != -signal.SIGTERM):
+                    raise ShardFailed(f"{self.name} ended with status {status}")
+                return
+            self._has_ever_begun |= has_begun
+            if status == UsageError.exit_code and not self._has_ever_begun:
+                raise UsageError(f"{self.name} did not start; see above")
+            wait_s = self._backoff.next_s()
+            logger.bind(shard=self.name, status=status, wait_s=round(wait_s, 3)).error("shard_died")
+            await _first(stop, wait_s)
+
+    async def _run_once(self, stop: asyncio.Event) -> tuple[bool, int]:
+        """Whether it collected at all, and its exit status."""
+        # a process group of its own: Ctrl-C in a terminal goes to the supervisor alone, which passes it on
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sentinel", "collect", *self._arguments),
+            stdin=PIPE,
+            stdout=PIPE,
+            env=self._environment,
+            process_group=0,
+        )
+        self._process = process
+        logger.bind(shard=self.name, pid=process.pid).info("shard_started")
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(self._read(process))
+            ending = tasks.create_task(_end(process, stop))
+            try:
+                status = await process.wait()
+                has_begun = await reading
+            finally:
+                ending.cancel()
+                if process.returncode is None:
+                    process.kill()
+        return has_begun, status
+
+    async def _read(self, process: Process) -> bool:
+        assert process.stdout is not None
+        has_begun = False
+        async for line in process.stdout:
+            self.figures = msgspec.json.decode(line, type=Figures)
+            has_begun = True
+            if self.figures.live_connections:
+                self._backoff.reset()
+        return has_begun
+
+
+async def _first(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _end(process: Process, stop: asyncio.Event) -> None:
+    """Passes on that it is time to end, and does not wait for ever."""
+    await stop.wait()
+    if process.returncode is None:
+        process.terminate()
+    await asyncio.sleep(END_S)
+    if process.returncode is None:
+        process.kill()
+
+
+def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | None) -> None:
+    """Collects with ``config.processes`` processes until told to stop. ``arguments`` are flags every shard gets.
+
+    Raises:
+        SentinelError: if a shard could not start, or did not end as it should have.
+    """
+    with logs.opened(sys.stderr, config.log_level) as console:
+        _supervise_all(config, arguments, console, duration_s)
+
+
+def _supervise_all(config: Config, arguments: Sequence[str], console: Console, duration_s: float | None) -> None:
+    dealt = deal([Market.parse(name) for name in config.products], config.data_dir, config.processes)
+    if len(dealt) > config.processes:
+        logger.bind(asked=config.processes, needed=len(dealt)).warning("more_processes_than_asked")
+    environment = {name: value for name, value in os.environ.items() if name not in OF_THE_SUPERVISOR}
+    environment["SENTINEL_FEEDS_SHARE"] = repr(config.feeds.share / len(dealt))
+    held = {market: state for folder in dealt for market, state in products_of(folder).items()}
+    environment["SENTINEL_COLLECTOR"] = settle(config, held).collector  # one name for all
+    shards = []
+    for number, (folder, markets) in enumerate(dealt.items()):
+        names = [market.short for market in markets]
+        own = [*names, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
+        shards.append(Shard(folder, own, environment))
+    logger.bind(products=len(config.products), processes=len(shards)).info("supervising")
+    asyncio.run(_supervise(shards, console, duration_s))
+    logger.info("all_stopped")
+
+
+def http_arguments(config: Config, number: int) -> list[str]:
+    """Each shard serves on a port of its own, counted from the first one's; 0 is any port."""
+    if config.http is None:
+        return []
+    host, _, port = config.http.rpartition(":")
+    return ["--http", f"{host}:{int(port) and int(port) + number}"]
+
+
+async def _supervise(shards: Sequence[Shard], console: Console, duration_s: float | None) -> None:
+    stop = asyncio.Event()
+    failures: list[SentinelError] = []
+    if duration_s is not None:
+        asyncio.get_running_loop().call_later(duration_s, stop.set)
+
+    async def see_through(shard: Shard) -> None:
+        try:
+            await shard.run(stop)
+        except SentinelError as error:
+            failures.append(error)
+            stop.set()
+
+    parts = Parts(stop, random.random)
+    with _signals(shards, stop):
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(parts.keep(shard.name, partial(see_through, shard))) for shard in shards]
+            beside = [tasks.create_task(parts.keep("systemd", partial(systemd.accompany, stop)))]
+            if console.is_terminal:
+                beside.append(tasks.create_task(parts.keep("terminal", partial(_show, shards, console))))
+            await asyncio.wait(running)
+            for task in beside:
+                task.cancel()
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def _signals(shards: Sequence[Shard], stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT end everything in order, a second one at once; SIGHUP is for each shard."""
+    loop = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        if stop.is_set():
+            for shard in shards:
+                shard.send(signal.SIGKILL)
+            os._exit(128 + number)
+        logger.bind(signal=number.name).info("stopping")
+        stop.set()
+
+    def reload() -> None:
+        for shard in shards:
+            shard.send(signal.SIGHUP)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end, number)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def _show(shards: Sequence[Shard], console: Console) -> None:
+    """One line for all, until cancelled."""
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(together(shards), refresh=True)
+            await asyncio.sleep(REFRESH_S)
+
+
+def together(shards: Sequence[Shard]) -> Text:
+    """``2/2 processes · 4/4 books proved · …``"""
+    told = [shard.figures for shard in shards if shard.figures is not None]
+    running = sum(shard.is_running for shard in shards)
+    line = Text(f"{running}/{len(shards)} processes · ", "" if running == len(shards) else "yellow", no_wrap=True)
+    return line.append_text(as_line(sum(told, Figures())))

@@ -1,0 +1,15 @@
+"""What is known of Coinbase's exchange and does not change."""
+
+from __future__ import annotations
+
+from sentinel.simulator.facts import DialectFacts
+from sentinel.simulator.faults import KINDS
+
+FACTS = DialectFacts(
+    name="Coinbase",
+    feeds=("advanced", "exchange"),
+    book_channel="l2_data",
+    faults=KINDS,
+    rest_per_s=10.0,
+    rest_burst=15.0,
+)

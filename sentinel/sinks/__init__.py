@@ -1,1 +1,0 @@
-"""Consumers of the journal, each with its own cursor."""

@@ -1,0 +1,1 @@
+"""Clocks, pauses, rates and durations."""

@@ -1,0 +1,421 @@
+"""The REST client against a real HTTP server that answers well and badly."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from book.events import Trade, Unusable
+from feeds.catalogue import VENUES
+from feeds.rest import TradePage
+from sentinel.exchange.rest import RestClient, RestTrouble
+from sentinel.pipeline import BookAnswer
+from sentinel.timing.rate_limit import Pace
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+TRADE = {
+    "time": "2020-03-20T00:36:59.86Z",
+    "trade_id": 86327327,
+    "price": "6225.32000000",
+    "size": "0.06469797",
+    "side": "sell",
+}
+
+
+class NoTime:
+    """A pace whose time stands still but for its own waits."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.pace = Pace(5, 5, lambda: self.now_s, self._sleep)
+
+    async def _sleep(self, wait_s: float) -> None:
+        self.now_s += wait_s
+
+
+@asynccontextmanager
+async def venue(
+    handler: Handler, pace: Pace | None = None, timeout_s: float = 5.0, now_ns: Callable[[], int] | None = None
+) -> AsyncIterator[RestClient]:
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with RestClient(
+            VENUES["coinbase"], f"http://{host}:{port}", pace or NoTime().pace, timeout_s, now_ns
+        ) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+def answering(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Handler:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response(body, status=status, headers=headers)
+
+    return handler
+
+
+async def test_trades() -> None:
+    asked = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append((request.path_qs, request.headers["User-Agent"]))
+        return web.json_response([TRADE, {**TRADE, "trade_id": 86327320, "side": "buy", "size": "1.50"}])
+
+    async with venue(handler) as client:
+        trades = (await client.trades("BTC-USD", 86327318, 86327327)).records
+    assert asked == [("/products/BTC-USD/trades?after=86327328&limit=10", "sentinel-ws")]
+    venue_ns = 1_584_664_619_860_000_000
+    assert trades == [
+        Trade("BTC-USD", 86327327, 6225.32, 0.06469797, "buy", venue_ns, is_live=False),
+        Trade("BTC-USD", 86327320, 6225.32, 1.5, "sell", venue_ns, is_live=False),
+    ]
+
+
+BOOK = {
+    "sequence": 13051505638,
+    "bids": [["6247.58", "6.3578146", 2], ["6247.00", "0", 0], ["6200", "1", 1]],
+    "asks": [["6251.52", "2", 1]],
+    "auction_mode": False,
+    "auction": None,
+    "time": "2023-03-02T21:04:05.123456Z",
+}
+
+
+async def test_a_book() -> None:
+    asked = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        return web.json_response(BOOK)
+
+    async with venue(handler) as client:
+        book = await client.book("BTC-USD")
+    assert asked == ["/products/BTC-USD/book?level=2"]
+    assert book == BookAnswer("BTC-USD", 1_677_791_045_123_456_000, {6247.58: 6.3578146, 6200.0: 1.0}, {6251.52: 2.0})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"message": "hello"},
+        {**BOOK, "bids": []},
+        {**BOOK, "asks": [["6251.52", "0", 0]]},
+        {**BOOK, "asks": [["6251.52", "nan", 1]]},
+        {**BOOK, "asks": [["-1", "1", 1]]},
+        {**BOOK, "asks": [["6251.52"]]},
+        {**BOOK, "auction_mode": True},
+        {**BOOK, "time": "0001-01-01T00:00:00Z"},
+        {key: value for key, value in BOOK.items() if key != "time"},
+    ],
+)
+async def test_a_book_that_nothing_can_be_compared_with_is_trouble(body: Any) -> None:
+    async with venue(answering(body)) as client:
+        with pytest.raises(RestTrouble, match="not a book"):
+            await client.book("BTC-USD")
+
+
+async def test_no_more_than_a_page_is_asked_for() -> None:
+    limits = []
+
+    async def handler(request: web.Request) -> web.Response:
+        limits.append(request.query["limit"])
+        return web.json_response([])
+
+    async with venue(handler) as client:
+        assert await client.trades("BTC-USD", 1, 5000) == TradePage(1, 5000, [])
+    assert limits == ["1000"]
+
+
+@pytest.mark.parametrize("body", [{"message": "hello"}, 7, [{**TRADE, "trade_id": 86327328}]])
+async def test_a_wrong_answer_is_trouble(body: Any) -> None:
+    async with venue(answering(body)) as client:
+        with pytest.raises(RestTrouble):
+            await client.trades("BTC-USD", 86327318, 86327327)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"price": "nan"},
+        {"price": "-1"},
+        {"price": None},
+        {"size": "0"},
+        {"size": "inf"},
+        {"side": "both"},
+        {"side": ""},
+        {"time": "yesterday"},
+        {"time": "0001-01-01T00:00:00Z"},
+        {"time": None},
+        {"time": "2020-03-20T00:36:61Z"},
+    ],
+)
+async def test_one_odd_trade_costs_itself_and_not_its_page(odd: dict[str, Any]) -> None:
+    page = [{**TRADE, "trade_id": 9}, {**TRADE, "trade_id": 8, **odd}, {**TRADE, "trade_id": 7}]
+    async with venue(answering(page)) as client:
+        records = (await client.trades("BTC-USD", 1, 9)).records
+    assert [record.trade_id for record in records] == [9, 8, 7]
+    assert [type(record) for record in records] == [Trade, Unusable, Trade]
+    bad = records[1]
+    assert isinstance(bad, Unusable)
+    assert (bad.product, bad.channel, bad.excerpt[:1]) == ("BTC-USD", "trades", b"{")
+    assert bad.reason
+
+
+@pytest.mark.parametrize("odd", [{"trade_id": 0}, {"trade_id": "x"}, {"trade_id": None}, {"trade_id": 10**30}])
+async def test_a_trade_without_an_id_costs_itself_and_not_its_page(odd: dict[str, Any]) -> None:
+    page = [{**TRADE, "trade_id": 9}, {**TRADE, **odd}, {**TRADE, "trade_id": 7}, 5, None]
+    async with venue(answering(page)) as client:
+        records = (await client.trades("BTC-USD", 1, 9)).records
+    assert [record.trade_id for record in records] == [9, None, 7, None, None]
+
+
+@pytest.mark.parametrize(
+    ("time", "ns"),
+    [
+        ("2020-03-20T00:36:60Z", 1_584_664_620_000_000_000),
+        ("2020-03-20T00:36:59.86+00:00", 1_584_664_619_860_000_000),
+        ("2020-03-20T01:36:59.8600009999+01:00", 1_584_664_619_860_000_000),
+    ],
+)
+async def test_every_spelling_of_a_time_is_a_time(time: str, ns: int) -> None:
+    async with venue(answering([{**TRADE, "time": time}])) as client:
+        (trade,) = (await client.trades("BTC-USD", 86327318, 86327327)).records
+    assert isinstance(trade, Trade)
+    assert trade.venue_ns == ns
+
+
+async def test_a_page_is_put_in_order_each_id_once_and_nothing_that_was_not_asked_for() -> None:
+    page = [{**TRADE, "trade_id": trade_id} for trade_id in (5, 10**12, 6, 6, 4)]
+    async with venue(answering(page)) as client:
+        assert [record.trade_id for record in (await client.trades("BTC-USD", 1, 6)).records] == [6, 5, 4]
+
+
+async def test_a_book_leaves_out_what_our_own_books_leave_out() -> None:
+    far: dict[str, Any] = {**BOOK, "bids": [*BOOK["bids"], ["0", "1", 1]], "asks": [*BOOK["asks"], ["1e16", "2", 1]]}  # type: ignore[misc]
+    async with venue(answering(far)) as client:
+        book = await client.book("BTC-USD")
+    assert (book.bids, book.asks) == ({6247.58: 6.3578146, 6200.0: 1.0}, {6251.52: 2.0})
+
+
+async def test_one_odd_product_does_not_hide_the_list() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        if request.path == "/products":
+            return web.json_response([{"id": None}, {"id": "BTC-USD"}, 7])
+        return web.json_response({"message": "NotFound"}, status=404)
+
+    async with venue(handler) as client:
+        assert await client.unknown(("BTC-USD", "BTC-USDC", "GONE-USD")) == ["GONE-USD"]
+
+
+@pytest.mark.parametrize("listed", ["BTC-USD", "BTC-USDC"])
+async def test_an_alias_is_asked_for_by_the_venues_own_name_and_then_by_the_one_wanted(listed: str) -> None:
+    asked = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path.split("/")[2])
+        found = f"/products/{listed}/" in request.path
+        return web.json_response([TRADE], status=200) if found else web.json_response({}, status=404)
+
+    async with venue(handler) as client:
+        for _ in range(2):
+            (trade,) = (await client.trades("BTC-USDC", 86327327, 86327327)).records
+            assert trade.product == "BTC-USDC"
+    own_first = ["BTC-USD", "BTC-USD"]
+    assert asked == (own_first if listed == "BTC-USD" else ["BTC-USD", "BTC-USDC", "BTC-USDC"])
+
+
+async def test_a_redirect_to_nowhere_is_trouble() -> None:
+    for location in ("http://[::1", "http://a:99999999/", "ftp://x/", "http://" + "a" * 300 + "/"):
+
+        async def handler(_: web.Request, location: str = location) -> web.Response:
+            return web.Response(status=302, headers={"Location": location})
+
+        async with venue(handler) as client:
+            with pytest.raises(RestTrouble):
+                await client.trades("BTC-USD", 1, 9)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5h://u:secret@127.0.0.1:1", "http://u:secret@127.0.0.1:99999999", "localhost:3128"]
+)
+async def test_a_proxy_that_cannot_be_used_is_trouble_in_clear_words(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with RestClient(VENUES["coinbase"], "http://venue.example", NoTime().pace, 5) as client:
+        with pytest.raises(RestTrouble, match=r"the proxy set for venue\.example cannot be used") as raised:
+            await client.trades("BTC-USD", 1, 9)
+    assert "secret" not in str(raised.value)
+
+
+async def test_an_answer_that_is_not_json_is_trouble() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b"\xff<html>")
+
+    async with venue(handler) as client:
+        with pytest.raises(RestTrouble, match="not a list of trades"):
+            await client.trades("BTC-USD", 1, 9)
+        with pytest.raises(RestTrouble, match="not a list of products"):
+            await client.unknown(("BTC-USD",))
+        with pytest.raises(RestTrouble, match="not a book"):
+            await client.book("BTC-USD")
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
+async def test_a_status_is_trouble(status: int) -> None:
+    async with venue(answering({"message": "no"}, status)) as client:
+        with pytest.raises(RestTrouble, match=f"status {status}"):
+            await client.trades("BTC-USD", 1, 9)
+        with pytest.raises(RestTrouble, match=f"status {status}"):
+            await client.book("BTC-USD")
+
+
+async def test_an_answer_that_breaks_off_is_trouble() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"[")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with venue(handler) as client:
+        with pytest.raises(RestTrouble):
+            await client.trades("BTC-USD", 1, 9)
+
+
+async def test_no_answer_in_time_is_trouble() -> None:
+    asked_once = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        await asked_once.wait()
+        return web.json_response([])
+
+    async with venue(handler, timeout_s=0.05) as client:
+        with pytest.raises(RestTrouble, match="Timeout"):
+            await client.trades("BTC-USD", 1, 9)
+        asked_once.set()
+
+
+async def test_nobody_there_is_trouble() -> None:
+    async with RestClient(VENUES["coinbase"], "http://127.0.0.1:1", NoTime().pace, 5) as client:
+        with pytest.raises(RestTrouble):
+            await client.trades("BTC-USD", 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "wait_s"),
+    [
+        (429, "30", 30),
+        (429, "0", 0),
+        (429, None, 1),
+        (429, "soon", 1),
+        (429, "nan", 0),
+        (429, "99999", 300),
+        (429, "-5", 0),
+        (429, "Thu, 01 Jan 1970 00:01:10 GMT", 10),
+        (429, "Thu, 01 Jan 2970 00:01:10 GMT", 300),
+        (503, "30", 30),
+        (403, "7", 7),
+        (503, None, 0),
+    ],
+)
+async def test_retry_after_holds_up_everybody(status: int, header: str | None, wait_s: float) -> None:
+    time = NoTime()
+    headers = {} if header is None else {"Retry-After": header}
+    async with venue(answering({}, status, headers), time.pace, now_ns=lambda: 60_000_000_000) as client:
+        with pytest.raises(RestTrouble):
+            await client.trades("BTC-USD", 1, 9)
+        before_s = time.now_s
+        for _ in range(4 if status == 503 and header is None else 1):  # four of the five at once are left
+            await time.pace.take()
+        held_up = 0.2 if status == 429 or header is not None else 0  # and then 5 a second again
+        assert time.now_s - before_s == pytest.approx(wait_s + held_up)
+
+
+async def test_only_a_404_or_its_end_refuses_a_product() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        match request.path:
+            case "/products":
+                return web.json_response(
+                    [{"id": "BTC-USD", "status": "online"}, {"id": "OLD-USD", "status": "delisted"}]
+                )
+            case "/products/NEW-USD":
+                return web.json_response({"id": "NEW-USD"})
+            case "/products/SICK-USD":
+                return web.json_response({"message": "oops"}, status=500)
+            case _:
+                return web.json_response({"message": "NotFound"}, status=404)
+
+    async with venue(handler) as client:
+        products = ("BTC-USD", "NEW-USD", "SICK-USD", "GONE-USD", "OLD-USD")
+        assert await client.unknown(products) == ["GONE-USD", "OLD-USD"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["as it is", "packed"])
+async def test_an_endless_answer_is_refused_before_it_fills_the_memory(headers: dict[str, str]) -> None:
+    pack = zlib.compressobj(wbits=31)
+    plain = b" " * 2**20
+    first, piece = (pack.compress(plain) + pack.flush(zlib.Z_FULL_FLUSH) if headers else plain for _ in range(2))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        await response.write(first)
+        while True:
+            await response.write(piece)
+            await asyncio.sleep(0)
+
+    async with venue(handler) as client:
+        with pytest.raises(RestTrouble, match="more than"):
+            await client.trades("BTC-USD", 1, 1)
+        with pytest.raises(RestTrouble, match="more than"):
+            await client.book("BTC-USD")
+        with pytest.raises(RestTrouble, match="more than"):
+            await client.unknown(("BTC-USD",))
+
+
+async def test_a_body_that_trickles_ends_at_the_deadline() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with venue(handler, timeout_s=0.3) as client:
+        with pytest.raises(RestTrouble, match="TimeoutError"):
+            await client.trades("BTC-USD", 1, 1)
+
+
+async def test_a_page_of_far_too_many_records_is_refused() -> None:
+    async with venue(answering([{}] * 20_000)) as client:
+        with pytest.raises(RestTrouble, match="20000 records"):
+            await client.trades("BTC-USD", 1, 1)
+
+
+async def test_the_body_of_a_refusal_is_not_read() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=503)
+        await response.prepare(request)
+        await asyncio.Event().wait()
+        return response
+
+    async with venue(handler, timeout_s=60.0) as client:
+        with pytest.raises(RestTrouble, match="status 503"):
+            await asyncio.wait_for(client.trades("BTC-USD", 1, 1), 5)

@@ -1,0 +1,77 @@
+"""The address is had from the start, let go at the end, and had again when the server is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+import pytest
+
+from sentinel.collector.parts import Parts
+from sentinel.monitor.api.app import Sight
+from sentinel.monitor.api.server import HttpServer, HttpUnavailable, listen
+from tests.servers.influx import free_port
+
+SIGHT = cast(Sight, SimpleNamespace(status=None, alerts=None))
+"""Nothing of it is shown here."""
+
+
+async def is_served(address: str) -> bool:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"http://{address}/healthz") as response:
+            return response.status == 200
+    except aiohttp.ClientConnectorError:
+        return False
+
+
+async def until_served(address: str) -> None:
+    async with asyncio.timeout(20):
+        while not await is_served(address):
+            await asyncio.sleep(0.01)
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def test_a_port_is_taken_before_it_is_served_and_let_go_if_it_never_is() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    server = HttpServer(SIGHT, address, None)
+    with pytest.raises(HttpUnavailable, match="Address already in use"):
+        listen(address)
+    server.close()
+    HttpServer(SIGHT, address, None).close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "no.such.host.invalid:1", "192.0.2.1:1"])
+def test_an_address_that_cannot_be_had_is_a_mistake(address: str) -> None:
+    with pytest.raises(HttpUnavailable, match=f"^cannot listen on {address}: [^(]+$"):
+        listen(address)
+
+
+def test_a_name_stands_for_all_its_addresses() -> None:
+    for each in listen("localhost:0"):
+        with each:
+            assert each.getsockname()[0] in ("127.0.0.1", "::1")
+
+
+async def test_a_port_that_is_taken_meanwhile_is_had_once_it_is_free() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    server = HttpServer(SIGHT, address, None)
+    task = asyncio.create_task(server.run())
+    await until_served(address)
+    await cancelled(task)
+    other = socket.create_server(("127.0.0.1", int(address.rpartition(":")[2])))
+    parts = Parts(asyncio.Event(), lambda: 0.0)
+    task = asyncio.create_task(parts.keep("api", server.run))  # type: ignore[arg-type]
+    async with asyncio.timeout(20):
+        while not parts.status() or not parts.status()[0].failures:
+            await asyncio.sleep(0.01)
+    other.close()
+    await until_served(address)
+    await cancelled(task)
+    assert not await is_served(address)

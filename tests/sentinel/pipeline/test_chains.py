@@ -1,0 +1,295 @@
+"""Books with chains of their own: a hole costs that book only, and a book's own frames prove its instants."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentinel.pipeline import FetchedBook, Pipeline, Send, lane_book
+from tests.sentinel.pipeline.chained_venue import (
+    BEAT,
+    CHECKSUM,
+    PREVIOUS,
+    RANGE,
+    chained,
+    checksum,
+    fetches,
+    frame,
+)
+from tests.sentinel.pipeline.venue import MS, START, S, Told, sent
+
+BTC, ETH = "BTC-USD", "ETH-USD"
+GRID = 100 * MS
+BIDS, ASKS = [("99.0", "1.0")], [("101.0", "1.0")]
+
+
+def update(product: str, size: str, **link: int) -> bytes:
+    return frame("delta", product, [("99.0", size)], [], **link)
+
+
+def quiet(product: str, last: int) -> bytes:
+    """A venue's word that nothing has changed."""
+    return frame("delta", product, [], [], previous=last, last=last)
+
+
+def opened(pipe: Pipeline, *products: str) -> Told:
+    pipe.opened(0, START)
+    for product in products:
+        pipe.receive(0, frame("snapshot", product, BIDS, ASKS, previous=-1, last=10), START + 10 * MS)
+    sent(pipe)
+    return Told()
+
+
+def sizes(told: Told, symbol: str) -> list[float]:
+    found = [point for point in told.tops if dict(point.tags)["symbol"] == symbol]
+    return [float(dict(point.fields)["bid_size"]) for point in found]
+
+
+def test_a_hole_costs_its_own_book_only() -> None:
+    pipe = chained(PREVIOUS, BTC, ETH)
+    told = opened(pipe, BTC, ETH)
+    pipe.receive(0, update(BTC, "2", previous=10, last=15), START + 150 * MS)
+    pipe.receive(0, update(ETH, "2", previous=10, last=15), START + 150 * MS)
+    pipe.receive(0, update(BTC, "4", previous=18, last=20), START + 350 * MS)
+    pipe.receive(0, update(ETH, "3", previous=15, last=20), START + 350 * MS)
+    assert [message["products"] for message in sent(pipe)] == [[BTC]]
+    pipe.receive(0, frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=40), START + 450 * MS)
+    pipe.receive(0, quiet(BTC, 40), START + 550 * MS)
+    pipe.receive(0, quiet(ETH, 20), START + 550 * MS)
+    pipe.stop(START + 560 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["symbol"], gap["cause"], gap["start_seq"], gap["end_seq"]) == (BTC, "sequence", 16, 18)
+    assert (gap["start_ns"], gap["end_ns"], gap["missing_count"]) == (START + 150 * MS, START + 450 * MS, 0)
+    assert told.instants(BTC) == [START + k * GRID for k in (1, 5)]
+    assert told.instants(ETH) == [START + k * GRID for k in range(1, 6)]
+    assert pipe.lanes[0].counts.residue == 0
+
+
+def test_a_frame_proves_the_books_it_carries_and_no_other() -> None:
+    pipe = chained(PREVIOUS, BTC, ETH)
+    told = opened(pipe, BTC, ETH)
+    pipe.receive(0, update(ETH, "2", previous=10, last=15), START + 5 * S)
+    pipe.receive(0, BEAT, START + 5 * S)
+    pipe.tick(START + 5 * S)
+    told.take(pipe)
+    assert len(told.instants(ETH)) == 49
+    assert told.instants(BTC) == []
+    pipe.receive(0, quiet(BTC, 10), START + 10 * S + MS)
+    told.take(pipe)
+    assert told.instants(BTC) == [START + k * GRID for k in range(1, 101)]
+    assert told.gap_list() == []
+
+
+def test_a_book_quiet_for_too_long_is_withheld_since_its_last_frame() -> None:
+    pipe = chained(PREVIOUS, BTC, ETH)
+    told = opened(pipe, BTC, ETH)
+    pipe.receive(0, quiet(BTC, 10), START + 110 * MS)
+    for second in range(1, 21):
+        pipe.receive(0, quiet(ETH, 10), START + second * S)
+        pipe.tick(START + second * S + 50 * MS)
+    assert sent(pipe) == []
+    pipe.tick(START + 20 * S + 120 * MS)
+    assert [message["products"] for message in sent(pipe)] == [[BTC]]
+    pipe.receive(0, frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=10), START + 20 * S + 250 * MS)
+    pipe.stop(START + 20 * S + 260 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["symbol"], gap["cause"]) == (BTC, "silence")
+    assert (gap["start_ns"], gap["end_ns"]) == (START + 110 * MS, START + 20 * S + 250 * MS)
+    assert told.instants(BTC) == [START + GRID]
+
+
+def test_a_lost_connection_costs_each_book_what_its_own_frames_have_not_proved() -> None:
+    pipe = chained(PREVIOUS, BTC, ETH)
+    told = opened(pipe, BTC, ETH)
+    pipe.receive(0, quiet(BTC, 10), START + 210 * MS)
+    pipe.receive(0, quiet(ETH, 10), START + 810 * MS)
+    pipe.closed(0, "disconnected", START + 900 * MS)
+    told.take(pipe)
+    assert {gap["symbol"]: gap["start_ns"] for gap in told.gap_list()} == {
+        BTC: START + 210 * MS,
+        ETH: START + 810 * MS,
+    }
+
+
+def test_an_id_may_fall_if_the_chain_holds() -> None:
+    pipe = chained(PREVIOUS)
+    told = opened(pipe, BTC)
+    for number, (previous, last) in enumerate([(10, 90), (90, 3), (3, 7)]):
+        pipe.receive(0, update(BTC, "2", previous=previous, last=last), START + number * S + 150 * MS)
+    told.take(pipe)
+    assert told.gap_list() == []
+    assert len(told.instants()) == 21
+
+
+def test_a_snapshot_nobody_asked_for_proves_nothing_before_it() -> None:
+    pipe = chained(PREVIOUS)
+    told = opened(pipe, BTC)
+    pipe.receive(0, quiet(BTC, 10), START + 210 * MS)
+    pipe.receive(0, frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=70), START + 450 * MS)
+    pipe.receive(0, quiet(BTC, 70), START + 610 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["cause"], gap["start_ns"], gap["end_ns"]) == ("sequence", START + 210 * MS, START + 450 * MS)
+    assert told.instants() == [START + k * GRID for k in (1, 2, 5, 6)]
+
+
+def test_a_wrong_checksum_ends_a_book_and_the_levels_beyond_the_depth_are_gone() -> None:
+    pipe, told = chained(CHECKSUM), Told()
+    pipe.opened(0, START)
+    sent(pipe)
+    bids = [("99.0", "1.0"), ("98.0", "1.0")]
+    pipe.receive(0, frame("snapshot", BTC, bids, ASKS, checksum=checksum(bids, ASKS)), START + 10 * MS)
+    better = [("99.5", "1.0"), ("99.0", "1.0")]  # 98.0 falls out, and nothing says so
+    pipe.receive(0, frame("delta", BTC, better[:1], [], checksum=checksum(better, ASKS)), START + 150 * MS)
+    assert list(pipe.lanes[0].books[BTC].book.bids) == [99.0, 99.5]
+    wrong = checksum([("99.5", "7.0"), ("99.0", "1.0")], ASKS)
+    pipe.receive(0, frame("delta", BTC, [("99.0", "1.0")], [], checksum=wrong), START + 250 * MS)
+    assert [message["type"] for message in sent(pipe)] == ["resubscribe"]
+    pipe.receive(0, frame("snapshot", BTC, better, ASKS, checksum=wrong), START + 350 * MS)
+    pipe.tick(START + 700 * MS)
+    assert [message["type"] for message in sent(pipe)] == ["resubscribe"]
+    pipe.receive(0, frame("snapshot", BTC, better, ASKS, checksum=checksum(better, ASKS)), START + 750 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["cause"], gap["start_ns"], gap["end_ns"]) == ("sequence", START + 150 * MS, START + 750 * MS)
+    assert told.instants() == [START + GRID]
+
+
+def answer(last: int, product: str = BTC, size: float = 1.0) -> FetchedBook:
+    return FetchedBook(0, product, last, {99.0: size}, {101.0: 1.0})
+
+
+def streaming(*products: str) -> tuple[Pipeline, Told]:
+    pipe = chained(RANGE, *(products or (BTC,)))
+    pipe.opened(0, START)
+    sent(pipe)
+    assert fetches(pipe) == []  # what is fetched before the stream has begun may be older than it
+    return pipe, Told()
+
+
+def test_deltas_are_buffered_and_aligned_to_the_book_that_is_fetched() -> None:
+    pipe, told = streaming()
+    pipe.receive(0, update(BTC, "2", first=100, last=104), START + 10 * MS)
+    assert fetches(pipe) == [BTC]
+    pipe.receive(0, update(BTC, "3", first=105, last=109), START + 110 * MS)
+    pipe.receive(0, update(BTC, "4", first=110, last=112), START + 210 * MS)
+    pipe.fetched(answer(107), START + 250 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 4.0}
+    pipe.receive(0, update(BTC, "5", first=113, last=113), START + 410 * MS)
+    told.take(pipe)
+    assert told.instants() == [START + 300 * MS, START + 400 * MS]
+    assert sizes(told, BTC) == [4.0, 4.0]
+    assert fetches(pipe) == []
+    assert told.gap_list() == []
+
+
+def test_a_book_ahead_of_the_stream_waits_for_it() -> None:
+    pipe, told = streaming()
+    pipe.receive(0, update(BTC, "2", first=100, last=104), START + 10 * MS)
+    pipe.fetched(answer(120, size=9.0), START + 50 * MS)
+    pipe.receive(0, update(BTC, "3", first=105, last=118), START + 110 * MS)
+    pipe.receive(0, update(BTC, "4", first=119, last=123), START + 210 * MS)
+    told.take(pipe)
+    assert told.instants() == [START + k * GRID for k in (1, 2)]
+    assert sizes(told, BTC) == [9.0, 9.0]
+    assert pipe.lanes[0].counts.duplicate == 1
+    assert pipe.lanes[0].counts.residue == 0
+
+
+def test_a_book_older_than_its_stream_is_fetched_again_after_a_pause() -> None:
+    pipe, _ = streaming()
+    pipe.receive(0, update(BTC, "2", first=100, last=104), START + 10 * MS)
+    fetches(pipe)
+    pipe.fetched(answer(98), START + 50 * MS)
+    assert fetches(pipe) == []
+    pipe.tick(START + 270 * MS)
+    assert fetches(pipe) == [BTC]
+    pipe.fetched(answer(99), START + 300 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 2.0}
+
+
+def test_what_does_not_come_is_asked_for_again() -> None:
+    pipe, _ = streaming()
+    pipe.receive(0, update(BTC, "2", first=100, last=104), START + 10 * MS)
+    fetches(pipe)
+    for second in range(1, 200):
+        pipe.receive(0, BEAT, START + second * S)
+        pipe.tick(START + second * S)
+    assert len(fetches(pipe)) == 4  # after 10, 20, 40 and 80 s; the connection is not at fault
+    assert pipe.lanes[0].feed is not None
+
+
+def test_a_delta_lost_while_fetching_is_no_part_of_the_book() -> None:
+    pipe, _ = streaming()
+    pipe.receive(0, update(BTC, "2", first=100, last=104), START + 10 * MS)
+    pipe.receive(0, update(BTC, "3", first=107, last=109), START + 20 * MS)
+    pipe.fetched(answer(102), START + 50 * MS)
+    assert not pipe.lanes[0].books[BTC].is_proved
+    pipe.tick(START + 300 * MS)
+    pipe.fetched(answer(106), START + 350 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 3.0}
+
+
+def test_the_buffer_is_bounded_and_what_fell_out_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_book, "BUFFERED_MOST", 20)
+    pipe, _ = streaming()
+    for number in range(100, 200):
+        pipe.receive(0, update(BTC, str(number), first=number, last=number), START + number * MS)
+    pipe.fetched(answer(188), START + 250 * MS)
+    assert not pipe.lanes[0].books[BTC].is_proved
+    pipe.tick(START + 600 * MS)
+    pipe.fetched(answer(189), START + 650 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 199.0}
+
+
+def test_a_connection_that_ends_while_fetching_begins_anew() -> None:
+    pipe, told = streaming()
+    pipe.receive(0, update(BTC, "2", first=100, last=104), START + 10 * MS)
+    fetches(pipe)
+    pipe.closed(0, "disconnected", START + 20 * MS)
+    pipe.fetched(answer(104), START + 30 * MS)
+    pipe.opened(0, START + 40 * MS)
+    pipe.fetched(answer(104), START + 50 * MS)
+    assert not pipe.lanes[0].books[BTC].is_proved
+    pipe.tick(START + 300 * MS)
+    pipe.receive(0, update(BTC, "3", first=120, last=121), START + 310 * MS)
+    assert fetches(pipe) == [BTC]
+    pipe.fetched(answer(104), START + 320 * MS)  # of the old connection's request: too old, as any other would be
+    assert not pipe.lanes[0].books[BTC].is_proved
+    told.take(pipe)
+    assert [gap["cause"] for gap in told.gap_list()] == ["disconnected"]
+
+
+def test_a_delta_lost_afterwards_makes_the_book_be_fetched_anew() -> None:
+    pipe, told = streaming(BTC, ETH)
+    pipe.receive(0, b'{"event":"subscribed","products":["BTC-USD","ETH-USD"]}', START + 5 * MS)
+    assert fetches(pipe) == [BTC, ETH]
+    for product in (BTC, ETH):
+        pipe.receive(0, update(product, "2", first=100, last=104), START + 10 * MS)
+        pipe.fetched(answer(104, product), START + 20 * MS)
+    pipe.receive(0, update(BTC, "3", first=105, last=105), START + 310 * MS)
+    pipe.receive(0, update(BTC, "4", first=108, last=109), START + 610 * MS)
+    pipe.tick(START + 800 * MS)
+    assert fetches(pipe) == [BTC]
+    pipe.receive(0, update(ETH, "3", first=105, last=106), START + 910 * MS)
+    pipe.fetched(answer(107), START + 950 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 4.0}
+    pipe.receive(0, update(BTC, "5", first=110, last=110), START + 1110 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["symbol"], gap["start_seq"], gap["end_seq"], gap["missing_count"]) == (BTC, 106, 107, 2)
+    assert (gap["start_ns"], gap["end_ns"]) == (START + 310 * MS, START + 950 * MS)
+    assert told.instants(BTC) == [START + k * GRID for k in (1, 2, 3, 10, 11)]
+    assert told.instants(ETH) == [START + k * GRID for k in range(1, 10)]
+
+
+def test_a_silent_venue_is_pinged_and_then_given_up() -> None:
+    pipe, _ = streaming()
+    pings = []
+    for second in range(1, 26):
+        pipe.tick(START + second * S)
+        pings += [second for command in pipe.commands if isinstance(command, Send) and command.messages == (b"ping",)]
+        pipe.commands.clear()
+    assert pings == [10, 20]
+    assert pipe.lanes[0].feed is None

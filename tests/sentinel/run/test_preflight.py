@@ -1,0 +1,68 @@
+"""``check-config --online`` tries what a collector would use, and says of each thing whether it works."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from sentinel.cli import cli
+from sentinel.simulator.exchange import Urls
+from tests.servers.collector import addresses
+from tests.servers.exchange import trading
+from tests.servers.fake_influx import FakeInflux
+
+NOBODY = "127.0.0.1:1"
+
+
+def check(urls: Urls, data_dir: Path, **more: str) -> Result:
+    settings = {
+        "SENTINEL_PRODUCTS": "BTC-USD,ETH-USD",
+        "SENTINEL_DATA_DIR": str(data_dir),
+    }
+    return CliRunner().invoke(cli, ["check-config", "--online"], env=settings | addresses(urls) | more)
+
+
+async def test_everything_works(tmp_path: Path) -> None:
+    async with trading(["BTC-USD", "ETH-USD"], tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
+        done = await asyncio.to_thread(check, exchange.urls, tmp_path / "data")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["good", "works", "works", "works", "works"]
+    assert "GB free" in lines[1]
+    assert "2 products are known" in lines[2]
+    assert all("is served" in line for line in lines[3:])
+
+
+async def test_what_does_not_work_is_said_and_the_rest_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    async with trading(["BTC-USD"], tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
+        urls = exchange.urls | {"exchange": f"ws://{NOBODY}"}
+        done = await asyncio.to_thread(check, urls, tmp_path / "data", SENTINEL_INFLUX_URL=f"http://{NOBODY}")
+    assert done.exit_code == 1
+    verdicts = dict(line.split(": ", 1) for line in done.output.splitlines()[1:] if line.startswith("works"))
+    assert exchange.urls["advanced"] in verdicts["works"]
+    failed = [line for line in done.output.splitlines() if line.startswith("FAILS")]
+    assert [any(word in line for line in failed) for word in ("data: File exists", "no product ETH-USD", NOBODY)] == [
+        *(True, True, True)
+    ]
+    assert len(failed) == 4
+
+
+def test_a_proxy_that_cannot_be_used_is_a_finding(tmp_path: Path) -> None:
+    urls = {"advanced": "ws://venue.example", "exchange": "ws://venue.example", "rest": "http://venue.example"}
+    done = check(urls, tmp_path / "data", http_proxy="http://u:secret@127.0.0.1:99999999", no_proxy="")
+    assert done.exit_code == 1
+    failed = [line for line in done.output.splitlines() if line.startswith("FAILS")]
+    assert len(failed) == 3
+    assert all("the proxy set for venue.example cannot be used" in line for line in failed)
+    assert "secret" not in done.output
+
+
+async def test_a_bucket_that_is_not_there(tmp_path: Path) -> None:
+    async with trading(["BTC-USD", "ETH-USD"], tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
+        async with FakeInflux().serve() as fake:
+            done = await asyncio.to_thread(check, exchange.urls, tmp_path / "data", SENTINEL_INFLUX_URL=fake.url)
+    assert done.exit_code == 1
+    assert f"FAILS: {fake.url}" in done.output

@@ -1,0 +1,81 @@
+"""The real command in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from feeds.catalogue import DEFAULT_EXCHANGE
+from sentinel.config import venue_environment
+from sentinel.simulator.exchange import Urls
+from tests import ROOT
+from tests.servers.waiting import LONGEST_S
+
+
+class Collector:
+    """One run of ``sentinel-ws collect``. ``errors`` is what it wrote to stderr, complete after it ended."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def errors(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
+    async def stop(self) -> int:
+        """SIGTERM, and its exit status."""
+        self._process.terminate()
+        return await self.ended()
+
+    async def kill(self) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(LONGEST_S):
+            return await self._process.wait()
+
+
+def addresses(urls: Urls, exchange: str = DEFAULT_EXCHANGE) -> dict[str, str]:
+    """Where the local exchange is, as a collector's environment says it."""
+    return venue_environment(exchange, urls)
+
+
+def environment(urls: Urls, data_dir: Path, exchange: str = DEFAULT_EXCHANGE, **more: str) -> dict[str, str]:
+    """This environment with nothing of ours in it but where the exchange and the data are; ``more`` wins."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SENTINEL_")}
+    return inherited | addresses(urls, exchange) | {"SENTINEL_DATA_DIR": str(data_dir), "PYTHONPATH": str(ROOT)} | more
+
+
+@asynccontextmanager
+async def collecting(
+    urls: Urls, data_dir: Path, *arguments: str, module: str = "sentinel", exchange: str = DEFAULT_EXCHANGE, **more: str
+) -> AsyncIterator[Collector]:
+    """Starts the command; whatever happens, it is gone afterwards. ``more`` are further environment variables."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = data_dir / "stderr.txt"
+    with log.open("a") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, "collect", *arguments),
+            env=environment(urls, data_dir, exchange, **more), stderr=stderr, cwd=data_dir,
+        )  # fmt: skip
+    try:
+        yield Collector(process, log)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()

@@ -1,0 +1,90 @@
+"""The local exchange in this process, with a synthetic market or a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from sentinel.simulator import market, recording
+from sentinel.simulator.coinbase.dialect import COINBASE
+from sentinel.simulator.connection import Stage
+from sentinel.simulator.dialect import Venue
+from sentinel.simulator.exchange import Exchange
+from sentinel.simulator.faults import Fault, Faults
+from sentinel.simulator.player import Player
+from sentinel.simulator.synthetic import SyntheticMarket
+from sentinel.simulator.truth import Truth
+from tests.servers.waiting import LONGEST_S, until
+
+
+@asynccontextmanager
+async def playing(path: Path, speed: float, truth: Path | None = None, *faults: Fault) -> AsyncIterator[Exchange]:
+    """Coinbase, playing a recording."""
+    assert COINBASE.recorded is not None
+    assert COINBASE.reader is not None
+    with closing(Truth(truth)) as written:
+        stage = Stage(COINBASE.facts, Faults(list(faults), 1, time.time_ns), written, time.time_ns)
+        player = Player(stage, recording.load(path, [COINBASE.reader]), speed)
+        async with Exchange(COINBASE.recorded(player), stage) as exchange:
+            yield exchange
+
+
+class Market(Exchange):
+    """An exchange with a synthetic market, which can be told to stop trading."""
+
+    def __init__(self, venue: Venue, market: SyntheticMarket, port: int) -> None:
+        super().__init__(venue.live(market), market.stage, port)
+        self.market = market
+        self.faults = market.stage.faults
+        self.connections = market.stage.connections
+
+    @property
+    def products(self) -> list[str]:
+        """By name."""
+        return list(self.market.products)
+
+    async def until(self, elapsed_s: float) -> None:
+        """Waits for a moment on the clock of the faults, which the first client starts."""
+        async with asyncio.timeout(LONGEST_S):
+            while (left_s := elapsed_s - self.faults.elapsed_s()) > 0:
+                await asyncio.sleep(min(left_s, 0.1))
+
+    async def subscribed(self, connections: int) -> None:
+        """Waits until so many connections have asked for something."""
+        await until(lambda: len(self.connections) >= connections)
+
+    async def quiet_end(self, seconds: float) -> None:
+        """Nothing new for a while, so that everything published can be on disk at the end."""
+        self.market.trade_rate = 0.0
+        await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def trading(
+    products: int | list[str],
+    truth: Path,
+    *faults: Fault,
+    venue: Venue = COINBASE,
+    seed: int = 1,
+    levels: int = 300,
+    rate: float | None = None,
+    trade_rate: float | None = None,
+    port: int = 0,
+) -> AsyncIterator[Market]:
+    """An exchange with a synthetic market of ``products``."""
+    truth.parent.mkdir(parents=True, exist_ok=True)
+    with closing(Truth(truth)) as written:
+        stage = Stage(venue.facts, Faults(list(faults), seed, time.time_ns), written, time.time_ns)
+        made = market.products(products, levels, seed, venue.facts.product_name)
+        synthetic = SyntheticMarket(
+            stage,
+            made,
+            rate=20.0 * len(made) if rate is None else rate,
+            trade_rate=4.0 * len(made) if trade_rate is None else trade_rate,
+            seed=seed,
+        )
+        async with Market(venue, synthetic, port) as exchange:
+            yield exchange

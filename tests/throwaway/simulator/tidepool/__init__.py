@@ -1,0 +1,1 @@
+"""Tidepool's dialect of the local exchange."""

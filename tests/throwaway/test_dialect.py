@@ -1,0 +1,160 @@
+"""The throw-away dialect as a client sees it: over real sockets, with the faults and the truth of every venue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+from websockets.asyncio.client import ClientConnection, connect
+
+from sentinel.simulator import catalogue, faults
+from sentinel.simulator.command import simulate
+from sentinel.simulator.faults import Fault
+from tests.end_to_end.judge import TruthFile
+from tests.servers.exchange import Market, trading
+from tests.throwaway.simulator.tidepool.dialect import FACTS, TIDEPOOL
+
+Message = dict[str, Any]
+MARKET = "BTC_USD"
+
+
+@asynccontextmanager
+async def joined(exchange: Market, *names: str) -> AsyncIterator[ClientConnection]:
+    async with connect(exchange.urls["tidepool"], max_queue=None) as socket:
+        await socket.send(json.dumps({"op": "join", "ref": 1, "books": list(names), "prints": list(names)}))
+        yield socket
+
+
+async def hear(socket: ClientConnection, kind: str, count: int) -> list[Message]:
+    """So many messages of one kind; every ebb is answered."""
+    heard: list[Message] = []
+    async with asyncio.timeout(20):
+        while len(heard) < count:
+            message = json.loads(await socket.recv())
+            if message.get("t") == "ebb":
+                await socket.send(json.dumps({"op": "flow", "n": message["n"]}))
+            if kind in (message.get("t"), message.get("op")):
+                heard.append(message)
+    return heard
+
+
+async def get(exchange: Market, path: str) -> Message:
+    async with aiohttp.ClientSession() as session, session.get(exchange.urls["rest"] + path) as answer:
+        body: Message = await answer.json()
+        return body
+
+
+async def test_a_book_fetched_and_aligned_with_its_changes_is_the_truth(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    async with trading([MARKET], truth, venue=TIDEPOOL, levels=60, rate=50) as exchange:
+        async with joined(exchange, MARKET) as socket:
+            frames = await hear(socket, "b", 3)
+            snapshot = await get(exchange, f"/book?m={MARKET}")
+            frames += await hear(socket, "b", 60)
+    assert [frame["f"] for frame in frames[1:]] == [frame["l"] + 1 for frame in frames[:-1]]
+    assert any(frame["l"] == snapshot["l"] for frame in frames)
+    book = {1: dict(snapshot["bid"]), -1: dict(snapshot["ask"])}
+    tops = {(top[0] // 1000, *top[1:]) for top in TruthFile(truth, "tidepool").tops[MARKET]}
+    for frame in frames:
+        if frame["f"] <= snapshot["l"]:
+            continue
+        for side, price, size in frame["c"]:
+            if size:
+                book[side][price] = size
+            else:
+                book[side].pop(price, None)
+        bid, ask = max(book[1]), min(book[-1])
+        assert (frame["us"], bid, book[1][bid], ask, book[-1][ask]) in tops
+    (told,) = TruthFile(truth).snapshots
+    assert (told["sequence"], told["connection"]) == (snapshot["l"], None)
+
+
+async def test_prints_rise_by_one_and_rest_has_them_upward(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    hidden = Fault(kind="hide", count=2, at_s=0.5)
+    async with trading([MARKET], truth, hidden, venue=TIDEPOOL, levels=60, trade_rate=40) as exchange:
+        async with joined(exchange, MARKET) as socket:
+            heard = [x[0] for message in await hear(socket, "p", 60) for x in message["x"]]
+            (ebb,) = await hear(socket, "ebb", 1)
+            exchange.market.trade_rate = 0.0
+        page = await get(exchange, f"/prints?m={MARKET}&from={heard[0]}&n=50")
+    published = TruthFile(truth).trades[MARKET]
+    lost = [trade_id for trade_id in range(heard[0], heard[-1]) if trade_id not in heard]
+    assert lost == [trade_id for trade_id, fact in published.items() if fact.get("hidden")]
+    assert len(lost) == 2
+    assert [entry[1] for entry in page["prints"]] == list(range(heard[0], heard[0] + 50))
+    assert ebb["last"][MARKET] >= heard[-1]
+
+
+async def test_who_does_not_answer_is_hung_up_on(tmp_path: Path) -> None:
+    async with trading([MARKET], tmp_path / "t", venue=TIDEPOOL, levels=60) as exchange:
+        async with joined(exchange, MARKET) as good, joined(exchange, MARKET) as silent:
+            await hear(good, "ebb", 6)
+            async with asyncio.timeout(20):
+                await silent.wait_closed()
+            await hear(good, "ebb", 1)
+    assert silent.close_code == 4008
+
+
+@pytest.mark.parametrize("kind", ["drop", "reorder", "corrupt", "stall"])
+async def test_a_fault_is_written_down_by_the_numbers_of_the_market(kind: Any, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    fault = Fault(kind=kind, channel="b", product=MARKET, at_s=0.2, duration_s=0.2)
+    async with trading([MARKET, "ETH_USD"], truth, fault, venue=TIDEPOOL, levels=60, trade_rate=0) as exchange:
+        async with connect(exchange.urls["tidepool"]) as socket:
+            await socket.send(json.dumps({"op": "join", "ref": 1, "books": [MARKET, "ETH_USD"]}))
+            raw: list[str] = []
+            async with asyncio.timeout(20):
+                while len(raw) < 50:
+                    raw.append(str(await socket.recv()))
+    heard: list[Message] = [json.loads(text) for text in raw if text.endswith("}")]  # a truncated one does not
+    for written in TruthFile(truth).faults:
+        frames = [frame for frame in heard if frame.get("m") == written["product"]]
+        assert (written["fault"], written["feed"]) == (kind, "tidepool")
+        before, after = written["sequence_first"] - 1, written["sequence_last"] + 1
+        assert before in [frame["l"] for frame in frames]
+        assert after in [frame["f"] for frame in frames]
+    assert {fact["product"] for fact in TruthFile(truth).faults} >= {MARKET}
+
+
+async def test_a_market_can_be_refused_and_the_rest_is_served(tmp_path: Path) -> None:
+    refusal = Fault(kind="refuse_product", product="ETH_USD")
+    async with trading([MARKET, "ETH_USD"], tmp_path / "t", refusal, venue=TIDEPOOL, levels=60) as exchange:
+        async with joined(exchange, MARKET, "ETH_USD", "NO_USD") as socket:
+            denied = await hear(socket, "denied", 2)
+            (granted,) = await hear(socket, "joined", 1)
+    assert [denial["m"] for denial in denied] == ["ETH_USD", "NO_USD"]
+    assert granted["books"] == granted["prints"] == [MARKET]
+
+
+def test_a_fault_that_cannot_happen_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalogue.VENUES, "tidepool", TIDEPOOL)
+    path = tmp_path / "faults.toml"
+    path.write_text("[[fault]]\nkind = 'jump'\n")
+    done = CliRunner().invoke(simulate, ["--venue", "tidepool", "--faults", str(path)])
+    assert "'jump' cannot happen here" in str(done.exception)
+    path.write_text("[[fault]]\nkind = 'drop'\nfeed = 'advanced'\n")
+    done = CliRunner().invoke(simulate, ["--venue", "tidepool", "--faults", str(path)])
+    assert "there is no feed 'advanced', only tidepool" in str(done.exception)
+    path.write_text("[[fault]]\nkind = 'drop'\nfeed = 'tidepool'\n")
+    assert faults.load(path, FACTS.feeds, FACTS.faults, 1, lambda: 0)
+
+
+def test_the_command_speaks_the_dialect_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalogue.VENUES, "tidepool", TIDEPOOL)
+    done = CliRunner().invoke(simulate, ["--venue", "tidepool", "--products", "2", "--duration", "100ms"])
+    assert done.exit_code == 0, done.output
+    urls = json.loads(done.output)
+    assert list(urls) == ["tidepool", "rest"]
+    assert urls["tidepool"].endswith("/tidepool")
+    done = CliRunner().invoke(simulate, ["--venue", "nowhere"])
+    assert "there is no dialect of 'nowhere', only of coinbase, tidepool" in str(done.exception)
+    done = CliRunner().invoke(simulate, ["--venue", "tidepool", "--tape", "/dev/null"])
+    assert "recordings of Tidepool cannot be played" in str(done.exception)
