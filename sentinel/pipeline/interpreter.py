@@ -18,7 +18,7 @@ from book.events import (
 )
 from book.proof import Verdict
 from feeds.errors import REASON_CHARS
-from sentinel.pipeline.books import sequence_gap
+from sentinel.pipeline.gaps import sequence_gap
 from sentinel.pipeline.inputs import Command, Note, Output
 from sentinel.pipeline.lane import APPLIED, CONTROL, DUPLICATE, UNASKED, UNDECODABLE, Lane
 from sentinel.pipeline.lane_book import LaneBook

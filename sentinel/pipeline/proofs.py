@@ -12,7 +12,7 @@ from book.proof import Hole, Verdict
 from book.sampler import first_instant
 from feeds.errors import FeedError, Undecodable
 from sentinel.contract.gaps import Cause, Gap
-from sentinel.pipeline.books import sequence_gap
+from sentinel.pipeline.gaps import sequence_gap
 from sentinel.pipeline.inputs import Command, Note, Output, Reconnect
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.lane_book import LaneBook
