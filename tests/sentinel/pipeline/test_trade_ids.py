@@ -9,7 +9,7 @@ import pytest
 from book.events import Trade
 from feeds.market import Market
 from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
-from sentinel.pipeline.trades import CREDIBLE
+from sentinel.pipeline.numberings import CREDIBLE
 from tests.sentinel.pipeline.venue import MS, START, SYMBOL, Connection, S, Told, heartbeat, pipeline, plan
 
 WILD = 10**12

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import sentinel.data
 from feeds.market import Market
-from sentinel.config import load
+from sentinel.config.loading import load
 from sentinel.disk.shards import folder_of, shard_folders
 from sentinel.errors import UsageError
 from sentinel.monitor.terminal import Figures
