@@ -139,7 +139,7 @@ def check_config(config_file: Path | None, online: bool) -> None:
 
 def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool = False, **given: Any) -> Any:
     """The configuration, with flags on top. ``is_quiet`` leaves out the warnings."""
-    from sentinel.config import load
+    from sentinel.config.loading import load
 
     flags: dict[str, Any] = {
         name: given[name] for name in ("data_dir", "record", "http", "processes") if given.get(name) is not None

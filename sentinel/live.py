@@ -25,7 +25,8 @@ from msgspec import Struct
 
 from feeds.market import Market
 from sentinel.collector.service import Service
-from sentinel.config import Config, load
+from sentinel.config import Config
+from sentinel.config.loading import load
 from sentinel.contract.lines import Lines, StoredTrade
 from sentinel.exchange.venues import open_rest
 from sentinel.pipeline import Pipeline

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Iterator
@@ -49,14 +48,6 @@ def leak_guard() -> Iterator[None]:
     if OPEN_FILES.exists():
         leaked = _sockets_and_databases() - files
         assert not leaked, f"left open: {sorted(leaked)}"
-
-
-@pytest.fixture
-async def task_guard() -> Iterator[None]:
-    """Fails an asynchronous test that leaves a task running."""
-    before = asyncio.all_tasks()
-    yield
-    assert asyncio.all_tasks() <= before, "leaked tasks"
 
 
 @pytest.fixture(scope="session")

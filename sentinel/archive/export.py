@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from feeds.market import Market
-from sentinel.config import load
+from sentinel.config.loading import load
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.files import replacing

@@ -17,7 +17,8 @@ from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import Check, read_chains, verify, within
-from sentinel.config import Config, load
+from sentinel.config import Config
+from sentinel.config.loading import load
 from sentinel.disk.data_dir import TAPE_SUFFIX
 from sentinel.disk.shards import data_folders
 from sentinel.errors import UsageError

@@ -1,62 +1,22 @@
-"""Every setting: its name, its default, where it may come from, and one clear line when it is wrong.
-
-Precedence: flags > environment > ``.env`` > ``sentinel.toml`` > defaults. A setting ``key`` of section ``[section]``
-in the TOML file is ``SENTINEL_SECTION_KEY`` in the environment, and one of ``[venues.name]`` is ``SENTINEL_NAME_KEY``.
-The sections of venues are those of the catalogue.
-"""
+"""Every setting: its name, its default and what it may be. The sections of venues are those of the catalogue."""
 
 from __future__ import annotations
 
-import difflib
-import os
 import platform
-import re
-import sys
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, create_model, model_validator
+from pydantic import Field, SecretStr, create_model, model_validator
 from pydantic import field_validator as validates
 
 from book.bins import DEFAULT_EDGES_BPS
-from book.native import PURE
-from feeds.catalogue import DEFAULT_EXCHANGE, VENUES
+from feeds.catalogue import VENUES
 from feeds.market import Market
 from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
-from sentinel.errors import UsageError
-
-CONFIG_FILE = Path("sentinel.toml")
-DOTENV_FILE = Path(".env")
-ENVIRONMENT_PREFIX = "SENTINEL_"
-ECOSYSTEM_NAMES = {"INFLUXDB_V2_URL": "url", "INFLUXDB_V2_TOKEN": "token", "INFLUXDB_V2_ORG": "org"}
-"""Names that InfluxDB's own clients read; ours win over them."""
-
-NOT_SETTINGS = {"SENTINEL_CAPTURES", PURE}
-"""Environment names of ours that are not settings: where the tests find recordings, and which code runs."""
-
-SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
-"""How names end that Kubernetes and Docker make up for a service called ``sentinel…``; no setting's name does."""
-
-NEAR = 0.75
-"""Of 1: a name so like a setting's is a misspelt one."""
 
 COLLECTOR = r"^[!-~]+$"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-VENUES_SECTION = "venues"
-
-OLD_NAMES = {
-    DEFAULT_EXCHANGE: f"venues.{DEFAULT_EXCHANGE}",
-    "feeds.book": f"venues.{DEFAULT_EXCHANGE}.book",
-    "feeds.trades": f"venues.{DEFAULT_EXCHANGE}.trades",
-}
-"""What sections and settings were called by version 0.1, which knew one venue: still read, with a warning."""
-
-OLD_KEYS = [old for old in OLD_NAMES if "." in old]
-"""Single settings. A section of a venue is called in the environment as it always was."""
 
 
 class Section(Strict):
@@ -302,166 +262,3 @@ def whole() -> type[Config]:
     fields: dict[str, Any] = {exchange: (section, section()) for exchange, section in sections.items()}
     venues = create_model("Venues", __base__=Venues, **fields)
     return create_model("Config", __base__=Config, venues=(venues, venues()))
-
-
-def load(
-    flags: Mapping[str, Any],
-    config_file: Path | None,
-    environment: Mapping[str, str] = os.environ,
-    warn: Callable[[str], object] = lambda text: sys.stderr.write(f"sentinel-ws: {text}\n"),
-) -> Config:
-    """Reads every source.
-
-    ``flags`` is nested like the TOML file and holds only what was given. ``config_file`` must exist if it is named;
-    by default ``sentinel.toml`` is read if it is there. ``warn`` is told in one line which names of the environment
-    look like ours and are not, and in another which names are old.
-
-    Raises:
-        UsageError: one line that says which setting is wrong and why, without its value.
-    """
-    if config_file is not None and not config_file.is_file():
-        raise UsageError(f"no such file: {config_file}")
-    dotenv = dotenv_values(DOTENV_FILE)
-    ignored = _unknown_names([*environment, *dotenv])
-    if ignored:
-        warn(f"no settings, ignored: {', '.join(ignored)}")
-    ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
-    renamed: dict[str, str] = {}
-    merged: dict[str, Any] = {}
-    for source in (
-        _renamed(_toml(config_file or CONFIG_FILE), renamed),
-        _from_environment(dotenv, renamed),
-        {"influx": ecosystem} if ecosystem else {},
-        _from_environment(environment, renamed),
-        _renamed(flags, renamed),
-    ):
-        merged = _merged(merged, source)
-    if renamed:
-        warn(f"old names, still read: {', '.join(f'{old} is now {new}' for old, new in sorted(renamed.items()))}")
-    try:
-        return whole().model_validate(merged)
-    except ValidationError as error:
-        raise UsageError(_explain(error, {new: old for old, new in renamed.items()})) from error
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-
-
-def _renamed(given: Mapping[str, Any], renamed: dict[str, str]) -> dict[str, Any]:
-    """Settings by their names of today; old names among them are added to ``renamed``. Those of today win."""
-    rest, moved = _merged({}, given), dict[str, Any]()
-    for old, new in OLD_NAMES.items():
-        table, _, key = old.rpartition(".")
-        holder = rest.get(table) if table else rest
-        if isinstance(holder, dict) and key in holder:
-            renamed[old] = new
-            moved = _merged(moved, _nested(new, holder.pop(key)))
-    return _merged(moved, rest)
-
-
-def _from_environment(values: Mapping[str, str | None], renamed: dict[str, str]) -> dict[str, Any]:
-    """The settings among names of the environment, whatever their case."""
-    by_name = {environment_name(key): key for key in [*OLD_KEYS, *known_keys()]}
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        key = by_name.get(name.upper())
-        if key is not None and value is not None:
-            found = _merged(found, _nested(key, value))
-    return _renamed(found, renamed)
-
-
-def _nested(key: str, value: object) -> dict[str, Any]:
-    name, _, rest = key.partition(".")
-    return {name: _nested(rest, value) if rest else value}
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, key by key; what is ``above`` wins."""
-    merged = dict(below)
-    for key, value in above.items():
-        beneath = merged.get(key)
-        if isinstance(value, Mapping):
-            value = _merged(beneath if isinstance(beneath, Mapping) else {}, value)
-        merged[key] = value
-    return merged
-
-
-def _unknown_names(names: Iterable[str]) -> list[str]:
-    """Names of the environment that begin like a setting's and are not near one: other programs' business.
-
-    Raises:
-        UsageError: for one that is near: nobody else would say so, and a misspelt setting must not be lost.
-    """
-    known = [environment_name(key).removeprefix(ENVIRONMENT_PREFIX) for key in [*known_keys(), *OLD_KEYS]]
-    ignored = []
-    for name in names:
-        bare = name.removeprefix(ENVIRONMENT_PREFIX)
-        if bare == name or bare in known or name in NOT_SETTINGS:
-            continue
-        near = [] if SERVICE_LINK.search(name) else difflib.get_close_matches(bare, known, n=1, cutoff=NEAR)
-        if near:
-            raise UsageError(f"unknown environment variable {name}; did you mean {ENVIRONMENT_PREFIX}{near[0]}?")
-        ignored.append(name)
-    return sorted(ignored)
-
-
-def environment_name(key: str) -> str:
-    """What ``section.key`` is called in the environment."""
-    return ENVIRONMENT_PREFIX + key.removeprefix(f"{VENUES_SECTION}.").replace(".", "_").upper()
-
-
-def venue_environment(exchange: str, urls: Mapping[str, str]) -> dict[str, str]:
-    """Where a venue is, for the environment of a collector. ``urls`` are those of ``simulate``: of each feed by its
-    short name, or by the exchange's if it has one feed, and of ``rest``."""
-    keys = {name: "url" if name == exchange else f"{name}_url" for name in urls}
-    return {environment_name(f"{VENUES_SECTION}.{exchange}.{key}"): urls[name] for name, key in keys.items()}
-
-
-def known_names() -> list[str]:
-    """Every environment name of a setting."""
-    return [environment_name(key) for key in known_keys()]
-
-
-def known_keys() -> list[str]:
-    """Every setting as ``section.key``, or ``key`` outside a section."""
-    return list(_keys(whole(), ""))
-
-
-def _keys(model: type[Strict], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            yield from _keys(section, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _suggest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _explain(error: ValidationError, given_as: Mapping[str, str]) -> str:
-    """The first thing wrong, and how many more there are. Never the value: it may be a secret.
-
-    ``given_as`` are the old names of settings that bear a new one.
-    """
-    details = error.errors(include_input=False, include_url=False)
-    first = details[0]
-    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-    if first["type"] == "extra_forbidden":
-        text = f"unknown setting {key}{_suggest(key, known_keys())}"
-    else:
-        reason = first["msg"].removeprefix("Value error, ")
-        key = f"{key} (given as {given_as[key]})" if key in given_as else key
-        text = f"{key}: {reason}" if key else reason
-    more = len(details) - 1
-    return f"{text} (and {more} more)" if more else text

@@ -19,7 +19,8 @@ from msgspec import Struct
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from sentinel.config import Section, environment_name, whole
+from sentinel.config import Section, whole
+from sentinel.config.names import environment_name
 
 TABLE_FILE = "docs/configuration.md"
 TABLE_BEGINS = "<!-- made by python -m sentinel.config.documents -->\n"

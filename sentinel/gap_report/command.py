@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from feeds.market import Market
-from sentinel.config import Config, load
+from sentinel.config import Config
+from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
 from sentinel.disk.files import replacing

@@ -13,7 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sentinel.config import Config, load
+from sentinel.config import Config
+from sentinel.config.loading import load
 from sentinel.disk.shards import journals
 from sentinel.influx import audit as auditing
 from sentinel.influx.buckets import MONTH_FORMAT, bucket_at, ensure, listed, months

@@ -15,7 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sentinel.config import Config, load
+from sentinel.config import Config
+from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
 from sentinel.disk.shards import data_folders

@@ -34,7 +34,6 @@ import msgspec
 from msgspec import Struct
 
 from book.events import Snapshot
-from book.proof import Hole, Verdict
 from book.sampler import Flaw, Sample, count_instants, first_instant
 from feeds.market import Market
 from sentinel.contract.gaps import Gap
@@ -421,12 +420,3 @@ class ProductBooks:
 
     def state(self) -> BooksState:
         return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns)
-
-
-def sequence_gap(last_good_ns: int, verdict: Hole | Verdict) -> Gap:
-    """What ``verdict`` says of it never arrived; the last that was good did at ``last_good_ns``."""
-    if isinstance(verdict, Verdict):
-        return Gap("book", "sequence", last_good_ns)
-    return Gap(
-        "book", "sequence", last_good_ns, start_seq=verdict.first, end_seq=verdict.last, missing_count=verdict.count
-    )

@@ -11,28 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from book.events import (
-    Alias,
     Delta,
-    Event,
-    Heartbeat,
-    LastTradeId,
     Meaning,
-    Quote,
-    Refused,
-    Snapshot,
-    Subscribed,
-    Trade,
-    Unknown,
-    Unusable,
 )
-from book.proof import Hole, Verdict
-from book.sampler import first_instant
 from feeds.catalogue import FEEDS
-from feeds.errors import REASON_CHARS, FeedError, Undecodable
+from feeds.errors import FeedError
 from feeds.market import Market
 from feeds.protocol import Feed
-from sentinel.contract.gaps import Cause, Gap
-from sentinel.pipeline.books import sequence_gap
+from sentinel.contract.gaps import Cause
 from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.inputs import (
@@ -46,7 +32,6 @@ from sentinel.pipeline.inputs import (
     Note,
     Opened,
     Output,
-    Reconnect,
     RepairAnswer,
     Resume,
     Send,
@@ -57,9 +42,10 @@ from sentinel.pipeline.inputs import (
     Suspend,
     Tick,
 )
-from sentinel.pipeline.lane import APPLIED, CONTROL, DUPLICATE, UNASKED, UNDECODABLE, Lane
-from sentinel.pipeline.lane_book import LaneBook
+from sentinel.pipeline.interpreter import Interpreter
+from sentinel.pipeline.lane import APPLIED, CONTROL, Lane
 from sentinel.pipeline.product import Product
+from sentinel.pipeline.proofs import Proofs
 
 MakeFeed = Callable[[LanePlan], Feed]
 
@@ -74,7 +60,7 @@ class Pipeline:
     """All lanes and products of one collector.
 
     ``clock_step_ms`` is the largest step of the wall clock within the last hour, or what it is behind still.
-    ``commands`` is filled by every call and emptied by the caller.
+    ``commands`` is filled by every call and cleared by the caller: it stays the same list.
 
     Raises:
         SentinelError: if ``checkpoint`` cannot be read.
@@ -96,6 +82,8 @@ class Pipeline:
         self._step_shown_ns = 0
         self._make_feed = make_feed
         self._output = Output()
+        self._proofs = Proofs(self._output, self.commands, settings.cadence_ns)
+        self._interpreter = Interpreter(self._proofs, self._output, self.commands)
         self._accounts_ns = 0
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
@@ -202,7 +190,7 @@ class Pipeline:
         lane = self.lanes[lane_number]
         since_ns = lane.good_ns if lane.feed is not None else now_ns
         lane.close()
-        self._lose(lane, cause, since_ns)
+        self._proofs.lose(lane, cause, since_ns)
 
     def read(self, lane_number: int, frame: bytes) -> Meaning | None:
         """What a frame means that is to be received, or None if that cannot be said: half of the work of a large one,
@@ -226,16 +214,16 @@ class Pipeline:
             if meaning is None:
                 meaning = feed.receive(frame)
         except FeedError as error:
-            self._undecodable(lane, error, received_ns)
+            self._proofs.undecodable(lane, error, received_ns)
             return
         sequence, counter = meaning.sequence, lane.counter
         if counter is not None and sequence is not None:
             if sequence == counter.expected:  # what ``check`` says of nearly every frame, without the call
                 counter.expected = sequence + 1
-            elif not self._go_on(lane, counter.check(sequence), received_ns):
+            elif not self._proofs.go_on(lane, counter.check(sequence), received_ns):
                 return
         if received_ns > lane.next_grid_ns:
-            self._advance(lane, received_ns)
+            self._proofs.advance(lane, received_ns)
         lane.good_ns = received_ns
         fate = CONTROL
         for event in meaning.events:
@@ -243,7 +231,7 @@ class Pipeline:
                 book.take(event, received_ns)
                 fate = APPLIED
             else:
-                became = self._interpret(lane, event, received_ns)
+                became = self._interpreter.interpret(lane, event, received_ns)
                 if became > fate:
                     fate = became
         if fate == APPLIED:
@@ -262,7 +250,7 @@ class Pipeline:
     def repaired(self, answer: RepairAnswer, now_ns: int) -> None:
         """REST has answered a ``Repair``, in whole or in part."""
         for record in answer.unusable:
-            self._name(record, None)
+            self._interpreter.name(record, None)
         product = self.products.get(answer.market)
         if product is not None:
             product.trades.repaired(answer, now_ns)
@@ -280,6 +268,23 @@ class Pipeline:
             # the answer bears the venue's time: ours is as much ahead of it as of the wall
             if book.witness.comparison.hear(book.book, answer, now_ns + self._behind_ms * NS_PER_MS):
                 self._in_doubt[number, answer.symbol] = now_ns + LAG_NS
+
+    def fetched(self, answer: FetchedBook, now_ns: int) -> None:
+        """REST has given the snapshot of a book: it is taken if the deltas that came meanwhile follow from it."""
+        lane = self.lanes[answer.lane]
+        book = lane.books.get(answer.symbol)
+        if lane.feed is None or book is None or book.chain is None or book.is_proved or book.asked_ns is None:
+            return  # nobody waits for it any more
+        snapshot = answer.snapshot()
+        following = book.buffer.follow(book.chain, snapshot)
+        if following is None:
+            book.asked_ns = None
+            lane.want_snapshots([answer.symbol], now_ns, self.commands)
+            return
+        lane.products[answer.symbol].books.replace(book, snapshot, now_ns)
+        for delta in following:
+            book.book.apply(delta)
+        book.good_ns = now_ns
 
     def tick(self, now_ns: int) -> None:
         """Time passes, ten times a second or so: deadlines, silence, finished minutes."""
@@ -336,187 +341,6 @@ class Pipeline:
 
     # How
 
-    def _interpret(self, lane: Lane, event: Event, received_ns: int) -> int:
-        """Acts on any event but a delta of a book without a chain; gives what became of it."""
-        match event:
-            case Trade():
-                return self._trade(lane, event, received_ns)
-            case Snapshot():
-                book = lane.books.get(event.product)
-                if book is None:
-                    return self._unasked(lane, "book", event.product)
-                book.frames += 1
-                lane.serve("book", event.product)
-                if book.chain is None or self._begins_chain(lane, book, event, received_ns):
-                    lane.products[event.product].books.replace(book, event, received_ns)
-                    book.drop_fallen()
-                return APPLIED
-            case Delta():
-                book = lane.books.get(event.product)
-                if book is None:
-                    return self._unasked(lane, "book", event.product)
-                return self._follow(lane, book, event, received_ns)
-            case LastTradeId():
-                product = lane.products.get(event.product)
-                if product is None:
-                    return self._unasked(lane, "trades", event.product)
-                product.trades.hear(event, received_ns, lane.plan.lane)
-            case Quote():
-                if event.product not in lane.plan.subscription.products:
-                    return self._unasked(lane, "quotes", event.product)
-                lane.serve("quotes", event.product)
-                self._hear_witness(lane, event, received_ns)
-            case Unusable():
-                return self._unusable(lane, event, received_ns)
-            case _:
-                self._hear(lane, event, received_ns)
-        return CONTROL
-
-    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Heartbeat, received_ns: int) -> None:
-        """What the venue says of the conversation itself."""
-        match event:
-            case Subscribed():
-                lane.acknowledge(event)
-                if lane.is_fetching:
-                    served = event.channels.get("book", frozenset())
-                    lane.want_snapshots(sorted(served & lane.books.keys()), received_ns, self.commands)
-            case Refused():
-                self._refused(lane, event, received_ns)
-            case Unknown():
-                lane.skipped.add(event.kind)
-            case Alias():
-                facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
-                self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
-            case Heartbeat():
-                pass
-
-    def _begins_chain(self, lane: Lane, book: LaneBook, snapshot: Snapshot, received_ns: int) -> bool:
-        """Whether a snapshot may be taken. One that comes unasked says nothing of the time since the last delta."""
-        assert book.chain is not None
-        verdict = book.chain.begin(snapshot)
-        if book.is_proved or verdict is not Verdict.NEXT:
-            gap = sequence_gap(book.unproved_ns(lane.good_ns), Verdict.BROKEN)
-            lane.products[snapshot.product].books.lose(book, gap)
-        book.good_ns = received_ns
-        if verdict is Verdict.NEXT:
-            return True
-        book.asked_ns = None
-        lane.want_snapshots([snapshot.product], received_ns, self.commands)
-        return False
-
-    def _follow(self, lane: Lane, book: LaneBook, delta: Delta, received_ns: int) -> int:
-        """A delta of a book with a chain: if it follows, it proves that book up to now, and no other."""
-        symbol, chain = delta.product, book.chain
-        assert chain is not None
-        lane.serve("book", symbol)
-        if book.is_proved:
-            verdict = chain.check(delta)
-            if verdict is Verdict.DUPLICATE:
-                return DUPLICATE
-            if verdict is Verdict.NEXT:
-                if received_ns > book.next_ns:
-                    self._advance_book(lane, symbol, book, received_ns)
-                book.good_ns = received_ns
-            else:
-                book.holes += 1
-                lane.products[symbol].books.lose(book, sequence_gap(book.good_ns, verdict))
-        book.take(delta, received_ns)
-        if book.is_proved:
-            book.drop_fallen()
-            return APPLIED
-        if lane.is_fetching:
-            book.buffer.add(delta)
-        lane.want_snapshots([symbol], received_ns, self.commands)
-        return APPLIED
-
-    def fetched(self, answer: FetchedBook, now_ns: int) -> None:
-        """REST has given the snapshot of a book: it is taken if the deltas that came meanwhile follow from it."""
-        lane = self.lanes[answer.lane]
-        book = lane.books.get(answer.symbol)
-        if lane.feed is None or book is None or book.chain is None or book.is_proved or book.asked_ns is None:
-            return  # nobody waits for it any more
-        snapshot = answer.snapshot()
-        following = book.buffer.follow(book.chain, snapshot)
-        if following is None:
-            book.asked_ns = None
-            lane.want_snapshots([answer.symbol], now_ns, self.commands)
-            return
-        lane.products[answer.symbol].books.replace(book, snapshot, now_ns)
-        for delta in following:
-            book.book.apply(delta)
-        book.good_ns = now_ns
-
-    def _trade(self, lane: Lane, trade: Trade, received_ns: int) -> int:
-        product = lane.products.get(trade.product)
-        if product is None or not lane.carries_trades:
-            return self._unasked(lane, "trades", trade.product)
-        product.trade_frames += 1
-        lane.serve("trades", trade.product)
-        product.trades.receive(trade, received_ns, lane.plan.lane)
-        self._hear_witness(lane, trade, received_ns)
-        return APPLIED
-
-    def _unasked(self, lane: Lane, channel: str, name: str) -> int:
-        """Data of a product, or of a channel of it, that this connection was not asked to bring."""
-        lane.skipped.add(f"unasked {channel} {name}")
-        return UNASKED
-
-    def _unusable(self, lane: Lane, record: Unusable, received_ns: int) -> int:
-        """A record that cannot be used costs itself; one that may have changed a book costs that book."""
-        if record.product is not None and record.product not in lane.plan.subscription.products:
-            return self._unasked(lane, record.channel, record.product)
-        lane.skipped.add(f"unusable {record.channel}")
-        self._name(record, lane.plan.lane)
-        if record.product is not None:
-            lane.serve(record.channel, record.product)
-            if record.channel == "trades" and record.trade_id is not None and lane.carries_trades:
-                # it was published, so its id is missing until REST or another witness has it
-                self._interpret(lane, LastTradeId(record.product, record.trade_id), received_ns)
-        if record.book_event is not None:
-            symbols = list(lane.books) if record.product is None else [record.product]
-            is_answer = record.book_event == "snapshot"
-            self._doubt_books(lane, symbols, received_ns, received_ns, is_answer=is_answer)
-        return UNDECODABLE
-
-    def _name(self, record: Unusable, lane_number: int | None) -> None:
-        facts: dict[str, str | int | None] = {
-            "lane": lane_number,
-            "symbol": record.product,
-            "channel": record.channel,
-            "trade_id": record.trade_id,
-            "reason": record.reason,
-            "excerpt": repr(record.excerpt),
-        }
-        self._output.notes.append(Note("unusable", facts))
-
-    def _doubt_books(
-        self, lane: Lane, symbols: Sequence[str], since_ns: int, now_ns: int, *, is_answer: bool = False
-    ) -> None:
-        """Something came that may have changed these books; ``is_answer`` if it was the snapshot that was awaited."""
-        for symbol in symbols:
-            book = lane.books.get(symbol)
-            if book is None:
-                continue
-            if is_answer:
-                book.asked_ns, book.attempts = None, 0
-            elif not book.is_proved:
-                continue  # the snapshot that is on its way holds it
-            gap = Gap("book", "undecodable", book.unproved_ns(since_ns))
-            lane.products[symbol].books.lose(book, gap)
-            lane.want_snapshots([symbol], now_ns, self.commands)
-
-    def _hear_witness(self, lane: Lane, event: Quote | Trade, received_ns: int) -> None:
-        """Holds a book without numbers against what else is said of it; a book contradicted is given up."""
-        book = lane.books.get(event.product)
-        if book is None or book.witness is None or not book.is_proved:
-            return
-        if isinstance(event, Quote):
-            is_contradicted = book.witness.contradicts_quote(book.book, event, received_ns)
-        else:
-            is_contradicted = book.witness.contradicts_trade(event)
-        if is_contradicted:
-            self._contradicted(lane, event.product, received_ns)
-
     def _judge_doubts(self, now_ns: int) -> None:
         """Gives up the books that REST contradicted for good."""
         for (number, symbol), due_ns in list(self._in_doubt.items()):
@@ -533,97 +357,12 @@ class Pipeline:
                     "price": str(wrong[0][1]),
                 }
                 self._output.notes.append(Note("contradicted_by_rest", facts))
-                self._contradicted(lane, symbol, now_ns)
-
-    def _contradicted(self, lane: Lane, symbol: str, now_ns: int) -> None:
-        book = lane.books[symbol]
-        if book.witness is not None:
-            book.witness.forget()
-        lane.products[symbol].books.lose(book, Gap("book", "witness", now_ns))
-        lane.want_snapshots([symbol], now_ns, self.commands)
-
-    def _advance(self, lane: Lane, received_ns: int) -> None:
-        """A frame in sequence proves the lane's books at every grid instant before it, but for those with a chain."""
-        lane.next_grid_ns = first_instant(received_ns, self.settings.cadence_ns)
-        if received_ns - lane.good_ns >= lane.quiet_ns:
-            # we stood still ourselves: what waited in the socket meanwhile says nothing of when it came
-            proved = [symbol for symbol, book in lane.books.items() if book.is_proved]
-            for symbol in proved:
-                self._lose_book(lane, symbol, "silence", lane.good_ns)
-            lane.want_snapshots(proved, received_ns, self.commands)
-            return
-        if lane.has_chains:
-            return
-        flawed = [
-            symbol for symbol, book in lane.books.items() if not self._advance_book(lane, symbol, book, received_ns)
-        ]
-        if flawed:
-            lane.want_snapshots(flawed, received_ns, self.commands)
-
-    def _advance_book(self, lane: Lane, symbol: str, book: LaneBook, received_ns: int) -> bool:
-        """A frame proves this book up to now; False if it was flawed for too long, and is given up."""
-        books = lane.products[symbol].books
-        books.advance(book, received_ns)
-        if book.flaw is None or not books.is_to_be_replaced(book, received_ns):
-            return True
-        books.lose(book, Gap("book", book.flaw, book.flaw_ns))
-        return False
-
-    def _go_on(self, lane: Lane, verdict: Verdict | Hole, received_ns: int) -> bool:
-        """Deals with a counter out of order; False if the frame is to be ignored."""
-        if verdict is Verdict.DUPLICATE:
-            lane.counts.duplicate += 1
-            return False
-        if verdict is Verdict.RESET:
-            lane.counts.control += 1
-            self._lose(lane, "sequence", lane.good_ns)
-            self._give_up(lane, "sequence")
-            return False
-        assert isinstance(verdict, Hole)
-        lane.counts.lost += verdict.count
-        for symbol, book in lane.books.items():
-            gap = sequence_gap(lane.good_ns, verdict)
-            lane.products[symbol].books.lose(book, gap)
-        lane.want_snapshots(list(lane.books), received_ns, self.commands)
-        return True
-
-    def _undecodable(self, lane: Lane, error: FeedError, received_ns: int) -> None:
-        """On a numbered feed the next frame shows whether anything was lost; elsewhere every book is suspect that the
-        frame may have been about."""
-        lane.counts.undecodable += 1
-        self._output.notes.append(Note("undecodable", {"lane": lane.plan.lane, "error": str(error)}))
-        known = error if isinstance(error, Undecodable) else None
-        if not lane.is_numbered and (known is None or known.may_be_book):
-            symbols = list(lane.books) if known is None or known.product is None else [known.product]
-            self._doubt_books(lane, symbols, lane.good_ns, received_ns)
-
-    def _lose(self, lane: Lane, cause: Cause, since_ns: int) -> None:
-        for symbol in lane.books:
-            self._lose_book(lane, symbol, cause, since_ns)
-
-    def _lose_book(self, lane: Lane, symbol: str, cause: Cause, since_ns: int) -> None:
-        book = lane.books[symbol]
-        lane.products[symbol].books.lose(book, Gap("book", cause, book.unproved_ns(since_ns)))
-
-    def _give_up(self, lane: Lane, cause: Cause) -> None:
-        lane.close()
-        self.commands.append(Reconnect(lane.plan.lane, cause))
-
-    def _refused(self, lane: Lane, event: Refused, received_ns: int) -> None:
-        lane.last_refusal = event.reason[:REASON_CHARS]
-        facts: dict[str, str | int | None] = {
-            "lane": lane.plan.lane,
-            "symbol": event.product,
-            "reason": lane.last_refusal,
-        }
-        self._output.notes.append(Note("refused", facts))
-        if event.product is not None and lane.refuses_book(event.product):
-            self._lose_book(lane, event.product, "refused", received_ns)
+                self._proofs.contradicted(lane, symbol, now_ns)
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
         if lane.is_silent(now_ns):
-            self._lose(lane, "silence", lane.good_ns)
-            self._give_up(lane, "silence")
+            self._proofs.lose(lane, "silence", lane.good_ns)
+            self._proofs.give_up(lane, "silence")
             return
         for symbol in lane.newly_refused(now_ns, self.commands):
             facts: dict[str, str | int | None] = {
@@ -633,12 +372,12 @@ class Pipeline:
             }
             self._output.notes.append(Note("refused", facts))
             if lane.refuses_book(symbol):
-                self._lose_book(lane, symbol, "refused", lane.opened_ns)
+                self._proofs.lose_book(lane, symbol, "refused", lane.opened_ns)
         quiet = lane.quiet_books(now_ns)
         for symbol in quiet:
-            self._lose_book(lane, symbol, "silence", now_ns)
+            self._proofs.lose_book(lane, symbol, "silence", now_ns)
         lane.want_snapshots(quiet, now_ns, self.commands)
         lane.ping(now_ns, self.commands)
         if lane.tick(now_ns, self.commands):
-            self._lose(lane, "silence", lane.good_ns)
-            self._give_up(lane, "silence")
+            self._proofs.lose(lane, "silence", lane.good_ns)
+            self._proofs.give_up(lane, "silence")

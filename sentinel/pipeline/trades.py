@@ -29,25 +29,13 @@ from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Command, Note, Output, Repair, RepairAnswer, Settings
 from sentinel.pipeline.lines import ProductLines, point_ns
 from sentinel.pipeline.numbering import Numbering, NumberingState
+from sentinel.pipeline.numberings import CREDIBLE, Numberings, is_same
 
 WITNESSED = 512
 """Newest trades that are remembered, to compare them when the second witness brings the same id."""
 
-CREDIBLE = 10_000
-"""Ids that may be jumped over on the word of one message: minutes of the busiest market. Whatever is further waits for
-a second witness, which a real jump has within a second."""
-
-SKEW_NS = 50_000_000
-"""How far apart two witnesses may put one trade."""
-
-LATE_NS = 10_000_000_000
-"""How long after the last trade of a numbering a heartbeat may speak of it: no connection is silent for as long."""
-
 CLAIMS = 8
 """Doubtful ids that are remembered, the oldest being forgotten."""
-
-EARLIER = 3
-"""Numberings before the present one whose gaps may still be filled."""
 
 
 class TradesState(NumberingState):
@@ -108,24 +96,20 @@ class ProductTrades:
         self._output = output
         self._flow = flow
         self._account = account
-        self._numberings = [Numbering(market, of, settings, self._write) for of in (*state.earlier, state)]
+        self._numberings = Numberings(market, (*state.earlier, state), settings, self._write)
         # whoever was asked about them answers us no more
         self._claims = [replace(claim, is_asked=False) for claim in state.claims]
         self._seen: dict[int, Trade] = {}
         self._is_suspended = False
 
     @property
-    def _present(self) -> Numbering:
-        return self._numberings[-1]
-
-    @property
     def ledger(self) -> TradeLedger:
         """The ids held of the present numbering."""
-        return self._present.ledger
+        return self._numberings.present.ledger
 
     @property
     def newest_ns(self) -> int:
-        return self._present.newest_ns
+        return self._numberings.present.newest_ns
 
     @property
     def open_gaps(self) -> list[Gap]:
@@ -153,8 +137,8 @@ class ProductTrades:
 
     def receive(self, trade: Trade, received_ns: int, lane: int) -> None:
         """Stores a trade a feed brought, unless it is held already."""
-        numbering = self._numbering_of(trade)
-        if self._is_credible(numbering, trade):
+        numbering = self._numberings.of_trade(trade)
+        if self._numberings.is_credible(numbering, trade, self._seen.get(trade.trade_id)):
             self._enter(numbering, trade, received_ns, received_ns)
         else:
             is_reset = trade.trade_id <= numbering.ledger.tail
@@ -163,7 +147,7 @@ class ProductTrades:
     def hear(self, tail: LastTradeId, received_ns: int, lane: int) -> None:
         """Notes the venue's word on the newest trade; it is acted on when the trade has not come in time."""
         last_id, ledger = tail.last_trade_id, self.ledger
-        if ledger.first is None or self._is_of_earlier(last_id) or self._is_late_word(last_id, received_ns):
+        if ledger.first is None or self._numberings.is_late_word(last_id, received_ns):
             return
         if last_id - ledger.tail > CREDIBLE:
             self._doubt(Claim(last_id, None, lane, received_ns, is_reset=False))
@@ -173,68 +157,18 @@ class ProductTrades:
             self._hear_reset(last_id, received_ns)
 
     def _expect(self, last_id: int, received_ns: int) -> None:
-        self._settle(received_ns)
+        self._numberings.settle(received_ns)
         if self._is_suspended:
-            self._present.drop(last_id, received_ns, received_ns)
+            self._numberings.present.drop(last_id, received_ns, received_ns)
         else:
-            self._present.expect(last_id, received_ns)
-
-    def _numbering_of(self, trade: Trade) -> Numbering:
-        """Ids may repeat from one numbering to the next, times do not. One odd id does not end a numbering that goes
-        on behind it."""
-        if self._is_of_earlier(trade.trade_id):
-            self._numberings.pop()
-        *earlier, numbering = self._numberings
-        while earlier:
-            before = earlier.pop()
-            if trade.venue_ns > numbering.since_ns and not self._is_of_before(before, numbering, trade):
-                break
-            numbering = before
-        return numbering
-
-    def _is_of_before(self, before: Numbering, numbering: Numbering, trade: Trade) -> bool:
-        """Whether a trade that nobody had seen yet when the ids began anew goes on from the ids before: it is earlier
-        than the first one seen since, and has not got a lower id."""
-        first, trade_id = numbering.ledger.first, trade.trade_id
-        if first is None or trade_id <= first or trade.venue_ns >= numbering.first_ns:
-            return False
-        return abs(trade_id - before.ledger.tail) <= abs(trade_id - numbering.ledger.tail)
-
-    def _is_of_earlier(self, trade_id: int) -> bool:
-        """Whether an id goes on from the numbering before, while the present one is on trial."""
-        if not self._present.is_on_trial or len(self._numberings) < 2:
-            return False
-        beyond = trade_id - self._numberings[-2].ledger.tail
-        return 0 < beyond <= CREDIBLE and beyond < abs(trade_id - self.ledger.tail)
-
-    def _is_late_word(self, last_id: int, received_ns: int) -> bool:
-        """Whether a heartbeat speaks of the numbering before: a copy of the connection may be behind. It has no time to
-        tell by, so it is believed later, when the venue says it still."""
-        if len(self._numberings) < 2 or received_ns - self._present.since_ns > LATE_NS:
-            return False
-        before = self._numberings[-2].ledger.tail
-        return abs(last_id - before) < last_id - self.ledger.tail
-
-    def _is_credible(self, numbering: Numbering, trade: Trade) -> bool:
-        """Whether a trade may be what its id says, in the numbering of its time."""
-        ledger, newest_ns = numbering.ledger, numbering.newest_ns
-        if ledger.first is None:
-            return True
-        if ledger.last is None or trade.trade_id > ledger.last:
-            return trade.trade_id - ledger.tail <= CREDIBLE
-        if trade.venue_ns <= newest_ns or numbering is not self._present:
-            return True
-        if ledger.holds(trade.trade_id):
-            seen = self._seen.get(trade.trade_id)
-            return seen is not None and _is_same(seen, trade)
-        return trade.trade_id > ledger.first and trade.venue_ns <= newest_ns + SKEW_NS
+            self._numberings.present.expect(last_id, received_ns)
 
     def _enter(self, numbering: Numbering, trade: Trade, received_ns: int, now_ns: int) -> None:
         """Stores a trade under its id, with all that this says of others; it may have been doubted until now."""
         account = self._account(now_ns)
         ledger, trade_id, point = numbering.ledger, trade.trade_id, point_ns(trade)
         if numbering.is_on_trial and ledger.first not in (None, trade_id):
-            self._settle(received_ns)
+            self._numberings.settle(received_ns)
         if self._is_suspended:
             if ledger.first is None:
                 numbering.begin(trade_id, point)
@@ -275,7 +209,7 @@ class ProductTrades:
         """Stores what REST had of the missing ids and rewrites their gaps."""
         account = self._account(now_ns)
         for trade in answer.trades if not self._is_suspended else ():
-            numbering = self._numbering_missing(trade)
+            numbering = self._numberings.missing(trade)
             if numbering is None:
                 self._compare(trade)
             else:
@@ -286,12 +220,6 @@ class ProductTrades:
             numbering.answered(answer, now_ns, is_kept=not self._is_suspended)
         for claim in [claim for claim in self._claims if answer.first <= claim.trade_id <= answer.last]:
             self._judge(claim, answer, now_ns)
-
-    def _numbering_missing(self, trade: Trade) -> Numbering | None:
-        """The numbering that REST's trade is missing in: that of its time, unless it has no place there."""
-        likely = self._numbering_of(trade)
-        candidates = [likely] if likely.ledger.holds(trade.trade_id) else [likely, *reversed(self._numberings)]
-        return next((numbering for numbering in candidates if numbering.ledger.misses(trade.trade_id)), None)
 
     # What is not believed at once
 
@@ -320,7 +248,7 @@ class ProductTrades:
     def _judge(self, claim: Claim, answer: RepairAnswer, now_ns: int) -> None:
         """REST is as good as a second witness."""
         found = next((trade for trade in answer.trades if trade.trade_id == claim.trade_id), None)
-        if found is not None and (claim.trade is None or not claim.is_reset or _is_same(claim.trade, found)):
+        if found is not None and (claim.trade is None or not claim.is_reset or is_same(claim.trade, found)):
             self._believe([claim], now_ns)
         elif answer.is_complete:
             self._dismiss(claim)
@@ -336,7 +264,7 @@ class ProductTrades:
             if claim.trade is None:
                 self._expect(claim.trade_id, now_ns)
             else:
-                numbering = self._present if claim.is_reset else self._numbering_of(claim.trade)
+                numbering = self._numberings.present if claim.is_reset else self._numberings.of_trade(claim.trade)
                 self._enter(numbering, claim.trade, claim.received_ns, now_ns)
                 self._find(claim)
 
@@ -350,7 +278,7 @@ class ProductTrades:
         self._output.notes.append(Note("trade_id_doubted", facts))
         if claim.trade is None or not claim.is_reset:
             return
-        if any(_is_same(seen, claim.trade) for seen in self._seen.values()):
+        if any(is_same(seen, claim.trade) for seen in self._seen.values()):
             return
         point, trade_id = point_ns(claim.trade), claim.trade_id
         claim.gap = Gap("trades", "reset", point, point, trade_id, trade_id, missing_count=1, given_up=True)
@@ -359,7 +287,7 @@ class ProductTrades:
     def _explain(self, trade: Trade) -> None:
         """A trade that is stored was seen before under an id nobody believed."""
         for claim in self._claims:
-            if claim.trade is not None and _is_same(claim.trade, trade):
+            if claim.trade is not None and is_same(claim.trade, trade):
                 self._find(claim)
 
     def _find(self, claim: Claim) -> None:
@@ -370,30 +298,13 @@ class ProductTrades:
 
     def _reset(self, first: Trade) -> None:
         """The ids are counted anew, from this trade on or from 1."""
-        before = self._present
+        before = self._numberings.present
         last_id = before.ledger.last
         assert last_id is not None
         gap = Gap("trades", "reset", before.newest_ns, point_ns(first), last_id, first.trade_id)
         self._write(gap, True)
-        state = NumberingState(
-            newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True, first_ns=first.venue_ns
-        )
-        self._numberings.append(Numbering(self.market, state, self._settings, self._write))
         self._seen.clear()
-        if len(self._numberings) > EARLIER + 1:
-            self._numberings.pop(0).give_up_all()
-
-    def _settle(self, received_ns: int) -> None:
-        """A second id of the present numbering has come: it is not on trial any more. If it looks as though it had
-        begun at 1, the ids up to the first one seen are missing."""
-        present = self._present
-        if not present.is_on_trial:
-            return
-        present.is_on_trial = False
-        first, before = present.ledger.first, self._numberings[-2]
-        assert first is not None
-        if before.ledger.count > 1 and first <= CREDIBLE and first - 1 < before.ledger.tail - first:
-            present.lead(before.edge_ns(before.ledger.tail + 1), received_ns)
+        self._numberings.begin(first)
 
     # Time and disk
 
@@ -444,9 +355,3 @@ class ProductTrades:
         *earlier, present = (numbering.state() for numbering in self._numberings)
         fields = {name: getattr(present, name) for name in present.__struct_fields__}
         return TradesState(**fields, earlier=earlier, claims=[replace(claim) for claim in self._claims])
-
-
-def _is_same(one: Trade, other: Trade) -> bool:
-    """Whether two witnesses may mean one trade."""
-    is_alike = (one.price, one.size, one.taker) == (other.price, other.size, other.taker)
-    return is_alike and abs(one.venue_ns - other.venue_ns) <= SKEW_NS

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 import sentinel.data
-from sentinel.config import load
+from sentinel.config.loading import load
 from sentinel.disk.files import replacing
 from sentinel.errors import UsageError
 from sentinel.timing.instants import format_ns, parse_instant_ns

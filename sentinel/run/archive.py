@@ -13,7 +13,8 @@ from rich.progress import Progress, track
 from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates.issuer import Folders, hours_of, issue
-from sentinel.config import Influx, load
+from sentinel.config import Influx
+from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.journal import STREAMS, JournalReader
 from sentinel.disk.shards import journals

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from feeds.catalogue import DEFAULT_EXCHANGE
-from sentinel.config import venue_environment
+from sentinel.config.names import venue_environment
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from loguru import logger
 
-from sentinel.config import Config, known_keys
+from sentinel.config import Config
+from sentinel.config.names import known_keys
 from sentinel.errors import UsageError
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sentinel.config import Influx, known_names
+from sentinel.config import Influx
+from sentinel.config.names import known_names
 from tests import ROOT
 
 BIN = Path(sys.executable).parent

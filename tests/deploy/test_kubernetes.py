@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sentinel.config import known_names, load
+from sentinel.config.loading import load
+from sentinel.config.names import known_names
 from tests import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"

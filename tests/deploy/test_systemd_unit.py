@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.config import known_names
+from sentinel.config.names import known_names
 from tests import ROOT
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading

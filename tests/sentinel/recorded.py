@@ -9,7 +9,7 @@ from pathlib import Path
 
 from feeds.market import Market
 from sentinel.collector.service import Service
-from sentinel.config import load
+from sentinel.config.loading import load
 from sentinel.disk.data_dir import JOURNAL, TAPES
 from sentinel.disk.journal import STREAMS, Journal, JournalReader
 from sentinel.exchange.venues import open_rest

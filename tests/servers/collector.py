@@ -12,7 +12,7 @@ from pathlib import Path
 
 from book.native import PURE
 from feeds.catalogue import DEFAULT_EXCHANGE
-from sentinel.config import venue_environment
+from sentinel.config.names import venue_environment
 from sentinel.simulator.exchange import Urls
 from tests import ROOT
 from tests.servers.waiting import LONGEST_S

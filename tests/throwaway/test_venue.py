@@ -11,8 +11,9 @@ from book.events import Trade
 from feeds import catalogue
 from feeds.market import Market
 from sentinel.collector.service import lane_plans
-from sentinel.config import known_names, load, venue_environment
 from sentinel.config.documents import as_toml
+from sentinel.config.loading import load
+from sentinel.config.names import known_names, venue_environment
 from sentinel.errors import UsageError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.repair import Repairer

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from sentinel.archive import manifest
 from sentinel.archive.archiver import Hour, Seen, all_hours, alone, due_hours, prune, write_hours
@@ -26,7 +25,6 @@ from sentinel.contract.line_protocol import Value
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import SentinelError, UsageError
-from sentinel.run.archive import archive
 from tests import ROOT
 from tests.sentinel.archive.market import (
     DAY_NS,
@@ -351,37 +349,3 @@ def test_only_one_process_writes_and_clears_what_another_left(tmp_path: Path) ->
         assert not left.exists()
         with pytest.raises(UsageError, match="written by another process"), alone(tmp_path):
             pass
-
-
-def test_the_command_backfills(tmp_path: Path) -> None:
-    made = commits(7, 3)
-    asyncio.run(write(tmp_path, made))
-    until = str(MIDNIGHT_NS + DAY_NS)
-    done = CliRunner().invoke(archive, ["--data-dir", str(tmp_path), "--until", until])
-    assert done.exit_code == 0, done.output
-    assert f"{len(list(tmp_path.rglob('*.parquet')))} files written" in done.stdout
-    assert_holds(tmp_path, made)
-
-
-def test_the_command_archives_every_journal_of_a_sharded_collector(tmp_path: Path) -> None:
-    """Also one that is in the directory itself, from a time with one process."""
-    folders = [tmp_path, tmp_path / "shard=00", tmp_path / "shard=01"]
-    made = {}
-    for seed, folder in enumerate(folders):
-        folder.mkdir(exist_ok=True)
-        made[folder] = commits(seed, 3)
-        asyncio.run(write(folder, made[folder]))
-    done = CliRunner().invoke(archive, ["--data-dir", str(tmp_path)])
-    assert done.exit_code == 0, done.output
-    for folder in folders:
-        assert_holds(folder, made[folder])
-        assert list((folder / "certificates").rglob("*.json"))
-
-
-def test_a_sharded_collector_without_a_journal_in_the_directory_itself_is_archived(tmp_path: Path) -> None:
-    (tmp_path / "shard=00").mkdir()
-    asyncio.run(write(tmp_path / "shard=00", made := commits(1, 3)))
-    done = CliRunner().invoke(archive, ["--data-dir", str(tmp_path)])
-    assert done.exit_code == 0, done.output
-    assert not (tmp_path / "archive").exists()
-    assert_holds(tmp_path / "shard=00", made)

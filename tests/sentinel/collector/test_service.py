@@ -14,7 +14,8 @@ import pytest
 
 from feeds.market import Market
 from sentinel.collector.service import Companion, Service, Sink
-from sentinel.config import Config, load
+from sentinel.config import Config
+from sentinel.config.loading import load
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.lines import Lines
 from sentinel.disk.journal import Journal, JournalReader

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from sentinel.config import SERVICE_LINK, Config, known_names, load
+from sentinel.config import Config
 from sentinel.config.documents import Setting, settings
+from sentinel.config.loading import load
+from sentinel.config.names import SERVICE_LINK, known_names
 from sentinel.errors import UsageError
 
 Load = Callable[..., Config]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.config import Config, load
+from sentinel.config import Config
 from sentinel.config.documents import TABLE_FILE, Setting, as_dotenv, as_toml, settings, with_table
+from sentinel.config.loading import load
 from sentinel.errors import UsageError
 from tests import ROOT
 

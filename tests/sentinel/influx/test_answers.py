@@ -70,7 +70,7 @@ def test_lines_are_refused_by_what_is_said(status: int, body: dict[str, Any], dr
         # whoever stands in front of the store, of a request that took too long or was too much: fewer lines may do
         (502, b"<html><h1>502 Bad Gateway</h1></html>", Unanswered),
         (503, b"<html><body><h1>503 Service Unavailable</h1>", Unanswered),
-        (503, b"request throttled, queue full\n", Unanswered),
+        (503, b"request throttled, queue full\n", Later),
         (503, b"upstream connect error or disconnect/reset before headers", Unanswered),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.collector.service import Service
-from sentinel.config import load
+from sentinel.config.loading import load
 from sentinel.exchange.venues import open_rest
 from sentinel.timing.clock import Clock
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from book.events import LastTradeId, Meaning, Snapshot, Trade
@@ -16,9 +15,8 @@ from feeds.market import Market
 from feeds.protocol import FeedFacts, Subscription
 from sentinel.disk.journal import Journal
 from sentinel.disk.shards import deal, folder_of
-from sentinel.errors import SentinelError
 from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer, Settings
-from sentinel.pipeline.checkpoint import StoredV1, decode_checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint
 from tests.sentinel.pipeline.venue import START, SYMBOL, S, Told, tags
 
 HERE, THERE = Market("coinbase", SYMBOL), Market("elsewhere", SYMBOL)
@@ -172,25 +170,6 @@ def test_a_checkpoint_keeps_both() -> None:
     assert [again.pipe.products[market].trades.ledger.last for market in (HERE, THERE)] == [5, 70]
     only = Pipeline(Settings("tester"), [], lambda _: pytest.fail("no connection"), stored)
     assert decode_checkpoint(only.checkpoint()).keys() == {HERE, THERE}  # though neither is collected now
-
-
-def test_version_1_is_read_once_and_upgraded() -> None:
-    both = Both()
-    both.say(0, trade=5)
-    state = decode_checkpoint(both.pipe.checkpoint())[HERE]
-    state.symbol = ""
-    old = msgspec.msgpack.encode(StoredV1({SYMBOL: state}))
-    assert Both(old).pipe.products[HERE].trades.ledger.last == 5
-    assert Both(old).pipe.products[THERE].trades.ledger.last is None
-    assert msgspec.msgpack.decode(Both(old).pipe.checkpoint())["version"] == 2
-
-
-@pytest.mark.parametrize(
-    "body", [b"\xc1", b"nonsense", msgspec.msgpack.encode({"version": 3}), msgspec.msgpack.encode({"products": 1})]
-)
-def test_what_cannot_be_read_is_said_in_one_line(body: bytes) -> None:
-    with pytest.raises(SentinelError, match=r"^the state of the last run was left by another version[^\n]*$"):
-        Both(body)
 
 
 async def test_a_market_is_found_where_its_own_state_is(tmp_path: Path) -> None:

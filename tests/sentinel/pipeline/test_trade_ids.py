@@ -8,23 +8,22 @@ import pytest
 
 from book.events import Trade
 from feeds.market import Market
-from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
-from sentinel.pipeline.trades import CREDIBLE
-from tests.sentinel.pipeline.venue import MS, START, SYMBOL, Connection, S, Told, heartbeat, pipeline, plan
+from sentinel.pipeline import LanePlan, Repair, RepairAnswer
+from sentinel.pipeline.numberings import CREDIBLE
+from tests.sentinel.pipeline.venue import (
+    MS,
+    START,
+    SYMBOL,
+    Connection,
+    S,
+    Told,
+    exchange_lane,
+    heartbeat,
+    opened,
+    plan,
+)
 
 WILD = 10**12
-
-
-def exchange_lane(lane: int = 0) -> LanePlan:
-    return plan(lane, "trades", venue="coinbase_exchange")
-
-
-def opened(*plans: LanePlan, checkpoint: bytes | None = None) -> Pipeline:
-    pipe = pipeline(*plans, checkpoint=checkpoint)
-    for planned in plans:
-        pipe.opened(planned.lane, START)
-    pipe.commands.clear()
-    return pipe
 
 
 def clock(ns: int) -> str:

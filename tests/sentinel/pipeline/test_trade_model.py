@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from book.events import Trade
 from sentinel.pipeline import Repair, RepairAnswer
-from tests.sentinel.pipeline.test_trade_ids import exchange_lane, match, opened
-from tests.sentinel.pipeline.venue import MS, START, SYMBOL, S, Told, heartbeat
+from tests.sentinel.pipeline.test_trade_ids import match
+from tests.sentinel.pipeline.venue import MS, START, SYMBOL, S, Told, exchange_lane, heartbeat, opened
 
 COUNTS = st.integers(1, 4)
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from book.events import Trade
 from feeds.market import Market
-from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
-from tests.sentinel.pipeline.venue import MS, START, SYMBOL, Connection, S, Told, heartbeat, match, pipeline, plan
-
-
-def exchange_lane(lane: int = 0) -> LanePlan:
-    return plan(lane, "trades", venue="coinbase_exchange")
-
-
-def opened(*plans: LanePlan, checkpoint: bytes | None = None) -> Pipeline:
-    pipe = pipeline(*plans, checkpoint=checkpoint)
-    for planned in plans:
-        pipe.opened(planned.lane, START)
-    pipe.commands.clear()
-    return pipe
+from sentinel.pipeline import Pipeline, Repair, RepairAnswer
+from tests.sentinel.pipeline.venue import (
+    MS,
+    START,
+    SYMBOL,
+    Connection,
+    S,
+    Told,
+    exchange_lane,
+    heartbeat,
+    match,
+    opened,
+    plan,
+)
 
 
 def rest(*ids: int) -> tuple[Trade, ...]:

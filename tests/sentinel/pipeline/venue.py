@@ -32,6 +32,19 @@ def pipeline(*plans: LanePlan, checkpoint: bytes | None = None, **settings: obje
     )
 
 
+def exchange_lane(lane: int = 0) -> LanePlan:
+    return plan(lane, "trades", venue="coinbase_exchange")
+
+
+def opened(*plans: LanePlan, checkpoint: bytes | None = None) -> Pipeline:
+    """A pipeline whose lanes have just been opened, and asked for what they always ask for."""
+    pipe = pipeline(*plans, checkpoint=checkpoint)
+    for planned in plans:
+        pipe.opened(planned.lane, START)
+    pipe.commands.clear()
+    return pipe
+
+
 def points(lines: list[Lines]) -> list[Point]:
     return [decode(line) for item in lines for line in item.text.split(b"\n")]
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from sentinel.config import Config, load
+from sentinel.config import Config
+from sentinel.config.loading import load
 from sentinel.run.reload import Reload
 
 Said = list[tuple[str, dict[str, Any]]]

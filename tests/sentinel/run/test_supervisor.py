@@ -19,7 +19,7 @@ from rich.console import Console
 
 import sentinel.data
 from feeds.market import Market
-from sentinel.config import load
+from sentinel.config.loading import load
 from sentinel.disk.shards import folder_of, shard_folders
 from sentinel.errors import UsageError
 from sentinel.monitor.terminal import Figures
@@ -57,11 +57,11 @@ def gaps_of(data: Path, product: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def has_trades(data: Path, products: list[str]) -> bool:
-    """Whether each product has been stored, wherever it is."""
+    """Whether trades and a sample of each product have been stored, wherever it is."""
     if len(shard_folders(data)) < 2 or not all((f / "journal.sqlite3").exists() for f in shard_folders(data)):
         return False
     stores = [Store(folder) for folder in shard_folders(data)]
-    return all(any(store.trades(product) for store in stores) for product in products)
+    return all(any(store.trades(product) and store.of("top", product) for store in stores) for product in products)
 
 
 def is_alive(pid: int) -> bool:

@@ -100,14 +100,14 @@ MUTATIONS = (
     ),
     Mutation(
         "an id beyond belief is believed",
-        "sentinel/pipeline/trades.py",
+        "sentinel/pipeline/numberings.py",
         "CREDIBLE = 10_000\n",
         "CREDIBLE = 10**18\n",
     ),
     Mutation(
         "a trade under an id that was used before is taken for a copy",
-        "sentinel/pipeline/trades.py",
-        "        if trade.venue_ns <= newest_ns or numbering is not self._present:\n            return True\n",
+        "sentinel/pipeline/numberings.py",
+        "        if trade.venue_ns <= newest_ns or numbering is not self.present:\n            return True\n",
         "        return True\n",
     ),
 )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from book.trade_ledger import Range
 from feeds.market import Market
-from sentinel.contract.gaps import Gap
 from sentinel.pipeline import Repair, RepairAnswer
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.pipeline.trades import TradesState
-from tests.sentinel.pipeline.test_trades import exchange_lane, ids, opened, rest
-from tests.sentinel.pipeline.venue import MS, START, SYMBOL, S, Told, heartbeat, match, pipeline
+from tests.sentinel.pipeline.test_trades import ids, rest
+from tests.sentinel.pipeline.venue import MS, START, SYMBOL, S, Told, exchange_lane, heartbeat, match, opened
 
 HOUR = 3600 * S
 
@@ -266,16 +262,3 @@ def test_gaps_behind_one_trade_are_points_of_their_own() -> None:
     pipe.stop(now_ns + 3 * S)
     told.take(pipe)
     assert told.total("missing") == 7
-
-
-def test_a_checkpoint_of_version_0_1_opens() -> None:
-    gap = Gap("trades", "trades", START, START + 1, 2, 3, 2)
-    old = {"held": [Range(1, 1), Range(4, 4)], "first": 1, "newest_ns": START, "holes": [], "gaps": [gap]}
-    (state,) = msgspec.msgpack.decode(opened(exchange_lane()).checkpoint())["products"]
-    del state["symbol"]
-    named = {"products": {SYMBOL: state | {"trades": msgspec.to_builtins(old)}}}
-    for written in named["products"][SYMBOL]["trades"]["gaps"]:
-        written.pop("given_up", None)
-    pipe = pipeline(exchange_lane(), checkpoint=msgspec.msgpack.encode(named))
-    pipe.tick(START + S)
-    assert repairs(pipe) == [Repair(SYMBOL, 2, 3)]

@@ -1,0 +1,139 @@
+"""Where settings come from, which one wins, and one clear line when one is wrong.
+
+Precedence: flags > environment > ``.env`` > ``sentinel.toml`` > defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from sentinel.config import Config, whole
+from sentinel.config.names import OLD_KEYS, OLD_NAMES, environment_name, known_keys, unknown_names
+from sentinel.errors import UsageError
+
+CONFIG_FILE = Path("sentinel.toml")
+DOTENV_FILE = Path(".env")
+ECOSYSTEM_NAMES = {"INFLUXDB_V2_URL": "url", "INFLUXDB_V2_TOKEN": "token", "INFLUXDB_V2_ORG": "org"}
+"""Names that InfluxDB's own clients read; ours win over them."""
+
+
+def load(
+    flags: Mapping[str, Any],
+    config_file: Path | None,
+    environment: Mapping[str, str] = os.environ,
+    warn: Callable[[str], object] = lambda text: sys.stderr.write(f"sentinel-ws: {text}\n"),
+) -> Config:
+    """Reads every source.
+
+    ``flags`` is nested like the TOML file and holds only what was given. ``config_file`` must exist if it is named;
+    by default ``sentinel.toml`` is read if it is there. ``warn`` is told in one line which names of the environment
+    look like ours and are not, and in another which names are old.
+
+    Raises:
+        UsageError: one line that says which setting is wrong and why, without its value.
+    """
+    if config_file is not None and not config_file.is_file():
+        raise UsageError(f"no such file: {config_file}")
+    dotenv = dotenv_values(DOTENV_FILE)
+    ignored = unknown_names([*environment, *dotenv])
+    if ignored:
+        warn(f"no settings, ignored: {', '.join(ignored)}")
+    ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
+    renamed: dict[str, str] = {}
+    merged: dict[str, Any] = {}
+    for source in (
+        _renamed(_toml(config_file or CONFIG_FILE), renamed),
+        _from_environment(dotenv, renamed),
+        {"influx": ecosystem} if ecosystem else {},
+        _from_environment(environment, renamed),
+        _renamed(flags, renamed),
+    ):
+        merged = _merged(merged, source)
+    if renamed:
+        warn(f"old names, still read: {', '.join(f'{old} is now {new}' for old, new in sorted(renamed.items()))}")
+    try:
+        return whole().model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(_explain(error, {new: old for old, new in renamed.items()})) from error
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def _renamed(given: Mapping[str, Any], renamed: dict[str, str]) -> dict[str, Any]:
+    """Settings by their names of today; old names among them are added to ``renamed``. Those of today win."""
+    rest, moved = _merged({}, given), dict[str, Any]()
+    for old, new in OLD_NAMES.items():
+        table, _, key = old.rpartition(".")
+        holder = rest.get(table) if table else rest
+        if isinstance(holder, dict) and key in holder:
+            renamed[old] = new
+            moved = _merged(moved, _nested(new, holder.pop(key)))
+    return _merged(moved, rest)
+
+
+def _from_environment(values: Mapping[str, str | None], renamed: dict[str, str]) -> dict[str, Any]:
+    """The settings among names of the environment, whatever their case."""
+    by_name = {environment_name(key): key for key in [*OLD_KEYS, *known_keys()]}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = by_name.get(name.upper())
+        if key is not None and value is not None:
+            found = _merged(found, _nested(key, value))
+    return _renamed(found, renamed)
+
+
+def _nested(key: str, value: object) -> dict[str, Any]:
+    name, _, rest = key.partition(".")
+    return {name: _nested(rest, value) if rest else value}
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, key by key; what is ``above`` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        beneath = merged.get(key)
+        if isinstance(value, Mapping):
+            value = _merged(beneath if isinstance(beneath, Mapping) else {}, value)
+        merged[key] = value
+    return merged
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _explain(error: ValidationError, given_as: Mapping[str, str]) -> str:
+    """The first thing wrong, and how many more there are. Never the value: it may be a secret.
+
+    ``given_as`` are the old names of settings that bear a new one.
+    """
+    details = error.errors(include_input=False, include_url=False)
+    first = details[0]
+    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    if first["type"] == "extra_forbidden":
+        text = f"unknown setting {key}{_suggest(key, known_keys())}"
+    else:
+        reason = first["msg"].removeprefix("Value error, ")
+        key = f"{key} (given as {given_as[key]})" if key in given_as else key
+        text = f"{key}: {reason}" if key else reason
+    more = len(details) - 1
+    return f"{text} (and {more} more)" if more else text

@@ -1,0 +1,46 @@
+"""A file is wholly replaced or stays as it was, and nothing is left beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sentinel.disk.files import replacing
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_it_takes_its_place_at_the_end(before: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "head.json"
+    if before is not None:
+        path.write_bytes(before)
+    with replacing(path) as new:
+        new.write_bytes(b"half")
+        assert (path.read_bytes() if path.exists() else None) == before
+        new.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("trouble", [OSError("disk full"), KeyboardInterrupt()])
+def test_what_fails_leaves_what_was_there(trouble: BaseException, tmp_path: Path) -> None:
+    path = tmp_path / "head.json"
+    path.write_bytes(b"old")
+
+    def write() -> None:
+        with replacing(path) as new:
+            new.write_bytes(b"half")
+            raise trouble
+
+    with pytest.raises(type(trouble)):
+        write()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_writes_nothing_is_an_error_and_replaces_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "head.json"
+    path.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert path.read_bytes() == b"old"
