@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 VENV = ROOT / ".venv-bench"
 REQUIREMENTS = ROOT / "bench" / "requirements.txt"
 MODULES = ("cryptofeed", "ccxt", "order_book", "orjson")
-SHARED = ("msgspec", "numpy", "sortedcontainers", "zstandard")
+SHARED = ("msgspec", "numpy", "pydantic", "sortedcontainers", "zstandard")
 """What our side of the comparison needs, in the versions it has here."""
 
 OLDEST = (3, 13)
