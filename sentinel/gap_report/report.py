@@ -147,7 +147,7 @@ def build(
         min((product.window.start_ns for product in products), default=window.start_ns),
         max((product.window.end_ns for product in products), default=window.end_ns),
     )
-    is_complete = all(product.is_complete for product in products)
+    is_complete = bool(products) and all(product.is_complete for product in products)  # of nothing nothing is complete
     return Report(found, products, "complete" if is_complete else "incomplete", asked, collected_only)
 
 

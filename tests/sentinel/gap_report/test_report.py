@@ -487,3 +487,7 @@ def test_the_timeline_shows_the_worst_of_each_column() -> None:
 def test_the_lowest_figure_decides() -> None:
     report = build(Rows([minute(0), minute(0, symbol="ETH-USD", withheld=60)]), window(1))
     assert lowest_percent(report) == 90.0
+
+
+def test_a_report_without_a_product_is_not_complete() -> None:
+    assert build(Rows(), Window(START_NS, START_NS + MINUTE_NS), now_ns=START_NS + MINUTE_NS).verdict == "incomplete"
