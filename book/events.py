@@ -179,6 +179,23 @@ class Refused(Struct, frozen=True, gc=False):
     reason: str
 
 
+ProductState = Literal["trading", "halted", "delisted"]
+"""``halted``: listed, and nothing can be traded now, or not yet; its book may be there all the same."""
+
+
+class ProductStatus(Struct, frozen=True, gc=False):
+    """The venue's word on what can be done with a product, where it says so on the stream."""
+
+    product: str
+    state: ProductState
+
+
+class Closing(Struct, frozen=True, gc=False):
+    """The venue is about to end this connection, and says so beforehand: its successor had better be ready."""
+
+    reason: str
+
+
 class Unknown(Struct, frozen=True, gc=False):
     """A well-formed message of a type or channel we do not know; counted by ``kind``, never fatal."""
 
@@ -211,7 +228,21 @@ class Alias(Struct, frozen=True, gc=False):
     sent_as: str
 
 
-Event = Snapshot | Delta | Trade | LastTradeId | Heartbeat | Quote | Subscribed | Refused | Unknown | Unusable | Alias
+Event = (
+    Snapshot
+    | Delta
+    | Trade
+    | LastTradeId
+    | Heartbeat
+    | Quote
+    | Subscribed
+    | Refused
+    | ProductStatus
+    | Closing
+    | Unknown
+    | Unusable
+    | Alias
+)
 
 
 class Meaning(Struct, frozen=True, gc=False):

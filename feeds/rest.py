@@ -8,18 +8,18 @@ the venue's pace and is the only one that knows of HTTP.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from book.events import Trade, Unusable
+from book.events import ProductState, Trade, Unusable
 
 MOST_BYTES = 32 * 2**20
 """Six times the largest book there is (5 MB), which is the largest answer. No answer is held in memory beyond."""
 
 
 class RestFacts(Struct, frozen=True, kw_only=True):
-    """What a venue's REST API allows one address."""
+    """What a venue's REST API allows one address: requests, or their weights where it weighs them."""
 
     requests_per_s: float
     burst: int
@@ -31,6 +31,8 @@ class Get(Struct, frozen=True):
     path: str
     most_bytes: int = MOST_BYTES
     """A longer answer is not the venue's."""
+    weight: int = 1
+    """How much of the allowance it takes; at most ``RestFacts.burst``."""
 
 
 class Reply(Struct, frozen=True):
@@ -66,8 +68,25 @@ class RestBook(Struct, frozen=True):
     last: int | None = None
 
 
+ProductKind = Literal["spot", "perpetual", "future", "option", "other"]
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """A product as its venue lists it: ``symbol`` is the venue's own, ``base`` and ``quote`` are its currencies in the
+    names that most venues use (``BTC``, not ``XBT``)."""
+
+    symbol: str
+    base: str
+    quote: str
+    kind: ProductKind = "spot"
+    state: ProductState = "trading"
+
+
 class Rest(Protocol):
     """One client's conversations with a venue. Each may raise ``NoAnswer``."""
+
+    def products(self) -> Talk[list[Listed]]:
+        """Everything the venue lists, each symbol once. Delisted ones may be among them, or absent."""
 
     def trades(self, symbol: str, first: int, last: int) -> Talk[TradePage]:
         """Some of the trades ``first`` to ``last``, from whichever end the venue's cursor goes.
@@ -80,3 +99,6 @@ class Rest(Protocol):
 
     def unknown(self, symbols: Sequence[str]) -> Talk[list[str]]:
         """Those of ``symbols`` that the venue says are delisted or do not exist: no answer is not a no."""
+        listed = yield from self.products()
+        there = {product.symbol for product in listed if product.state != "delisted"}
+        return [symbol for symbol in symbols if symbol not in there]

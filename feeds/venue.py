@@ -34,6 +34,10 @@ class Venue:
     feeds: ClassVar[tuple[type[Feed], ...]]
     settings: ClassVar[type[VenueSettings]]
     rest_facts: ClassVar[RestFacts]
+    repair: ClassVar[str]
+    """What its REST API repairs, and how far back, in words."""
+    blind_spots: ClassVar[tuple[str, ...]]
+    """What nobody can see or prove of it, a sentence each."""
 
     @property
     def books(self) -> Mapping[str, str]:

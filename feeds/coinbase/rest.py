@@ -11,12 +11,12 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from book.events import Taker, Trade, Unusable
+from book.events import ProductState, Taker, Trade, Unusable
 from feeds.coinbase.aliases import coinbase_name
 from feeds.coinbase_exchange.messages import decode_ask, decode_bid, decode_loose_level
 from feeds.errors import NoAnswer
 from feeds.numbers import Price, TradeId, TradeSize
-from feeds.rest import MOST_BYTES, Get, Reply, RestBook, Talk, TradePage
+from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage
 from feeds.salvage import REFUSALS, each, levels, unusable
 from feeds.timestamps import parse_ns
 
@@ -42,10 +42,13 @@ class WireTrade(Struct, frozen=True, gc=False):
 
 
 class WireProduct(Struct, frozen=True, gc=False):
-    """``{"id":"BTC-USD","base_currency":"BTC",...,"status":"online"}``"""
+    """``{"id":"BTC-USD","base_currency":"BTC","quote_currency":"USD",...,"status":"online","trading_disabled":false}``"""
 
     id: str
     status: str = ""
+    base_currency: str = ""
+    quote_currency: str = ""
+    trading_disabled: bool = False
 
 
 class WireBook(Struct, frozen=True, gc=False):
@@ -64,7 +67,7 @@ decode_book = msgspec.json.Decoder(WireBook, strict=False).decode
 decode_product = msgspec.json.Decoder(WireProduct).decode
 
 
-class CoinbaseRest:
+class CoinbaseRest(Rest):
     """An alias of another product is asked for by Coinbase's own name, unless the venue says there is none."""
 
     def __init__(self) -> None:
@@ -87,13 +90,16 @@ class CoinbaseRest:
         body = yield from self._ask(symbol, path, MOST_BYTES)
         return _read(_book, body, f"not a book to compare with: {symbol}/{path}")
 
+    def products(self) -> Talk[list[Listed]]:
+        wire = yield from _products()
+        return [
+            Listed(symbol=one.id, base=one.base_currency, quote=one.quote_currency, state=_state(one)) for one in wire
+        ]
+
     def unknown(self, symbols: Sequence[str]) -> Talk[list[str]]:
         """A product that is not listed is asked for by itself: only its 404 counts."""
-        reply = yield Get("/products")
-        if reply.status != 200:
-            raise NoAnswer(f"status {reply.status} for /products")
-        _read(decode_list, reply.body, "not a list of products")
-        listed = {product.id: product.status for product in each(Raw(reply.body), decode_product, "products")[0]}
+        wire = yield from _products()
+        listed = {product.id: product.status for product in wire}
         found = []
         for symbol in symbols:
             is_unknown = yield from _is_unknown(symbol, listed)
@@ -109,6 +115,20 @@ class CoinbaseRest:
         if reply.status != 200:
             raise NoAnswer(f"status {reply.status} for /products/{name}/{path}")
         return reply.body
+
+
+def _products() -> Talk[list[WireProduct]]:
+    reply: Reply = yield Get("/products")
+    if reply.status != 200:
+        raise NoAnswer(f"status {reply.status} for /products")
+    _read(decode_list, reply.body, "not a list of products")
+    return each(Raw(reply.body), decode_product, "products")[0]
+
+
+def _state(product: WireProduct) -> ProductState:
+    if product.status == "delisted":
+        return "delisted"
+    return "halted" if product.status != "online" or product.trading_disabled else "trading"
 
 
 def _is_unknown(symbol: str, listed: Mapping[str, str]) -> Talk[bool]:

@@ -78,6 +78,11 @@ class Coinbase(Venue):
     feeds = (CoinbaseAdvancedFeed, CoinbaseExchangeFeed)
     settings = CoinbaseSettings
     rest_facts = RestFacts(requests_per_s=10, burst=5)
+    repair = "Trades by id, as far back as the product goes. Books: a fresh snapshot on the stream."
+    blind_spots = (
+        "The counter proves that no frame was lost on the way, not that the venue put every change into one.",
+        "A book from Exchange (level2, level2_batch) has no counter: it is compared with the ticker, trades and REST.",
+    )
 
     @property
     def books(self) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ import aiohttp
 
 from feeds.errors import REASON_CHARS, NoAnswer
 from feeds.market import Market
-from feeds.rest import Get, Reply, RestBook, Talk, TradePage
+from feeds.rest import Get, Listed, Reply, RestBook, Talk, TradePage
 from feeds.venue import Venue
 from sentinel.errors import SentinelError
 from sentinel.exchange.proxies import proxy_trouble
@@ -93,13 +93,21 @@ class RestClient:
         """
         return await self._carry(self._rest.unknown(symbols))
 
+    async def products(self) -> list[Listed]:
+        """Everything the venue lists.
+
+        Raises:
+            RestTrouble: if that cannot be had.
+        """
+        return await self._carry(self._rest.products())
+
     async def _carry(self, talk: Talk[T], *, is_spare: bool = False) -> T:
         """The result of a conversation; one that is ``is_spare`` begins when nobody else has something to ask."""
         take = self._pace.take_spare if is_spare else self._pace.take
         try:
             get = next(talk)
             while True:
-                await take()
+                await take(get.weight)
                 get = talk.send(await self._send(get))
                 take = self._pace.take
         except StopIteration as end:
@@ -158,3 +166,7 @@ class RestClients:
     async def unknown(self, exchange: str, symbols: Sequence[str]) -> list[str]:
         """As of ``RestClient``."""
         return await self._clients[exchange].unknown(symbols)
+
+    async def products(self, exchange: str) -> list[Listed]:
+        """As of ``RestClient``."""
+        return await self._clients[exchange].products()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from book.events import (
     Alias,
+    Closing,
     Delta,
     Event,
     Heartbeat,
     LastTradeId,
+    ProductStatus,
     Quote,
     Refused,
     Snapshot,
@@ -69,7 +71,12 @@ class Interpreter:
                 self._hear(lane, event, received_ns)
         return CONTROL
 
-    def _hear(self, lane: Lane, event: Subscribed | Refused | Unknown | Alias | Heartbeat, received_ns: int) -> None:
+    def _hear(
+        self,
+        lane: Lane,
+        event: Subscribed | Refused | ProductStatus | Closing | Unknown | Alias | Heartbeat,
+        received_ns: int,
+    ) -> None:
         """What the venue says of the conversation itself."""
         match event:
             case Subscribed():
@@ -79,6 +86,11 @@ class Interpreter:
                     lane.want_snapshots(sorted(served & lane.books.keys()), received_ns, self._commands)
             case Refused():
                 self._refused(lane, event, received_ns)
+            case ProductStatus():
+                status: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
+                self._output.notes.append(Note("product_status", status | {"state": event.state}))
+            case Closing():
+                self._output.notes.append(Note("venue_closes", {"lane": lane.plan.lane, "reason": event.reason}))
             case Unknown():
                 lane.skipped.add(event.kind)
             case Alias():

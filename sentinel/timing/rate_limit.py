@@ -34,11 +34,11 @@ class Pace:
                 await self._sleep(wait_s)
             self._full_s = max(self._full_s, self._now_s()) + count / self._per_s
 
-    async def take_spare(self) -> None:
-        """Takes one when none is in use: whoever comes next, for something that matters more, finds all the others."""
+    async def take_spare(self, count: int = 1) -> None:
+        """Takes when none is in use: whoever comes next, for something that matters more, finds all the others."""
         while (wait_s := self._full_s - self._now_s()) > 0:
             await self._sleep(wait_s)
-        await self.take()
+        await self.take(count)
 
     def pause(self, wait_s: float) -> None:
         """Gives out nothing for ``wait_s``, as a server's Retry-After asks; also to those who wait already."""

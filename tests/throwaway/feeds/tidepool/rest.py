@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from msgspec import Struct
 
 from feeds.errors import NoAnswer
 from feeds.numbers import FrameNumber, Price, Size, TradeId, TradeSize
-from feeds.rest import Get, Reply, RestBook, Talk, TradePage
+from feeds.rest import Get, Listed, Reply, Rest, RestBook, Talk, TradePage
 from feeds.salvage import REFUSALS
 from tests.throwaway.feeds.tidepool.messages import Microseconds, Print
 from tests.throwaway.feeds.tidepool.protocol import trade
@@ -38,13 +36,13 @@ class WholeBook(Struct, frozen=True):
     ask: list[tuple[Price, Size]]
 
 
-class Listed(Struct, frozen=True):
+class Market(Struct, frozen=True):
     m: str
     open: bool
 
 
 class Markets(Struct, frozen=True):
-    markets: list[Listed]
+    markets: list[Market]
 
 
 decode_prints = msgspec.json.Decoder(PrintsPage).decode
@@ -52,7 +50,7 @@ decode_book = msgspec.json.Decoder(WholeBook).decode
 decode_markets = msgspec.json.Decoder(Markets).decode
 
 
-class TidepoolRest:
+class TidepoolRest(Rest):
     """One client's conversations."""
 
     def trades(self, symbol: str, first: int, last: int) -> Talk[TradePage]:
@@ -79,13 +77,18 @@ class TidepoolRest:
             raise NoAnswer(f"not a book: {error}") from error
         return RestBook(dict(book.bid), dict(book.ask), book.us * 1000, book.l)
 
-    def unknown(self, symbols: Sequence[str]) -> Talk[list[str]]:
+    def products(self) -> Talk[list[Listed]]:
         body = yield from _ask("/markets")
         try:
-            there = {listed.m for listed in decode_markets(body).markets if listed.open}
+            markets = decode_markets(body).markets
         except REFUSALS as error:
             raise NoAnswer(f"not a list of markets: {error}") from error
-        return [symbol for symbol in symbols if symbol not in there]
+        return [_listed(market) for market in markets]
+
+
+def _listed(market: Market) -> Listed:
+    base, _, quote = market.m.partition("_")
+    return Listed(symbol=market.m, base=base, quote=quote, state="trading" if market.open else "delisted")
 
 
 def _ask(path: str) -> Talk[bytes]:

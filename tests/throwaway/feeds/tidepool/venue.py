@@ -30,6 +30,8 @@ class Tidepool(Venue):
     feeds = (TidepoolFeed,)
     settings = TidepoolSettings
     rest_facts = RestFacts(requests_per_s=20, burst=20)
+    repair = "Prints by id, all of them."
+    blind_spots = ("It does not exist.",)
 
     def rest(self) -> TidepoolRest:
         return TidepoolRest()
