@@ -18,6 +18,7 @@ from sentinel.timing.instants import parse_duration_s
 COMMANDS = {
     "simulate": "sentinel.simulator.command:simulate",
     "archive": "sentinel.run.archive:archive",
+    "backfill": "sentinel.backfill.command:backfill",
     "certify": "sentinel.certificates.command:certify",
     "verify": "sentinel.certificates.command:verify_command",
     "export": "sentinel.archive.export:export",

@@ -159,9 +159,16 @@ def _load(
         asked = asked[0], max(asked[0], min(asked[1], newest_ns))
     if measurement != "trades":
         return Loaded(table, sample_holes(accounts, asked))
+    filled = source.rows(Series("backfill", market), *_whole_minutes(asked), ["time"])["time"].cast(pa.int64())
+    backfilled = [(minute_ns, minute_ns + MINUTE_NS) for minute_ns in filled.to_pylist()]
     named = columns is None or "trade_id" in columns
     ids = table if named else source.rows(Series("trades", market), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids)))
+    return Loaded(table, trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids), backfilled))
+
+
+def _whole_minutes(asked: tuple[int, int]) -> tuple[int, int]:
+    """From the beginning of the minute it begins in."""
+    return asked[0] - asked[0] % MINUTE_NS, asked[1]
 
 
 def _market(symbol: str, exchange: str | None) -> Market:

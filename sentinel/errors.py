@@ -17,6 +17,10 @@ class UsageError(SentinelError):
     exit_code: ClassVar[int] = 2
 
 
+class InUse(UsageError):
+    """A data directory belongs to a process that runs."""
+
+
 class JournalError(SentinelError):
     """The journal cannot be read or written."""
 

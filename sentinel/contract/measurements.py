@@ -99,6 +99,11 @@ MEASUREMENTS = {
     "coverage": Measurement(
         "accounts", ("exchange", "symbol", "collector"), dict.fromkeys(COUNTS, int) | {"integrity": str}
     ),
+    "backfill": Measurement(
+        "accounts",
+        ("exchange", "symbol"),
+        dict.fromkeys(("trades", "first_trade_id", "last_trade_id", "missing"), int),
+    ),
 }
 
 

@@ -61,24 +61,38 @@ class GapRow(Struct, frozen=True):
         return self.market, self.collector, self.gap.channel, self.gap.cause, self.gap.start_ns
 
 
+class BackfillRow(Struct, frozen=True):
+    """What was fetched of one product's minute of before it was collected. Ids are 0 in a minute without trades."""
+
+    market: Market
+    minute_ns: int
+    trades: int
+    first_trade_id: int
+    last_trade_id: int
+    missing: int
+
+
 class Rows(Struct):
     """Everything a report is made of."""
 
     coverage: list[CoverageRow] = []
     gaps: list[GapRow] = []
+    backfill: list[BackfillRow] = []
 
 
 def merged(parts: Iterable[Rows]) -> Rows:
     """All of them, each row once: what a later part says holds, but a minute's accounts only grow."""
     coverage: dict[tuple[object, ...], CoverageRow] = {}
     gaps: dict[tuple[object, ...], GapRow] = {}
+    backfill: dict[tuple[Market, int], BackfillRow] = {}
     for part in parts:
         for row in part.coverage:
             known = coverage.get(row.identity)
             if known is None or row.samples_due >= known.samples_due:
                 coverage[row.identity] = row
         gaps |= {gap.identity: gap for gap in part.gaps}
-    return Rows(list(coverage.values()), list(gaps.values()))
+        backfill |= {(row.market, row.minute_ns): row for row in part.backfill}
+    return Rows(list(coverage.values()), list(gaps.values()), list(backfill.values()))
 
 
 def from_points(points: Iterable[Point]) -> Rows:
@@ -90,6 +104,8 @@ def from_points(points: Iterable[Point]) -> Rows:
             rows.coverage.append(coverage_row(facts, point.time_ns))
         elif point.measurement == "gaps":
             rows.gaps.append(gap_row(facts, point.time_ns))
+        elif point.measurement == "backfill":
+            rows.backfill.append(backfill_row(facts, point.time_ns))
     return merged([rows])
 
 
@@ -112,6 +128,12 @@ def coverage_row(facts: Mapping[str, Any], time_ns: int) -> CoverageRow:
         repaired=count("repaired"),
         integrity=facts.get("integrity") or "none",
     )
+
+
+def backfill_row(facts: Mapping[str, Any], time_ns: int) -> BackfillRow:
+    """The row of a point's tags and fields; one that is not there, or None, says nothing."""
+    counts = (int(facts.get(name) or 0) for name in ("trades", "first_trade_id", "last_trade_id", "missing"))
+    return BackfillRow(Market(facts["exchange"], facts["symbol"]), time_ns, *counts)
 
 
 def gap_row(facts: Mapping[str, Any], time_ns: int) -> GapRow:

@@ -239,8 +239,9 @@ def trade_holes(
     asked: Interval,
     present: Iterable[int],
     times: Iterable[int] = repeat(0),
+    backfilled: Iterable[Interval] = (),
 ) -> list[Hole]:
-    """Ids that a gap names and nobody has, and the time in which nobody collected.
+    """Ids that a gap names and nobody has, and the time in which nobody collected, unless it was ``backfilled``.
 
     ``present`` are the ids in the interval, and ``times`` their points: an id of before a reset of the venue's ids is
     not the one of after it. A stop of the collector is no hole: what was traded meanwhile is fetched.
@@ -249,7 +250,8 @@ def trade_holes(
     have: dict[int, set[int]] = {}
     for number, time_ns in zip(present, times, strict=False):
         have.setdefault(bisect_left(resets, time_ns), set()).add(number)
-    found = [Hole(*interval, NOT_COLLECTED) for interval in not_collected(accounts.values(), asked)]
+    nobody = subtract(not_collected(accounts.values(), asked), backfilled)
+    found = [Hole(*interval, NOT_COLLECTED) for interval in nobody]
     for gap in gaps:
         if gap.channel == "trades" and gap.is_lacking and gap.start_seq is not None and gap.end_seq is not None:
             start_ns = max(gap.start_ns, asked[0])

@@ -58,13 +58,15 @@ class RestClient:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def trades(self, symbol: str, first: int, last: int) -> TradePage:
+    async def trades(self, symbol: str, first: int, last: int, *, is_spare: bool = False) -> TradePage:
         """Some of the trades ``first`` to ``last``, from one end. Among them what REST has and nobody can use.
+
+        ``is_spare``: when nobody else has something to ask.
 
         Raises:
             RestTrouble: if there is no valid answer.
         """
-        return await self._carry(self._rest.trades(symbol, first, last))
+        return await self._carry(self._rest.trades(symbol, first, last), is_spare=is_spare)
 
     async def book(self, symbol: str) -> BookAnswer:
         """The whole book, when nobody else has something to ask.
@@ -151,9 +153,9 @@ class RestClients:
     def __init__(self, clients: Sequence[RestClient]) -> None:
         self._clients = {client.exchange: client for client in clients}
 
-    async def trades(self, market: Market, first: int, last: int) -> TradePage:
+    async def trades(self, market: Market, first: int, last: int, *, is_spare: bool = False) -> TradePage:
         """As of ``RestClient``."""
-        return await self._clients[market.exchange].trades(market.symbol, first, last)
+        return await self._clients[market.exchange].trades(market.symbol, first, last, is_spare=is_spare)
 
     async def book(self, market: Market) -> BookAnswer:
         """As of ``RestClient``."""

@@ -7,11 +7,22 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.measurements import market_of
-from sentinel.coverage.accounts import CoverageRow, Rows, coverage_row, from_points, gap_row, merged, unwritten
+from sentinel.coverage.accounts import (
+    CoverageRow,
+    Rows,
+    backfill_row,
+    coverage_row,
+    from_points,
+    gap_row,
+    merged,
+    unwritten,
+)
 from sentinel.coverage.holes import begun
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.history import line_pattern
@@ -21,7 +32,7 @@ from sentinel.gap_report.report import Window
 from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.pipeline.checkpoint import decode_checkpoint
 
-ACCOUNTS = re.compile(rb"^(?:gaps|coverage),.*$", re.MULTILINE)
+ACCOUNTS = re.compile(rb"^(?:gaps|coverage|backfill),.*$", re.MULTILINE)
 LONGEST_GAP_NS = 31 * 86_400 * 10**9
 """Gaps are looked for this long before the window; of one that lasts longer, the rest is ``not_collected``."""
 
@@ -54,7 +65,7 @@ def read(folder: Path, window: Window) -> Rows:
         rows = _from_archive(folder, window)
     else:
         raise UsageError(f"no journal and no archive in {folder}")
-    return Rows(begun(rows.coverage, partial(_first_sample, journal, folder)), rows.gaps)
+    return replace(rows, coverage=begun(rows.coverage, partial(_first_sample, journal, folder)))
 
 
 def _first_sample(journal: Path, folder: Path, row: CoverageRow) -> int | None:
@@ -137,6 +148,8 @@ def _from_archive(folder: Path, window: Window) -> Rows:
             spans.append((first_ns, min(first_ns + HOUR_NS, spans[0][0])))
         for span in spans:
             rows.coverage += [coverage_row(*facts) for facts in source.archived(series, *span)]
+    for series in Series.all(archive, "backfill"):
+        rows.backfill += [backfill_row(*facts) for facts in source.archived(series, window.start_ns, window.end_ns)]
     for series in Series.all(archive, "gaps"):
         gaps = source.archived(series, window.start_ns - LONGEST_GAP_NS, window.end_ns)
         rows.gaps += [gap_row(*facts) for facts in gaps]

@@ -18,6 +18,7 @@ from sentinel.pipeline.accounts import MINUTE_NS
 
 TAGS = {
     "coverage": ("exchange", "symbol", "collector"),
+    "backfill": ("exchange", "symbol"),
     "gaps": ("exchange", "symbol", "channel", "cause", "collector"),
 }
 MONTH_NS = 31 * 86_400 * 10**9
@@ -42,6 +43,7 @@ async def _read(settings: Influx, window: Window) -> Rows:
     statements = (
         f"SELECT * FROM coverage WHERE time >= {start_ns} AND time < {window.end_ns}",
         f"SELECT * FROM coverage WHERE time < {start_ns} GROUP BY * ORDER BY time LIMIT 1",
+        f"SELECT * FROM backfill WHERE time >= {window.start_ns} AND time < {window.end_ns}",
     )
     buckets = buckets_between(settings.bucket_book, settings.rotation, window.start_ns, window.end_ns)
     async with Server(settings, time.time_ns) as server:

@@ -7,7 +7,7 @@ with its first collected instant; from there on, time in which nobody collected 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from book.sampler import CADENCE_NS, count_instants
 from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED, Gap
-from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
+from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows
 from sentinel.coverage.holes import FRESH_NS, Interval, accounts_of, not_collected, subtract, unaccounted
 from sentinel.gap_report import together
 from sentinel.pipeline.accounts import MINUTE_NS
@@ -96,14 +96,31 @@ class ProductReport(Struct, frozen=True):
         return sum(gap.end_ns - gap.start_ns for gap in self.gaps if gap.cause == NOT_COLLECTED and gap.end_ns)
 
 
+class Backfilled(Struct, frozen=True):
+    """What was fetched of one product from before it was collected. ``missing`` are ids that the venue has not."""
+
+    exchange: str
+    symbol: str
+    start_ns: int
+    end_ns: int
+    first_id: int | None
+    last_id: int | None
+    trades: int
+    missing: int
+
+
 class Report(Struct, frozen=True):
-    """The public JSON shape (design, section 9). ``asked`` may reach beyond what ``window`` is of."""
+    """The public JSON shape (design, section 9). ``asked`` may reach beyond what ``window`` is of.
+
+    What was ``backfilled`` stands apart: figures and verdict are of what was collected.
+    """
 
     window: Window
     products: list[ProductReport]
     verdict: Literal["complete", "incomplete"]
     asked: Window
     collected_only: bool
+    backfilled: list[Backfilled] = []
 
     @property
     def begun_late(self) -> list[ProductReport]:
@@ -148,7 +165,28 @@ def build(
         max((product.window.end_ns for product in products), default=window.end_ns),
     )
     is_complete = bool(products) and all(product.is_complete for product in products)  # of nothing nothing is complete
-    return Report(found, products, "complete" if is_complete else "incomplete", asked, collected_only)
+    verdict: Literal["complete", "incomplete"] = "complete" if is_complete else "incomplete"
+    return Report(found, products, verdict, asked, collected_only, _backfilled(rows.backfill, window, markets))
+
+
+def _backfilled(rows: Iterable[BackfillRow], window: Window, markets: Collection[Market]) -> list[Backfilled]:
+    """One for each market; of minutes that lie apart, all from the first to the last."""
+    found: dict[Market, list[BackfillRow]] = defaultdict(list)
+    for row in rows:
+        if (not markets or row.market in markets) and window.start_ns <= row.minute_ns < window.end_ns:
+            found[row.market].append(row)
+    return [
+        Backfilled(
+            *market,
+            start_ns=min(row.minute_ns for row in minutes),
+            end_ns=max(row.minute_ns for row in minutes) + MINUTE_NS,
+            first_id=min((row.first_trade_id for row in minutes if row.trades), default=None),
+            last_id=max((row.last_trade_id for row in minutes if row.trades), default=None),
+            trades=sum(row.trades for row in minutes),
+            missing=sum(row.missing for row in minutes),
+        )
+        for market, minutes in sorted(found.items())
+    ]
 
 
 def _is_wanted(row: CoverageRow | GapRow, markets: Collection[Market], collector: str | None) -> bool:

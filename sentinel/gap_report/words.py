@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED, Gap
-from sentinel.gap_report.report import Report
+from sentinel.gap_report.report import Backfilled, Report
 from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.timing.instants import format_ns
 
@@ -74,7 +75,15 @@ def scope(report: Report) -> list[str]:
         most = "up to " if len(report.products) > 1 else ""
         uncounted = ", which the figures leave out" if report.collected_only else ""
         told.append(f"Nobody collected for {most}{duration(idle_ns)}{uncounted}")
+    told += [_backfilled(part) for part in report.backfilled]
     return told
+
+
+def _backfilled(part: Backfilled) -> str:
+    span = f"{moment(part.start_ns)} to {moment(part.end_ns)}"
+    lacking = f"; the venue lacks {part.missing:,} ids" if part.missing else ""
+    market = Market(part.exchange, part.symbol)
+    return f"Backfilled by REST, beside what was collected: {part.trades:,} trades of {market.short}, {span}{lacking}"
 
 
 def length(gap: Gap) -> str:

@@ -87,6 +87,7 @@ class ProductLines:
             [series("book", side=side, bps=edge_label(edge)) for side in ("bid", "ask") for edge in edges_bps],
         )
         self._coverage = series("coverage", collector=collector)
+        self._backfill = series("backfill")
         self._of_gap = of_product | {"collector": collector}
 
     def trade(self, trade: Trade, received_ns: int | None, *, is_repaired: bool) -> Lines:
@@ -127,3 +128,9 @@ class ProductLines:
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
         return Lines(minute_ns, f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode())
+
+    def backfill(self, minute_ns: int, ids: Sequence[int], missing: int) -> Lines:
+        """What was fetched of a minute of before, its ids rising; ``missing`` are those that the venue has not."""
+        fields = [f"first_trade_id={ids[0]}i", f"last_trade_id={ids[-1]}i"] if ids else []
+        fields += [f"missing={missing}i", f"trades={len(ids)}i"]
+        return Lines(minute_ns, f"{self._backfill}{','.join(fields)} {minute_ns}".encode())

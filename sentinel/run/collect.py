@@ -21,6 +21,7 @@ from rich.console import Console
 from feeds.catalogue import VENUES
 from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
+from sentinel.backfill.worker import Backfiller
 from sentinel.collector.parts import Named
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
@@ -171,6 +172,7 @@ async def _collect(
             reload = Reload(config, lambda: with_name(reread(), name), apply)
             companions.append(Named("reload", reload.run))
             if journal:
+                companions.append(Named("backfill", Backfiller(config.data_dir, rest, journal, random.random).run))
                 companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
                 companions += [Named("storage", storage.run), Named("alerts", monitor.watch)]
             if config.http is not None:

@@ -17,7 +17,7 @@ from sentinel.contract.lines import Lines
 from sentinel.disk.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of, packed
 from sentinel.disk.journal.schema import STREAMS, connect, transaction
 from sentinel.disk.lock import Held, hold
-from sentinel.errors import JournalWriteFailed, UsageError
+from sentinel.errors import InUse, JournalWriteFailed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,8 +38,8 @@ class Journal:
     """The writer. One process at a time; every method but ``open`` and ``close`` is for the event loop's thread.
 
     Raises:
-        UsageError: from ``open``, if the directory cannot be written or locked, the file is no journal, or another
-            collector has it.
+        UsageError: from ``open``, if the directory cannot be written or locked, or the file is no journal.
+        InUse: from ``open``, if another collector has it.
         JournalWriteFailed: from what writes, if the disk refuses or the file has been taken away; the journal stays
             usable, and goes on once the file is back.
     """
@@ -60,7 +60,7 @@ class Journal:
         try:
             lock = hold(path.with_suffix(".lock"))
         except Held:
-            raise UsageError(f"{path.parent} is in use by another collector; give each its own --data-dir") from None
+            raise InUse(f"{path.parent} is in use by another collector; give each its own --data-dir") from None
         try:
             db = connect(path)
         except BaseException:

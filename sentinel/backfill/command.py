@@ -1,0 +1,138 @@
+"""``sentinel-ws backfill``: where no collector runs, by itself; else the collector does it, and this watches."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from feeds.catalogue import VENUES
+from feeds.market import Market
+from sentinel.archive.layout import Series
+from sentinel.archive.source import Source
+from sentinel.backfill.task import Task, read, task_path, write
+from sentinel.backfill.worker import Backfiller
+from sentinel.config import Config
+from sentinel.config.loading import load
+from sentinel.coverage.accounts import Rows, coverage_row
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.journal import Journal
+from sentinel.disk.shards import folder_of
+from sentinel.errors import InUse, SentinelError, UsageError
+from sentinel.exchange.venues import open_rest
+from sentinel.monitor import logs
+from sentinel.timing.instants import parse_instant_ns
+
+WATCH_EVERY_S = 0.5
+OVER_NS = 2**63 - 1
+
+
+@click.group()
+def backfill() -> None:
+    """Fetch what was before the collector."""
+
+
+@backfill.command()
+@click.argument("symbol", metavar="[EXCHANGE:]SYMBOL")
+@click.option("--since", required=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 30d ago.")
+@click.option("--until", metavar="TIME", help="[default: the first trade that was collected]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml.")
+def trades(symbol: str, since: str, until: str | None, data_dir: Path | None, config_file: Path | None) -> None:
+    """Fetch the trades of a collected product from before it was collected, by REST.
+
+    They go into journal and archive, marked as repaired; gap-report names them apart. Ended early, the same command
+    goes on where it was. While a collector runs on the data directory, it does the work, when it has nothing to repair.
+    """
+    market = Market.parse(symbol)
+    flags: dict[str, object] = {"products": (str(market),)} | ({} if data_dir is None else {"data_dir": data_dir})
+    config = load(flags, config_file)
+    folder = folder_of(config.data_dir, market)
+    task = _task(folder, market, since, until)
+    path = task_path(folder, task)
+    known = read(path)
+    if known is None or known.state == "failed":
+        write(path, task)
+    elif known.state != "done":
+        task = known
+    with logs.opened(sys.stderr, config.log_level):
+        try:
+            journal = Journal.open(folder / JOURNAL)
+        except InUse:
+            _watch(path)
+        else:
+            try:
+                if known is None or known.state != "done":
+                    asyncio.run(_carry_out(config, folder, journal, path, task))
+            finally:
+                journal.close()
+    _tell(read(path))
+
+
+def _task(folder: Path, market: Market, since: str, until: str | None) -> Task:
+    now_ns = time.time_ns()
+    first_ns, first_id = _first_collected(folder, market)
+    since_ns = parse_instant_ns(since, now_ns)
+    until_ns = min(first_ns, OVER_NS if until is None else parse_instant_ns(until, now_ns))
+    if since_ns >= until_ns:
+        raise UsageError(f"nothing lies between {since} and the first trade collected, or --until")
+    return Task(
+        exchange=market.exchange, symbol=market.symbol, since_ns=since_ns, until_ns=until_ns, before_id=first_id
+    )
+
+
+def _first_collected(folder: Path, market: Market) -> tuple[int, int]:
+    """The end of the minute in which trades were collected first, and the lowest id of that minute."""
+    rows = Rows()
+    if (folder / JOURNAL).exists() or (folder / ARCHIVE).is_dir():
+        source = Source(folder)
+        written = source.rows(Series("coverage", market), 0, OVER_NS)
+        times = written["time"].cast("int64").to_pylist()
+        tags = market._asdict()
+        rows.coverage = [coverage_row(tags | row, ns) for row, ns in zip(written.to_pylist(), times, strict=True)]
+        rows.coverage += [row for row in source.unwritten().coverage if row.market == market]
+    with_trades = [row for row in rows.coverage if row.trades]
+    if not with_trades:
+        title = VENUES[market.exchange].title
+        raise UsageError(f"no trade of {market.symbol} at {title} was collected yet: collect it first, then fill up")
+    first = min(with_trades, key=lambda row: row.minute_ns)
+    return first.end_ns, first.first_trade_id
+
+
+async def _carry_out(config: Config, folder: Path, journal: Journal, path: Path, task: Task) -> None:
+    async with open_rest(config) as rest:
+        filler = Backfiller(folder, rest, journal, random.random)
+        work = asyncio.create_task(filler.carry_out(path, task))
+        while not work.done():
+            await asyncio.wait([work], timeout=WATCH_EVERY_S)
+            _show(task)
+        await work
+
+
+def _watch(path: Path) -> None:
+    """Until the collector has done it."""
+    click.echo("a collector runs here and does it; ending this does not end it", err=True)
+    while (task := read(path)) is not None and task.state in ("waiting", "running"):
+        _show(task)
+        time.sleep(WATCH_EVERY_S)
+
+
+def _show(task: Task) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{task.share:4.0%}  {task.stored:,} trades  ", nl=False, err=True)
+
+
+def _tell(task: Task | None) -> None:
+    if task is None:
+        raise SentinelError("the task's file is gone")
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    if task.state != "done":
+        raise SentinelError(f"not done yet, {task.stored:,} trades so far: {task.reason}")
+    lacking = f"; the venue lacks {task.missing:,} ids" if task.missing else ""
+    ids = f", {task.first_id} to {task.last_id}" if task.stored else ""
+    click.echo(f"{task}: {task.stored:,} trades{ids}{lacking}")

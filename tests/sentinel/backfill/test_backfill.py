@@ -1,0 +1,188 @@
+"""Trades of before the collector, fetched by REST: all of them, once, wherever it was interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from book.events import Trade, Unusable
+from feeds.market import Market
+from feeds.rest import TradePage
+from sentinel.backfill.search import first_id_from
+from sentinel.backfill.task import Task, read, task_path, unfinished, write
+from sentinel.backfill.worker import Backfiller
+from sentinel.contract.line_protocol import decode
+from sentinel.contract.lines import Lines
+from sentinel.errors import JournalWriteFailed
+from sentinel.exchange.rest import RestTrouble
+
+S = 1_000_000_000
+MINUTE_NS = 60 * S
+BEGUN_NS = 1_786_309_200 * S
+BTC = Market("coinbase", "BTC-USD")
+FIRST, COUNT, EVERY_NS = 7_001, 20_000, 400_000_000
+
+
+def trade(trade_id: int) -> Trade:
+    return Trade("BTC-USD", trade_id, 100.5, 0.25, "buy", BEGUN_NS + (trade_id - FIRST) * EVERY_NS, is_live=False)
+
+
+class Venue:
+    """Ids ``FIRST`` and up, a trade each 0.4 s; pages of at most 1,000, the newest of what is asked for."""
+
+    def __init__(self, *lacking: int, upwards: bool = False) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self.troubles = 0
+        self._lacking = set(lacking)
+        self._upwards = upwards
+
+    async def trades(self, market: Market, first: int, last: int, *, is_spare: bool = False) -> TradePage:
+        assert market == BTC
+        assert is_spare, "repairs come first"
+        self.asked.append((first, last))
+        if self.troubles:
+            self.troubles -= 1
+            raise RestTrouble("status 503")
+        if self._upwards:
+            last = min(last, first + 999)
+        else:
+            first = max(first, last - 999)
+        there = range(max(first, FIRST), min(last + 1, FIRST + COUNT))
+        found: list[Trade | Unusable] = [trade(number) for number in there if number not in self._lacking]
+        return TradePage(first, last, found[::-1])
+
+    async def fetch(self, first: int, last: int) -> Sequence[Trade]:
+        page = await self.trades(BTC, first, last, is_spare=True)
+        return [record for record in reversed(page.records) if isinstance(record, Trade)]
+
+
+class Store:
+    """A journal that may refuse, or be killed after so many transactions."""
+
+    def __init__(self, *, refuses: int = 0, dies_after: int | None = None) -> None:
+        self.lines: dict[str, list[Lines]] = {"trades": [], "accounts": []}
+        self._refuses = refuses
+        self._dies_after = dies_after
+
+    async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
+        assert checkpoint is None, "the collector's state is not ours"
+        if self._refuses:
+            self._refuses -= 1
+            raise JournalWriteFailed("disk full")
+        for stream, lines in batches.items():
+            self.lines[stream] += lines
+        if self._dies_after is not None:
+            self._dies_after -= 1
+            if self._dies_after == 0:
+                raise KeyboardInterrupt
+
+    def ids(self) -> list[int]:
+        """Of the points: what is written twice is the same point."""
+        points = {}
+        for line in self.lines["trades"]:
+            point = decode(line.text)
+            assert dict(point.fields)["repaired"] is True
+            points[point.time_ns, point.tags] = dict(point.fields)["trade_id"]
+        return sorted(int(number) for number in points.values())
+
+    def minutes(self) -> dict[int, dict[str, object]]:
+        points = (decode(line.text) for line in self.lines["accounts"])
+        return {point.time_ns: dict(point.fields) for point in points}
+
+
+def task(since_ns: int, until_ns: int, before_id: int) -> Task:
+    return Task(exchange="coinbase", symbol="BTC-USD", since_ns=since_ns, until_ns=until_ns, before_id=before_id)
+
+
+async def no_sleep(seconds: float) -> None:
+    """Time passes at once."""
+
+
+def worker(folder: Path, venue: Venue, store: Store) -> Backfiller:
+    return Backfiller(folder, venue, store, lambda: 1.0, no_sleep)
+
+
+@pytest.mark.parametrize("number", [FIRST, FIRST + 1, FIRST + 150, FIRST + 9_999, FIRST + 15_000])
+@pytest.mark.parametrize("late_ns", [0, 1, -1])
+def test_the_first_id_of_a_time_is_found(number: int, late_ns: int) -> None:
+    venue = Venue()
+    found = asyncio.run(first_id_from(venue.fetch, trade(number).venue_ns + late_ns, FIRST + COUNT))
+    assert found == number + (late_ns > 0)
+    assert len(venue.asked) < 25
+
+
+def test_what_is_not_there_any_more_is_older() -> None:
+    venue = Venue()
+    assert asyncio.run(first_id_from(venue.fetch, 0, FIRST + COUNT)) == FIRST
+    assert asyncio.run(first_id_from(venue.fetch, BEGUN_NS * 2, FIRST + COUNT)) == FIRST + COUNT
+
+
+@pytest.mark.parametrize("upwards", [False, True])
+def test_all_of_a_range_once_and_every_minute_accounted_for(tmp_path: Path, upwards: bool) -> None:
+    store = Store()
+    since_ns, until_ns = BEGUN_NS - 3 * MINUTE_NS, BEGUN_NS + 61 * MINUTE_NS + S
+    order = task(since_ns, until_ns, FIRST + COUNT)
+    path = task_path(tmp_path, order)
+    asyncio.run(worker(tmp_path, Venue(upwards=upwards), store).carry_out(path, order))
+    expected = [FIRST + n for n in range(COUNT) if BEGUN_NS + n * EVERY_NS < until_ns]
+    assert store.ids() == expected
+    minutes = store.minutes()
+    assert list(minutes) == list(range(since_ns, until_ns, MINUTE_NS))
+    assert minutes[since_ns] == {"trades": 0, "missing": 0}
+    assert minutes[BEGUN_NS] == {"trades": 150, "missing": 0, "first_trade_id": FIRST, "last_trade_id": FIRST + 149}
+    done = read(path)
+    assert done is not None
+    assert (done.state, done.stored, done.missing, done.share) == ("done", len(expected), 0, 1.0)
+    assert not list(unfinished(tmp_path))
+
+
+@pytest.mark.parametrize("transactions", [1, 2, 3])
+def test_killed_between_the_journal_and_its_note_it_goes_on(tmp_path: Path, transactions: int) -> None:
+    order = task(BEGUN_NS, BEGUN_NS + 90 * MINUTE_NS, FIRST + COUNT)
+    path = task_path(tmp_path, order)
+    write(path, order)
+    store = Store(dies_after=transactions)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(worker(tmp_path, Venue(), store).carry_out(path, order))
+    ((found, again),) = unfinished(tmp_path)
+    assert found == path
+    asyncio.run(worker(tmp_path, Venue(), store).carry_out(path, again))
+    assert store.ids() == [FIRST + n for n in range(90 * 150)]
+    assert sum(int(str(minute["trades"])) for minute in store.minutes().values()) == 90 * 150
+
+
+def test_ids_that_the_venue_lacks_are_named_and_trouble_is_waited_for(tmp_path: Path) -> None:
+    venue, store = Venue(FIRST + 10, FIRST + 11), Store()
+    venue.troubles = 3
+    order = task(BEGUN_NS, BEGUN_NS + 2 * MINUTE_NS, FIRST + COUNT)
+    asyncio.run(worker(tmp_path, venue, store).carry_out(task_path(tmp_path, order), order))
+    assert (order.state, order.stored, order.missing) == ("done", 298, 2)
+    assert sum(int(str(minute["missing"])) for minute in store.minutes().values()) == 2
+
+
+def test_a_journal_that_refuses_is_tried_again(tmp_path: Path) -> None:
+    store = Store(refuses=1)
+    order = task(BEGUN_NS, BEGUN_NS + 2 * MINUTE_NS, FIRST + COUNT)
+    path = task_path(tmp_path, order)
+    asyncio.run(worker(tmp_path, Venue(), store).carry_out(path, order))
+    waiting = read(path)
+    assert waiting is not None
+    assert (waiting.state, waiting.reason) == ("waiting", "disk full")
+    asyncio.run(worker(tmp_path, Venue(), store).carry_out(path, waiting))
+    assert store.ids() == [FIRST + n for n in range(300)]
+
+
+def test_a_file_that_is_no_task_is_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "backfill"
+    folder.mkdir()
+    (folder / "torn.json").write_bytes(b'{"exchange":"coin')
+    order = task(0, 1, 1)
+    write(task_path(tmp_path, order), order)
+    assert [path.name for path, _ in unfinished(tmp_path)] == [task_path(tmp_path, order).name]
+    assert re.fullmatch(r"coinbase%3ABTC-USD-0-1\.json", task_path(tmp_path, order).name)
+    assert msgspec.json.decode(task_path(tmp_path, order).read_bytes())["state"] == "waiting"
