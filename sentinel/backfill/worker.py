@@ -148,7 +148,7 @@ class Backfiller:
         ]
 
     async def _trades(self, task: Task, first: int, last: int) -> list[Trade]:
-        """Those of ``first`` to ``last`` that the venue has and that are usable, oldest first. Waits while REST fails."""
+        """Those of ``first`` to ``last`` that the venue has and that are usable, oldest first; waits for REST."""
         found: dict[int, Trade] = {}
         backoff = Backoff(self._draw, FIRST_PAUSE_S, MOST_PAUSE_S)
         while first <= last:
