@@ -6,14 +6,42 @@ in which the taker sold.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
 
+class Request(NamedTuple):
+    """What a message asks for: an action, channels in the venue's words, products (none where it names none)."""
+
+    action: str
+    channels: set[str]
+    products: list[str]
+
+
+def read_request(message: bytes) -> Request:
+    """As Coinbase wants to be asked."""
+    request = json.loads(message)
+    channels = request.get("channels", [request.get("channel")])
+    return Request(request["type"], set(channels), request.get("product_ids", []))
+
+
+def read_params(message: bytes) -> Request:
+    """As Kraken wants to be asked."""
+    request = json.loads(message)
+    return Request(request["method"], {request["params"]["channel"]}, request["params"].get("symbol", []))
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """Frames by what they mean. ``wanted`` is what ``open`` must name for book and trades, in the venue's words."""
+    """Frames by what they mean; empty for what the feed has not got.
+
+    ``wanted`` is what ``open`` must name for ``channels``, in the venue's words, ``read`` understands what is asked,
+    ``acknowledged`` is what all is served after ``acknowledgement``, and ``trade_ns`` the time of ``trade``.
+    """
 
     wanted: frozenset[str]
     book_channel: str
@@ -24,10 +52,16 @@ class Dialect:
     acknowledgement: bytes
     refusal: bytes
     unknown: bytes
+    channels: frozenset[str] = frozenset({"book", "trades"})
+    read: Callable[[bytes], Request] = read_request
+    acknowledged: tuple[tuple[str, tuple[str, ...]], ...] = (("book", PRODUCTS), ("trades", ("BTC-USD",)))
+    trade_ns: int = 1_788_746_279_088_388_000
 
     @property
     def frames(self) -> list[bytes]:
-        return [frame for field in fields(self) if isinstance(frame := getattr(self, field.name), bytes)]
+        """All that are JSON."""
+        found = [frame for field in fields(self) if isinstance(frame := getattr(self, field.name), bytes)]
+        return [frame for frame in found if frame.startswith(b"{")]
 
 
 DIALECTS = {
@@ -70,5 +104,26 @@ DIALECTS = {
         b'{"name":"heartbeat","product_ids":["BTC-USD","ETH-USD"],"account_ids":null}]}',
         refusal=b'{"type":"error","message":"Failed to subscribe","reason":"GIBBERISH-USD is not a valid product"}',
         unknown=b'{"type":"tomorrow","product_id":"BTC-USD","sequence":91,"new":[1]}',
+    ),
+    "kraken": Dialect(
+        wanted=frozenset({"book", "trade", "instrument"}),
+        book_channel="book",
+        snapshot=b'{"channel":"book","type":"snapshot","data":[{"symbol":"BTC-USD","bids":[{"price":"79943.9",'
+        b'"qty":"3.0105"}],"asks":[{"price":"79944.1","qty":"1.2"}],"checksum":2785033588,'
+        b'"timestamp":"2026-09-07T01:57:58.894355Z"}]}',
+        delta=b'{"channel":"book","type":"update","data":[{"symbol":"BTC-USD","bids":[{"price":"79943.9","qty":"2.5"}],'
+        b'"asks":[{"price":79944.1,"qty":0.00000000}],"checksum":3547452596,'
+        b'"timestamp":"2026-09-07T01:57:58.970831Z"}]}',
+        trade=b'{"channel":"trade","type":"update","data":[{"symbol":"BTC-USD","side":"sell","price":"79943.9",'
+        b'"qty":"0.5","ord_type":"limit","trade_id":7,"timestamp":"2026-09-07T01:57:59.088388Z"}]}',
+        beat=b'{"channel":"heartbeat"}',
+        acknowledgement=b'{"method":"subscribe","result":{"channel":"book","depth":1000,"snapshot":true,'
+        b'"symbol":"BTC-USD"},"success":true,"time_in":"2026-09-07T01:57:58.742599Z",'
+        b'"time_out":"2026-09-07T01:57:58.742648Z","req_id":3}',
+        refusal=b'{"error":"Currency pair not supported FOO/USD","method":"subscribe","req_id":3,"success":false,'
+        b'"symbol":"FOO/USD","time_in":"2026-09-07T01:57:58.809188Z","time_out":"2026-09-07T01:57:58.809200Z"}',
+        unknown=b'{"channel":"tomorrow","type":"update","data":[{"new":[1]}]}',
+        read=read_params,
+        acknowledged=(("book", ("BTC-USD",)), ("trades", ())),
     ),
 }

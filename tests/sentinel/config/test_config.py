@@ -277,4 +277,4 @@ def test_a_mistake_in_an_old_name_is_told_by_both_names(read: Load) -> None:
 def test_a_product_may_name_its_exchange(read: Load) -> None:
     config = read(env={"SENTINEL_PRODUCTS": "coinbase:BTC-USD ETH-USD BTC-USD"})
     assert config.products == ("BTC-USD", "ETH-USD")
-    assert "'kraken:BTC/USD' is of an unknown exchange" in mistake(read, env={"SENTINEL_PRODUCTS": "kraken:BTC/USD"})
+    assert "'nowhere:BTC/USD' is of an unknown exchange" in mistake(read, env={"SENTINEL_PRODUCTS": "nowhere:BTC/USD"})

@@ -1,0 +1,51 @@
+"""What is known of Kraken."""
+
+from __future__ import annotations
+
+import re
+
+from feeds.kraken.protocol import KrakenFeed
+from feeds.kraken.rest import KrakenRest
+from feeds.rest import RestFacts
+from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
+from feeds.venue import Venue
+
+
+class KrakenSettings(OneFeedSettings):
+    """Where the venue is."""
+
+    url: SocketUrl = "wss://ws.kraken.com/v2"
+    """The WebSocket, version 2."""
+    rest_url: HttpUrl = "https://api.kraken.com"
+    """The REST API, for repairs and for checking product names."""
+
+
+class Kraken(Venue):
+    """Kraken's spot market; one feed, no keys.
+
+    What proves books: the CRC32 of the best ten levels a side, with each message of a book, of 1,000 levels a side that
+    are kept as the venue keeps them. What proves trades: ids that rise by one per product. What REST repairs: trades,
+    searched by time, for one request a page of 1,000 and a few to begin with, as far back as the product goes. Books
+    come back by subscribing anew. REST allows about 1 request a second to an address.
+
+    UNCONFIRMED: that REST and WebSocket number trades alike, and that ids are dense across maintenance; how many
+    requests REST really allows; how many symbols one connection may have (200 were measured).
+    """
+
+    exchange = "kraken"
+    title = "Kraken"
+    symbol = re.compile(r"[A-Z0-9.]+/[A-Z0-9.]+")
+    example = "BTC/USD"
+    feeds = (KrakenFeed,)
+    settings = KrakenSettings
+    rest_facts = RestFacts(requests_per_s=1, burst=2)
+    repair = "Trades by time, as far back as the product goes. Books: a fresh snapshot on the stream."
+    blind_spots = (
+        "The checksum covers the best ten levels a side: a change lost deeper down stays unseen until it comes up.",
+        "A book is proved by its own messages only: nothing says of a quiet one that nothing was lost.",
+        "A checksum proves that our book is the venue's, not that the venue put every change into it.",
+        "That trade ids are dense across maintenance, and the same in REST, is likely and not confirmed.",
+    )
+
+    def rest(self) -> KrakenRest:
+        return KrakenRest()

@@ -1,0 +1,1 @@
+"""The dialect of Kraken spot: WebSocket version 2 and REST."""

@@ -1,0 +1,86 @@
+"""Kraken collected by the real command over real sockets, with faults: what is stored and what is reported missing are
+together what the venue published, and every sample is the market's."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from sentinel.simulator.faults import Fault
+from sentinel.simulator.kraken.dialect import KRAKEN
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
+from tests.end_to_end.store import Store, fields, whole
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import until
+
+BTC, ETH = PRODUCTS = ["BTC/USD", "ETH/USD"]
+TROUBLES_END_S, SETTLE_S = 9.0, 2.0
+LAG_NS = 400_000_000
+S = 1_000_000_000
+FAULTS = (
+    Fault(kind="hide", at_s=2.0, count=4),
+    Fault(kind="hide", at_s=2.5, count=2, from_rest=True),
+    Fault(kind="drop", channel="trade", at_s=3.0, count=3),
+    Fault(kind="drop", channel="book", product=BTC, at_s=3.0),
+    Fault(kind="reorder", channel="trade", at_s=3.5),
+    Fault(kind="duplicate", channel="trade", at_s=4.0, count=2),
+    Fault(kind="duplicate", channel="book", at_s=4.0, count=3),
+    Fault(kind="corrupt", how="nan", channel="trade", at_s=4.5),
+    Fault(kind="corrupt", how="nan", channel="book", product=ETH, at_s=4.5),
+    Fault(kind="rest", mode="429", at_s=4.0, duration_s=1.0, retry_after_s=1.0),
+    Fault(kind="drop", channel="book", product=ETH, at_s=5.5, count=3),
+    Fault(kind="corrupt", how="truncate", channel="book", product=BTC, at_s=6.5),
+    Fault(kind="abort", at_s=8.0),
+)
+
+
+def missing(data: Path) -> set[int]:
+    store = Store(data)
+    return set().union(*(store.missing_trades(name) for name in PRODUCTS))
+
+
+def hidden_for_good(truth: Path) -> set[int]:
+    """The two trades that REST does not have either."""
+    hidden = [fact for fact in TruthFile(truth).faults if fact["fault"] == "hide" and fact["from_rest"]]
+    assert len(hidden) == 2
+    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
+
+
+async def test_what_is_stored_and_what_is_named_are_what_was_published(tmp_path: Path) -> None:
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    markets = [f"kraken:{name}" for name in PRODUCTS]
+    async with trading(PRODUCTS, truth_path, *FAULTS, venue=KRAKEN, levels=80, rate=60, trade_rate=20) as exchange:
+        async with collecting(exchange.urls, data, *markets, exchange="kraken") as collector:
+            await exchange.until(TROUBLES_END_S)
+            exchange.market.trade_rate = 0.0
+            await until(lambda: missing(data) == hidden_for_good(truth_path))
+            await exchange.quiet_end(SETTLE_S)
+            assert await collector.stop() == 0
+    store, truth = Store(data), TruthFile(truth_path, "kraken")
+    assert judge_trades(store, truth, PRODUCTS) > 100
+    assert missing(data) == hidden_for_good(truth_path)
+    assert {dict(point.tags)["exchange"] for point in store.of("trades")} == {"kraken"}
+    for product in PRODUCTS:
+        judge_books(store, truth, product)
+
+
+def judge_books(store: Store, truth: TruthFile, product: str) -> None:
+    """An instant is sampled, as the market was, or lies in a gap that has a fault to blame."""
+    tops = {point.time_ns: fields(point) for point in store.of("top", product)}
+    gaps = [fields(gap) for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"]
+    assert len(tops) > 50, product
+    for instant in range(min(tops), max(tops) + 1, CADENCE_NS):
+        is_in_gap = any(whole(gap["start_ns"]) <= instant < whole(gap.get("end_ns", instant + 1)) for gap in gaps)
+        assert is_in_gap != (instant in tops), (product, instant)
+    market: list[tuple[Any, ...]] = truth.tops[product]
+    for instant, stored in tops.items():
+        held = [top for top in market if top[0] < instant]
+        possible = {held[-1][1:], *(top[1:] for top in held if top[0] >= instant - LAG_NS)}
+        possible |= {before[1:] for before, after in pairwise(held) if after[0] >= instant - LAG_NS}
+        assert tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size")) in possible, (product, instant)
+    for gap in gaps:
+        start_ns = whole(gap["start_ns"])
+        assert any(fault["start_ns"] - S <= start_ns <= fault["start_ns"] + 4 * S for fault in truth.faults), gap
+    assert gaps
