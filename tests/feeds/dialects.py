@@ -40,7 +40,8 @@ class Dialect:
     """Frames by what they mean; empty for what the feed has not got.
 
     ``wanted`` is what ``open`` must name for ``channels``, in the venue's words, ``read`` understands what is asked,
-    ``acknowledged`` is what all is served after ``acknowledgement``, and ``trade_ns`` the time of ``trade``.
+    ``acknowledged`` is what all is served after ``acknowledgement``, ``trade_ns`` the time of ``trade``, and ``words``
+    are those of the refusal.
     """
 
     wanted: frozenset[str]
@@ -56,6 +57,7 @@ class Dialect:
     read: Callable[[bytes], Request] = read_request
     acknowledged: tuple[tuple[str, tuple[str, ...]], ...] = (("book", PRODUCTS), ("trades", ("BTC-USD",)))
     trade_ns: int = 1_788_746_279_088_388_000
+    words: str = "Failed to subscribe"
 
     @property
     def frames(self) -> list[bytes]:
@@ -86,6 +88,7 @@ DIALECTS = {
         b'"market_trades":["BTC-USD"]}}]}',
         refusal=b'{"type":"error","message":"too many L2 streams requested in a single session"}',
         unknown=b'{"channel":"tomorrow","timestamp":"2026-09-07T23:37:22Z","sequence_num":5,"events":[{"new":[1]}]}',
+        words="too many L2 streams requested in a single session",
     ),
     "coinbase_exchange": Dialect(
         wanted=frozenset({"level2_batch", "matches", "heartbeat"}),
@@ -123,6 +126,7 @@ DIALECTS = {
         refusal=b'{"error":"Currency pair not supported FOO/USD","method":"subscribe","req_id":3,"success":false,'
         b'"symbol":"FOO/USD","time_in":"2026-09-07T01:57:58.809188Z","time_out":"2026-09-07T01:57:58.809200Z"}',
         unknown=b'{"channel":"tomorrow","type":"update","data":[{"new":[1]}]}',
+        words="Currency pair not supported FOO/USD",
         read=read_params,
         acknowledged=(("book", ("BTC-USD",)), ("trades", ())),
     ),

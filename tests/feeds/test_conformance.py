@@ -40,8 +40,10 @@ LARGEST = 1e15
 NOT_NUMBERS = ('"nan"', '"NaN"', '"inf"', '"-inf"', '"Infinity"', '"1e400"', "1e400", '"-1"', "-1", '""', "null", "[]")
 
 venues = pytest.mark.parametrize("venue", sorted(FEEDS))
-with_books = pytest.mark.parametrize("venue", [venue for venue in sorted(FEEDS) if DIALECTS[venue].snapshot])
+with_books = pytest.mark.parametrize("venue", [venue for venue in sorted(FEEDS) if DIALECTS[venue].delta])
+with_snapshots = pytest.mark.parametrize("venue", [venue for venue in sorted(FEEDS) if DIALECTS[venue].snapshot])
 with_trades = pytest.mark.parametrize("venue", [venue for venue in sorted(FEEDS) if DIALECTS[venue].trade])
+with_beats = pytest.mark.parametrize("venue", [venue for venue in sorted(FEEDS) if DIALECTS[venue].beat])
 SIGNED = [venue for venue in sorted(FEEDS) if "authenticate" in signature(FEEDS[venue]).parameters]
 
 
@@ -53,6 +55,14 @@ def make(venue: str, *channels: str, authenticate: Authenticate | None = None) -
 
 def asked(venue: str, messages: list[bytes]) -> list[Request]:
     return [DIALECTS[venue].read(message) for message in messages]
+
+
+def numbered(frame: bytes, number: str, instead: str) -> bytes:
+    """A frame with something else in the place of a number, which is a text in some dialects."""
+    text = frame.decode()
+    written = f'"{number}"' if f'"{number}"' in text else number
+    assert written in text
+    return text.replace(written, instead).encode()
 
 
 def events(venue: str, frame: bytes) -> list[Event]:
@@ -120,6 +130,7 @@ def test_identity_and_limits(venue: str) -> None:
     assert feed.integrity in get_args(Integrity)
     has_numbers = feed.first_sequence is not None or feed.facts.chain in ("range", "previous")
     assert (feed.integrity == "sequence") == has_numbers
+    assert (feed.integrity == "checksum") == (feed.facts.chain == "checksum")
     assert feed.facts.book_products_per_connection >= len(PRODUCTS)
     assert min(feed.facts.connects_per_s, feed.facts.messages_per_s, feed.facts.quiet_s) > 0
 
@@ -143,13 +154,17 @@ def test_subscribe_asks_again_for_the_products_named_and_no_others(venue: str) -
     requests = asked(venue, make(venue).subscribe(["ETH-USD"]))
     assert requests
     channels = set().union(*(request.channels for request in requests))
-    assert DIALECTS[venue].book_channel in (channels if DIALECTS[venue].snapshot else "")
+    assert DIALECTS[venue].book_channel in (channels if DIALECTS[venue].delta else "")
     assert all(request.products == ["ETH-USD"] for request in requests)
 
 
 @with_books
 def test_resubscribe_drops_and_asks_for_the_book_alone(venue: str) -> None:
-    requests = asked(venue, make(venue).resubscribe(["ETH-USD"]))
+    feed = make(venue)
+    requests = asked(venue, feed.resubscribe(["ETH-USD"]))
+    if feed.facts.resync == "fetch":
+        assert not requests
+        return
     assert [request.action for request in requests] == ["unsubscribe", "subscribe"]
     assert all(request.channels == {DIALECTS[venue].book_channel} for request in requests)
     assert all(request.products == ["ETH-USD"] for request in requests)
@@ -164,7 +179,7 @@ def test_each_message_is_signed_anew(venue: str) -> None:
     assert signatures == [f"no. {number}" for number in range(len(messages))]
 
 
-@with_books
+@with_snapshots
 def test_snapshot(venue: str) -> None:
     (snapshot,) = events(venue, DIALECTS[venue].snapshot)
     assert isinstance(snapshot, Snapshot)
@@ -176,7 +191,7 @@ def test_snapshot(venue: str) -> None:
 @pytest.mark.parametrize("is_after_snapshot", [True, False])
 def test_a_delta_means_the_same_before_and_after_its_snapshot(venue: str, is_after_snapshot: bool) -> None:
     feed = make(venue)
-    if is_after_snapshot:
+    if is_after_snapshot and DIALECTS[venue].snapshot:
         feed.receive(DIALECTS[venue].snapshot)
     (delta,) = feed.receive(DIALECTS[venue].delta).events
     assert isinstance(delta, Delta)
@@ -185,7 +200,7 @@ def test_a_delta_means_the_same_before_and_after_its_snapshot(venue: str, is_aft
     assert delta.enter({}, {}) == 2
 
 
-@with_books
+@with_snapshots
 def test_a_second_snapshot_is_a_snapshot_again(venue: str) -> None:
     feed = make(venue)
     assert feed.receive(DIALECTS[venue].snapshot) == feed.receive(DIALECTS[venue].snapshot)
@@ -197,7 +212,7 @@ def test_a_trade_has_the_takers_side_and_whole_microseconds(venue: str) -> None:
     assert events(venue, DIALECTS[venue].trade) == [trade]
 
 
-@venues
+@with_beats
 def test_a_sign_of_life(venue: str) -> None:
     assert [event for event in events(venue, DIALECTS[venue].beat) if isinstance(event, Heartbeat)]
 
@@ -212,8 +227,7 @@ def test_an_acknowledgement_speaks_our_words(venue: str) -> None:
 def test_an_error_frame_is_a_refusal_with_the_venues_words(venue: str) -> None:
     (refused,) = events(venue, DIALECTS[venue].refusal)
     assert isinstance(refused, Refused)
-    words = json.loads(DIALECTS[venue].refusal)
-    assert any(words.get(key, "\0") in refused.reason for key in ("message", "msg", "error"))
+    assert DIALECTS[venue].words in refused.reason
 
 
 @venues
@@ -274,22 +288,20 @@ def test_every_truncation_is_undecodable(venue: str) -> None:
 def test_what_is_not_a_number_costs_its_record_and_its_book_and_no_frame(venue: str, not_a_number: str) -> None:
     dialect = DIALECTS[venue]
     for frame, number, book_event in (
-        (dialect.snapshot, '"79944.1"', "snapshot"),
-        (dialect.snapshot, '"3.0105"', "snapshot"),
-        (dialect.delta, '"2.5"', "delta"),
-        (dialect.trade, '"79943.9"', None),
-        (dialect.trade, '"0.5"', None),
+        (dialect.snapshot, "79944.1", "snapshot"),
+        (dialect.snapshot, "3.0105", "snapshot"),
+        (dialect.delta, "2.5", "delta"),
+        (dialect.trade, "79943.9", None),
+        (dialect.trade, "0.5", None),
     ):
         if not frame:
             continue
-        text = frame.decode()
-        assert number in text
-        meaning = make(venue).receive(text.replace(number, not_a_number).encode())
+        meaning = make(venue).receive(numbered(frame, number, not_a_number))
         assert meaning.sequence == make(venue).receive(frame).sequence
         assert_sound(meaning)
         (record,) = (event for event in meaning.events if isinstance(event, Unusable))
         assert record.product == "BTC-USD"
-        if not_a_number in ('"-1"', "-1") and number == '"79944.1"':  # out of reach: the rest of the book is right
+        if not_a_number in ('"-1"', "-1") and number == "79944.1":  # out of reach: the rest of the book is right
             (kept,) = (event for event in meaning.events if isinstance(event, Snapshot))
             assert (kept.bids, kept.asks) == ({79943.9: 3.0105}, {})
             assert record.book_event is None
@@ -299,12 +311,10 @@ def test_what_is_not_a_number_costs_its_record_and_its_book_and_no_frame(venue: 
             assert record.trade_id == (None if book_event else 7)
 
 
-@with_books
-@pytest.mark.parametrize(("number", "far"), [('"79944.1"', '"2e15"'), ('"1.2"', '"2e15"'), ('"79943.9"', '"0"')])
+@with_snapshots
+@pytest.mark.parametrize(("number", "far"), [("79944.1", '"2e15"'), ("1.2", '"2e15"'), ("79943.9", '"0"')])
 def test_a_level_that_no_order_can_have_is_left_out_of_a_snapshot_and_named(venue: str, number: str, far: str) -> None:
-    frame = DIALECTS[venue].snapshot.decode()
-    assert number in frame
-    snapshot, record = events(venue, frame.replace(number, far).encode())
+    snapshot, record = events(venue, numbered(DIALECTS[venue].snapshot, number, far))
     assert isinstance(snapshot, Snapshot)
     assert isinstance(record, Unusable)
     assert len(snapshot.bids) + len(snapshot.asks) == 1
@@ -316,14 +326,14 @@ def test_a_level_that_no_order_can_have_is_left_out_of_a_snapshot_and_named(venu
 def test_a_change_at_a_price_that_no_order_can_have_is_left_out_and_one_of_an_impossible_size_is_not(
     venue: str,
 ) -> None:
-    frame = DIALECTS[venue].delta.decode()
-    price = '"79943.90"' if '"79943.90"' in frame else '"79943.9"'
-    delta, record = events(venue, frame.replace(price, '"0.00"').encode())
+    frame = DIALECTS[venue].delta
+    price = "79943.90" if b"79943.90" in frame else "79943.9"
+    delta, record = events(venue, numbered(frame, price, '"0.00"'))
     assert isinstance(delta, Delta)
     assert delta.by_side() == ({}, {79944.1: 0.0})
     assert isinstance(record, Unusable)
     assert record.book_event is None
-    (record,) = events(venue, frame.replace('"2.5"', '"2e15"').encode())
+    (record,) = events(venue, numbered(frame, "2.5", '"2e15"'))
     assert isinstance(record, Unusable)
     assert (record.product, record.book_event) == ("BTC-USD", "delta")
 
@@ -331,23 +341,22 @@ def test_a_change_at_a_price_that_no_order_can_have_is_left_out_and_one_of_an_im
 @with_books
 @pytest.mark.parametrize("zero", ['"0"', '"0.0"', '"0.00"', '"0.000000"', '"0.00000000"', "0", "0.0", '"0e0"'])
 def test_zero_in_every_spelling_deletes(venue: str, zero: str) -> None:
-    frame = DIALECTS[venue].delta.decode().replace('"2.5"', zero).encode()
-    (delta,) = events(venue, frame)
+    (delta,) = events(venue, numbered(DIALECTS[venue].delta, "2.5", zero))
     assert isinstance(delta, Delta)
     assert delta.by_side()[0] == {79943.9: 0.0}
 
 
 @with_trades
-@pytest.mark.parametrize("zero_of", ['"79943.9"', '"0.5"'])
+@pytest.mark.parametrize("zero_of", ["79943.9", "0.5"])
 def test_a_trade_for_nothing_is_named_and_is_no_trade(venue: str, zero_of: str) -> None:
-    (record,) = events(venue, DIALECTS[venue].trade.decode().replace(zero_of, '"0.00"').encode())
+    (record,) = events(venue, numbered(DIALECTS[venue].trade, zero_of, '"0.00"'))
     assert isinstance(record, Unusable)
     assert (record.product, record.channel, record.trade_id) == ("BTC-USD", "trades", 7)
 
 
 @venues
 def test_an_error_keeps_the_first_200_bytes(venue: str) -> None:
-    frame = (DIALECTS[venue].snapshot or DIALECTS[venue].trade)[:-1] + b" " * 400
+    frame = (DIALECTS[venue].delta or DIALECTS[venue].trade)[:-1] + b" " * 400
     with pytest.raises(Undecodable) as raised:
         make(venue).receive(frame)
     assert raised.value.excerpt == frame[:200]
@@ -420,6 +429,8 @@ def test_frames_of_one_venue_are_no_frames_of_another() -> None:
     for venue in FEEDS:
         for other in FEEDS.keys() - {venue}:
             dialect: Dialect = DIALECTS[other]
+            if dialect is DIALECTS[venue]:  # at another address
+                continue
             for frame in filter(None, (dialect.snapshot, dialect.delta, dialect.trade)):
                 try:
                     found = events(venue, frame)
