@@ -83,7 +83,8 @@ class Interpreter:
                 lane.acknowledge(event)
                 if lane.is_fetching:
                     served = event.channels.get("book", frozenset())
-                    lane.want_snapshots(sorted(served & lane.books.keys()), received_ns, self._commands)
+                    lost = [symbol for symbol, book in lane.books.items() if symbol in served and not book.is_proved]
+                    lane.want_snapshots(lost, received_ns, self._commands)
             case Refused():
                 self._refused(lane, event, received_ns)
             case ProductStatus():

@@ -6,24 +6,50 @@ in which the taker sold.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
 
+class Asked(NamedTuple):
+    """What one message to the venue asks for, in the venue's words of channels; ``products`` None for all."""
+
+    action: str
+    channels: frozenset[str]
+    products: frozenset[str] | None
+
+
+def coinbase_asks(message: dict[str, Any]) -> Asked:
+    channels = message.get("channels", [message.get("channel")])
+    products = message.get("product_ids")
+    return Asked(message["type"], frozenset(channels), None if products is None else frozenset(products))
+
+
+def binance_asks(message: dict[str, Any]) -> Asked:
+    streams = [name.partition("@") for name in message["params"]]
+    products = frozenset(symbol.upper() for symbol, _, _ in streams)
+    return Asked(message["method"].lower(), frozenset(channel for _, _, channel in streams), products)
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """Frames by what they mean. ``wanted`` is what ``open`` must name for book and trades, in the venue's words."""
+    """Frames by what they mean; None for what the venue does not say. ``wanted`` is what ``open`` must name for book
+    and trades, in the venue's words, which ``asks`` reads in a message to it. ``words`` are those of the refusal."""
 
     wanted: frozenset[str]
     book_channel: str
-    snapshot: bytes
+    snapshot: bytes | None
     delta: bytes
     trade: bytes
-    beat: bytes
+    beat: bytes | None
     acknowledgement: bytes
     refusal: bytes
     unknown: bytes
+    asks: Callable[[dict[str, Any]], Asked] = coinbase_asks
+    words: str | None = None
+    has_quotes: bool = True
 
     @property
     def frames(self) -> list[bytes]:
@@ -70,5 +96,21 @@ DIALECTS = {
         b'{"name":"heartbeat","product_ids":["BTC-USD","ETH-USD"],"account_ids":null}]}',
         refusal=b'{"type":"error","message":"Failed to subscribe","reason":"GIBBERISH-USD is not a valid product"}',
         unknown=b'{"type":"tomorrow","product_id":"BTC-USD","sequence":91,"new":[1]}',
+    ),
+    "binance": Dialect(
+        wanted=frozenset({"depth@100ms", "trade"}),
+        book_channel="depth@100ms",
+        snapshot=None,
+        delta=b'{"stream":"btc-usd@depth@100ms","data":{"e":"depthUpdate","E":1788746278970831,"s":"BTC-USD",'
+        b'"U":157,"u":160,"b":[["79943.90","2.5"]],"a":[["79944.10","0.00000000"]]}}',
+        trade=b'{"stream":"btc-usd@trade","data":{"e":"trade","E":1788746279088391,"s":"BTC-USD","t":7,"p":"79943.9",'
+        b'"q":"0.5","T":1788746279088388,"m":true,"M":true}}',
+        beat=b'{"result":["btc-usd@depth@100ms","btc-usd@trade"],"id":0}',
+        acknowledgement=b'{"result":["btc-usd@depth@100ms","eth-usd@depth@100ms","btc-usd@trade"],"id":9}',
+        refusal=b'{"error":{"code":2,"msg":"Invalid request: unknown variant `JOIN`"},"id":1}',
+        unknown=b'{"stream":"btc-usd@tomorrow","data":{"e":"tomorrow","E":1788746279088391,"s":"BTC-USD","new":[1]}}',
+        asks=binance_asks,
+        words="Invalid request: unknown variant `JOIN`",
+        has_quotes=False,
     ),
 }
