@@ -79,6 +79,7 @@ class BinanceFeed:
         chain="range",
         quiet_book_s=300,
         resync="fetch",
+        lifetime_s=86_400,
     )
     integrity: ClassVar[Integrity] = "sequence"
     first_sequence: int | None = None
