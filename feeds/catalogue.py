@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from feeds.binance.venue import Binance
 from feeds.coinbase.venue import Coinbase
 from feeds.kraken.venue import Kraken
 from feeds.protocol import Feed
@@ -22,6 +23,7 @@ def add(venue: Venue) -> None:
 
 add(Coinbase())
 add(Kraken())
+add(Binance())
 
 DEFAULT_EXCHANGE = Coinbase.exchange
 """Whose symbol one without an exchange is: the first venue's, from before there were others."""

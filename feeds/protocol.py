@@ -50,6 +50,8 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     """What to send once nothing has come for so long, and again after as long; None where nothing is to be sent."""
     resync: Literal["wire", "fetch"] = "wire"
     """How a lost book comes back: as a message on the wire, or fetched by REST, buffered against and aligned."""
+    lifetime_s: float | None = None
+    """The venue ends a connection that is so old; its successor is opened before. None where it does not."""
     has_dense_ids: bool = True
     """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing."""
 

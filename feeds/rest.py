@@ -23,6 +23,10 @@ class RestFacts(Struct, frozen=True, kw_only=True):
 
     requests_per_s: float
     burst: int
+    weight: int = 1
+    """What a usual request weighs: a person sets how many requests are made."""
+    headers: dict[str, str] = {}
+    """What every request says beside the usual."""
 
 
 class Get(Struct, frozen=True):

@@ -75,16 +75,20 @@ def unusable(
     reason: object,
     *,
     product: str | None = None,
+    trade_id: Raw = NOTHING,
     book_event: BookEvent | None = None,
 ) -> Unusable:
-    """The record with its bytes; product and trade id are read from it where they can be."""
+    """The record with its bytes; product and trade id are read from it where they can be and are not given.
+
+    ``trade_id`` is where it is to be read, in records that call it otherwise.
+    """
     identity = maybe(decode_identity, Raw(part)) or Identity()
     return Unusable(
         product or name_of(identity.product_id),
         channel,
         str(reason)[:REASON_CHARS],
         bytes(part)[:EXCERPT_BYTES],
-        maybe(decode_trade_id, identity.trade_id),
+        maybe(decode_trade_id, identity.trade_id if trade_id is NOTHING else trade_id),
         book_event,
     )
 

@@ -36,8 +36,8 @@ class Intake:
     """Stamps each input with the clock and hands it to the pipeline, in one order for pipeline and tape alike.
 
     ``carry_out`` is called for each command, in order, right after the input that caused it; it must not block.
-    ``handling`` is how long frames took from the socket into the book, ``opened_counts`` how often each lane's socket
-    was opened.
+    ``handling`` is how long frames took from the socket into the book, ``opened_counts`` how often a socket was opened
+    for each plan.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Intake:
 
     def opened(self, lane: int) -> None:
         """A socket is open."""
-        self.opened_counts[lane] += 1
+        self.opened_counts[self.pipeline.slots[lane].plan.lane] += 1
         self._anchor()
         self._feed(Opened(lane))
 
@@ -87,7 +87,7 @@ class Intake:
 
     def is_live(self, lane: int) -> bool:
         """Whether market data has come on the lane's present connection."""
-        return self.pipeline.lanes[lane].is_live
+        return self.pipeline.slots[lane].is_live
 
     def tick(self) -> None:
         """Time has passed."""

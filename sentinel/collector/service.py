@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from fractions import Fraction
 from functools import partial
+from math import inf
 from typing import Protocol
 
 from loguru import logger
@@ -26,11 +27,11 @@ from sentinel.config import Config
 from sentinel.errors import JournalError
 from sentinel.exchange.book_check import BookSource, Comparer
 from sentinel.exchange.book_fetch import BookFetcher, SnapshotSource
-from sentinel.exchange.connection import Connection
+from sentinel.exchange.connection import Connection, pair
 from sentinel.exchange.planner import numbered, plan
 from sentinel.exchange.repair import Repairer, TradeSource
 from sentinel.exchange.venues import feed_maker, url_of
-from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect, Repair, Send, Settings
+from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect, Repair, Retire, Send, Settings, Succeed
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import Durations
@@ -107,6 +108,7 @@ class Service:
         self.comparer = Comparer(rest, _unnumbered(plans), config.feeds.comparison_interval_s, self.intake.compared)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
         self.connections = _connections(config, plans, self.intake, clock, draw, self._feed)
+        self._slots = [*self.connections, *(connection.spare for connection in self.connections)]
         self.loop_lag = Durations()
         self._ending = asyncio.Event()
         self.parts = Parts(self._ending, draw)
@@ -177,9 +179,9 @@ class Service:
 
     async def _serve(self, connection: Connection) -> None:
         """A connection that failed could not say so itself: its books are not proved any more."""
-        lane = connection.plan.lane
-        if self.pipeline.lanes[lane].feed is not None:
-            self.intake.closed(lane, "disconnected")
+        for number in (connection.number, connection.spare.number):
+            if self.pipeline.slots[number].feed is not None:
+                self.intake.closed(number, "disconnected")
         await connection.run()
 
     async def _stop_intake(self) -> None:
@@ -202,9 +204,13 @@ class Service:
     def _carry_out(self, command: Command) -> None:
         match command:
             case Send(lane, messages):
-                self.connections[lane].send(messages)
+                self._slots[lane].send(messages)
             case Reconnect(lane, cause):
-                self.connections[lane].reconnect(cause)
+                self._slots[lane].reconnect(cause)
+            case Succeed(lane):
+                self._slots[lane].succeed()
+            case Retire(lane):
+                self._slots[lane].retire()
             case Repair():
                 self.repairer.request(command)
             case FetchBook():
@@ -236,23 +242,33 @@ def _connections(
     connects = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.connects_per_s) for venue in venues}
     messages = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.messages_per_s) for venue in venues}
     large = asyncio.Lock()
-    age_s = config.feeds.max_connection_age_s
-    return [
-        Connection(
-            lane,
-            url_of(config, lane.venue),
+
+    def connection(plan: LanePlan, number: int) -> Connection:
+        return Connection(
+            number,
+            plan,
+            url_of(config, plan.venue),
             intake,
-            lambda lane=lane: len(make_feed(lane).open()),  # type: ignore[misc]
-            connects[lane.venue],
-            messages[lane.venue],
+            lambda: len(make_feed(plan).open()),
+            connects[plan.venue],
+            messages[plan.venue],
             Backoff(draw),
             large,
             clock.now_ns,
-            # a random part of the age keeps the two of a redundant pair from being replaced together
-            max_age_s=None if age_s is None else lambda: age_s * (0.5 + draw() / 2),
+            max_age_s=_age(config.feeds.max_connection_age_s, FEEDS[plan.venue].facts.lifetime_s, draw),
         )
-        for lane in plans
-    ]
+
+    return [pair(partial(connection, lane), lane.lane, len(plans) + lane.lane) for lane in plans]
+
+
+def _age(most_s: float | None, lifetime_s: float | None, draw: Callable[[], float]) -> Callable[[], float] | None:
+    """At which age a connection is replaced: a person's wish, or well before the venue ends it. A random part keeps
+    those that were opened together from being replaced together."""
+    if most_s is None and lifetime_s is None:
+        return None
+    wished_s = inf if most_s is None else most_s
+    allowed_s = inf if lifetime_s is None else 0.95 * lifetime_s
+    return lambda: min(wished_s * (0.5 + draw() / 2), allowed_s * (0.8 + draw() / 5))
 
 
 def _second_by_second(per_s: float) -> Pace:

@@ -58,7 +58,7 @@ class Feeds(Section):
     products_per_connection: int = Field(default=20, ge=1)
     """Books on one connection, never more than the venue takes. A hole may cost all books of its connection."""
     max_connection_age_s: float | None = Field(default=None, ge=60)
-    """A connection so old is replaced; never, if there is none."""
+    """A connection so old is replaced, its successor first; where the venue ends them by age, earlier than it."""
     comparison_interval_s: float = Field(default=60, ge=0)
     """How often a book without numbers is compared with REST's, each product; 0: never."""
     share: float = Field(default=1, gt=0, le=1)

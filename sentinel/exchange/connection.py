@@ -81,16 +81,22 @@ class StampedSocket(ClientConnection):
 
 
 class Connection:
-    """The sockets of one lane, one after another.
+    """The sockets of one lane, or of its spare, one after another, for as long as it is wanted.
 
-    ``connects`` and ``messages`` are shared by all connections to one host; ``large`` by all there are, so that a turn
-    of the event loop applies one large frame and not one for each connection. ``opening_messages`` gives how many the
-    feed begins with. ``max_age_s`` gives the age at which a
+    When a connection is to be replaced its spare begins, and it goes on itself until it is retired, or ends; then it
+    rests, until it is to succeed the spare in turn. Made by ``pair``.
+
+    ``number`` is that of the lane or of the spare. ``connects`` and ``messages`` are shared by all connections to one
+    host; ``large`` by all there are, so that a turn of the event loop applies one large frame and not one for each
+    connection. ``opening_messages`` gives how many the feed begins with. ``max_age_s`` gives the age at which a
     connection is replaced, asked for anew each time.
     """
 
+    spare: Connection
+
     def __init__(
         self,
+        number: int,
         plan: LanePlan,
         url: str,
         intake: Lane,
@@ -104,6 +110,7 @@ class Connection:
         max_age_s: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.number = number
         self.plan = plan
         self._url = url
         self._intake = intake
@@ -120,6 +127,23 @@ class Connection:
         self._outbox: deque[bytes] = deque()
         self._has_mail = asyncio.Event()
         self._cause: Cause | None = None
+        self._is_wanted = asyncio.Event()
+        self._is_retired = asyncio.Event()
+        self._is_succeeded = False
+
+    def begin(self) -> None:
+        """Has it connect, and go on connecting."""
+        self._is_wanted.set()
+
+    def succeed(self) -> None:
+        """Has its successor opened; this one goes on until that can do all it does."""
+        if self._is_wanted.is_set():
+            self._is_succeeded = True
+            self.spare.begin()
+
+    def retire(self) -> None:
+        """Ends the present socket with a closing handshake: its successor is there."""
+        self._is_retired.set()
 
     def send(self, messages: tuple[bytes, ...]) -> None:
         """Has messages sent, in order and at the venue's pace; without a socket there is nobody to read them."""
@@ -134,24 +158,40 @@ class Connection:
             self._socket.transport.abort()
 
     async def run(self) -> None:
-        """Connects, reads until the socket ends, and begins again, until cancelled."""
-        lane = self.plan.lane
+        """Keeps the lane and its spare connected as far as they are wanted, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for connection in (self, self.spare):
+                tasks.create_task(connection._keep())
+
+    async def _keep(self) -> None:
+        """Connects, reads until the socket ends, and begins again, unless another has taken over."""
         while True:
+            await self._is_wanted.wait()
             # a subscription's messages are paid for before the socket opens: a venue may close one that does not
             # subscribe within seconds
             await self._connects.take()
             await self._messages.take(self._opening_messages())
             reason = await self._live()
-            self._intake.closed(lane, self._cause or "disconnected")
+            self._intake.closed(self.number, self._cause or "disconnected")
+            if self._is_followed():
+                self._is_wanted.clear()
+                logger.bind(lane=self.plan.lane, venue=self.plan.venue).info("connection_replaced")
+                continue
             wait_s = self._backoff.next_s()
             logger.bind(
-                lane=lane, venue=self.plan.venue, cause=self._cause, reason=reason, wait_s=round(wait_s, 3)
+                lane=self.plan.lane, venue=self.plan.venue, cause=self._cause, reason=reason, wait_s=round(wait_s, 3)
             ).warning("connection_lost")
             await self._sleep(wait_s)
+
+    def _is_followed(self) -> bool:
+        """Whether the one that ended may rest: its successor is at work, and is not about to end itself."""
+        was_succeeded, self._is_succeeded = self._is_succeeded, False
+        return was_succeeded and self.spare._is_wanted.is_set() and not self.spare._is_succeeded
 
     async def _live(self) -> str:
         """One socket from opening to end; returns why it ended."""
         self._cause = None
+        self._is_retired.clear()
         try:
             socket = await connect(
                 self._url,
@@ -191,9 +231,9 @@ class Connection:
     async def _converse(self, socket: StampedSocket) -> str:
         """Reads and writes until either fails."""
         logger.bind(lane=self.plan.lane, venue=self.plan.venue).info("connection_opened")
-        self._intake.opened(self.plan.lane)
+        self._intake.opened(self.number)
         async with asyncio.TaskGroup() as tasks:
-            companions = [tasks.create_task(self._write(socket))]
+            companions = [tasks.create_task(self._write(socket)), tasks.create_task(self._close(socket))]
             if self._max_age_s is not None:
                 companions.append(tasks.create_task(self._grow_old(self._max_age_s())))
             reason = await self._read(socket)
@@ -202,7 +242,7 @@ class Connection:
         return reason
 
     async def _read(self, socket: StampedSocket) -> str:
-        lane, intake, receive = self.plan.lane, self._intake, self._intake.receive
+        lane, intake, receive = self.number, self._intake, self._intake.receive
         is_proved = False
         left = TURN_FRAMES
         try:
@@ -242,6 +282,18 @@ class Connection:
         except ConnectionClosed:
             pass  # the reader learns of it too, and says why
 
+    async def _close(self, socket: ClientConnection) -> None:
+        await self._is_retired.wait()
+        await socket.close()
+
     async def _grow_old(self, age_s: float) -> None:
         await self._sleep(age_s)
-        self.reconnect("disconnected")
+        self.succeed()
+
+
+def pair(make: Callable[[int], Connection], number: int, spare: int) -> Connection:
+    """The connection of a lane, wanted from the start, and its spare; ``make`` is given the number of each."""
+    first, second = make(number), make(spare)
+    first.spare, second.spare = second, first
+    first.begin()
+    return first

@@ -47,7 +47,7 @@ class RestClient:
         self._now_ns = now_ns or Clock().now_ns
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=timeout_s),
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": USER_AGENT} | venue.rest_facts.headers,
             connector=aiohttp.TCPConnector(limit=4),
             trust_env=True,
         )

@@ -62,5 +62,5 @@ async def open_rest(config: Config) -> AsyncIterator[RestClients]:
 
 def _pace(config: Config, exchange: str) -> Pace:
     facts, share = VENUES[exchange].rest_facts, config.feeds.share
-    per_s = min(config.repair.requests_per_s, facts.requests_per_s)
+    per_s = min(config.repair.requests_per_s * facts.weight, facts.requests_per_s)
     return Pace(share * per_s, max(1, int(share * facts.burst)))

@@ -12,8 +12,10 @@ from sentinel.pipeline.inputs import (
     Reconnect,
     Repair,
     RepairAnswer,
+    Retire,
     Send,
     Settings,
+    Succeed,
 )
 from sentinel.pipeline.pipeline import Pipeline
 
@@ -30,6 +32,8 @@ __all__ = [
     "Reconnect",
     "Repair",
     "RepairAnswer",
+    "Retire",
     "Send",
     "Settings",
+    "Succeed",
 ]

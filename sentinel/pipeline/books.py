@@ -102,6 +102,10 @@ class ProductBooks:
         lane = self.lanes[lane_number] = LaneBook(self._edges_bps)
         return lane
 
+    def leave(self, lane_number: int) -> None:
+        """A lane that is lost, and holds nothing that waits, carries it no more."""
+        del self.lanes[lane_number]
+
     @property
     def is_proved(self) -> bool:
         """True while some lane's book is proved and may be written."""
@@ -244,16 +248,19 @@ class ProductBooks:
         return "crossed" if any(lane.flaw == "crossed" for lane in self.lanes.values()) else "empty"
 
     def _mark(self, lane: LaneBook) -> None:
-        """Only of several copies one may have to know how it was when another gave the sample."""
-        if len(self.lanes) > 1:
-            open_ns = lane.next_ns if self.is_suspended or self.next_ns is None else self.next_ns
-            lane.mark(self._written_ns, open_ns)
+        """Of several copies, which there may be at any time, one may have to know how it was when another gave the
+        sample."""
+        open_ns = lane.next_ns if self.is_suspended or self.next_ns is None else self.next_ns
+        lane.mark(self._written_ns, open_ns)
 
     def _give(self, lane: LaneBook, sample: Sample, proved_ns: int) -> None:
         """Writes the sample of the first open instant, proved by a frame at ``proved_ns``; every open gap ends."""
         grid_ns = sample.grid_ns
-        if len(self.lanes) > 1:
-            updates = lane.updates_between(self._written_ns, grid_ns)
+        counting = lane
+        if not lane.knows(self._written_ns):  # it is new beside another, or all of them are
+            counting = next((other for other in self.lanes.values() if other.knows(self._written_ns)), lane)
+        updates = counting.updates_between(self._written_ns, grid_ns)
+        if updates != sample.updates:  # another copy gave the last one
             sample = msgspec.structs.replace(sample, updates=updates)
         while self.gaps:
             self._close(self.gaps[0], grid_ns)

@@ -36,13 +36,20 @@ class Settings(Struct, frozen=True):
     refused_retry_ns: int = 60 * S
     refused_retry_most_ns: int = 600 * S
     """A refused product is asked for again after so long; the wait doubles up to the most, as long as it is refused."""
+    handover_ns: int = 1_000 * MS
+    """How long a connection goes on beside a successor that can do all that it does: what was published before the
+    successor could hear it may still be on its way here."""
     resync_pause_ns: int = 250 * MS
     resync_pause_most_ns: int = 30 * S
     """Between two requests for snapshots on one connection: the pause doubles, so a sick venue is never stormed."""
 
 
 class LanePlan(Struct, frozen=True):
-    """One planned connection. ``copy`` is 0 for A and 1 for B of a redundant pair."""
+    """One planned connection. ``copy`` is 0 for A and 1 for B of a redundant pair.
+
+    ``lane`` is the number of its lane; in commands and inputs it may also be that of the spare of this lane, on which
+    the connection's successor is opened.
+    """
 
     lane: int
     venue: str
@@ -62,6 +69,18 @@ class Reconnect(Struct, frozen=True):
 
     lane: int
     cause: Cause
+
+
+class Succeed(Struct, frozen=True):
+    """The venue is about to end this connection: open its successor on the lane's spare. This one goes on."""
+
+    lane: int
+
+
+class Retire(Struct, frozen=True):
+    """End this connection for good: its successor does all that it did."""
+
+    lane: int
 
 
 class Repair(Struct, frozen=True):
@@ -89,7 +108,7 @@ class FetchBook(Struct, frozen=True):
         return Market(self.exchange, self.symbol)
 
 
-Command = Send | Reconnect | Repair | FetchBook
+Command = Send | Reconnect | Succeed | Retire | Repair | FetchBook
 
 
 class RepairAnswer(Struct, frozen=True):

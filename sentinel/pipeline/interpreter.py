@@ -21,7 +21,7 @@ from book.events import (
 from book.proof import Verdict
 from feeds.errors import REASON_CHARS
 from sentinel.pipeline.gaps import sequence_gap
-from sentinel.pipeline.inputs import Command, Note, Output
+from sentinel.pipeline.inputs import Command, Note, Output, Succeed
 from sentinel.pipeline.lane import APPLIED, CONTROL, DUPLICATE, UNASKED, UNDECODABLE, Lane
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.proofs import Proofs
@@ -59,7 +59,7 @@ class Interpreter:
                 product = lane.products.get(event.product)
                 if product is None:
                     return self._unasked(lane, "trades", event.product)
-                product.trades.hear(event, received_ns, lane.plan.lane)
+                product.trades.hear(event, received_ns, lane.number)
             case Quote():
                 if event.product not in lane.plan.subscription.products:
                     return self._unasked(lane, "quotes", event.product)
@@ -83,7 +83,8 @@ class Interpreter:
                 lane.acknowledge(event)
                 if lane.is_fetching:
                     served = event.channels.get("book", frozenset())
-                    lane.want_snapshots(sorted(served & lane.books.keys()), received_ns, self._commands)
+                    lost = [symbol for symbol, book in lane.books.items() if symbol in served and not book.is_proved]
+                    lane.want_snapshots(lost, received_ns, self._commands)
             case Refused():
                 self._refused(lane, event, received_ns)
             case ProductStatus():
@@ -91,6 +92,7 @@ class Interpreter:
                 self._output.notes.append(Note("product_status", status | {"state": event.state}))
             case Closing():
                 self._output.notes.append(Note("venue_closes", {"lane": lane.plan.lane, "reason": event.reason}))
+                self._commands.append(Succeed(lane.number))
             case Unknown():
                 lane.skipped.add(event.kind)
             case Alias():
@@ -144,7 +146,7 @@ class Interpreter:
             return self._unasked(lane, "trades", trade.product)
         product.trade_frames += 1
         lane.serve("trades", trade.product)
-        product.trades.receive(trade, received_ns, lane.plan.lane)
+        product.trades.receive(trade, received_ns, lane.number)
         self._hear_witness(lane, trade, received_ns)
         return APPLIED
 

@@ -1,6 +1,10 @@
 """One planned connection as the pipeline sees it: its feed, its counter, its deadlines and its books.
 
 The feed and the counter live as long as one connection; the books are replaced by the next one's snapshots.
+
+Each lane has a spare, which is a lane with the same plan and with books only while it is used. A connection that is to
+end has its successor opened on the spare, and both go on side by side, as two copies do, until the successor can do all
+that the first one does. Then the spare is the lane, and the lane its spare, until the next time.
 """
 
 from __future__ import annotations
@@ -82,6 +86,9 @@ class Skipped:
 class Lane:
     """State of one connection slot. ``feed`` is None while there is no connection.
 
+    ``number`` is what it is called in commands, inputs and on tapes. ``counts`` and ``skipped`` are those of the plan,
+    whichever of lane and spare serves it. ``ready_ns`` is since when it could do all that its spare does.
+
     ``products`` are those it carries, by the venue's symbols: nothing a frame says is looked up anywhere else, so what
     another venue calls the same is not touched. ``books`` are its own copies of their books.
 
@@ -90,14 +97,19 @@ class Lane:
     ``is_numbered``: numbers show every frame that is lost, of the connection or of each book.
     """
 
-    def __init__(self, plan: LanePlan, settings: Settings) -> None:
+    def __init__(self, plan: LanePlan, settings: Settings, spare: Lane | None = None, number: int = 0) -> None:
         self.plan = plan
+        self.number = plan.lane if spare is None else number
         self.feed: Feed | None = None
         self.products: dict[str, Product] = {}
         self.counter: FrameCounter | None = None
         self.books: dict[str, LaneBook] = {}
-        self.counts = FrameCounts()
-        self.skipped = Skipped()
+        self.counts: FrameCounts = FrameCounts() if spare is None else spare.counts
+        self.skipped: Skipped = Skipped() if spare is None else spare.skipped
+        self.ready_ns: int | None = None
+        self.spare: Lane
+        if spare is not None:
+            self.spare, spare.spare = spare, self
         self.heard_ns = 0
         self.good_ns = 0
         self.has_chains = False
@@ -142,6 +154,7 @@ class Lane:
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self.is_live = False
         self.last_refusal = ""
+        self.ready_ns = None
         self._wanted.clear()
         self._retry_refused_ns = now_ns + round(facts.subscribe_deadline_s * S)
         self._refused_pause_ns = self._settings.refused_retry_ns
@@ -154,7 +167,7 @@ class Lane:
             book.witness = None
             if feed.integrity == "none":
                 book.witness = BookWitness(is_batched=not feed.has_single_changes)
-        return Send(self.plan.lane, tuple(feed.open()))
+        return Send(self.number, tuple(feed.open()))
 
     def step(self, step_ns: int, now_ns: int) -> None:
         """The clock was put forward by ``step_ns`` to ``now_ns``: no deadline has come any nearer."""
@@ -167,10 +180,20 @@ class Lane:
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self._retry_refused_ns += step_ns
         self._resync_ns += step_ns
+        if self.ready_ns is not None:
+            self.ready_ns += step_ns
 
     def close(self) -> None:
         self.feed = None
         self.is_live = False
+
+    def can_replace(self, other: Lane) -> bool:
+        """Whether all that ``other`` brings comes on this lane as well, and has done so for long enough."""
+        if self.feed is None or self.opened_ns <= other.opened_ns:
+            return False
+        if any(products - other.unserved[channel] for channel, products in self.unserved.items()):
+            return False
+        return all(self.books[symbol].can_replace(book) for symbol, book in other.books.items())
 
     def acknowledge(self, subscribed: Subscribed) -> None:
         """Strikes what the venue says it serves from the list of what is awaited."""
@@ -203,9 +226,9 @@ class Lane:
         self._resync_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, self._settings.resync_pause_most_ns)
         if self.is_fetching:
-            commands.extend(FetchBook(self.plan.lane, product, self.feed.exchange) for product in products)
+            commands.extend(FetchBook(self.number, product, self.feed.exchange) for product in products)
         else:
-            commands.append(Send(self.plan.lane, tuple(self.feed.resubscribe(products))))
+            commands.append(Send(self.number, tuple(self.feed.resubscribe(products))))
 
     def tick(self, now_ns: int, commands: list[Command]) -> bool:
         """Asks again for snapshots that did not come, ever more rarely; True when not one comes, which is the
@@ -245,7 +268,7 @@ class Lane:
         refused = sorted(set().union(*self.unserved.values()))
         if refused and self.feed is not None:
             messages = [message for product in refused for message in self.feed.subscribe([product])]
-            commands.append(Send(self.plan.lane, tuple(messages)))
+            commands.append(Send(self.number, tuple(messages)))
             if not self.is_fetching:
                 for product in self.unserved.get("book", ()):
                     self.books[product].asked_ns = now_ns
@@ -271,4 +294,4 @@ class Lane:
             return
         if now_ns - max(self.heard_ns, self._pinged_ns) >= round(self.feed.facts.ping_after_s * S):
             self._pinged_ns = now_ns
-            commands.append(Send(self.plan.lane, (self.feed.facts.ping,)))
+            commands.append(Send(self.number, (self.feed.facts.ping,)))

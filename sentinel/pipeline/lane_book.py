@@ -117,6 +117,14 @@ class LaneBook:
         self.is_proved = True
         self.since_ns, self.next_ns = since_ns, next_ns
 
+    def can_replace(self, other: LaneBook) -> bool:
+        """Whether no instant is lost if ``other`` gives no more: this one gives each that ``other`` has not given, and
+        knows of each that it has."""
+        if not other.is_proved:
+            return not other.held
+        is_as_good = self.is_proved and (self.flaw is None or other.flaw is not None)
+        return is_as_good and not other.held and self.since_ns <= other.next_ns <= self.next_ns
+
     def mark(self, written_ns: int, open_ns: int) -> None:
         """Notes that the book is as it stands at the instants from ``next_ns`` on. Remembered is what may yet be asked
         for: how it was at the last instant written, ``written_ns``, and at those from the first open one on."""
@@ -135,7 +143,11 @@ class LaneBook:
                 at_written = revision
             if from_ns <= grid_ns:
                 at_grid = revision
-        return at_grid - at_written
+        return (self.book.revision if self.next_ns <= grid_ns else at_grid) - at_written
+
+    def knows(self, ns: int) -> bool:
+        """Whether it can say at which revision it was at the instant ``ns``."""
+        return self.is_proved and self.since_ns <= ns
 
     def judge(self, flaw: Flaw | None, first_ns: int) -> None:
         """What is wrong with it at the instants from ``first_ns`` on."""

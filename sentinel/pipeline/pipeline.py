@@ -34,6 +34,7 @@ from sentinel.pipeline.inputs import (
     Output,
     RepairAnswer,
     Resume,
+    Retire,
     Send,
     Settings,
     Start,
@@ -59,6 +60,7 @@ STEP_SHOWN_NS = 3_600_000_000_000
 class Pipeline:
     """All lanes and products of one collector.
 
+    ``lanes`` has the one that serves for each plan, ``slots`` all of them and their spares, by number.
     ``clock_step_ms`` is the largest step of the wall clock within the last hour, or what it is behind still.
     ``commands`` is filled by every call and cleared by the caller: it stays the same list.
 
@@ -76,6 +78,8 @@ class Pipeline:
         self.settings = settings
         self.commands: list[Command] = []
         self.lanes = [Lane(plan, settings) for plan in plans]
+        spares = [Lane(lane.plan, settings, lane, len(plans) + lane.number) for lane in self.lanes]
+        self.slots = [*self.lanes, *spares]
         self.products: dict[Market, Product] = {}
         self.clock_step_ms = 0
         self._behind_ms = 0
@@ -158,7 +162,7 @@ class Pipeline:
         if step_ns > 0:
             self._accounts_ns += step_ns
             self._in_doubt = {key: due_ns + step_ns for key, due_ns in self._in_doubt.items()}
-            for lane in self.lanes:
+            for lane in self.slots:
                 lane.step(step_ns, now_ns)
             for product in self.products.values():
                 product.step(step_ns, now_ns)
@@ -177,7 +181,11 @@ class Pipeline:
 
     def opened(self, lane_number: int, now_ns: int) -> None:
         """A socket is open: says what to send on it."""
-        lane = self.lanes[lane_number]
+        lane = self.slots[lane_number]
+        for product in lane.products.values():
+            product.use(lane)
+        if lane.spare.feed is None:
+            self.lanes[lane.plan.lane] = lane
         self.commands.append(lane.open(self._make_feed(lane.plan), now_ns))
         feed = lane.feed
         assert feed is not None
@@ -187,15 +195,13 @@ class Pipeline:
 
     def closed(self, lane_number: int, cause: Cause, now_ns: int) -> None:
         """A socket has ended, or could not be opened at all; the service is about to try again."""
-        lane = self.lanes[lane_number]
-        since_ns = lane.good_ns if lane.feed is not None else now_ns
-        lane.close()
-        self._proofs.lose(lane, cause, since_ns)
+        lane = self.slots[lane_number]
+        self._end(lane, cause, lane.good_ns if lane.feed is not None else now_ns)
 
     def read(self, lane_number: int, frame: bytes) -> Meaning | None:
         """What a frame means that is to be received, or None if that cannot be said: half of the work of a large one,
         done ahead of it. Changes nothing here."""
-        feed = self.lanes[lane_number].feed
+        feed = self.slots[lane_number].feed
         try:
             return None if feed is None else feed.receive(frame)
         except FeedError:
@@ -203,7 +209,7 @@ class Pipeline:
 
     def receive(self, lane_number: int, frame: bytes, received_ns: int, meaning: Meaning | None = None) -> None:
         """A frame has arrived; ``meaning`` if it was read already. Never raises, whatever the bytes."""
-        lane = self.lanes[lane_number]
+        lane = self.slots[lane_number]
         feed = lane.feed
         if feed is None:  # given up: what still trickles in belongs to a conversation that is over
             return
@@ -245,7 +251,7 @@ class Pipeline:
         """What a control frame makes us say."""
         messages = feed.outbox()
         if messages:
-            self.commands.append(Send(lane.plan.lane, tuple(messages)))
+            self.commands.append(Send(lane.number, tuple(messages)))
 
     def repaired(self, answer: RepairAnswer, now_ns: int) -> None:
         """REST has answered a ``Repair``, in whole or in part."""
@@ -271,7 +277,7 @@ class Pipeline:
 
     def fetched(self, answer: FetchedBook, now_ns: int) -> None:
         """REST has given the snapshot of a book: it is taken if the deltas that came meanwhile follow from it."""
-        lane = self.lanes[answer.lane]
+        lane = self.slots[answer.lane]
         book = lane.books.get(answer.symbol)
         if lane.feed is None or book is None or book.chain is None or book.is_proved or book.asked_ns is None:
             return  # nobody waits for it any more
@@ -288,9 +294,11 @@ class Pipeline:
 
     def tick(self, now_ns: int) -> None:
         """Time passes, ten times a second or so: deadlines, silence, finished minutes."""
-        for lane in self.lanes:
+        for lane in self.slots:
             if lane.feed is not None:
                 self._tick_lane(lane, now_ns)
+            if lane.books or lane.spare.feed is not None:
+                self._hand_over(lane, now_ns)
         if self._in_doubt:
             self._judge_doubts(now_ns)
         if not self._is_suspended:
@@ -344,12 +352,13 @@ class Pipeline:
     def _judge_doubts(self, now_ns: int) -> None:
         """Gives up the books that REST contradicted for good."""
         for (number, symbol), due_ns in list(self._in_doubt.items()):
-            lane = self.lanes[number]
+            lane = self.slots[number]
             if now_ns < due_ns or (lane.feed is not None and lane.heard_ns < due_ns):  # frames may wait in the socket
                 continue
             del self._in_doubt[number, symbol]
-            book = lane.books[symbol]
-            wrong = book.witness.comparison.judge() if book.witness is not None and book.is_proved else []
+            book = lane.books.get(symbol)
+            witness = None if book is None or not book.is_proved else book.witness
+            wrong = [] if witness is None else witness.comparison.judge()
             if wrong:
                 facts: dict[str, str | int | None] = {
                     "symbol": lane.products[symbol].market.short,
@@ -358,6 +367,26 @@ class Pipeline:
                 }
                 self._output.notes.append(Note("contradicted_by_rest", facts))
                 self._proofs.contradicted(lane, symbol, now_ns)
+
+    def _end(self, lane: Lane, cause: Cause, since_ns: int) -> None:
+        """The lane has no connection any more; its spare serves, if that has one."""
+        lane.close()
+        self._proofs.lose(lane, cause, since_ns)
+        if lane.spare.feed is not None:
+            self.lanes[lane.plan.lane] = lane.spare
+
+    def _hand_over(self, lane: Lane, now_ns: int) -> None:
+        """Retires a connection whose successor can do all that it does, and a lane that is not used any more."""
+        heir = lane.spare
+        if lane.feed is not None and heir.can_replace(lane):
+            if heir.ready_ns is None:
+                heir.ready_ns = now_ns
+            if now_ns - heir.ready_ns >= self.settings.handover_ns:
+                self._end(lane, "disconnected", lane.good_ns)
+                self.commands.append(Retire(lane.number))
+        elif lane.feed is None and heir.books and not any(book.held for book in lane.books.values()):
+            for product in list(lane.products.values()) if lane.books else ():
+                product.leave(lane)
 
     def _tick_lane(self, lane: Lane, now_ns: int) -> None:
         if lane.is_silent(now_ns):

@@ -44,18 +44,29 @@ class Product:
         self._lanes: list[Lane] = []
         self._counted: list[FrameCounts] = []
         self._applied_counted = 0
+        self._frames_before = 0
         self._collector = settings.collector
         self._lines = lines
         self._output = output
 
     def join(self, lane: Lane) -> None:
-        """This product is carried by ``lane`` too."""
-        symbol = self.market.symbol
-        lane.products[symbol] = self
+        """This product is carried by ``lane`` too, and by its spare when that is used."""
+        for each in (lane, lane.spare):
+            each.products[self.market.symbol] = self
         self._lanes.append(lane)
         self._counted.append(FrameCounts())
-        if lane.carries_books:
-            lane.books[symbol] = self.books.join(lane.plan.lane)
+        self.use(lane)
+
+    def use(self, lane: Lane) -> None:
+        """The lane is about to be opened."""
+        symbol = self.market.symbol
+        if lane.carries_books and symbol not in lane.books:
+            lane.books[symbol] = self.books.join(lane.number)
+
+    def leave(self, lane: Lane) -> None:
+        """The lane is a spare that is not used any more."""
+        self._frames_before += lane.books.pop(self.market.symbol).frames
+        self.books.leave(lane.number)
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
@@ -111,7 +122,7 @@ class Product:
 
     def _count_frames(self, account: Account) -> None:
         """Enters the frames since the last row: this product's own, and those its connections share among all."""
-        applied = self.trade_frames + sum(book.frames for book in self.books.lanes.values())
+        applied = self.trade_frames + self._frames_before + sum(book.frames for book in self.books.lanes.values())
         account.frames_applied += applied - self._applied_counted
         self._applied_counted = applied
         for index, lane in enumerate(self._lanes):

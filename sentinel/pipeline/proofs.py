@@ -114,4 +114,4 @@ class Proofs:
 
     def give_up(self, lane: Lane, cause: Cause) -> None:
         lane.close()
-        self._commands.append(Reconnect(lane.plan.lane, cause))
+        self._commands.append(Reconnect(lane.number, cause))

@@ -79,7 +79,7 @@ def play(
                 left_out += 1
                 continue
             try:
-                given = _input(record, len(pipeline.lanes))
+                given = _input(record, len(pipeline.slots))
             except (ValueError, msgspec.MsgspecError) as error:
                 raise _foreign(file, error) from error
             pipeline.feed(given, record.received_ns)

@@ -35,6 +35,14 @@ def read_params(message: bytes) -> Request:
     return Request(request["method"], {request["params"]["channel"]}, request["params"].get("symbol", []))
 
 
+def read_streams(message: bytes) -> Request:
+    """As Binance wants to be asked."""
+    request = json.loads(message)
+    streams = [name.partition("@") for name in request["params"]]
+    products = dict.fromkeys(symbol.upper() for symbol, _, _ in streams)
+    return Request(request["method"].lower(), {channel for _, _, channel in streams}, list(products))
+
+
 @dataclass(frozen=True)
 class Dialect:
     """Frames by what they mean; empty for what the feed has not got.
@@ -129,5 +137,20 @@ DIALECTS = {
         words="Currency pair not supported FOO/USD",
         read=read_params,
         acknowledged=(("book", ("BTC-USD",)), ("trades", ())),
+    ),
+    "binance": Dialect(
+        wanted=frozenset({"depth@100ms", "trade"}),
+        book_channel="depth@100ms",
+        snapshot=b"",
+        delta=b'{"stream":"btc-usd@depth@100ms","data":{"e":"depthUpdate","E":1788746278970831,"s":"BTC-USD",'
+        b'"U":157,"u":160,"b":[["79943.90","2.5"]],"a":[["79944.10","0.00000000"]]}}',
+        trade=b'{"stream":"btc-usd@trade","data":{"e":"trade","E":1788746279088391,"s":"BTC-USD","t":7,"p":"79943.9",'
+        b'"q":"0.5","T":1788746279088388,"m":true,"M":true}}',
+        beat=b'{"result":["btc-usd@depth@100ms","btc-usd@trade"],"id":0}',
+        acknowledgement=b'{"result":["btc-usd@depth@100ms","eth-usd@depth@100ms","btc-usd@trade"],"id":9}',
+        refusal=b'{"error":{"code":2,"msg":"Invalid request: unknown variant `JOIN`"},"id":1}',
+        unknown=b'{"stream":"btc-usd@tomorrow","data":{"e":"tomorrow","E":1788746279088391,"s":"BTC-USD","new":[1]}}',
+        read=read_streams,
+        words="Invalid request: unknown variant `JOIN`",
     ),
 }

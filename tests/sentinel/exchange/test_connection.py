@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 
 from book.events import Meaning
 from feeds.protocol import Subscription
-from sentinel.exchange.connection import LARGE_FRAME_BYTES, TURN_FRAMES, Connection
+from sentinel.exchange.connection import LARGE_FRAME_BYTES, TURN_FRAMES, Connection, pair
 from sentinel.pipeline import Cause, LanePlan
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.rate_limit import Pace
@@ -114,19 +114,25 @@ async def connected(
     connects: Pace | None = None,
 ) -> AsyncIterator[Connection]:
     waits = waits or Waits()
-    connection = Connection(
-        PLAN,
-        url,
-        intake,
-        lambda: len(PLAN.subscription.channels) + 1,
-        connects or Pace(1000, 1000),
-        messages or Pace(1000, 1000),
-        Backoff(lambda: 1.0, 1.0, 8.0),
-        large or asyncio.Lock(),
-        now_ns,
-        max_age_s=max_age_s,
-        sleep=waits.sleep,
-    )
+    connects, messages, large = connects or Pace(1000, 1000), messages or Pace(1000, 1000), large or asyncio.Lock()
+
+    def make(number: int) -> Connection:
+        return Connection(
+            number,
+            PLAN,
+            url,
+            intake,
+            lambda: len(PLAN.subscription.channels) + 1,
+            connects,
+            messages,
+            Backoff(lambda: 1.0, 1.0, 8.0),
+            large,
+            now_ns,
+            max_age_s=max_age_s,
+            sleep=waits.sleep,
+        )
+
+    connection = pair(make, 0, 1)
     intake.connection = connection
     task = asyncio.create_task(connection.run())
     try:
@@ -552,7 +558,76 @@ async def test_one_large_frame_in_a_turn_whichever_socket_it_came_on(sockets: in
 async def test_a_connection_is_replaced_at_its_age() -> None:
     intake, waits = Record(), Waits()
     async with venue(lambda socket, _: until_gone(socket)) as url:
-        async with connected(url, intake, waits=waits, max_age_s=lambda: 3600.0):
+        async with connected(url, intake, waits=waits, max_age_s=lambda: 3600.0) as connection:
+            await intake.wait("opened", 2)
+            assert intake.all("closed") == []  # the successor is there first
+            connection.retire()
             await intake.wait("opened", 3)
     assert waits.waits_s.count(3600.0) >= 2
-    assert set(intake.all("closed")) == {"disconnected"}
+
+
+async def test_a_successor_is_opened_beside_and_the_retired_one_rests_with_a_handshake() -> None:
+    intake, codes = Record(), []
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        await socket.wait_closed()
+        codes.append(socket.close_code)
+
+    async with venue(talk) as url:
+        async with connected(url, intake) as connection:
+            await intake.wait("opened")
+            connection.succeed()
+            connection.succeed()  # told twice
+            await intake.wait("opened", 2)
+            assert intake.all("closed") == []
+            connection.retire()
+            await intake.wait("closed")
+            connection.spare.succeed()  # and back again
+            await intake.wait("opened", 3)
+            connection.spare.retire()
+            await intake.wait("closed", 2)
+            assert len(intake.all("opened")) == 3
+    assert codes[:2] == [1000, 1000]
+
+
+async def test_a_connection_that_ends_while_its_successor_is_on_its_way_is_not_opened_again() -> None:
+    """Nor does a successor that fails rest: it is the only one that goes on trying."""
+    intake = Record()
+    refused = 0
+
+    def refuse_some(socket: ServerConnection, request: Request) -> Response | None:
+        nonlocal refused
+        if len(intake.all("opened")) == 1 and refused < 3:
+            refused += 1
+            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "later\n")
+        return None
+
+    async def handle(socket: ServerConnection) -> None:
+        await until_gone(socket)
+
+    async with serve(handle, "127.0.0.1", 0, process_request=refuse_some, close_timeout=0.2) as server:
+        async with connected(f"ws://127.0.0.1:{port_of(server)}", intake) as connection:
+            await intake.wait("opened")
+            connection.succeed()
+            await intake.wait("closed")
+            connection.reconnect("silence")
+            await intake.wait("opened", 2)
+            await intake.wait("closed", 4)
+    assert refused == 3
+    assert intake.all("closed").count("silence") == 1
+    assert len(intake.all("opened")) == 2
+
+
+async def test_two_that_are_to_be_succeeded_at_once_succeed_one_another() -> None:
+    intake = Record()
+    async with venue(lambda socket, _: until_gone(socket)) as url:
+        async with connected(url, intake) as connection:
+            await intake.wait("opened")
+            connection.succeed()
+            await intake.wait("opened", 2)
+            connection.spare.succeed()  # the venue ends this one as well
+            connection.retire()
+            await intake.wait("opened", 3)
+            connection.spare.retire()
+            await intake.wait("closed", 2)
+            assert len(intake.all("opened")) == 3

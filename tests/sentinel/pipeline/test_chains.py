@@ -303,3 +303,13 @@ def test_a_silent_venue_is_pinged_and_then_given_up() -> None:
         pipe.commands.clear()
     assert pings == [10, 20]
     assert pipe.lanes[0].feed is None
+
+
+def test_a_book_that_is_proved_is_not_fetched_again_by_a_later_acknowledgement() -> None:
+    pipe = chained(RANGE, BTC, ETH)
+    pipe.opened(0, START)
+    pipe.receive(0, b'{"event":"subscribed","products":["BTC-USD"]}', START + MS)
+    assert fetches(pipe) == [BTC]
+    pipe.fetched(FetchedBook(0, BTC, 10, {99.0: 1.0}, {101.0: 1.0}), START + 2 * MS)
+    pipe.receive(0, b'{"event":"subscribed","products":["BTC-USD","ETH-USD"]}', START + S)
+    assert fetches(pipe) == [ETH]

@@ -1,0 +1,1 @@
+"""Everything that is known of Binance's spot market."""

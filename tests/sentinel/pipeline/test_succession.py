@@ -1,0 +1,319 @@
+"""A connection that is to end is replaced before it does: its successor proves its books first, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from book.events import Closing, Meaning
+from feeds.protocol import FeedFacts
+from sentinel.contract.lines import Lines
+from sentinel.pipeline import FetchedBook, Output, Pipeline, Retire, Settings, Succeed
+from tests.sentinel.pipeline.chained_venue import RANGE, ChainedFeed, frame
+from tests.sentinel.pipeline.venue import MS, START, S, Told, opened, plan, points
+
+BTC, ETH = "BTC-USD", "ETH-USD"
+OLD, NEW = 0, 1
+"""The only lane, and its spare."""
+
+STEP = 20 * MS
+CLOSING = b'{"event":"closing"}'
+
+
+class ClosingFeed(ChainedFeed):
+    """One that can also say that the venue closes."""
+
+    def receive(self, frame: bytes) -> Meaning:
+        return Meaning(None, (Closing("upgrade"),)) if frame == CLOSING else super().receive(frame)
+
+
+class Market:
+    """A venue of two books, each changed every ``STEP``, and a collector of it.
+
+    ``listening`` are the slots that hear of it."""
+
+    def __init__(self, facts: FeedFacts = RANGE, symbols: Sequence[str] = (BTC, ETH)) -> None:
+        self.symbols = symbols
+        plans = [plan(0, "book", products=tuple(symbols))]
+        self.pipe = Pipeline(Settings("tester"), plans, lambda planned: ClosingFeed(planned.subscription, facts))
+        self.now_ns = START
+        self.count = 100
+        self.listening: set[int] = set()
+        self.lines: list[Lines] = []
+        self.told = Told()
+        self.retired: list[int] = []
+
+    def open(self, slot: int) -> None:
+        self.pipe.opened(slot, self.now_ns)
+        self.listening.add(slot)
+        said = json.dumps({"event": "subscribed", "products": list(self.symbols)}).encode()
+        self.pipe.receive(slot, said, self.now_ns)
+
+    def fetch(self, slot: int, *symbols: str) -> None:
+        for symbol in symbols or self.symbols:
+            book = FetchedBook(slot, symbol, self.count, {99.0: float(self.count)}, {101.0: 1.0})
+            self.pipe.fetched(book, self.now_ns)
+
+    def run(self, duration_ns: int) -> None:
+        for _ in range(duration_ns // STEP):
+            self.now_ns += STEP
+            self.count += 1
+            for slot in sorted(self.listening):
+                for symbol in self.symbols:
+                    changes = [("99.0", str(self.count))]
+                    self.pipe.receive(
+                        slot, frame("delta", symbol, changes, [], first=self.count, last=self.count), self.now_ns
+                    )
+            self.pipe.tick(self.now_ns + 10 * MS)
+            self.take()
+
+    def end(self, slot: int) -> None:
+        self.listening.discard(slot)
+        self.pipe.closed(slot, "disconnected", self.now_ns + 15 * MS)
+        self.take()
+
+    def take(self) -> None:
+        for command in list(self.pipe.commands):
+            if isinstance(command, Retire):
+                self.retired.append(command.lane)
+                self.listening.discard(command.lane)
+                self.pipe.commands.remove(command)
+                self.pipe.closed(command.lane, "disconnected", self.now_ns + 12 * MS)
+        output = self.pipe.take()
+        self.lines += output.book
+        self.told_of(output)
+
+    def told_of(self, output: Output) -> None:
+        for point in points(output.accounts):
+            (self.told.gaps if point.measurement == "gaps" else self.told.coverage)[(point.tags, point.time_ns)] = point
+
+    def stop(self) -> None:
+        self.pipe.stop(self.now_ns + 16 * MS)
+        self.take()
+
+    @property
+    def text(self) -> list[bytes]:
+        return [line for lines in self.lines for line in lines.text.split(b"\n")]
+
+
+def undisturbed(duration_ns: int) -> Market:
+    market = Market()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(duration_ns)
+    market.stop()
+    return market
+
+
+def test_a_successor_that_proves_its_books_takes_over_and_the_lines_are_as_if_nothing_had_happened() -> None:
+    market = Market()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    market.pipe.receive(OLD, CLOSING, market.now_ns)
+    assert [command for command in market.pipe.commands if isinstance(command, Succeed)] == [Succeed(OLD)]
+    market.open(NEW)
+    market.run(300 * MS)
+    market.fetch(NEW)
+    market.run(900 * MS)
+    assert market.retired == []  # what was on its way may yet come
+    market.run(300 * MS)
+    assert market.retired == [OLD]
+    assert market.pipe.lanes == [market.pipe.slots[NEW]]
+    assert market.pipe.slots[OLD].books == {}
+    market.run(1500 * MS)
+    market.stop()
+    assert market.told.gap_list() == []
+    assert market.text == undisturbed(4 * S).text
+    assert market.told.total("samples_withheld") == 0
+
+
+def test_succession_goes_back_and_forth() -> None:
+    market = Market()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    for slot in (NEW, OLD, NEW, OLD):
+        market.open(slot)
+        market.fetch(slot)
+        market.run(2 * S)
+    market.stop()
+    assert market.retired == [OLD, NEW, OLD, NEW]
+    assert market.told.gap_list() == []
+    assert market.text == undisturbed(9 * S).text
+
+
+def test_one_book_that_the_successor_has_not_proved_keeps_the_old_connection() -> None:
+    market = Market()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    market.open(NEW)
+    market.fetch(NEW, BTC)
+    market.run(5 * S)
+    assert market.retired == []
+    market.end(OLD)  # the venue ends it all the same
+    market.run(1 * S)
+    market.stop()
+    (gap,) = market.told.gap_list()
+    assert (gap["symbol"], gap["cause"]) == (ETH, "disconnected")
+    assert market.pipe.lanes == [market.pipe.slots[NEW]]
+    btc = [
+        point.time_ns
+        for point in points(market.lines)
+        if point.measurement == "top" and (("symbol", BTC) in point.tags)
+    ]
+    assert btc == list(range(btc[0], START + 7 * S - 100 * MS + 1, 100 * MS))
+
+
+def test_a_successor_that_does_not_come_or_is_lost_costs_nothing() -> None:
+    market = Market()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    market.pipe.closed(NEW, "disconnected", market.now_ns)  # it could not be opened
+    market.open(NEW)
+    market.run(300 * MS)
+    market.end(NEW)
+    market.run(200 * MS)
+    assert market.pipe.slots[NEW].books == {}
+    market.open(NEW)
+    market.fetch(NEW)
+    market.run(500 * MS)
+    market.end(NEW)
+    market.run(2 * S)
+    market.stop()
+    assert market.retired == []
+    assert market.told.gap_list() == []
+    assert market.text == undisturbed(4 * S).text
+
+
+def test_between_two_ends_the_successor_that_comes_later_goes_on() -> None:
+    """The old connection ends before the new one is there: a gap like any other, ended by the new one."""
+    market = Market()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    market.end(OLD)
+    market.run(500 * MS)
+    market.open(NEW)
+    market.fetch(NEW)
+    market.run(1 * S)
+    market.stop()
+    gaps = market.told.gap_list()
+    assert {(gap["symbol"], gap["cause"]) for gap in gaps} == {(BTC, "disconnected"), (ETH, "disconnected")}
+    assert all("end_ns" in gap for gap in gaps)
+    assert market.pipe.lanes == [market.pipe.slots[NEW]]
+    assert market.pipe.slots[OLD].books == {}
+
+
+def test_a_quiet_book_is_waited_for_until_the_old_one_has_said_all_it_can() -> None:
+    market = Market(symbols=(BTC,))
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    last = market.count
+    for _ in range(100):  # two quiet seconds
+        market.now_ns += STEP
+        market.pipe.tick(market.now_ns)
+    market.open(NEW)
+    market.fetch(NEW)
+    for _ in range(200):
+        market.now_ns += STEP
+        market.pipe.tick(market.now_ns)
+        market.take()
+    assert market.retired == []
+    assert market.count == last
+    market.run(2 * S)
+    assert market.retired == [OLD]
+    market.stop()
+    assert market.told.gap_list() == []
+    times = [point.time_ns for point in points(market.lines) if point.measurement == "top"]
+    assert times == list(range(times[0], market.now_ns + 1 - 100 * MS, 100 * MS))
+
+
+@pytest.mark.parametrize("at_ns", [0, 500 * MS])
+def test_the_clock_may_step_meanwhile(at_ns: int) -> None:
+    market = Market()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    market.open(NEW)
+    market.fetch(NEW)
+    market.run(at_ns)
+    market.now_ns += 60 * S
+    market.pipe.step(60 * S, market.now_ns)
+    market.run(600 * MS)
+    assert market.retired == ([] if at_ns < 500 * MS else [OLD])
+    market.run(1 * S)
+    assert market.retired == [OLD]
+    market.stop()
+    assert {gap["cause"] for gap in market.told.gap_list()} == {"clock"}
+
+
+def test_a_numbered_connection_is_replaced_alike() -> None:
+    """Where a counter proves all books of a connection, and trades come along."""
+    pipe = opened(plan(0))
+    told = Told()
+
+    def head(channel: str, number: int) -> str:
+        return f'{{"channel":"{channel}","timestamp":"2026-09-07T01:57:58Z","sequence_num":{number},"events":'
+
+    def book(number: int, kind: str, size: int) -> bytes:
+        update = f'{{"side":"bid","price_level":"99","new_quantity":"{size}"}}'
+        ask = '{"side":"offer","price_level":"101","new_quantity":"1"}'
+        levels = f"{update},{ask}" if kind == "snapshot" else update
+        return (
+            head("l2_data", number) + f'[{{"type":"{kind}","product_id":"BTC-USD","updates":[{levels}]}}]}}'
+        ).encode()
+
+    served = '[{"subscriptions":{"level2":["BTC-USD"],"market_trades":["BTC-USD"],"heartbeats":["heartbeats"]}}]}'
+    numbers = {OLD: 0, NEW: 0}
+    begun: set[int] = set()
+    retired: list[int] = []
+    for step in range(1, 151):
+        now_ns = START + step * STEP
+        for slot in (OLD, NEW):
+            if (slot == OLD and retired) or (slot == NEW and step < 50):
+                continue
+            if slot not in begun:
+                begun.add(slot)
+                if slot == NEW:
+                    pipe.opened(NEW, now_ns)
+                pipe.receive(slot, (head("subscriptions", 0) + served).encode(), now_ns)
+                pipe.receive(slot, book(1, "snapshot", step), now_ns)
+                numbers[slot] = 1
+            else:
+                numbers[slot] += 1
+                pipe.receive(slot, book(numbers[slot], "update", step), now_ns)
+        pipe.tick(now_ns + 10 * MS)
+        retired += [command.lane for command in pipe.commands if isinstance(command, Retire)]
+        pipe.commands.clear()
+    assert retired == [OLD]
+    pipe.stop(START + 151 * STEP)
+    told.take(pipe)
+    assert told.gap_list() == []
+    assert told.instants() == [START + k * 100 * MS for k in range(1, 30)]
+    sizes = [dict(point.fields)["bid_size"] for point in told.tops]
+    assert sizes == [5.0 * k for k in range(1, 30)]
+    assert [dict(point.fields)["updates"] for point in told.tops[1:]] == [5] * 28
+    counts = pipe.lanes[0].counts
+    assert (counts.residue, counts.lost) == (0, 0)
+    assert told.total("frames_applied") == sum(numbers.values())
+
+
+def test_frames_of_lane_and_spare_are_counted_together() -> None:
+    market = Market(symbols=(BTC,))
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    market.open(NEW)
+    market.fetch(NEW)
+    market.run(2 * S)
+    market.stop()
+    assert market.pipe.slots[OLD].counts is market.pipe.slots[NEW].counts
+    counts = market.pipe.lanes[0].counts
+    assert counts.residue == 0
+    assert market.told.total("frames_applied") == counts.applied
