@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from feeds.coinbase.venue import Coinbase
+from feeds.coinbase_derivatives.venue import CoinbaseDerivatives
+from feeds.deribit.venue import Deribit
 from feeds.protocol import Feed
 from feeds.venue import Venue
 
@@ -20,6 +22,8 @@ def add(venue: Venue) -> None:
 
 
 add(Coinbase())
+add(Deribit())
+add(CoinbaseDerivatives())
 
 DEFAULT_EXCHANGE = Coinbase.exchange
 """Whose symbol one without an exchange is: the first venue's, from before there were others."""

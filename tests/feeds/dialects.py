@@ -6,14 +6,42 @@ in which the taker sold.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
 
+class Asked(NamedTuple):
+    """What a request asks for: the channels in the venue's words, signs of life among them, and their products."""
+
+    action: str
+    channels: set[str]
+    products: list[str]
+
+
+def by_product_ids(request: dict[str, Any]) -> Asked:
+    """``{"type":"subscribe","channel":...,"product_ids":[...]}``, or with ``channels``."""
+    return Asked(
+        request["type"], set(request.get("channels", [request.get("channel")])), request.get("product_ids", [])
+    )
+
+
+def by_json_rpc(request: dict[str, Any]) -> Asked:
+    """``{"id":1,"method":"public/subscribe","params":{"channels":["book.BTC-USD.100ms"]}}``"""
+    action = request["method"].removeprefix("public/")
+    if action not in ("subscribe", "unsubscribe"):
+        return Asked("subscribe", {action}, [])
+    parts = [channel.split(".") for channel in request["params"]["channels"]]
+    of_products = [part for part in parts if part[0] in ("book", "trades")]
+    return Asked(action, {part[0] for part in parts}, list(dict.fromkeys(part[1] for part in of_products)))
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """Frames by what they mean. ``wanted`` is what ``open`` must name for book and trades, in the venue's words."""
+    """Frames by what they mean. ``wanted`` is what ``open`` must name for book and trades, in the venue's words;
+    ``asked`` reads a request, ``channels`` are those there are, ``trade_ns`` is when the trade happened."""
 
     wanted: frozenset[str]
     book_channel: str
@@ -24,6 +52,9 @@ class Dialect:
     acknowledgement: bytes
     refusal: bytes
     unknown: bytes
+    asked: Callable[[dict[str, Any]], Asked] = by_product_ids
+    channels: tuple[str, ...] = ("book", "trades", "quotes")
+    trade_ns: int = 1_788_746_279_088_388_000
 
     @property
     def frames(self) -> list[bytes]:
@@ -72,3 +103,26 @@ DIALECTS = {
         unknown=b'{"type":"tomorrow","product_id":"BTC-USD","sequence":91,"new":[1]}',
     ),
 }
+
+DIALECTS["deribit"] = DIALECTS["coinbase_derivatives"] = Dialect(
+    wanted=frozenset({"book", "trades", "set_heartbeat", "instrument", "platform_state"}),
+    asked=by_json_rpc,
+    channels=("book", "trades"),
+    trade_ns=1_788_746_279_088_000_000,
+    book_channel="book",
+    snapshot=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.BTC-USD.100ms","data":{'
+    b'"type":"snapshot","timestamp":1788746278894,"instrument_name":"BTC-USD","change_id":33195894355,'
+    b'"bids":[["new",79943.9,3.0105]],"asks":[["new",79944.1,1.2]]}}}',
+    delta=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.BTC-USD.100ms","data":{'
+    b'"type":"change","timestamp":1788746278970,"prev_change_id":33195894355,"change_id":33195894358,'
+    b'"instrument_name":"BTC-USD","bids":[["change",79943.9,2.5]],"asks":[["delete",79944.1,0.0]]}}}',
+    trade=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"trades.BTC-USD.100ms","data":['
+    b'{"trade_seq":7,"trade_id":"403691824","timestamp":1788746279088,"instrument_name":"BTC-USD",'
+    b'"price":79943.9,"amount":0.5,"direction":"sell","tick_direction":2,"index_price":79940.1}]}}',
+    beat=b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}',
+    acknowledgement=b'{"jsonrpc":"2.0","id":77,"result":["trades.BTC-USD.100ms","book.ETH-USD.100ms",'
+    b'"book.BTC-USD.100ms"],"usIn":1626993723846980,"usOut":1626993723847561,"usDiff":581,"testnet":false}',
+    refusal=b'{"jsonrpc":"2.0","id":77,"error":{"code":13778,'
+    b'"message":"raw_subscriptions_not_available_for_unauthorized","data":null}}',
+    unknown=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"tomorrow","data":{"new":[1]}}}',
+)
