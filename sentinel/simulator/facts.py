@@ -14,6 +14,8 @@ class DialectFacts(Struct, frozen=True, kw_only=True):
     """As people write it."""
     feeds: tuple[str, ...]
     """Each is a WebSocket at the path of its name, and a ``feed`` of fault and truth files. The first has the books."""
+    rests: tuple[str, ...] = ("rest",)
+    """What the addresses of REST are called: here all are the same."""
     book_channel: str
     """What fault files call the frames of books."""
     faults: frozenset[Kind]
