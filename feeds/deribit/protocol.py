@@ -96,6 +96,8 @@ class DeribitFeed:
         messages_per_s=3,
         quiet_s=2.5 * HEARTBEAT_S,
         chain="previous",
+        quiet_book_s=120,
+        look_after_s=60,
     )
     integrity: ClassVar[Integrity] = "sequence"
     first_sequence: int | None = None
