@@ -1,7 +1,7 @@
 """Deribit's REST, as far as repair and other people's clients need it (reference venues, 1.4 and 1.6).
 
 ``GET /api/v2/public/…`` or without ``/api/v2``: ``get_instruments``, ``get_last_trades_by_instrument`` (by numbers, at
-most 1000), ``get_order_book`` (``depth``), ``get_time``, ``status``.
+most 1000), ``get_order_book`` (``depth``), ``get_currencies``, ``get_time``, ``status``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def page(market: SyntheticMarket, path: list[str], query: Mapping[str, str]) -> 
             return _result(
                 market, [wording.instrument(product, is_open=not market.is_halted(product.name)) for product in listed]
             )
+        case ["public", "get_currencies"]:
+            return _result(market, wording.currencies(market.products.values()))
         case ["public", method]:
             product = market.products.get(query.get("instrument_name", ""))
             return _refused(400) if product is None else _of_product(market, product, method, query)

@@ -84,9 +84,20 @@ def state(name: str, word: str, now_ns: int) -> str:
     return json.dumps({"timestamp": now_ns // 1_000_000, "state": word, "instrument_name": name})
 
 
+def _pair(name: str) -> tuple[str, str]:
+    """Base and quote; a contract that settles in its coin names no quote."""
+    base, _, quote = name.partition("-")[0].partition("_")
+    return base, quote
+
+
+def currencies(products: Iterable[Product]) -> list[Body]:
+    """What contracts settle in."""
+    settled = sorted({quote or base for base, quote in (_pair(product.name) for product in products)})
+    return [{"currency": name, "currency_long": name, "coin_type": name, "fee_precision": 4} for name in settled]
+
+
 def instrument(product: Product, *, is_open: bool) -> Body:
-    pair = product.name.partition("-")[0]
-    base, _, quote = pair.partition("_")
+    base, quote = _pair(product.name)
     return {
         "instrument_name": product.name,
         "instrument_id": sum(map(ord, product.name)),

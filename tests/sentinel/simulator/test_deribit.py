@@ -158,11 +158,13 @@ async def test_rest_lists_and_has_books_with_their_ids(tmp_path: Path) -> None:
     halt = Fault(kind="halt", product=ETH)
     async with trading([BTC, ETH], truth, halt, venue=DERIBIT, levels=60) as exchange:
         _, listed = await get(exchange, "/public/get_instruments?currency=any&expired=false")
+        _, currencies = await get(exchange, "/public/get_currencies")
         _, book = await get(exchange, f"/public/get_order_book?instrument_name={BTC}&depth=20")
         no_depth, refused = await get(exchange, f"/public/get_order_book?instrument_name={BTC}&depth=7")
         no_product, _ = await get(exchange, "/public/get_order_book?instrument_name=NO-PERPETUAL")
         no_method, _ = await get(exchange, f"/public/dance?instrument_name={BTC}")
     assert {one["instrument_name"]: one["state"] for one in listed["result"]} == {BTC: "open", ETH: "halted"}
+    assert [one["currency"] for one in currencies["result"]] == ["BTC", "ETH"]
     assert len(book["result"]["bids"]) == 20
     (told,) = TruthFile(truth, "deribit").snapshots
     assert (told["sequence"], told["connection"]) == (book["result"]["change_id"], None)
