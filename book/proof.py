@@ -71,6 +71,9 @@ class Chain(Protocol):
     def begin(self, snapshot: Snapshot) -> Verdict:
         """Starts anew from a snapshot: ``NEXT``, or ``BROKEN`` if it contradicts itself."""
 
+    def stands(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot bears the id that the book has: then nothing has changed since its last frame."""
+
     def check(self, delta: Delta) -> Verdict | Hole:
         """Judges a delta, and moves on from it unless it is a duplicate."""
 
@@ -94,6 +97,9 @@ class RangeChain:
         link = snapshot.link
         self._last = None if link is None else link.last
         return Verdict.BROKEN if self._last is None else Verdict.NEXT
+
+    def stands(self, snapshot: Snapshot) -> bool:
+        return self._last is not None and snapshot.link is not None and snapshot.link.last == self._last
 
     def check(self, delta: Delta) -> Verdict | Hole:
         link, held = delta.link, self._last
@@ -130,6 +136,9 @@ class PreviousChain:
         self._accepted = None
         self._is_begun = True
         return Verdict.BROKEN if self._last is None else Verdict.NEXT
+
+    def stands(self, snapshot: Snapshot) -> bool:
+        return self._last is not None and snapshot.link is not None and snapshot.link.last == self._last
 
     def check(self, delta: Delta) -> Verdict | Hole:
         link, held = delta.link, self._last
@@ -178,6 +187,10 @@ class ChecksumChain:
         self._bids.clear()
         self._asks.clear()
         return self._take(snapshot.product, snapshot.bids, snapshot.asks, snapshot.link)
+
+    def stands(self, snapshot: Snapshot) -> bool:
+        """A checksum is no id: it says nothing of what is deeper."""
+        return False
 
     def check(self, delta: Delta) -> Verdict:
         return self._take(delta.product, *delta.by_side(), delta.link)

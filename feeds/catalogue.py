@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from feeds.binance.venue import Binance
 from feeds.coinbase.venue import Coinbase
+from feeds.coinbase_derivatives.venue import CoinbaseDerivatives
+from feeds.deribit.venue import Deribit
 from feeds.kraken.venue import Kraken
 from feeds.protocol import Feed
 from feeds.venue import Venue
@@ -24,6 +26,8 @@ def add(venue: Venue) -> None:
 add(Coinbase())
 add(Kraken())
 add(Binance())
+add(Deribit())
+add(CoinbaseDerivatives())
 
 DEFAULT_EXCHANGE = Coinbase.exchange
 """Whose symbol one without an exchange is: the first venue's, from before there were others."""

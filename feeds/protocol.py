@@ -45,6 +45,9 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     """Levels a side that the venue serves and tells changes of; None if all."""
     quiet_book_s: float = 60
     """A book with a chain proves its instants by its own frames only: after so long without one they are withheld."""
+    look_after_s: float | None = None
+    """A snapshot of a book with a chain of ids is asked for after so long without a frame of its own, where the venue
+    has no word that a book has not changed: if it bears the id that the book has, the book has stood still."""
     ping: bytes = b""
     ping_after_s: float | None = None
     """What to send once nothing has come for so long, and again after as long; None where nothing is to be sent."""

@@ -37,6 +37,8 @@ class Get(Struct, frozen=True):
     """A longer answer is not the venue's."""
     weight: int = 1
     """How much of the allowance it takes; at most ``RestFacts.burst``."""
+    host: str = ""
+    """Which of ``Venue.rest_hosts`` is asked; empty: the one at ``rest_url``."""
 
 
 class Reply(Struct, frozen=True):

@@ -65,6 +65,14 @@ class Venue:
         """
         return self.listener(self.book(settings))
 
+    def serves(self, feed: str, symbol: str) -> bool:
+        """Whether a feed of it carries a product, as far as the name tells."""
+        return True
+
+    def rest_hosts(self, settings: Any) -> Mapping[str, str]:
+        """Addresses of REST besides ``rest_url``, by the names that ``Get.host`` gives them."""
+        return {}
+
     def rest(self) -> Rest:
         """The REST conversations of one client."""
         raise NotImplementedError(f"REST of {self.exchange}")

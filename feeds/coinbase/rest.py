@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from book.events import ProductState, Taker, Trade, Unusable
 from feeds.coinbase.aliases import coinbase_name
+from feeds.coinbase.futures import futures, is_future
 from feeds.coinbase_exchange.messages import decode_ask, decode_bid, decode_loose_level
 from feeds.errors import NoAnswer
 from feeds.numbers import Price, TradeId, TradeSize
@@ -74,7 +75,9 @@ class CoinbaseRest(Rest):
         self._own_names: set[str] = set()
 
     def trades(self, symbol: str, first: int, last: int) -> Talk[TradePage]:
-        """The newest of ``first`` to ``last``, as many as a page holds."""
+        """The newest of ``first`` to ``last``, as many as a page holds. Of a future it has none."""
+        if is_future(symbol):
+            return TradePage(first, last, ())
         path = f"trades?after={last + 1}&limit={min(last - first + 1, PAGE_TRADES)}"
         body = yield from self._ask(symbol, path, PAGE_BYTES)
         parts = _read(decode_list, body, f"not a list of trades: {symbol}/{path}")
@@ -92,16 +95,25 @@ class CoinbaseRest(Rest):
 
     def products(self) -> Talk[list[Listed]]:
         wire = yield from _products()
-        return [
+        spot = [
             Listed(symbol=one.id, base=one.base_currency, quote=one.quote_currency, state=_state(one)) for one in wire
         ]
+        return [*spot, *(yield from futures())]
 
     def unknown(self, symbols: Sequence[str]) -> Talk[list[str]]:
-        """A product that is not listed is asked for by itself: only its 404 counts."""
+        """A product that is not listed is asked for by itself: only its 404 counts. An unlisted future has expired."""
+        found: list[str] = []
+        asked = [symbol for symbol in symbols if is_future(symbol)]
+        if asked:
+            there = {future.symbol for future in (yield from futures())}
+            found = [symbol for symbol in asked if symbol not in there]
+        if len(asked) == len(symbols):
+            return found
         wire = yield from _products()
         listed = {product.id: product.status for product in wire}
-        found = []
         for symbol in symbols:
+            if is_future(symbol):
+                continue
             is_unknown = yield from _is_unknown(symbol, listed)
             found += [symbol] * is_unknown
         return found

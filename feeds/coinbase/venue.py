@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from feeds.coinbase.futures import FUTURE, HOST, is_future
 from feeds.coinbase.rest import CoinbaseRest
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange import auth as exchange_auth
@@ -34,6 +35,8 @@ class CoinbaseSettings(VenueSettings):
     """The WebSocket of Exchange."""
     rest_url: HttpUrl = "https://api.exchange.coinbase.com"
     """The REST API of Exchange, for repairs and for checking product names."""
+    advanced_rest_url: HttpUrl = "https://api.coinbase.com"
+    """The REST API of Advanced Trade, for the list of US futures."""
     book: BookFeed = "coinbase_advanced"
     """Where books come from. Only ``coinbase_advanced`` is proved by the venue's own counter."""
     trades: Annotated[frozenset[TradeFeed], FromWords] = Field(
@@ -69,18 +72,27 @@ class CoinbaseSettings(VenueSettings):
 
 
 class Coinbase(Venue):
-    """Its REST allows 10 requests a second and 15 at once to everybody behind one address; we stay below."""
+    """Spot, and US futures (``BIT-28NOV25-CDE``), which Advanced Trade carries on the same feed and Exchange does not.
+
+    Its REST allows 10 requests a second and 15 at once to everybody behind one address; we stay below. Sizes of futures
+    are in contracts. When their session is closed they are silent, and their book stays as it is, by the counter.
+    """
 
     exchange = "coinbase"
     title = "Coinbase"
-    symbol = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+    symbol = re.compile(rf"[A-Z0-9]+-[A-Z0-9]+|{FUTURE}")
     example = "BTC-USD"
     feeds = (CoinbaseAdvancedFeed, CoinbaseExchangeFeed)
     settings = CoinbaseSettings
     rest_facts = RestFacts(requests_per_s=10, burst=5)
-    repair = "Trades by id, as far back as the product goes. Books: a fresh snapshot on the stream."
+    repair = (
+        "Trades of spot by id, as far back as the product goes; those of US futures not at all. Books: a fresh "
+        "snapshot on the stream."
+    )
     blind_spots = (
         "The counter proves that no frame was lost on the way, not that the venue put every change into one.",
+        "Trades of US futures (-CDE) have one witness, and REST has no ids of theirs: what is lost stays lost, and is "
+        "named. Whether their ids rise by one is unconfirmed: a hole in them may be none.",
         "A book from Exchange (level2, level2_batch) has no counter: it is compared with the ticker, trades and REST.",
     )
 
@@ -100,6 +112,12 @@ class Coinbase(Venue):
 
     def url(self, settings: CoinbaseSettings, feed: str) -> str:
         return settings.advanced_url if feed == CoinbaseAdvancedFeed.venue else settings.exchange_url
+
+    def serves(self, feed: str, symbol: str) -> bool:
+        return feed == CoinbaseAdvancedFeed.venue or not is_future(symbol)
+
+    def rest_hosts(self, settings: CoinbaseSettings) -> Mapping[str, str]:
+        return {HOST: settings.advanced_rest_url}
 
     def connector(self, settings: CoinbaseSettings, now_s: Callable[[], float], nonce: Callable[[], str]) -> Connect:
         return _connect(settings.book, _advanced(settings, now_s, nonce), _exchange(settings, now_s))

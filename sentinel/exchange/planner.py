@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from feeds.catalogue import FEEDS
+from feeds.catalogue import FEEDS, venue_of
 from feeds.protocol import Subscription
+from sentinel.errors import UsageError
 from sentinel.pipeline import LanePlan
 
 BOOK_SOCKETS = 4
@@ -32,7 +33,11 @@ def plan(
 
     A feed that serves both carries both on one socket. Products are dealt out in turn, so that neighbours in the
     list (the heaviest usually come first) do not share a socket.
+
+    Raises:
+        UsageError: for a product that the feed of the books does not carry, or none of those of the trades.
     """
+    _check(products, book_feed, trade_feeds)
     most = min(books_per_connection, FEEDS[book_feed].facts.book_products_per_connection)
     sockets = max(-(-len(products) // most), min(len(products), BOOK_SOCKETS))
     book_channels = frozenset({"book", "trades"} if book_feed in trade_feeds else {"book"})
@@ -40,9 +45,22 @@ def plan(
         book_channels |= {"quotes"}
     lanes = [(book_feed, Subscription(book_channels, hand)) for hand in _deal(products, sockets)]
     for feed in sorted(set(trade_feeds) - {book_feed}):
-        sockets = -(-len(products) // TRADE_PRODUCTS_PER_CONNECTION)
-        lanes += [(feed, Subscription(frozenset({"trades"}), hand)) for hand in _deal(products, sockets)]
+        carried = [product for product in products if _carries(feed, product)]
+        sockets = -(-len(carried) // TRADE_PRODUCTS_PER_CONNECTION)
+        lanes += [(feed, Subscription(frozenset({"trades"}), hand)) for hand in _deal(carried, sockets)]
     return numbered([LanePlan(0, *lane, copy) for copy in range(copies) for lane in lanes])
+
+
+def _carries(feed: str, product: str) -> bool:
+    return venue_of(feed).serves(feed, product)
+
+
+def _check(products: Sequence[str], book_feed: str, trade_feeds: Collection[str]) -> None:
+    for product in products:
+        if not _carries(book_feed, product):
+            raise UsageError(f"{product} has no book on {book_feed}")
+        if not any(_carries(feed, product) for feed in trade_feeds):
+            raise UsageError(f"{product} has no trades on {', '.join(sorted(trade_feeds))}")
 
 
 def numbered(lanes: Iterable[LanePlan]) -> list[LanePlan]:

@@ -38,11 +38,20 @@ class RestClient:
     """
 
     def __init__(
-        self, venue: Venue, base_url: str, pace: Pace, timeout_s: float, now_ns: Callable[[], int] | None = None
+        self,
+        venue: Venue,
+        base_url: str,
+        pace: Pace,
+        timeout_s: float,
+        now_ns: Callable[[], int] | None = None,
+        *,
+        hosts: Mapping[str, str] | None = None,
     ) -> None:
+        """``hosts`` are the addresses of those of the venue's that are not at ``base_url``, by their names."""
         self.exchange = venue.exchange
         self._rest = venue.rest()
         self._base_url = base_url
+        self._hosts = hosts or {}
         self._pace = pace
         self._now_ns = now_ns or Clock().now_ns
         self._session = aiohttp.ClientSession(
@@ -119,8 +128,9 @@ class RestClient:
             raise RestTrouble(str(error)) from error
 
     async def _send(self, get: Get) -> Reply:
+        base_url = self._hosts.get(get.host, self._base_url)
         try:
-            async with self._session.get(self._base_url + get.path) as response:
+            async with self._session.get(base_url + get.path) as response:
                 self._heed(response.status, response.headers)
                 if response.status != 200:
                     return Reply(response.status)
@@ -130,7 +140,7 @@ class RestClient:
                     if len(body) > get.most_bytes:
                         break
         except Exception as error:  # whatever a server, a proxy or the system does is no answer
-            why = proxy_trouble(self._base_url) or f"{type(error).__name__} for {get.path}: {error}"[:REASON_CHARS]
+            why = proxy_trouble(base_url) or f"{type(error).__name__} for {get.path}: {error}"[:REASON_CHARS]
             raise RestTrouble(why) from error
         if len(body) > get.most_bytes:
             raise RestTrouble(f"an answer of more than {get.most_bytes} bytes for {get.path}")

@@ -53,7 +53,13 @@ async def open_rest(config: Config) -> AsyncIterator[RestClients]:
         yield RestClients(
             [
                 await stack.enter_async_context(
-                    RestClient(VENUES[exchange], url, _pace(config, exchange), config.repair.timeout_s)
+                    RestClient(
+                        VENUES[exchange],
+                        url,
+                        _pace(config, exchange),
+                        config.repair.timeout_s,
+                        hosts=VENUES[exchange].rest_hosts(config.venues[exchange]),
+                    )
                 )
                 for exchange, url in rest_urls(config).items()
             ]

@@ -102,10 +102,14 @@ class Interpreter:
                 pass
 
     def _begins_chain(self, lane: Lane, book: LaneBook, snapshot: Snapshot, received_ns: int) -> bool:
-        """Whether a snapshot may be taken. One that comes unasked says nothing of the time since the last delta."""
+        """Whether a snapshot may be taken. If it bears the id that the book has, the book has stood still since its
+        last frame; any other says nothing of that time."""
         assert book.chain is not None
+        has_stood = book.is_proved and book.chain.stands(snapshot)
         verdict = book.chain.begin(snapshot)
-        if book.is_proved or verdict is not Verdict.NEXT:
+        if has_stood:
+            self._proofs.advance_book(lane, snapshot.product, book, received_ns)
+        elif book.is_proved or verdict is not Verdict.NEXT:
             gap = sequence_gap(book.unproved_ns(lane.good_ns), Verdict.BROKEN)
             lane.products[snapshot.product].books.lose(book, gap)
         book.good_ns = received_ns

@@ -283,9 +283,17 @@ class Lane:
 
     def quiet_books(self, now_ns: int) -> list[str]:
         """Books proved by their own frames only, of which none has come for longer than the venue's books are quiet."""
-        if not self.has_chains or self.feed is None:
+        return [] if self.feed is None else self._quiet_for(self.feed.facts.quiet_book_s, now_ns)
+
+    def books_to_look_at(self, now_ns: int) -> list[str]:
+        """Those that have been quiet for so long that a snapshot shall say whether they stand."""
+        look_after_s = None if self.feed is None else self.feed.facts.look_after_s
+        return [] if look_after_s is None else self._quiet_for(look_after_s, now_ns)
+
+    def _quiet_for(self, quiet_s: float, now_ns: int) -> list[str]:
+        if not self.has_chains:
             return []
-        quiet_ns = round(self.feed.facts.quiet_book_s * S)
+        quiet_ns = round(quiet_s * S)
         return [symbol for symbol, book in self.books.items() if book.is_proved and now_ns - book.good_ns >= quiet_ns]
 
     def ping(self, now_ns: int, commands: list[Command]) -> None:

@@ -405,7 +405,7 @@ class Pipeline:
         quiet = lane.quiet_books(now_ns)
         for symbol in quiet:
             self._proofs.lose_book(lane, symbol, "silence", now_ns)
-        lane.want_snapshots(quiet, now_ns, self.commands)
+        lane.want_snapshots([*quiet, *lane.books_to_look_at(now_ns)], now_ns, self.commands)
         lane.ping(now_ns, self.commands)
         if lane.tick(now_ns, self.commands):
             self._proofs.lose(lane, "silence", lane.good_ns)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from sentinel.simulator.coinbase.dialect import COINBASE
+from sentinel.simulator.coinbase_derivatives.dialect import COINBASE_DERIVATIVES
+from sentinel.simulator.deribit.dialect import DERIBIT
 from sentinel.simulator.dialect import Venue
 from sentinel.simulator.kraken.dialect import KRAKEN
 
 VENUES: dict[str, Venue] = {
     "coinbase": COINBASE,
     "kraken": KRAKEN,
+    "deribit": DERIBIT,
+    "coinbase_derivatives": COINBASE_DERIVATIVES,
 }
 """By the name that ``simulate --venue`` takes, which is the ``exchange`` tag of the data."""
 

@@ -54,7 +54,8 @@ class Exchange:
         )
         port = next(iter(server.sockets)).getsockname()[1]
         host = f"127.0.0.1:{port}"
-        self.urls = {feed: f"ws://{host}/{feed}" for feed in self._opened} | {"rest": f"http://{host}"}
+        self.urls = {feed: f"ws://{host}/{feed}" for feed in self._opened}
+        self.urls |= dict.fromkeys(self._stage.facts.rests, f"http://{host}")
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         running = tasks.create_task(self._dialect.run())
         self._stack.callback(running.cancel)

@@ -14,6 +14,8 @@ class DialectFacts(Struct, frozen=True, kw_only=True):
     """As people write it."""
     feeds: tuple[str, ...]
     """Each is a WebSocket at the path of its name, and a ``feed`` of fault and truth files. The first has the books."""
+    rests: tuple[str, ...] = ("rest",)
+    """What the addresses of REST are called: here all are the same."""
     book_channel: str
     """What fault files call the frames of books."""
     faults: frozenset[Kind]
@@ -22,6 +24,8 @@ class DialectFacts(Struct, frozen=True, kw_only=True):
     """How a product of a base currency is called, where only their number was asked for."""
     has_product_numbers: bool = False
     """Whether the numbers of a frame are its product's own, and not the connection's."""
+    time_step_us: int = 1
+    """What the times of its trades are whole multiples of."""
     subscribe_within_s: float = 5.0
     """Who has not said anything by then is closed."""
     rest_per_s: float

@@ -19,8 +19,9 @@ levels nobody had), ``oversize_snapshot`` (``levels`` more, far away).
 
 Connection faults: ``close`` (``code``), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``),
 ``refuse_product``, ``refuse_connections``. Market faults: ``hide`` (trades kept off ``feed``, or off both; REST has
-them unless ``from_rest``), ``cross`` (a crossed book for ``duration_s``), ``rest`` (``mode`` = "down", "slow", "429",
-"empty" or "garbage" for ``duration_s``; ``retry_after_s``).
+them unless ``from_rest``), ``cross`` (a crossed book for ``duration_s``), ``halt`` (nothing happens on a product for
+``duration_s``), ``delist`` (the same, and the venue does not have it any more), ``rest`` (``mode`` = "down", "slow",
+"429", "empty" or "garbage" for ``duration_s``; ``retry_after_s``).
 
 Feeds and channels bear the names of the venue's dialect, here Coinbase's; what cannot happen there is refused.
 """
@@ -55,6 +56,8 @@ Kind = Literal[
     "refuse_connections",
     "hide",
     "cross",
+    "halt",
+    "delist",
     "rest",
 ]
 KINDS: frozenset[Kind] = frozenset(get_args(Kind))

@@ -114,10 +114,11 @@ class Product:
                 if tick > 0:
                     book[tick] = self._size()
 
-    def make_history(self, now_us: int) -> None:
-        """The trades of the last seconds before the market opened."""
+    def make_history(self, now_us: int, step_us: int = 1) -> None:
+        """The trades of the last seconds before the market opened, at multiples of ``step_us``."""
         for number in range(HISTORY):
-            self._fill(now_us - (HISTORY - number) * 37_003, self._rng.choice(("bid", "ask")), keep_level=True)
+            before_us = (HISTORY - number) * 37_003 // step_us * step_us
+            self._fill(now_us - before_us, self._rng.choice(("bid", "ask")), keep_level=True)
 
     def _size(self) -> int:
         scale = int(10**self.size_decimals)

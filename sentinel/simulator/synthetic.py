@@ -72,11 +72,26 @@ class SyntheticMarket:
         ]
         heapq.heapify(self._due)
         for product in products.values():
-            product.make_history(opened_ns // 1000)
+            product.make_history(self._time_us(opened_ns), stage.facts.time_step_us)
             for fill in product.trades:
                 stage.truth.trade(product, fill, history=True)
 
+    def _time_us(self, now_ns: int) -> int:
+        """When a trade is said to have happened."""
+        step_us = self.stage.facts.time_step_us
+        return now_ns // 1000 // step_us * step_us
+
     # What is told on request
+
+    def is_halted(self, name: str) -> bool:
+        """Whether nothing happens on a product now."""
+        faults = self.stage.faults
+        return bool(faults) and faults.lasting("halt", product=name) is not None
+
+    def is_delisted(self, name: str) -> bool:
+        """Whether the venue has a product no more."""
+        faults = self.stage.faults
+        return bool(faults) and faults.lasting("delist", product=name) is not None
 
     def names(self) -> Iterable[str]:
         return self.products
@@ -161,7 +176,11 @@ class SyntheticMarket:
         return now_ns
 
     def _change_book(self, product: Product, speaker: Speaker, now_ns: int) -> None:
-        speaker.book_changed(product, self._with_faults(product, product.change()), now_ns)
+        if not self._is_still(product.name):
+            speaker.book_changed(product, self._with_faults(product, product.change()), now_ns)
+
+    def _is_still(self, name: str) -> bool:
+        return self.is_halted(name) or self.is_delisted(name)
 
     def _with_faults(self, product: Product, changes: list[Change]) -> list[Change]:
         faults, facts, name = self.stage.faults, self.stage.facts, product.name
@@ -188,10 +207,10 @@ class SyntheticMarket:
 
     def _trade(self, product: Product, speaker: Speaker, now_ns: int) -> None:
         """A taker comes; only away from the grid, since its fills change the book."""
-        if self._clear_of_grid(now_ns) != now_ns:
+        if self._clear_of_grid(now_ns) != now_ns or self._is_still(product.name):
             return
         faults, feeds = self.stage.faults, self.stage.facts.feeds
-        fills, changes = product.trade(now_ns // 1000)
+        fills, changes = product.trade(self._time_us(now_ns))
         speaker.book_changed(product, changes, now_ns)
         for fill in fills:
             hide = faults.hides(product.name) if faults else None

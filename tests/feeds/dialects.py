@@ -43,6 +43,17 @@ def read_streams(message: bytes) -> Request:
     return Request(request["method"].lower(), {channel for _, _, channel in streams}, list(products))
 
 
+def read_json_rpc(message: bytes) -> Request:
+    """As Deribit wants to be asked."""
+    request = json.loads(message)
+    action = request["method"].removeprefix("public/")
+    if action not in ("subscribe", "unsubscribe"):
+        return Request("subscribe", {action}, [])
+    parts = [channel.split(".") for channel in request["params"]["channels"]]
+    of_products = [part for part in parts if part[0] in ("book", "trades")]
+    return Request(action, {part[0] for part in parts}, list(dict.fromkeys(part[1] for part in of_products)))
+
+
 @dataclass(frozen=True)
 class Dialect:
     """Frames by what they mean; empty for what the feed has not got.
@@ -154,3 +165,26 @@ DIALECTS = {
         words="Invalid request: unknown variant `JOIN`",
     ),
 }
+
+DIALECTS["deribit"] = DIALECTS["coinbase_derivatives"] = Dialect(
+    wanted=frozenset({"book", "trades", "set_heartbeat", "instrument", "platform_state"}),
+    read=read_json_rpc,
+    words="raw_subscriptions_not_available_for_unauthorized",
+    trade_ns=1_788_746_279_088_000_000,
+    book_channel="book",
+    snapshot=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.BTC-USD.100ms","data":{'
+    b'"type":"snapshot","timestamp":1788746278894,"instrument_name":"BTC-USD","change_id":33195894355,'
+    b'"bids":[["new",79943.9,3.0105]],"asks":[["new",79944.1,1.2]]}}}',
+    delta=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.BTC-USD.100ms","data":{'
+    b'"type":"change","timestamp":1788746278970,"prev_change_id":33195894355,"change_id":33195894358,'
+    b'"instrument_name":"BTC-USD","bids":[["change",79943.9,2.5]],"asks":[["delete",79944.1,0.0]]}}}',
+    trade=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"trades.BTC-USD.100ms","data":['
+    b'{"trade_seq":7,"trade_id":"403691824","timestamp":1788746279088,"instrument_name":"BTC-USD",'
+    b'"price":79943.9,"amount":0.5,"direction":"sell","tick_direction":2,"index_price":79940.1}]}}',
+    beat=b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}',
+    acknowledgement=b'{"jsonrpc":"2.0","id":77,"result":["trades.BTC-USD.100ms","book.ETH-USD.100ms",'
+    b'"book.BTC-USD.100ms"],"usIn":1626993723846980,"usOut":1626993723847561,"usDiff":581,"testnet":false}',
+    refusal=b'{"jsonrpc":"2.0","id":77,"error":{"code":13778,'
+    b'"message":"raw_subscriptions_not_available_for_unauthorized","data":null}}',
+    unknown=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"tomorrow","data":{"new":[1]}}}',
+)

@@ -74,7 +74,7 @@ class Dialogue:
             connection.send("error", None, wording.exchange_error(message, reason))
 
     def _is_refused(self, feed: str, product: str) -> bool:
-        if product not in self._source.names():
+        if product not in self._source.names() or (feed == "exchange" and wording.is_future(product)):
             return True
         return self._faults.lasting("refuse_product", feed=feed, product=product) is not None
 

@@ -8,6 +8,7 @@ from sentinel.simulator.faults import KINDS
 FACTS = DialectFacts(
     name="Coinbase",
     feeds=("advanced", "exchange"),
+    rests=("rest", "advanced_rest"),
     book_channel="l2_data",
     faults=KINDS,
     rest_per_s=10.0,

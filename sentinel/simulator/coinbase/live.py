@@ -31,7 +31,7 @@ class LiveSource:
         self._next_batch_ns = self._next_beat_ns = self._next_ticker_ns = 0
 
     def names(self) -> Iterable[str]:
-        return self._market.names()
+        return [name for name in self._market.names() if not self._market.is_delisted(name)]
 
     def answers_subscriptions(self, feed: str) -> bool:
         return False
@@ -184,6 +184,14 @@ class LiveSource:
         return [
             wording.rest_product(product.name, product.price_decimals, product.size_decimals)
             for product in self._market.products.values()
+            if not wording.is_future(product.name) and not self._market.is_delisted(product.name)
+        ]
+
+    def rest_futures(self) -> list[dict[str, object]]:
+        return [
+            wording.rest_future(name, product.price_decimals, is_open=not self._market.is_halted(name))
+            for name, product in self._market.products.items()
+            if wording.is_future(name) and not self._market.is_delisted(name)
         ]
 
     def rest_trades(self, name: str, after: int | None, before: int | None, limit: int) -> list[dict[str, object]]:

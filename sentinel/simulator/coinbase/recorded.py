@@ -62,6 +62,10 @@ class RecordedSource:
     def rest_products(self) -> list[dict[str, object]]:
         return [wording.rest_product(name, 2, 8) for name in self.names()]
 
+    def rest_futures(self) -> list[dict[str, object]]:
+        """None are known of in a recording."""
+        return []
+
     def rest_trades(self, name: str, after: int | None, before: int | None, limit: int) -> list[dict[str, object]]:
         """The trades played so far, newest first."""
         return [_rest_trade(trade) for trade in self._player.trades(name, after, before, limit)]

@@ -2,6 +2,7 @@
 
 ``GET /products``, ``/products/{id}``, ``/products/{id}/trades`` (``limit``, ``after``, ``before``; newest first, with
 ``CB-BEFORE`` and ``CB-AFTER``), ``/products/{id}/book`` (``level`` 1 or 2), ``/products/{id}/ticker``, ``/time``.
+Futures are not there; ``GET /api/v3/brokerage/market/products?product_type=FUTURE``, of Advanced Trade, lists them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from sentinel.simulator.coinbase.wording import is_future
 from sentinel.simulator.dialect import Page
 from sentinel.simulator.instants import instant
 
@@ -26,6 +28,7 @@ class Shown(Protocol):
 
     def names(self) -> Iterable[str]: ...
     def rest_products(self) -> list[dict[str, object]]: ...
+    def rest_futures(self) -> list[dict[str, object]]: ...
     def rest_trades(self, name: str, after: int | None, before: int | None, limit: int) -> list[dict[str, object]]: ...
     def rest_book(self, name: str, level: int) -> dict[str, object]: ...
     def rest_ticker(self, name: str) -> dict[str, object]: ...
@@ -43,7 +46,10 @@ def page(shown: Shown, path: list[str], query: Mapping[str, str], now_ns: Callab
             return Page(200, {"iso": instant(us), "epoch": us / 1e6})
         case ["products"]:
             return Page(200, shown.rest_products())
-        case ["products", name, *rest] if name in shown.names():
+        case ["api", "v3", "brokerage", "market", "products"] if query.get("product_type") == "FUTURE":
+            listed = shown.rest_futures()
+            return Page(200, {"products": listed, "num_products": len(listed)})
+        case ["products", name, *rest] if name in shown.names() and not is_future(name):
             return _product(shown, name, rest, query)
         case _:
             return Page(404, refusal(404))

@@ -170,6 +170,39 @@ def rest_trades(product: Product, fills: Iterable[Fill]) -> list[dict[str, objec
     ]
 
 
+def is_future(name: str) -> bool:
+    """US futures are on Advanced Trade alone."""
+    return name.endswith("-CDE")
+
+
+def rest_future(name: str, price_decimals: int, *, is_open: bool) -> dict[str, object]:
+    """As Advanced Trade lists them: the price tick is ``price_increment``, and the status is empty."""
+    code, expiry, _ = name.split("-")
+    return {
+        "product_id": name,
+        "product_type": "FUTURE",
+        "product_venue": "FCM",
+        "quote_currency_id": "USD",
+        "base_currency_id": "",
+        "price_increment": _increment(price_decimals),
+        "quote_increment": "0.01",
+        "base_increment": "1",
+        "status": "",
+        "is_disabled": False,
+        "trading_disabled": False,
+        "display_name": f"{code} {expiry}",
+        "fcm_trading_session_details": {"is_session_open": is_open, "maintenance": None},
+        "future_product_details": {
+            "venue": "cde",
+            "contract_code": code,
+            "contract_root_unit": code,
+            "contract_size": "0.01",
+            "funding_rate": "",
+            "twenty_four_by_seven": False,
+        },
+    }
+
+
 def rest_product(name: str, price_decimals: int, size_decimals: int) -> dict[str, object]:
     base, _, quote = name.partition("-")
     return {

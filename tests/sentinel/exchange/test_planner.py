@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinel.errors import UsageError
 from sentinel.exchange.planner import plan
 from sentinel.pipeline import LanePlan
 
@@ -69,3 +70,25 @@ def test_every_product_is_carried_by_every_channel_of_every_copy(
     assert trades == Counter((copy, venue, product) for copy in range(copies) for venue in BOTH for product in products)
     assert all(len(lane.subscription.products) <= limit for lane in of(lanes, "book"))
     assert all(len(lane.subscription.products) <= 50 for lane in lanes)
+
+
+FUTURE = "BIT-28NOV25-CDE"
+
+
+def test_a_feed_is_asked_for_what_it_carries_only() -> None:
+    lanes = plan(["BTC-USD", FUTURE], "coinbase_advanced", BOTH, 20)
+    asked = {(lane.venue, product) for lane in lanes for product in lane.subscription.products}
+    assert asked == {("coinbase_advanced", "BTC-USD"), ("coinbase_advanced", FUTURE), ("coinbase_exchange", "BTC-USD")}
+    assert {lane.venue for lane in plan([FUTURE], "coinbase_advanced", BOTH, 20)} == {"coinbase_advanced"}
+
+
+@pytest.mark.parametrize(
+    ("book", "trades", "words"),
+    [
+        ("coinbase_exchange", BOTH, "has no book on coinbase_exchange"),
+        ("coinbase_advanced", frozenset({"coinbase_exchange"}), "has no trades on coinbase_exchange"),
+    ],
+)
+def test_a_product_that_no_chosen_feed_carries_is_one_clear_line(book: str, trades: frozenset[str], words: str) -> None:
+    with pytest.raises(UsageError, match=f"{FUTURE} {words}"):
+        plan(["BTC-USD", FUTURE], book, trades, 20)

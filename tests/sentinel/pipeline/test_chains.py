@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from book.events import MapDelta
 from book.order_book import OrderBook
@@ -98,6 +99,55 @@ def test_a_book_quiet_for_too_long_is_withheld_since_its_last_frame() -> None:
     (gap,) = told.gap_list()
     assert (gap["symbol"], gap["cause"]) == (BTC, "silence")
     assert (gap["start_ns"], gap["end_ns"]) == (START + 110 * MS, START + 20 * S + 250 * MS)
+    assert told.instants(BTC) == [START + GRID]
+
+
+LOOKING = replace(PREVIOUS, look_after_s=10, ping_after_s=None)
+
+
+def test_a_quiet_book_is_looked_at_and_has_stood_if_the_snapshot_bears_its_id() -> None:
+    pipe = chained(LOOKING, BTC, ETH)
+    told = opened(pipe, BTC, ETH)
+    pipe.receive(0, quiet(ETH, 10), START + 9 * S)
+    pipe.tick(START + 10 * S)
+    assert sent(pipe) == []
+    pipe.tick(START + 10 * S + 20 * MS)
+    assert [message["products"] for message in sent(pipe)] == [[BTC]]
+    pipe.tick(START + 10 * S + 400 * MS)
+    assert sent(pipe) == []
+    pipe.receive(0, frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=10), START + 10 * S + 450 * MS)
+    pipe.receive(0, update(BTC, "2", previous=10, last=15), START + 10 * S + 650 * MS)
+    pipe.tick(START + 11 * S)
+    told.take(pipe)
+    assert told.instants(BTC) == [START + k * GRID for k in range(1, 107)]
+    assert told.gap_list() == []
+
+
+def test_a_quiet_book_of_which_something_was_lost_is_a_gap_since_its_last_frame() -> None:
+    pipe = chained(LOOKING, BTC)
+    told = opened(pipe, BTC)
+    pipe.receive(0, quiet(BTC, 10), START + 150 * MS)
+    pipe.tick(START + 10 * S + 200 * MS)
+    assert [message["products"] for message in sent(pipe)] == [[BTC]]
+    pipe.receive(0, frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=11), START + 10 * S + 250 * MS)
+    pipe.receive(0, quiet(BTC, 11), START + 10 * S + 350 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["cause"], gap["start_ns"], gap["end_ns"]) == ("sequence", START + 150 * MS, START + 10 * S + 250 * MS)
+    assert told.instants(BTC) == [START + GRID, START + 10 * S + 3 * GRID]
+
+
+def test_a_look_that_is_not_answered_proves_nothing() -> None:
+    pipe = chained(LOOKING, BTC)
+    told = opened(pipe, BTC)
+    pipe.receive(0, quiet(BTC, 10), START + 150 * MS)
+    for second in range(1, 21):
+        pipe.receive(0, BEAT, START + second * S)
+        pipe.tick(START + second * S)
+    pipe.tick(START + 20 * S + 150 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["cause"], gap["start_ns"]) == ("silence", START + 150 * MS)
     assert told.instants(BTC) == [START + GRID]
 
 

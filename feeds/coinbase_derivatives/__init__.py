@@ -1,0 +1,1 @@
+"""Coinbase's international derivatives: Deribit's dialect at Coinbase's addresses."""

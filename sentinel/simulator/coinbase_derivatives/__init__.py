@@ -1,0 +1,1 @@
+"""Deribit's dialect as Coinbase's gateway speaks it."""

@@ -1,0 +1,28 @@
+"""The gateway of Coinbase's international derivatives: Deribit's dialect, without patience for silent clients."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from sentinel.simulator.deribit.dialect import Deribit, S
+from sentinel.simulator.deribit.facts import FACTS
+from sentinel.simulator.dialect import Venue
+from sentinel.simulator.synthetic import SyntheticMarket
+
+IDLE_NS = 30 * S
+"""A socket is closed with 1011 so long after the client's last message; pings of the protocol do not count."""
+
+
+def live(market: SyntheticMarket) -> Deribit:
+    return Deribit(market, idle_ns=IDLE_NS)
+
+
+COINBASE_DERIVATIVES = Venue(
+    facts=replace(
+        FACTS,
+        name="Coinbase International Derivatives",
+        feeds=("coinbase_derivatives",),
+        product_name="{}_USDC-PERPETUAL",
+    ),
+    live=live,
+)

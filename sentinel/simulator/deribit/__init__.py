@@ -1,0 +1,1 @@
+"""Deribit's dialect of the local exchange."""

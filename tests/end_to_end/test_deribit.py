@@ -1,0 +1,128 @@
+"""Deribit's dialect collected by the real command over real sockets, with faults: what is stored and what is reported
+missing are together what the venue published, and an instant is the market's or lies in a gap that has a cause."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentinel.simulator.catalogue import VENUES
+from sentinel.simulator.faults import Fault
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_tops, judge_trades
+from tests.end_to_end.store import Store, fields, whole
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import until
+
+S = 1_000_000_000
+TROUBLES_END_S, SETTLE_S = 9.0, 3.0
+PRODUCTS = {
+    "deribit": ["BTC-PERPETUAL", "ETH-PERPETUAL"],
+    "coinbase_derivatives": ["BTC_USDC-PERPETUAL", "ETH_USDC-PERPETUAL"],
+}
+
+
+def faults(first: str, second: str) -> tuple[Fault, ...]:
+    return (
+        Fault(kind="hide", at_s=2.0, count=4),
+        Fault(kind="hide", at_s=2.5, count=2, from_rest=True),
+        Fault(kind="drop", channel="trades", at_s=3.0, count=3),
+        Fault(kind="drop", channel="book", product=first, at_s=3.0),
+        Fault(kind="rest", mode="429", at_s=3.2, duration_s=1.0, retry_after_s=1.0),
+        Fault(kind="drop", channel="book", product=second, at_s=4.0, count=3),
+        Fault(kind="reorder", channel="trades", at_s=4.2),
+        Fault(kind="duplicate", channel="trades", at_s=4.5, count=2),
+        Fault(kind="duplicate", channel="book", at_s=5.0, count=3),
+        Fault(kind="corrupt", how="nan", channel="trades", at_s=5.2),
+        Fault(kind="reorder", channel="book", product=second, at_s=5.5),
+        Fault(kind="corrupt", how="nan", channel="book", product=first, at_s=6.5),
+        Fault(kind="stall", at_s=7.0, duration_s=0.5, connection=2),
+        Fault(kind="abort", at_s=8.0, connection=1),
+    )
+
+
+def missing(data: Path, products: list[str]) -> set[int]:
+    store = Store(data)
+    return set().union(*(store.missing_trades(name) for name in products))
+
+
+def hidden_for_good(truth: Path) -> set[int]:
+    """The two trades that REST does not have either."""
+    hidden = [fact for fact in TruthFile(truth).faults if fact["fault"] == "hide" and fact["from_rest"]]
+    assert len(hidden) == 2
+    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
+
+
+@pytest.mark.parametrize("exchange", sorted(PRODUCTS))
+async def test_nothing_is_lost_or_made_up(exchange: str, tmp_path: Path) -> None:
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    products, venue = PRODUCTS[exchange], VENUES[exchange]
+    markets = [f"{exchange}:{name}" for name in products]
+    async with trading(
+        products, truth_path, *faults(*products), venue=venue, levels=80, rate=60, trade_rate=20
+    ) as trader:
+        async with collecting(trader.urls, data, *markets, exchange=exchange) as collector:
+            await trader.until(TROUBLES_END_S)
+            trader.market.trade_rate = 0.0
+            await until(lambda: missing(data, products) == hidden_for_good(truth_path))
+            await trader.quiet_end(SETTLE_S)
+            assert await collector.stop() == 0
+    store, truth = Store(data), TruthFile(truth_path, exchange)
+    assert judge_trades(store, truth, products) > 100
+    assert missing(data, products) == hidden_for_good(truth_path)
+    assert {dict(point.tags)["exchange"] for point in store.of("trades")} == {exchange}
+    for name in products:
+        judge_tops(store, truth, name)
+        judge_gaps(store, truth, name)
+
+
+def judge_gaps(store: Store, truth: TruthFile, product: str) -> None:
+    """Every instant is stored or in a gap, every gap of a book has a fault to blame, every loss its gap by its ids."""
+    tops = {point.time_ns for point in store.of("top", product)}
+    gaps = [fields(gap) for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"]
+    assert len(tops) > 50, product
+    for instant in range(min(tops), max(tops) + 1, CADENCE_NS):
+        is_in_gap = any(whole(gap["start_ns"]) <= instant < whole(gap.get("end_ns", instant + 1)) for gap in gaps)
+        assert is_in_gap != (instant in tops), (product, instant)
+    for gap in gaps:
+        start_ns = whole(gap["start_ns"])
+        assert any(fault["start_ns"] - S <= start_ns <= fault["start_ns"] + 4 * S for fault in truth.faults), gap
+    named = {(gap["start_seq"], gap["end_seq"]) for gap in gaps if "start_seq" in gap}
+    dropped = [fact for fact in truth.faults if fact["fault"] == "drop" and fact["channel"] == "book"]
+    lost = [fact for fact in dropped if fact["product"] == product]
+    assert lost
+    assert lost_runs([(fact["sequence_first"], fact["sequence_last"]) for fact in lost]) <= named
+
+
+def lost_runs(lost: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Frames lost one after the other are one hole."""
+    runs: list[tuple[int, int]] = []
+    for first, last in sorted(lost):
+        if runs and first == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], last
+        else:
+            runs.append((first, last))
+    return set(runs)
+
+
+async def test_a_product_that_is_refused_is_named_and_costs_no_other(tmp_path: Path) -> None:
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    good, bad = PRODUCTS["deribit"]
+    refusal = Fault(kind="refuse_product", product=bad)
+    async with trading([good, bad], truth_path, refusal, venue=VENUES["deribit"], levels=80, trade_rate=20) as trader:
+        async with collecting(trader.urls, data, f"deribit:{good}", f"deribit:{bad}", exchange="deribit") as collector:
+            await until(lambda: "not granted" in collector.errors)
+            await trader.until(4.0)
+            await trader.quiet_end(1.0)
+            assert await collector.stop() == 0
+        refused: list[Any] = [line for line in collector.errors.splitlines() if "not granted" in line]
+    assert all(bad in line for line in refused)
+    store = Store(data)
+    assert judge_trades(store, TruthFile(truth_path, "deribit"), [good]) > 10
+    assert not store.of("top", bad)
+    causes = {dict(gap.tags)["cause"] for gap in store.of("gaps", bad)}
+    assert "refused" in causes
+    assert not [pair for pair in pairwise(store.of("top", good)) if pair[1].time_ns - pair[0].time_ns != CADENCE_NS]
