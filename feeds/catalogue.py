@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from feeds.coinbase.venue import Coinbase
+from feeds.okx.venue import Okx
 from feeds.protocol import Feed
 from feeds.venue import Venue
 
@@ -20,6 +21,7 @@ def add(venue: Venue) -> None:
 
 
 add(Coinbase())
+add(Okx())
 
 DEFAULT_EXCHANGE = Coinbase.exchange
 """Whose symbol one without an exchange is: the first venue's, from before there were others."""

@@ -6,14 +6,43 @@ in which the taker sold.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 PRODUCTS = ("BTC-USD", "ETH-USD")
 
 
+class Request(NamedTuple):
+    """What a message asks for: an action, channels in the venue's words, products (none where it names none)."""
+
+    action: str
+    channels: set[str]
+    products: list[str]
+
+
+def read_request(message: bytes) -> Request:
+    """As Coinbase wants to be asked."""
+    request = json.loads(message)
+    channels = request.get("channels", [request.get("channel")])
+    return Request(request["type"], set(channels), request.get("product_ids", []))
+
+
+def read_args(message: bytes) -> Request:
+    """As OKX wants to be asked."""
+    request = json.loads(message)
+    named = [arg["instId"] for arg in request["args"] if "instId" in arg]
+    return Request(request["op"], {arg["channel"] for arg in request["args"]}, list(dict.fromkeys(named)))
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """Frames by what they mean. ``wanted`` is what ``open`` must name for book and trades, in the venue's words."""
+    """Frames by what they mean; empty for what the feed has not got.
+
+    ``wanted`` is what ``open`` must name for ``channels``, in the venue's words, ``read`` understands what is asked,
+    ``acknowledged`` is what all is served after ``acknowledgement``, and ``trade_ns`` the time of ``trade``.
+    """
 
     wanted: frozenset[str]
     book_channel: str
@@ -24,10 +53,16 @@ class Dialect:
     acknowledgement: bytes
     refusal: bytes
     unknown: bytes
+    channels: frozenset[str] = frozenset({"book", "trades"})
+    read: Callable[[bytes], Request] = read_request
+    acknowledged: tuple[tuple[str, tuple[str, ...]], ...] = (("book", PRODUCTS), ("trades", ("BTC-USD",)))
+    trade_ns: int = 1_788_746_279_088_388_000
 
     @property
     def frames(self) -> list[bytes]:
-        return [frame for field in fields(self) if isinstance(frame := getattr(self, field.name), bytes)]
+        """All that are JSON."""
+        found = [frame for field in fields(self) if isinstance(frame := getattr(self, field.name), bytes)]
+        return [frame for frame in found if frame.startswith(b"{")]
 
 
 DIALECTS = {
@@ -70,5 +105,40 @@ DIALECTS = {
         b'{"name":"heartbeat","product_ids":["BTC-USD","ETH-USD"],"account_ids":null}]}',
         refusal=b'{"type":"error","message":"Failed to subscribe","reason":"GIBBERISH-USD is not a valid product"}',
         unknown=b'{"type":"tomorrow","product_id":"BTC-USD","sequence":91,"new":[1]}',
+    ),
+    "okx": Dialect(
+        wanted=frozenset({"books", "instruments"}),
+        book_channel="books",
+        snapshot=b'{"arg":{"channel":"books","instId":"BTC-USD"},"action":"snapshot","data":[{"asks":[["79944.1","1.2",'
+        b'"0","3"]],"bids":[["79943.9","3.0105","0","13"]],"ts":"1788746278894","checksum":0,"prevSeqId":-1,'
+        b'"seqId":10}]}',
+        delta=b'{"arg":{"channel":"books","instId":"BTC-USD"},"action":"update","data":[{"asks":[["79944.1","0","0","0"]],'
+        b'"bids":[["79943.9","2.5","0","12"]],"ts":"1788746278970","checksum":0,"prevSeqId":10,"seqId":15}]}',
+        trade=b"",
+        beat=b"pong",
+        acknowledgement=b'{"event":"subscribe","arg":{"channel":"books","instId":"BTC-USD"},"connId":"a4d3ae55"}',
+        refusal=b'{"event":"error","code":"60018","msg":"Wrong URL or channel:books,instId:NO-SUCH doesn\'t exist. '
+        b'Please use the correct URL, channel and parameters referring to API document.","connId":"a4d3ae55"}',
+        unknown=b'{"arg":{"channel":"tomorrow","instId":"BTC-USD"},"data":[{"new":[1]}]}',
+        channels=frozenset({"book"}),
+        read=read_args,
+        acknowledged=(("book", ("BTC-USD",)),),
+    ),
+    "okx_trades": Dialect(
+        wanted=frozenset({"trades-all"}),
+        book_channel="",
+        snapshot=b"",
+        delta=b"",
+        trade=b'{"arg":{"channel":"trades-all","instId":"BTC-USD"},"data":[{"instId":"BTC-USD","tradeId":"7",'
+        b'"px":"79943.9","sz":"0.5","side":"sell","ts":"1788746279088","source":"0"}]}',
+        beat=b"pong",
+        acknowledgement=b'{"event":"subscribe","arg":{"channel":"trades-all","instId":"BTC-USD"},"connId":"a4d3ae55"}',
+        refusal=b'{"event":"error","code":"60012","msg":"Invalid request: {\\"op\\": \\"subscribe\\"}",'
+        b'"connId":"a4d3ae55"}',
+        unknown=b'{"arg":{"channel":"tomorrow","instId":"BTC-USD"},"data":[{"new":[1]}]}',
+        channels=frozenset({"trades"}),
+        read=read_args,
+        acknowledged=(("trades", ("BTC-USD",)),),
+        trade_ns=1_788_746_279_088_000_000,
     ),
 }
