@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Protocol
 
 from msgspec import Struct
 
-from book.events import ChainKind, Integrity, Meaning
+from book.events import ChainKind, Integrity, Meaning, TradeProof
 
 
 class Subscription(Struct, frozen=True):
@@ -51,7 +51,13 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     resync: Literal["wire", "fetch"] = "wire"
     """How a lost book comes back: as a message on the wire, or fetched by REST, buffered against and aligned."""
     has_dense_ids: bool = True
-    """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing."""
+    """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing. The same for
+    all feeds of an exchange; it is its ``trade_proof``."""
+
+
+def proof_of_trades(feed: type[Feed]) -> TradeProof:
+    """What proves the trades of a feed's exchange."""
+    return "ids" if feed.facts.has_dense_ids else "none"
 
 
 Authenticate = Callable[[], dict[str, str]]

@@ -46,17 +46,23 @@ MINUTE_NS = 60 * NS_PER_S
 
 
 class Loaded(Struct, frozen=True):
-    """Rows in order of time, and what is not among them."""
+    """Rows in order of time, and what is not among them.
+
+    ``is_proved`` is False for trades of a venue whose ids need not be dense: nothing shows one that is missing.
+    """
 
     table: pa.Table
     holes: list[Hole]
+    is_proved: bool = True
 
     @property
     def is_whole(self) -> bool:
-        return not self.holes
+        return self.is_proved and not self.holes
 
     def __repr__(self) -> str:
         state = "whole" if self.is_whole else f"{len(self.holes)} holes: {'; '.join(map(str, self.holes[:3]))}"
+        if not self.is_proved:
+            state = f"nothing proves that none is missing{f', {state}' if self.holes else ''}"
         return f"<{self.table.num_rows:,} rows, {state}>"
 
 
@@ -161,7 +167,8 @@ def _load(
         return Loaded(table, sample_holes(accounts, asked))
     named = columns is None or "trade_id" in columns
     ids = table if named else source.rows(Series("trades", market), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids)))
+    is_proved = all(row.trade_proof == "ids" for row in rows.coverage)
+    return Loaded(table, trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids)), is_proved)
 
 
 def _market(symbol: str, exchange: str | None) -> Market:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sentinel.simulator.coinbase.dialect import COINBASE
 from sentinel.simulator.dialect import Venue
+from sentinel.simulator.okx.dialect import OKX
 
-VENUES: dict[str, Venue] = {"coinbase": COINBASE}
+VENUES: dict[str, Venue] = {"coinbase": COINBASE, "okx": OKX}
 """By the name that ``simulate --venue`` takes, which is the ``exchange`` tag of the data."""
 
 DEFAULT_VENUE = "coinbase"
