@@ -16,6 +16,9 @@ from msgspec import Struct
 Integrity = Literal["sequence", "checksum", "none"]
 """What proves a book: the venue's own counter, the venue's own checksum, or nothing that it sends."""
 
+TradeProof = Literal["ids", "none"]
+"""What proves that no trade is missing: ids that rise by one, or nothing that the venue sends."""
+
 ChainKind = Literal["range", "previous", "checksum"]
 """What links the deltas of one book, where no counter of the connection does: ``book.proof`` has one class for each."""
 

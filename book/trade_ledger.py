@@ -99,6 +99,13 @@ class TradeLedger:
         if self.first is not None and last_id > self.tail:
             self.tail = last_id
 
+    def forget_holes(self, kept: int) -> None:
+        """Takes all but the newest ``kept`` holes for ids that are held."""
+        oldest = 0 if self.first is None else bisect_left(self._starts, self.first)
+        surplus = len(self._starts) - 1 - oldest - kept
+        if surplus > 0:
+            del self._starts[oldest + 1 : oldest + 1 + surplus], self._ends[oldest : oldest + surplus]
+
     def holds(self, trade_id: int) -> bool:
         """Whether this very id has been added."""
         index = bisect_right(self._starts, trade_id) - 1

@@ -7,6 +7,7 @@ from feeds.coinbase.venue import Coinbase
 from feeds.coinbase_derivatives.venue import CoinbaseDerivatives
 from feeds.deribit.venue import Deribit
 from feeds.kraken.venue import Kraken
+from feeds.okx.venue import Okx
 from feeds.protocol import Feed
 from feeds.venue import Venue
 
@@ -28,6 +29,7 @@ add(Kraken())
 add(Binance())
 add(Deribit())
 add(CoinbaseDerivatives())
+add(Okx())
 
 DEFAULT_EXCHANGE = Coinbase.exchange
 """Whose symbol one without an exchange is: the first venue's, from before there were others."""

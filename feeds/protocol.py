@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Protocol
 
 from msgspec import Struct
 
-from book.events import ChainKind, Integrity, Meaning
+from book.events import ChainKind, Integrity, Meaning, TradeProof
 
 
 class Subscription(Struct, frozen=True):
@@ -56,7 +56,13 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     lifetime_s: float | None = None
     """The venue ends a connection that is so old; its successor is opened before. None where it does not."""
     has_dense_ids: bool = True
-    """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing."""
+    """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing. The same for
+    all feeds of an exchange; it is its ``trade_proof``."""
+
+
+def proof_of_trades(feed: type[Feed]) -> TradeProof:
+    """What proves the trades of a feed's exchange."""
+    return "ids" if feed.facts.has_dense_ids else "none"
 
 
 Authenticate = Callable[[], dict[str, str]]

@@ -7,7 +7,7 @@ the venue's pace and is the only one that knows of HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -59,6 +59,34 @@ class TradePage(Struct, frozen=True):
     first: int
     last: int
     records: Sequence[Trade | Unusable]
+
+
+def page_downwards(records: Iterable[Trade | Unusable], first: int, last: int, page_size: int) -> TradePage:
+    """What a page of at most ``page_size`` of those at and below ``last``, newest first, says of ``first`` to ``last``.
+
+    A record that cannot be used is passed like any other. Of one whose id cannot be read it is only known that it has
+    one: a full page of such settles as many.
+    """
+    ordered = _in_order(records, last)
+    ids = [record.trade_id for record in ordered if record.trade_id is not None]
+    settled = last + 1 - len(ordered) if len(ordered) >= page_size else first
+    oldest = min(ids, default=settled)
+    asked = [record for record in ordered if record.trade_id is None or record.trade_id >= first]
+    return TradePage(max(oldest, first), last, asked)
+
+
+def _in_order(records: Iterable[Trade | Unusable], last: int) -> list[Trade | Unusable]:
+    """Newest first and each id once, as the venue's pages are; what is not asked for is left out. A record without an
+    id stays behind the one it came after."""
+    placed: dict[int, list[Trade | Unusable]] = {}
+    place = last + 1
+    for record in records:
+        if record.trade_id is None:
+            placed.setdefault(place, []).append(record)
+        elif record.trade_id <= last and record.trade_id not in placed:
+            place = record.trade_id
+            placed[place] = [record]
+    return [record for key in sorted(placed, reverse=True) for record in placed[key]]
 
 
 class RestBook(Struct, frozen=True):

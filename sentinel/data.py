@@ -46,17 +46,23 @@ MINUTE_NS = 60 * NS_PER_S
 
 
 class Loaded(Struct, frozen=True):
-    """Rows in order of time, and what is not among them."""
+    """Rows in order of time, and what is not among them.
+
+    ``is_proved`` is False for trades of a venue whose ids need not be dense: nothing shows one that is missing.
+    """
 
     table: pa.Table
     holes: list[Hole]
+    is_proved: bool = True
 
     @property
     def is_whole(self) -> bool:
-        return not self.holes
+        return self.is_proved and not self.holes
 
     def __repr__(self) -> str:
         state = "whole" if self.is_whole else f"{len(self.holes)} holes: {'; '.join(map(str, self.holes[:3]))}"
+        if not self.is_proved:
+            state = f"nothing proves that none is missing{f', {state}' if self.holes else ''}"
         return f"<{self.table.num_rows:,} rows, {state}>"
 
 
@@ -163,7 +169,9 @@ def _load(
     backfilled = [(minute_ns, minute_ns + MINUTE_NS) for minute_ns in filled.to_pylist()]
     named = columns is None or "trade_id" in columns
     ids = table if named else source.rows(Series("trades", market), *asked, ["trade_id"])
-    return Loaded(table, trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids), backfilled))
+    is_proved = all(row.trade_proof == "ids" for row in rows.coverage)
+    holes = trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids), backfilled)
+    return Loaded(table, holes, is_proved)
 
 
 def _whole_minutes(asked: tuple[int, int]) -> tuple[int, int]:

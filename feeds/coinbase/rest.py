@@ -17,7 +17,7 @@ from feeds.coinbase.futures import futures, is_future
 from feeds.coinbase_exchange.messages import decode_ask, decode_bid, decode_loose_level
 from feeds.errors import NoAnswer
 from feeds.numbers import Price, TradeId, TradeSize
-from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage, page_downwards
 from feeds.salvage import REFUSALS, each, levels, unusable
 from feeds.timestamps import parse_ns
 
@@ -86,7 +86,7 @@ class CoinbaseRest(Rest):
         records = [_record(symbol, part) for part in parts]
         if records and all(record.trade_id is not None and record.trade_id > last for record in records):
             raise NoAnswer(f"an answer to something else: {symbol}/{path}")
-        return page_downwards(_in_order(records, last), first, last)
+        return page_downwards(records, first, last, PAGE_TRADES)
 
     def book(self, symbol: str) -> Talk[RestBook]:
         path = "book?level=2"
@@ -158,19 +158,6 @@ def _read(decode: Callable[[bytes], T], body: bytes, trouble: str) -> T:
         raise NoAnswer(f"{trouble}: {error}") from error
 
 
-def page_downwards(records: Sequence[Trade | Unusable], first: int, last: int) -> TradePage:
-    """What a page of those at and below ``last``, newest first, says of ``first`` to ``last``.
-
-    A record that cannot be used is passed like any other. Of one whose id cannot be read it is only known that it has
-    one: a full page of such settles as many.
-    """
-    ids = [record.trade_id for record in records if record.trade_id is not None]
-    settled = last + 1 - len(records) if len(records) >= PAGE_TRADES else first
-    oldest = min(ids, default=settled)
-    asked = [record for record in records if record.trade_id is None or record.trade_id >= first]
-    return TradePage(max(oldest, first), last, asked)
-
-
 def _record(symbol: str, part: Raw) -> Trade | Unusable:
     try:
         wire = decode_trade(part)
@@ -181,20 +168,6 @@ def _record(symbol: str, part: Raw) -> Trade | Unusable:
         return unusable("trades", part, "no time", product=symbol)
     taker: Taker = "sell" if wire.side == "buy" else "buy"
     return Trade(symbol, wire.trade_id, wire.price, wire.size, taker, venue_ns // 1000 * 1000, is_live=False)
-
-
-def _in_order(records: Sequence[Trade | Unusable], last: int) -> list[Trade | Unusable]:
-    """Newest first and each id once, as the venue's pages are; what is not asked for is left out. A record without an
-    id stays behind the one it came after."""
-    placed: dict[int, list[Trade | Unusable]] = {}
-    place = last + 1
-    for record in records:
-        if record.trade_id is None:
-            placed.setdefault(place, []).append(record)
-        elif record.trade_id <= last and record.trade_id not in placed:
-            place = record.trade_id
-            placed[place] = [record]
-    return [record for key in sorted(placed, reverse=True) for record in placed[key]]
 
 
 def _book(body: bytes) -> RestBook:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from feeds.market import Market
 from sentinel.archive.layout import Series
@@ -91,7 +91,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     ``holes`` are the gaps that begin in this hour, and the time of it that no collector accounts for: version 0.1 did
     not name that. ``clock_step_ms`` is the largest step of the wall clock, whichever way. ``connections`` and ``tapes``
-    are empty without a tape.
+    are empty without a tape. ``trade_proof`` is ``none`` where ids need not be dense: then those that are not there
+    are not named as missing.
     """
 
     files: dict[str, FileSeal] = {}
@@ -103,6 +104,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     book_edges: list[Edge] = []
     connections: list[Frames] = []
     tapes: dict[str, TapeSeal] = {}
+    trade_proof: str | UnsetType = UNSET
 
 
 class Certificate(Struct, frozen=True, kw_only=True):

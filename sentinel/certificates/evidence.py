@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from feeds.market import Market
@@ -43,10 +43,11 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items()}
     accounts = _rows(found["coverage"]) if "coverage" in found else []
     gaps = [gap_row(*facts) for facts in _facts(found.get("gaps"), market)]
+    trade_proof: str | UnsetType = "none" if any(row.get("trade_proof") == "none" for row in accounts) else UNSET
     steps = [row["clock_step_ms"] or 0 for row in accounts]
     return Evidence(
         files={path: FileSeal(found[name].num_rows, sha256_of(archive / path)) for name, path in paths.items()},
-        trades=_trades(found["trades"], [row.gap for row in gaps]) if "trades" in found else None,
+        trades=_trades(found["trades"], [row.gap for row in gaps], trade_proof) if "trades" in found else None,
         accounts=_sums(accounts),
         integrity=sorted({row["integrity"] for row in accounts if row["integrity"] is not None}),
         clock_step_ms=max(steps, key=abs, default=0),
@@ -54,6 +55,7 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
         book_edges=_edges(found["top"], found.get("book")) if "top" in found else [],
         connections=[] if tape is None else tape.connections(market, hour_ns),
         tapes={} if tape is None else tape.seals(hour_ns),
+        trade_proof=trade_proof,
     )
 
 
@@ -63,13 +65,13 @@ def _rows(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _trades(table: pa.Table, gaps: Sequence[Gap]) -> Trades:
+def _trades(table: pa.Table, gaps: Sequence[Gap], trade_proof: str | UnsetType = UNSET) -> Trades:
     """Ids are compared with those of their own numbering: a reset begins another."""
     resets = sorted(gap.start_ns for gap in gaps if gap.cause == "reset" and not gap.missing_count)
     all_ids, times = table["trade_id"].to_numpy(), table["time"].cast(pa.int64()).to_numpy()
     numbering = np.searchsorted(resets, times)
     missing = []
-    for number in range(len(resets) + 1):
+    for number in range(len(resets) + 1) if trade_proof is UNSET else ():
         ids = np.unique(all_ids[numbering == number])
         before = np.flatnonzero(np.diff(ids) > 1)
         missing += [(int(ids[at]) + 1, int(ids[at + 1]) - 1) for at in before]

@@ -97,7 +97,9 @@ MEASUREMENTS = {
         },
     ),
     "coverage": Measurement(
-        "accounts", ("exchange", "symbol", "collector"), dict.fromkeys(COUNTS, int) | {"integrity": str}
+        "accounts",
+        ("exchange", "symbol", "collector"),
+        dict.fromkeys(COUNTS, int) | {"integrity": str, "trade_proof": str},
     ),
     "backfill": Measurement(
         "accounts",

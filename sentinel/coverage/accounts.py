@@ -37,6 +37,7 @@ class CoverageRow(Struct, frozen=True):
     integrity: str
     until_ns: int | None = None
     begun_ns: int | None = None
+    trade_proof: str = "ids"
 
     @property
     def end_ns(self) -> int:
@@ -127,6 +128,7 @@ def coverage_row(facts: Mapping[str, Any], time_ns: int) -> CoverageRow:
         last_trade_id=count("last_trade_id"),
         repaired=count("repaired"),
         integrity=facts.get("integrity") or "none",
+        trade_proof=facts.get("trade_proof") or "ids",
     )
 
 
@@ -165,7 +167,7 @@ def unwritten(states: Mapping[Market, ProductState]) -> Rows:
     rows = Rows()
     for market, state in states.items():
         rows.coverage += [_minute(market, state, *minute) for minute in state.books.minutes.items()]
-        numberings = (*state.trades.earlier, state.trades)
+        numberings = (*state.trades.earlier, state.trades) if state.trade_proof == "ids" else ()
         unannounced = (gap for numbering in numberings for gap in _unannounced(numbering))
         gaps = (*state.books.gaps, *state.trades.all_gaps(), *unannounced)
         rows.gaps += [GapRow(market, state.collector, _as_stored(gap)) for gap in gaps]
@@ -203,4 +205,5 @@ def _minute(market: Market, state: ProductState, minute_ns: int, account: Accoun
         repaired=account.repaired,
         integrity=state.integrity,
         until_ns=next_ns if is_under_way else None,
+        trade_proof=state.trade_proof,
     )

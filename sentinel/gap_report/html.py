@@ -9,7 +9,7 @@ from string import Template
 from sentinel.contract.gaps import Gap
 from sentinel.gap_report.report import ProductReport, Report, Window
 from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
-from sentinel.gap_report.words import CAUSES, duration, length, moment, percent, scope, what
+from sentinel.gap_report.words import CAUSES, coverage, duration, length, moment, percent, scope, what
 
 MOST_GAPS = 300
 """Of one product: a page stays a page. The newest are shown, and how many there are."""
@@ -36,6 +36,8 @@ def as_html(report: Report) -> str:
 def _headline(report: Report) -> str:
     if report.verdict == "incomplete":
         return "Something is missing"
+    if any(product.trade_proof == "none" for product in report.products):
+        return "Nothing is known to be missing"
     return "All that was collected is there" if report.collected_only else "Everything is there"
 
 
@@ -75,7 +77,7 @@ def _product(product: ProductReport, window: Window) -> str:
         ("book clean", percent(product.book_clean)),
         ("withheld", f"{samples.withheld:,} of {samples.due:,}"),
         ("not collected", duration(product.not_collected_ns)),
-        ("trade coverage", percent(product.trade_coverage)),
+        ("trade coverage", coverage(product)),
         ("missing", f"{trades.missing:,}"),
         ("repaired", f"{trades.repaired:,}"),
         ("trades", f"{trades.count:,}"),

@@ -71,7 +71,8 @@ class ProductReport(Struct, frozen=True):
     the first collected instant, and ends where a running collector has got to.
 
     ``book_verified`` counts samples proved by the venue's own counter, ``book_clean`` those nothing is known against,
-    ``trade_coverage`` the ids, as far as anybody collected them.
+    ``trade_coverage`` the ids, as far as anybody collected them: None where nothing proves the trades, since then
+    nobody knows what there should be. ``is_complete`` says that nothing is known to be missing.
     """
 
     exchange: str
@@ -81,10 +82,11 @@ class ProductReport(Struct, frozen=True):
     trades: Trades
     book_verified: float
     book_clean: float
-    trade_coverage: float
+    trade_coverage: float | None
     gaps: list[ToldGap]
     window: Window
     is_complete: bool
+    trade_proof: str = "ids"
 
     @property
     def market(self) -> Market:
@@ -238,9 +240,10 @@ class _OfMarket:
         gaps = [row.gap for row in lost]
         asked = expected.start_ns, expected.end_ns
         nobody = [span for span in not_collected(self._accounts.values(), asked) if self._count([span])]
+        trade_proof = "none" if any(row.trade_proof == "none" for row in coverage) else "ids"
         if len(self._accounts) > 1:
             samples, verified = self._samples_together(coverage, asked, nobody)
-            ids = together.TradeIds(coverage, lost)
+            ids = together.TradeIds(coverage, lost, is_dense=trade_proof == "ids")
             trades = Trades(ids.first, ids.last, ids.count, ids.missing, ids.repaired)
             gaps = together.gaps(lost, self._accounts.values(), ids, asked)
         else:
@@ -259,10 +262,11 @@ class _OfMarket:
             trades=trades,
             book_verified=verified / counted if counted else 0.0,
             book_clean=samples.written / counted if counted else 0.0,
-            trade_coverage=of_ids * (1 - lost_ns / max(1, asked[1] - asked[0])),
+            trade_coverage=None if trade_proof == "none" else of_ids * (1 - lost_ns / max(1, asked[1] - asked[0])),
             gaps=[ToldGap(**asdict(gap)) for gap in sorted(told, key=lambda gap: gap.start_ns)],
             window=expected,
             is_complete=samples.written == counted and not trades.missing,
+            trade_proof=trade_proof,
         )
 
     def _samples(
@@ -314,5 +318,6 @@ def _nobody(span: Interval, count: int) -> Gap:
 
 def lowest_percent(report: Report) -> float:
     """What ``--fail-under`` is held against: the lowest of the clean books and the trade coverages, in percent."""
-    fractions = [min(product.book_clean, product.trade_coverage) for product in report.products]
+    fractions = [product.book_clean for product in report.products]
+    fractions += [product.trade_coverage for product in report.products if product.trade_coverage is not None]
     return 100 * min(fractions, default=0.0)

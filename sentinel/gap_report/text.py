@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sentinel.gap_report.report import ProductReport, Report
-from sentinel.gap_report.words import CAUSES, duration, length, moment, percent, scope, what
+from sentinel.gap_report.words import CAUSES, coverage, duration, length, moment, percent, scope, what
 
 MOST_GAPS = 50
 OF_GAP = ("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns")
@@ -19,6 +19,7 @@ COLUMNS = (
     *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
     *(*OF_GAP, "given_up"),
     "samples_not_collected",
+    "trade_proof",
 )
 
 
@@ -37,9 +38,9 @@ def as_csv(report: Report) -> str:
         named = [product.exchange, product.symbol, product.integrity]
         totals = [samples.due, samples.written, samples.withheld, trades.count, trades.missing, trades.repaired]
         fractions = [product.book_verified, product.book_clean, product.trade_coverage]
-        writer.writerow([*named, *totals, *fractions, *[""] * 9, samples.not_collected])
+        writer.writerow([*named, *totals, *fractions, *[""] * 9, samples.not_collected, product.trade_proof])
         for gap in product.gaps:
-            writer.writerow([*named, *[""] * 9, *(getattr(gap, name) for name in OF_GAP), bool(gap.given_up), ""])
+            writer.writerow([*named, *[""] * 9, *(getattr(gap, name) for name in OF_GAP), bool(gap.given_up), "", ""])
     return text.getvalue()
 
 
@@ -90,5 +91,5 @@ def _figures(product: ProductReport) -> list[str]:
         f"{samples.withheld:,}",
         duration(idle_ns) if idle_ns else "0",
         *(f"{value:,}" for value in (trades.count, trades.missing, trades.repaired)),
-        percent(product.trade_coverage),
+        coverage(product),
     ]

@@ -39,19 +39,22 @@ def _by_minute(intervals: Iterable[Interval], cadence_ns: int) -> dict[int, int]
 class TradeIds:
     """The ids of a window's trades. One that some collector entered is there, whatever the gaps of others say.
 
-    ``first`` and ``last`` are None when there were no trades.
+    ``first`` and ``last`` are None when there were no trades. Unless ids are dense, ``count`` is of whoever has most of
+    a minute.
     """
 
-    def __init__(self, coverage: Sequence[CoverageRow], rows: Sequence[GapRow]) -> None:
+    def __init__(self, coverage: Sequence[CoverageRow], rows: Sequence[GapRow], *, is_dense: bool = True) -> None:
         with_trades = [row for row in coverage if row.trades]
         self.first = min((row.first_trade_id for row in with_trades), default=None)
         self.last = max((row.last_trade_id for row in with_trades), default=None)
         # a minute's newest ids: older ones among its trades are repairs, whose ids are of an earlier minute
         entered = merge((row.last_trade_id + 1 - row.trades, row.last_trade_id + 1) for row in with_trades)
-        self.count = sum(end - start for start, end in entered)
         repaired: dict[int, int] = defaultdict(int)
+        most: dict[int, int] = defaultdict(int)
         for row in coverage:
             repaired[row.minute_ns] = max(repaired[row.minute_ns], row.repaired)
+            most[row.minute_ns] = max(most[row.minute_ns], row.trades)
+        self.count = sum(end - start for start, end in entered) if is_dense else sum(most.values())
         self.repaired = sum(repaired.values())
         self._lacking = self._lacking_in_all(with_trades, [row for row in rows if row.gap.channel == "trades"])
         self.missing = sum(end - start for start, end in self._lacking)

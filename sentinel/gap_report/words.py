@@ -6,7 +6,7 @@ import math
 
 from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED, Gap
-from sentinel.gap_report.report import Backfilled, Report
+from sentinel.gap_report.report import Backfilled, ProductReport, Report
 from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.timing.instants import format_ns
 
@@ -38,6 +38,11 @@ def percent(fraction: float) -> str:
     if fraction >= 1:
         return "100 %"
     return f"{math.floor(fraction * 100_000 + 1e-7) / 1000:.3f} %"
+
+
+def coverage(product: ProductReport) -> str:
+    """Of its trades."""
+    return "not proved" if product.trade_coverage is None else percent(product.trade_coverage)
 
 
 def duration(ns: int) -> str:
@@ -76,6 +81,10 @@ def scope(report: Report) -> list[str]:
         uncounted = ", which the figures leave out" if report.collected_only else ""
         told.append(f"Nobody collected for {most}{duration(idle_ns)}{uncounted}")
     told += [_backfilled(part) for part in report.backfilled]
+    unproved = [product.market.short for product in report.products if product.trade_proof == "none"]
+    if unproved:
+        more = f" and {len(unproved) - MOST_NAMED:,} more" if len(unproved) > MOST_NAMED else ""
+        told.append(f"Nothing proves that no trade is missing of {', '.join(unproved[:MOST_NAMED])}{more}")
     return told
 
 

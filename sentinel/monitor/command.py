@@ -110,7 +110,7 @@ def view(found: Status) -> RenderableType:
             *("" if price is None else str(price) for price in (product.bid, product.ask)),
             spread,
             f"{product.trades_stored:,}",
-            f"{product.trades_missing:,}",
+            f"{product.trades_missing:,}" if product.trade_proof == "ids" else "not proved",
             f"{product.samples_withheld:,}",
         )
     lines = Table("lane", "feed", "state", "last frame", "frames", "lost")

@@ -56,7 +56,7 @@ class ProductStatus(Struct, frozen=True):
     Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
     grid instant to the frame that proved it, and how many instants were written and withheld. ``is_listed`` is False
     while the venue does not have the product, so that nothing can be expected of it. ``trades_missing`` are still asked
-    for, ``trades_given_up`` are not.
+    for, ``trades_given_up`` are not; where ``trade_proof`` is ``none``, nobody knows of any.
     """
 
     symbol: str
@@ -81,6 +81,7 @@ class ProductStatus(Struct, frozen=True):
     bins: list[BinStatus]
     is_listed: bool = True
     trades_given_up: int = 0
+    trade_proof: str = "ids"
 
     @property
     def market(self) -> Market:
@@ -305,6 +306,7 @@ def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_l
         bins=bins,
         is_listed=is_listed,
         trades_given_up=trades.given_up_count,
+        trade_proof=product.trade_proof,
     )
 
 

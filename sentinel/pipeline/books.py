@@ -64,6 +64,8 @@ class ProductBooks:
     """The books, samples and minute accounts of one product.
 
     ``written_count``, ``withheld_count`` and ``lateness``, from an instant to its proof, are since the start.
+    ``is_halted`` while its venue says that nothing can be traded: a book may be crossed then, in a call auction, and is
+    right all the same. Its instants are withheld like those of any crossed book.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class ProductBooks:
         self.written_count = 0
         self.withheld_count = 0
         self.is_suspended = False
+        self.is_halted = False
         self._written_ns = 0
         self._is_holding = False
         self._edges_bps = settings.edges_bps
@@ -123,6 +126,14 @@ class ProductBooks:
         if account is None:
             account = self.minutes[minute_ns] = Account()
         return account
+
+    def halt(self, now_ns: int, *, is_halted: bool) -> None:
+        """Its venue says that nothing can be traded from now on, or something again. What is crossed has the time to
+        mend that any book has."""
+        self.is_halted = is_halted
+        for lane in self.lanes.values():
+            if lane.flaw is not None:
+                lane.flaw_ns = max(lane.flaw_ns, now_ns)
 
     # What becomes of a lane's book
 
@@ -172,14 +183,16 @@ class ProductBooks:
 
     def is_to_be_replaced(self, lane: LaneBook, now_ns: int) -> bool:
         """True when a flaw has lasted: a crossed book is wrong; one with an empty side only if another copy is not."""
-        if lane.flaw is None or now_ns - lane.flaw_ns < self._crossed_ns:
+        if lane.flaw is None or self.is_halted or now_ns - lane.flaw_ns < self._crossed_ns:
             return False
         return lane.flaw == "crossed" or any(
             other.is_proved and other.flaw is None for other in self.lanes.values() if other is not lane
         )
 
     def crossed_since(self) -> int | None:
-        """Since which instant a copy of the book has been crossed; None while none is."""
+        """Since which instant a copy of the book has been crossed that may not be; None while none is."""
+        if self.is_halted:
+            return None
         return min((lane.flaw_ns for lane in self.lanes.values() if lane.flaw == "crossed"), default=None)
 
     def lose(self, lane: LaneBook, gap: Gap) -> None:

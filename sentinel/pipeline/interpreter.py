@@ -90,6 +90,8 @@ class Interpreter:
             case ProductStatus():
                 status: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
                 self._output.notes.append(Note("product_status", status | {"state": event.state}))
+                if (product := lane.products.get(event.product)) is not None:
+                    product.books.halt(received_ns, is_halted=event.state != "trading")
             case Closing():
                 self._output.notes.append(Note("venue_closes", {"lane": lane.plan.lane, "reason": event.reason}))
                 self._commands.append(Succeed(lane.number))

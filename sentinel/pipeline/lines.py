@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from book.bins import OF_TOP
-from book.events import Integrity, Trade
+from book.events import Integrity, Trade, TradeProof
 from book.native import speedups
 from book.sampler import Sample
 from sentinel.contract.gaps import Gap
@@ -123,10 +123,14 @@ class ProductLines:
         series = prefix("gaps", self._of_gap | {"channel": gap.channel, "cause": gap.cause}).decode()
         return Lines(gap.start_ns, f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode())
 
-    def coverage(self, minute_ns: int, account: Account, integrity: Integrity) -> Lines:
-        """The accounts of one minute."""
+    def coverage(
+        self, minute_ns: int, account: Account, integrity: Integrity, trade_proof: TradeProof = "ids"
+    ) -> Lines:
+        """The accounts of one minute; that ids prove the trades goes without saying."""
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
+        if trade_proof != "ids":
+            fields.append(f'trade_proof="{trade_proof}"')
         return Lines(minute_ns, f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode())
 
     def backfill(self, minute_ns: int, ids: Sequence[int], missing: int) -> Lines:

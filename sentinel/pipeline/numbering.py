@@ -21,6 +21,7 @@ from feeds.market import Market
 from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.inputs import Command, Repair, RepairAnswer, Settings
+from sentinel.pipeline.questions import Question, Questions
 
 RETRY_PAUSE_NS = 2_000_000_000
 """Before REST is asked again for what it had not got; every further pause is twice as long."""
@@ -93,10 +94,12 @@ class Numbering:
 
     ``newest_ns`` is the point of the newest one. Trades of later than ``since_ns`` may be of this numbering, until the
     next one begins; the first one seen of it is of ``first_ns``. ``is_on_trial``: only one id of it has been seen, so
-    the one before may yet go on.
+    the one before may yet go on. Unless ``is_dense``, ids that are skipped are no gaps but ``questions``.
     """
 
-    def __init__(self, market: Market, state: NumberingState, settings: Settings, write: WriteGap) -> None:
+    def __init__(
+        self, market: Market, state: NumberingState, settings: Settings, write: WriteGap, *, is_dense: bool = True
+    ) -> None:
         self.ledger = TradeLedger(state.held, state.first)
         self.newest_ns = state.newest_ns
         self.since_ns = state.since_ns
@@ -111,6 +114,7 @@ class Numbering:
         self._gaps: SortedDict[int, Wanted] = SortedDict()
         self._retries: list[tuple[int, int, Wanted]] = []
         self._shrunk: dict[int, Wanted] = {}
+        self._questions = None if is_dense else Questions(market, self.ledger)
         for number, gap in enumerate(state.gaps):
             held = Wanted(gap, state.patience[number] if number < len(state.patience) else Patience())
             self._gaps[held.range.first] = held
@@ -132,12 +136,13 @@ class Numbering:
             or (self._tails and now_ns - self._tails[0][1] >= self._settings.tail_grace_ns)
             or (self._jumps and self._jumps[0][0] <= now_ns)
             or (self._retries and self._retries[0][0] <= now_ns)
+            or (self._questions is not None and self._questions.is_due(now_ns))
         )
 
     @property
     def has_pending(self) -> bool:
         """Whether ``announce_all`` has work."""
-        return bool(self._jumps or self._tails or self._shrunk)
+        return self._questions is None and bool(self._jumps or self._tails or self._shrunk)
 
     # What comes in
 
@@ -208,7 +213,15 @@ class Numbering:
             # the grace for a tail is spent already: announce at once
             self._miss(self._tails.popleft()[0], now_ns, now_ns - self._settings.repair_grace_ns)
         while self._jumps and self._jumps[0][0] <= now_ns:
-            self._announce(heappop(self._jumps)[2], account, commands)
+            jump = heappop(self._jumps)[2]
+            if self._questions is None:
+                self._announce(jump, account, commands)
+            else:
+                for missing in self.ledger.missing(jump.range):
+                    start_ns = jump.start_ns + missing.first - jump.range.first
+                    self._questions.add(Question(missing, start_ns, jump.end_ns), now_ns)
+        if self._questions is not None:
+            self._questions.tick(now_ns, commands)
         self._refresh_shrunk()
         while self._retries and self._retries[0][0] <= now_ns:
             due_ns, _, held = heappop(self._retries)
@@ -244,6 +257,9 @@ class Numbering:
     def answered(self, answer: RepairAnswer, now_ns: int, *, is_kept: bool) -> None:
         """REST has answered, and its trades are entered, or could not be kept: the gaps they belong to are rewritten
         and asked for again when it is time."""
+        if self._questions is not None:
+            for gap in self._questions.answered(answer, now_ns, is_kept=is_kept):
+                self._write(gap, True)
         for held in self._overlapping(answer.first, answer.last):
             is_whole = answer.is_complete and answer.first <= held.range.first and held.range.last <= answer.last
             held.is_spoilt = held.is_spoilt or not is_kept
@@ -256,6 +272,11 @@ class Numbering:
             else:
                 for piece in self._split(held):
                     self._wait(piece, now_ns)
+
+    def found(self, trade_id: int, account: Account) -> None:
+        """REST has a trade that is stored now. Where ids are dense it has been missing all the time."""
+        if self._questions is not None:
+            self._questions.found(trade_id, account)
 
     def _wait(self, held: Wanted, now_ns: int) -> None:
         """The venue has not got what is left of this gap, or not yet."""
@@ -341,6 +362,8 @@ class Numbering:
         self._jumps = [(due_ns + step_ns, order, jump) for due_ns, order, jump in self._jumps]
         # the order among them stays, so both remain heaps
         self._retries = [(due_ns + step_ns, order, held) for due_ns, order, held in self._retries]
+        if self._questions is not None:
+            self._questions.step(step_ns)
         for held in self._gaps.values():
             if held.due_ns is not None:
                 held.due_ns += step_ns
@@ -358,8 +381,9 @@ class Numbering:
             held.patience.since_ns = min(held.patience.since_ns, now_ns)
 
     def _pending(self) -> list[Jump]:
-        """All that is not yet a gap, the ids that only a heartbeat has named among them."""
+        """All that is not yet a gap, or not answered; the ids that only a heartbeat has named among them."""
         jumps = [jump for _, _, jump in sorted(self._jumps, key=lambda item: item[:2])]
+        jumps += [Jump(asked.range, asked.start_ns, asked.end_ns, 0) for asked in self._questions or ()]
         first, grace_ns = self.ledger.tail + 1, self._settings.tail_grace_ns - self._settings.repair_grace_ns
         for last_id, received_ns in self._tails:
             if last_id >= first:

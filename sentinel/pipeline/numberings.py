@@ -26,11 +26,23 @@ EARLIER = 3
 class Numberings:
     """The present numbering of one product, and the few before it whose gaps may still be filled."""
 
-    def __init__(self, market: Market, states: Sequence[NumberingState], settings: Settings, write: WriteGap) -> None:
+    def __init__(
+        self,
+        market: Market,
+        states: Sequence[NumberingState],
+        settings: Settings,
+        write: WriteGap,
+        *,
+        is_dense: bool = True,
+    ) -> None:
         self._market = market
         self._settings = settings
         self._write = write
-        self._all = [Numbering(market, state, settings, write) for state in states]
+        self._is_dense = is_dense
+        self._all = [self._new(state) for state in states]
+
+    def _new(self, state: NumberingState) -> Numbering:
+        return Numbering(self._market, state, self._settings, self._write, is_dense=self._is_dense)
 
     def __iter__(self) -> Iterator[Numbering]:
         """The present one comes last."""
@@ -103,7 +115,7 @@ class Numberings:
         state = NumberingState(
             newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True, first_ns=first.venue_ns
         )
-        self._all.append(Numbering(self._market, state, self._settings, self._write))
+        self._all.append(self._new(state))
         if len(self._all) > EARLIER + 1:
             self._all.pop(0).give_up_all()
 

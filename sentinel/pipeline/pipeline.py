@@ -17,7 +17,7 @@ from book.events import (
 from feeds.catalogue import FEEDS
 from feeds.errors import FeedError
 from feeds.market import Market
-from feeds.protocol import Feed
+from feeds.protocol import Feed, proof_of_trades
 from sentinel.contract.gaps import Cause
 from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
 from sentinel.pipeline.comparison import LAG_NS
@@ -97,7 +97,8 @@ class Pipeline:
                 market = Market(FEEDS[lane.plan.venue].exchange, symbol)
                 product = self.products.get(market)
                 if product is None:
-                    product = Product(market, settings, self._output, known.pop(market, None))
+                    proof = proof_of_trades(FEEDS[lane.plan.venue])
+                    product = Product(market, settings, self._output, known.pop(market, None), proof)
                     self.products[market] = product
                 product.join(lane)
         self._dormant = known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from book.events import Integrity
+from book.events import Integrity, TradeProof
 from feeds.market import Market
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.books import BooksState, ProductBooks
@@ -26,19 +26,31 @@ class ProductState(Struct):
     integrity: Integrity
     flow: FlowState = msgspec.field(default_factory=FlowState)
     symbol: str = ""
+    trade_proof: TradeProof = "ids"
 
 
 class Product:
     """One product of one exchange, over all lanes that carry it."""
 
-    def __init__(self, market: Market, settings: Settings, output: Output, state: ProductState | None = None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        settings: Settings,
+        output: Output,
+        state: ProductState | None = None,
+        trade_proof: TradeProof = "ids",
+    ) -> None:
         lines = ProductLines(*market, settings.collector, settings.edges_bps)
         self.market = market
         self.labels = [edge_label(edge) for edge in settings.edges_bps]
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
         self.books = ProductBooks(market, settings, lines, output, self.flow, state.books if state else None)
         trades = state.trades if state else None
-        self.trades = ProductTrades(market, settings, lines, output, self.flow, self.books.account, trades)
+        self.trade_proof: TradeProof = trade_proof
+        is_dense = trade_proof == "ids"
+        self.trades = ProductTrades(
+            market, settings, lines, output, self.flow, self.books.account, trades, is_dense=is_dense
+        )
         self.integrity: Integrity = state.integrity if state else "none"
         self.trade_frames = 0
         self._lanes: list[Lane] = []
@@ -118,7 +130,7 @@ class Product:
         if account.residue:
             facts: dict[str, str | int | None] = {"symbol": self.market.short, "residue": account.residue}
             self._output.notes.append(Note("accounts_open", facts))
-        self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity))
+        self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity, self.trade_proof))
 
     def _count_frames(self, account: Account) -> None:
         """Enters the frames since the last row: this product's own, and those its connections share among all."""
@@ -141,4 +153,5 @@ class Product:
             self.integrity,
             self.flow.state,
             self.market.symbol,
+            self.trade_proof,
         )

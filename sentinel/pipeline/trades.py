@@ -70,7 +70,7 @@ class Claim(Struct, eq=False):
 
 
 class ProductTrades:
-    """The trades of one product.
+    """The trades of one product. Unless ``is_dense``, its ids may skip some, and nothing proves that none is missing.
 
     ``account`` gives the accounts of the minute an instant lies in. ``conflicts`` counts ids that two witnesses put at
     different times or prices, and ids nobody confirmed; ``stored_count`` trades since the start; ``newest_ns`` is the
@@ -86,6 +86,8 @@ class ProductTrades:
         flow: ProductFlow,
         account: Callable[[int], Account],
         state: TradesState | None = None,
+        *,
+        is_dense: bool = True,
     ) -> None:
         state = state or TradesState()
         self.market = market
@@ -96,7 +98,7 @@ class ProductTrades:
         self._output = output
         self._flow = flow
         self._account = account
-        self._numberings = Numberings(market, (*state.earlier, state), settings, self._write)
+        self._numberings = Numberings(market, (*state.earlier, state), settings, self._write, is_dense=is_dense)
         # whoever was asked about them answers us no more
         self._claims = [replace(claim, is_asked=False) for claim in state.claims]
         self._seen: dict[int, Trade] = {}
@@ -214,6 +216,7 @@ class ProductTrades:
                 self._compare(trade)
             else:
                 numbering.add(trade.trade_id, point_ns(trade), now_ns)
+                numbering.found(trade.trade_id, account)
                 account.repaired += 1
                 self._store(numbering, trade, None, account, is_repaired=True)
         for numbering in self._numberings:

@@ -7,10 +7,12 @@ from sentinel.simulator.coinbase_derivatives.dialect import COINBASE_DERIVATIVES
 from sentinel.simulator.deribit.dialect import DERIBIT
 from sentinel.simulator.dialect import Venue
 from sentinel.simulator.kraken.dialect import KRAKEN
+from sentinel.simulator.okx.dialect import OKX
 
 VENUES: dict[str, Venue] = {
     "coinbase": COINBASE,
     "kraken": KRAKEN,
+    "okx": OKX,
     "deribit": DERIBIT,
     "coinbase_derivatives": COINBASE_DERIVATIVES,
 }

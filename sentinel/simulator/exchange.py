@@ -36,6 +36,7 @@ class Exchange:
         self._stage = stage
         self._port = port
         self._opened = dict.fromkeys(stage.facts.feeds, 0)
+        self._feeds = {stage.facts.paths.get(feed, feed): feed for feed in stage.facts.feeds}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -54,7 +55,7 @@ class Exchange:
         )
         port = next(iter(server.sockets)).getsockname()[1]
         host = f"127.0.0.1:{port}"
-        self.urls = {feed: f"ws://{host}/{feed}" for feed in self._opened}
+        self.urls = {feed: f"ws://{host}/{path}" for path, feed in self._feeds.items()}
         self.urls |= dict.fromkeys(self._stage.facts.rests, f"http://{host}")
         tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         running = tasks.create_task(self._dialect.run())
@@ -67,8 +68,8 @@ class Exchange:
     async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
         """A WebSocket if the path is one of a feed, REST otherwise."""
         self._stage.faults.begin()
-        feed = _feed(request)
-        if feed not in self._opened:
+        feed = self._feeds.get(_path(request))
+        if feed is None:
             return await self.rest.answer(request.path)
         if self._stage.faults.lasting("refuse_connections", feed=feed) is not None:
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connections now\n")
@@ -76,7 +77,7 @@ class Exchange:
 
     async def _converse(self, socket: ServerConnection) -> None:
         assert socket.request is not None
-        feed = _feed(socket.request)
+        feed = self._feeds[_path(socket.request)]
         self._opened[feed] += 1
         connection = Connection(socket, feed, self._opened[feed], self._stage, self._dialect)
         listening = self._stage.connections
@@ -110,5 +111,5 @@ class Exchange:
         )
 
 
-def _feed(request: Request) -> str:
+def _path(request: Request) -> str:
     return request.path.partition("?")[0].strip("/")

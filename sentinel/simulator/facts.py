@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from sentinel.simulator.faults import Kind
@@ -13,7 +15,9 @@ class DialectFacts(Struct, frozen=True, kw_only=True):
     name: str
     """As people write it."""
     feeds: tuple[str, ...]
-    """Each is a WebSocket at the path of its name, and a ``feed`` of fault and truth files. The first has the books."""
+    """Each is a WebSocket, and a ``feed`` of fault and truth files. The first has the books."""
+    paths: Mapping[str, str] = {}
+    """Where the venue has the WebSocket of a feed, if not at the name of it."""
     rests: tuple[str, ...] = ("rest",)
     """What the addresses of REST are called: here all are the same."""
     book_channel: str

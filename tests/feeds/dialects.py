@@ -54,6 +54,13 @@ def read_json_rpc(message: bytes) -> Request:
     return Request(action, {part[0] for part in parts}, list(dict.fromkeys(part[1] for part in of_products)))
 
 
+def read_args(message: bytes) -> Request:
+    """As OKX wants to be asked."""
+    request = json.loads(message)
+    named = [arg["instId"] for arg in request["args"] if "instId" in arg]
+    return Request(request["op"], {arg["channel"] for arg in request["args"]}, list(dict.fromkeys(named)))
+
+
 @dataclass(frozen=True)
 class Dialect:
     """Frames by what they mean; empty for what the feed has not got.
@@ -163,6 +170,43 @@ DIALECTS = {
         unknown=b'{"stream":"btc-usd@tomorrow","data":{"e":"tomorrow","E":1788746279088391,"s":"BTC-USD","new":[1]}}',
         read=read_streams,
         words="Invalid request: unknown variant `JOIN`",
+    ),
+    "okx": Dialect(
+        wanted=frozenset({"books", "instruments"}),
+        book_channel="books",
+        snapshot=b'{"arg":{"channel":"books","instId":"BTC-USD"},"action":"snapshot","data":[{"asks":[["79944.1","1.2",'
+        b'"0","3"]],"bids":[["79943.9","3.0105","0","13"]],"ts":"1788746278894","checksum":0,"prevSeqId":-1,'
+        b'"seqId":10}]}',
+        delta=b'{"arg":{"channel":"books","instId":"BTC-USD"},"action":"update","data":[{"asks":[["79944.1","0","0","0"]],'
+        b'"bids":[["79943.9","2.5","0","12"]],"ts":"1788746278970","checksum":0,"prevSeqId":10,"seqId":15}]}',
+        trade=b"",
+        beat=b"pong",
+        acknowledgement=b'{"event":"subscribe","arg":{"channel":"books","instId":"BTC-USD"},"connId":"a4d3ae55"}',
+        refusal=b'{"event":"error","code":"60018","msg":"Wrong URL or channel:books,instId:NO-SUCH doesn\'t exist. '
+        b'Please use the correct URL, channel and parameters referring to API document.","connId":"a4d3ae55"}',
+        unknown=b'{"arg":{"channel":"tomorrow","instId":"BTC-USD"},"data":[{"new":[1]}]}',
+        channels=frozenset({"book"}),
+        read=read_args,
+        acknowledged=(("book", ("BTC-USD",)),),
+        words="Wrong URL or channel:books,instId:NO-SUCH doesn't exist.",
+    ),
+    "okx_trades": Dialect(
+        wanted=frozenset({"trades-all"}),
+        book_channel="",
+        snapshot=b"",
+        delta=b"",
+        trade=b'{"arg":{"channel":"trades-all","instId":"BTC-USD"},"data":[{"instId":"BTC-USD","tradeId":"7",'
+        b'"px":"79943.9","sz":"0.5","side":"sell","ts":"1788746279088","source":"0"}]}',
+        beat=b"pong",
+        acknowledgement=b'{"event":"subscribe","arg":{"channel":"trades-all","instId":"BTC-USD"},"connId":"a4d3ae55"}',
+        refusal=b'{"event":"error","code":"60012","msg":"Invalid request: {\\"op\\": \\"subscribe\\"}",'
+        b'"connId":"a4d3ae55"}',
+        unknown=b'{"arg":{"channel":"tomorrow","instId":"BTC-USD"},"data":[{"new":[1]}]}',
+        channels=frozenset({"trades"}),
+        read=read_args,
+        acknowledged=(("trades", ("BTC-USD",)),),
+        trade_ns=1_788_746_279_088_000_000,
+        words="Invalid request: ",
     ),
 }
 

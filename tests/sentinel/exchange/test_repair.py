@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book.events import Trade, Unusable
-from feeds.coinbase.rest import page_downwards
 from feeds.market import Market
-from feeds.rest import TradePage
+from feeds.rest import TradePage, page_downwards
 from sentinel.exchange.repair import Repairer
 from sentinel.exchange.rest import RestTrouble
 from sentinel.pipeline import Repair, RepairAnswer
@@ -32,7 +31,8 @@ class Venue:
         self.script: Callable[[int], None] = lambda _: None
 
     async def trades(self, market: Market, first: int, last: int) -> TradePage:
-        return page_downwards(await self.page_of(market.symbol, last + 1, min(1000, last - first + 1)), first, last)
+        page = await self.page_of(market.symbol, last + 1, min(1000, last - first + 1))
+        return page_downwards(page, first, last, 1000)
 
     async def page_of(self, product: str, after: int, limit: int) -> Sequence[Trade | Unusable]:
         self.asked.append((product, after, limit))

@@ -318,7 +318,7 @@ def test_json_is_the_public_shape() -> None:
     (product,) = shown["products"]
     assert list(product) == [
         *("exchange", "symbol", "integrity", "samples", "trades", "book_verified", "book_clean", "trade_coverage"),
-        *("gaps", "window", "is_complete"),
+        *("gaps", "window", "is_complete", "trade_proof"),
     ]
     assert list(product["samples"]) == ["due", "written", "withheld", "not_collected"]
     assert list(product["trades"]) == ["first_id", "last_id", "count", "missing", "repaired"]
@@ -342,7 +342,7 @@ def test_what_is_given_up_says_so_by_which_rule_and_stays_missing() -> None:
     assert json.loads(as_json(report))["products"][0]["gaps"][0]["given_up"] is True
     assert "given up: 12 answers of REST or more, over 6 h or more" in " ".join(as_table(report, width=400).split())
     assert "given up" in as_html(report)
-    assert as_csv(report).splitlines()[2].endswith(",True,")
+    assert as_csv(report).splitlines()[2].endswith(",True,,")
 
 
 def test_a_reset_of_the_ids_is_told_and_is_no_loss() -> None:

@@ -1,0 +1,61 @@
+"""What is known of OKX: books on one address, trades on another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from feeds.okx.protocol import OkxFeed, OkxTradesFeed
+from feeds.okx.rest import OkxRest
+from feeds.rest import RestFacts
+from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
+from feeds.venue import Venue
+
+
+class OkxSettings(OneFeedSettings):
+    """Where the venue is."""
+
+    url: SocketUrl = "wss://ws.okx.com:8443/ws/v5/public"
+    """The public WebSocket: books."""
+    business_url: SocketUrl = "wss://ws.okx.com:8443/ws/v5/business"
+    """The business WebSocket: trades, each by itself."""
+    rest_url: HttpUrl = "https://www.okx.com"
+    """The REST API, for books, repairs and for checking product names."""
+
+
+class Okx(Venue):
+    """Its books are proved by a chain of previous ids; a book that does not change says so about once a minute, and its
+    samples wait for that. Nothing proves its trades: their ids are dense as far as anybody has seen, and nobody
+    promises it. REST has the trades of the last three months by id, so whatever ids are skipped is asked for.
+
+    Its REST allows 20 requests in two seconds for each kind of question; we stay below with all of them together.
+    """
+
+    exchange = "okx"
+    title = "OKX"
+    symbol = re.compile(r"[A-Z0-9]+-[A-Z0-9]+(?:-SWAP|-\d{6})?")
+    example = "BTC-USDT"
+    feeds = (OkxFeed, OkxTradesFeed)
+    settings = OkxSettings
+    rest_facts = RestFacts(requests_per_s=8, burst=4)
+    repair = "Trades between ids that were skipped, of the last three months. Books: a fresh snapshot on the stream."
+    blind_spots = (
+        "That ids of trades are dense is not promised, so nothing proves that a trade is not missing.",
+        "A book has 400 levels a side; what is deeper is not seen.",
+        "A book that does not change speaks once a minute only, so its samples may wait so long for their proof.",
+        "Sizes of swaps and futures are contracts, as the venue states them, not units of the base currency.",
+        "ELP orders are not in the book.",
+    )
+
+    @property
+    def books(self) -> Mapping[str, str]:
+        return {OkxFeed.venue: OkxFeed.venue}
+
+    def trades(self, settings: OkxSettings) -> frozenset[str]:
+        return frozenset({OkxTradesFeed.venue})
+
+    def url(self, settings: OkxSettings, feed: str) -> str:
+        return settings.url if feed == OkxFeed.venue else settings.business_url
+
+    def rest(self) -> OkxRest:
+        return OkxRest()
