@@ -14,15 +14,18 @@ from msgspec.structs import replace
 import sentinel.data
 from feeds.market import Market
 from sentinel.archive.archiver import all_hours, write_hours
+from sentinel.certificates import influx as certificates_influx
 from sentinel.certificates.issuer import Folders, issue
 from sentinel.certificates.issuer import all_hours as hours_of_archive
 from sentinel.certificates.verify import read_chains, verify
 from sentinel.cli import cli
-from sentinel.config import Alerts
+from sentinel.config import Alerts, Influx
 from sentinel.contract.line_protocol import Value, decode
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
+from sentinel.influx.audit import Tallies, Tally
+from sentinel.influx.server import Server
 from sentinel.monitor.alerts import Watchman
 from sentinel.monitor.api.metrics import Metrics
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, write
@@ -135,6 +138,25 @@ def test_each_has_a_chain_of_certificates(data_dir: Path) -> None:
         assert sealed is not None
         assert (sealed.first_id, sealed.last_id) == (first_id, first_id + 2)
     assert [problem for check in verify(folders, chains.latest, chains.latest) for problem in check.problems] == []
+
+
+@pytest.mark.parametrize("data_dir", ["archive"], indirect=True)
+async def test_what_influxdb_has_of_one_does_not_stand_in_for_the_other(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = Folders.of(data_dir)
+    issue(folders, hours_of_archive(folders))
+
+    async def only_away(_: Server, __: Influx, ___: str, start_ns: int, ____: int) -> Tallies:
+        return {start_ns: {tuple(AWAY): Tally(10_000, 9_001, 9_003)}}
+
+    monkeypatch.setattr(certificates_influx, "tallies", only_away)
+    settings = Influx(url="http://127.0.0.1:1")
+    async with Server(settings, lambda: 0) as server:
+        found = await certificates_influx.check_influx(server, settings, read_chains(folders.certificates).latest)
+    whose = "coinbase BTC-USD 2026-11-23T00:00:00Z: 0 of"
+    held = {"trades": "3", "top": "1,800", "coverage": "3"}
+    assert sorted(found.problems) == sorted(f"{whose} {rows} points of {name} are there" for name, rows in held.items())
 
 
 def test_status_metrics_and_alerts_name_the_exchange_of_one_that_is_not_the_first_venue_s() -> None:
