@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict
 
 from book.sampler import CADENCE_NS, count_instants
-from feeds.market import Market
+from feeds.market import Market, names
 from sentinel.contract.gaps import NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
 from sentinel.coverage.holes import FRESH_NS, Interval, accounts_of, not_collected, subtract, unaccounted
@@ -70,8 +70,8 @@ class ProductReport(Struct, frozen=True):
     """One product. Fractions are of ``window``, the part of the report's that anything is expected of: it begins with
     the first collected instant, and ends where a running collector has got to.
 
-    ``book_verified`` counts samples proved by the venue's own counter, ``book_clean`` those nothing is known against,
-    ``trade_coverage`` the ids, as far as anybody collected them.
+    ``book_verified`` counts samples proved by what the venue itself sends, ``book_clean`` those nothing is known
+    against, ``trade_coverage`` the ids, as far as anybody collected them.
     """
 
     exchange: str
@@ -106,6 +106,11 @@ class Report(Struct, frozen=True):
     collected_only: bool
 
     @property
+    def names(self) -> dict[Market, str]:
+        """What each product is called in it."""
+        return names(product.market for product in self.products)
+
+    @property
     def begun_late(self) -> list[ProductReport]:
         """The products that were collected for the first time a minute or more after the window begins."""
         return [each for each in self.products if each.window.start_ns >= self.window.start_ns + MINUTE_NS]
@@ -116,13 +121,14 @@ def build(
     window: Window,
     *,
     markets: Collection[Market] = (),
+    exchanges: Collection[str] = (),
     collector: str | None = None,
     cadence_ns: int = CADENCE_NS,
     now_ns: int = OVER_NS,
     fresh_ns: int = FRESH_NS,
     collected_only: bool = False,
 ) -> Report:
-    """The report of a window, for all markets or those named.
+    """The report of a window, for all markets or those named, of all exchanges or those named.
 
     Where several collectors wrote for one product, what one of them has is there, unless ``collector`` names one.
     Accounts that reach to within ``fresh_ns`` of the present are those of a running collector: the report ends there.
@@ -132,10 +138,10 @@ def build(
     coverage: dict[Market, list[CoverageRow]] = defaultdict(list)
     gaps: dict[Market, list[GapRow]] = defaultdict(list)
     for row in rows.coverage:
-        if _is_wanted(row, markets, collector):
+        if _is_wanted(row, markets, exchanges, collector):
             coverage[row.market].append(row)
     for lost in rows.gaps:
-        if _is_wanted(lost, markets, collector):
+        if _is_wanted(lost, markets, exchanges, collector):
             gaps[lost.market].append(lost)
     products = []
     for market in sorted({*coverage, *gaps}):
@@ -151,8 +157,11 @@ def build(
     return Report(found, products, "complete" if is_complete else "incomplete", asked, collected_only)
 
 
-def _is_wanted(row: CoverageRow | GapRow, markets: Collection[Market], collector: str | None) -> bool:
-    return (not markets or row.market in markets) and collector in (None, row.collector)
+def _is_wanted(
+    row: CoverageRow | GapRow, markets: Collection[Market], exchanges: Collection[str], collector: str | None
+) -> bool:
+    is_of_exchange = not exchanges or row.market.exchange in exchanges
+    return is_of_exchange and (not markets or row.market in markets) and collector in (None, row.collector)
 
 
 class _OfMarket:
