@@ -30,6 +30,13 @@ class Market(NamedTuple):
         return self.symbol if self.exchange == DEFAULT_EXCHANGE else str(self)
 
 
+def names(markets: Iterable[Market]) -> dict[Market, str]:
+    """What each is called in a list of them: in full once they are of several exchanges, else ``short``."""
+    found = list(markets)
+    is_mixed = len({market.exchange for market in found}) > 1
+    return {market: str(market) if is_mixed else market.short for market in found}
+
+
 def by_exchange(markets: Iterable[Market]) -> dict[str, list[str]]:
     """The symbols of each exchange, in the order of the markets; exchanges in that of the alphabet."""
     ordered = sorted(markets, key=lambda market: market.exchange)

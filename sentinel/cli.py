@@ -31,6 +31,7 @@ COMMANDS = {
     "status": "sentinel.monitor.command:status",
     "top": "sentinel.monitor.command:top",
     "alerts": "sentinel.monitor.command:alerts",
+    "capabilities": "sentinel.exchange.capabilities:command",
 }
 
 

@@ -91,7 +91,7 @@ class Backfiller:
         except JournalError as error:
             task.state, task.reason = "waiting", str(error)
             await self._note(path, task)
-            logger.bind(symbol=task.market.short, reason=task.reason).error("backfill_waits")
+            logger.bind(symbol=task.market.short, reason=task.reason).error("backfill_refused")
             return
         facts = {"symbol": task.market.short, "stored": task.stored, "missing": task.missing}
         logger.bind(**facts).info("backfill_done")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate, parquet_file, spelled
 from sentinel.certificates.verify import Check, hour_ns
@@ -35,8 +36,8 @@ async def check_influx(server: Server, settings: Influx, latest: Sequence[Certif
                 theirs = [
                     tally
                     for of_minute in minutes.values()
-                    for (_, symbol, *_), tally in of_minute.items()
-                    if symbol == link.symbol
+                    for (exchange, symbol, *_), tally in of_minute.items()
+                    if Market(exchange, symbol) == link.market
                 ]
                 held = sum(tally.points for tally in theirs)
                 whose = f"{spelled(link.market)} {link.hour}"

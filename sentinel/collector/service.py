@@ -163,7 +163,7 @@ class Service:
     def _feed(self, plan: LanePlan) -> Feed:
         """A new connection's. A name the venue does not know has the whole subscription refused: it is left to the
         lane, which asks again for what is not served, each product in a message of its own."""
-        exchange, unlisted = FEEDS[plan.venue].exchange, self.unlisted()
+        exchange, unlisted = plan.exchange, self.unlisted()
         listed = tuple(symbol for symbol in plan.subscription.products if Market(exchange, symbol) not in unlisted)
         if listed:
             plan = replace(plan, subscription=replace(plan.subscription, products=listed))

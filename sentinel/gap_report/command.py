@@ -34,6 +34,7 @@ UNDER = 3
 @click.option(
     "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
 )
+@click.option("--exchange", "exchanges", multiple=True, help="Only of this one; may be given again.  [default: all]")
 @click.option("--collector", help="Whose accounts, if several wrote.  [default: all as one]")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "html", "csv"]), default="table", show_default=True
@@ -47,6 +48,7 @@ def gap_report(
     since: str,
     until: str,
     symbols: tuple[str, ...],
+    exchanges: tuple[str, ...],
     collector: str | None,
     form: str,
     output: Path | None,
@@ -55,9 +57,9 @@ def gap_report(
 ) -> None:
     """Say what is complete, what is missing, and why.
 
-    Verified samples are proved by the venue's own counter; clean ones are those nothing is known against. No figure is
-    ever rounded up. From a product's first collected instant on, time in which nobody collected counts as missing; a
-    running collector may be 10 s behind, in an InfluxDB 70 s.
+    Verified samples are proved by what the venue itself sends; clean ones are those nothing is known against. No
+    figure is ever rounded up. From a product's first collected instant on, time in which nobody collected counts as
+    missing; a running collector may be 10 s behind, in an InfluxDB 70 s.
     """
     now_ns = time.time_ns()
     window = Window(parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns))
@@ -74,6 +76,7 @@ def gap_report(
         rows,
         window,
         markets=markets,
+        exchanges=exchanges,
         collector=collector,
         cadence_ns=cadence_ns,
         now_ns=now_ns,
@@ -83,6 +86,7 @@ def gap_report(
     # of a product that was asked for by its name, silence would read as if nothing were missing
     told = {product.market for product in report.products}
     absent = [symbol for symbol, market in zip(symbols, markets, strict=True) if market not in told]
+    absent += sorted(set(exchanges) - {market.exchange for market in told})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"no accounts{of} in {config.influx.url or config.data_dir} in that time")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from itertools import groupby
 from string import Template
+from urllib.parse import quote
 
 from sentinel.contract.gaps import Gap
 from sentinel.gap_report.report import ProductReport, Report, Window
@@ -20,7 +23,7 @@ MARKS = 4
 
 def as_html(report: Report) -> str:
     """The page."""
-    cards = [_product(product, report.window) for product in report.products]
+    by_exchange = {name: list(found) for name, found in groupby(report.products, key=lambda product: product.exchange)}
     page = Template(files(__package__).joinpath("page.html").read_text())
     return page.substitute(
         verdict=report.verdict,
@@ -29,7 +32,8 @@ def as_html(report: Report) -> str:
         end=moment(report.window.end_ns),
         scope="".join(f" {escape(sentence)}." for sentence in scope(report)),
         totals=_totals(report),
-        products="\n".join(cards),
+        exchanges=_exchanges(by_exchange) if len(by_exchange) > 1 else "",
+        products="\n".join(_of_exchange(name, found, report.window) for name, found in by_exchange.items()),
     )
 
 
@@ -39,6 +43,22 @@ def _headline(report: Report) -> str:
     if any(product.trade_proof == "none" for product in report.products):
         return "Nothing is known to be missing"
     return "All that was collected is there" if report.collected_only else "Everything is there"
+
+
+def _exchanges(by_exchange: Mapping[str, Sequence[ProductReport]]) -> str:
+    """The way to each exchange's products, and how many of them are complete."""
+    links = []
+    for name, products in by_exchange.items():
+        complete = sum(product.is_complete for product in products)
+        state = "complete" if complete == len(products) else "incomplete"
+        words = f"{escape(name)} <small>{complete:,} of {len(products):,} complete</small>"
+        links.append(f'<a class="chip {state}" href="#{escape(quote(name))}">{words}</a>')
+    return f'<nav aria-label="exchanges">{"".join(links)}</nav>'
+
+
+def _of_exchange(name: str, products: Sequence[ProductReport], window: Window) -> str:
+    cards = "\n".join(_product(product, window) for product in products)
+    return f'<div id="{escape(quote(name))}">{cards}</div>'
 
 
 def _totals(report: Report) -> str:
@@ -106,7 +126,7 @@ def _timeline(product: ProductReport, window: Window) -> str:
             title = f"{name}: {_named(state)}, {_span(first, count, window)}"
             shapes.append(_column(state, first, count, top + drop, LANE_HEIGHT - drop, title))
     marks = "".join(f"<span>{_mark(number, window)}</span>" for number in range(MARKS + 1))
-    words = f"{product.symbol}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
+    words = f"{product.market}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
     height = 2 * LANE_HEIGHT + 6
     return (
         f'<div class="timeline"><div class="lanes"><span>book</span><span>trades</span></div>'

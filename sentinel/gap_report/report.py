@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict
 
 from book.sampler import CADENCE_NS, count_instants
-from feeds.market import Market
+from feeds.market import Market, names
 from sentinel.contract.gaps import NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows
 from sentinel.coverage.holes import FRESH_NS, Interval, accounts_of, not_collected, subtract, unaccounted
@@ -70,9 +70,9 @@ class ProductReport(Struct, frozen=True):
     """One product. Fractions are of ``window``, the part of the report's that anything is expected of: it begins with
     the first collected instant, and ends where a running collector has got to.
 
-    ``book_verified`` counts samples proved by the venue's own counter, ``book_clean`` those nothing is known against,
-    ``trade_coverage`` the ids, as far as anybody collected them: None where nothing proves the trades, since then
-    nobody knows what there should be. ``is_complete`` says that nothing is known to be missing.
+    ``book_verified`` counts samples proved by what the venue itself sends, ``book_clean`` those nothing is known
+    against, ``trade_coverage`` the ids, as far as anybody collected them: None where nothing proves the trades, since
+    then nobody knows what there should be. ``is_complete`` says that nothing is known to be missing.
     """
 
     exchange: str
@@ -125,6 +125,11 @@ class Report(Struct, frozen=True):
     backfilled: list[Backfilled] = []
 
     @property
+    def names(self) -> dict[Market, str]:
+        """What each product is called in it."""
+        return names(product.market for product in self.products)
+
+    @property
     def begun_late(self) -> list[ProductReport]:
         """The products that were collected for the first time a minute or more after the window begins."""
         return [each for each in self.products if each.window.start_ns >= self.window.start_ns + MINUTE_NS]
@@ -135,13 +140,14 @@ def build(
     window: Window,
     *,
     markets: Collection[Market] = (),
+    exchanges: Collection[str] = (),
     collector: str | None = None,
     cadence_ns: int = CADENCE_NS,
     now_ns: int = OVER_NS,
     fresh_ns: int = FRESH_NS,
     collected_only: bool = False,
 ) -> Report:
-    """The report of a window, for all markets or those named.
+    """The report of a window, for all markets or those named, of all exchanges or those named.
 
     Where several collectors wrote for one product, what one of them has is there, unless ``collector`` names one.
     Accounts that reach to within ``fresh_ns`` of the present are those of a running collector: the report ends there.
@@ -151,10 +157,10 @@ def build(
     coverage: dict[Market, list[CoverageRow]] = defaultdict(list)
     gaps: dict[Market, list[GapRow]] = defaultdict(list)
     for row in rows.coverage:
-        if _is_wanted(row, markets, collector):
+        if _is_wanted(row, markets, exchanges, collector):
             coverage[row.market].append(row)
     for lost in rows.gaps:
-        if _is_wanted(lost, markets, collector):
+        if _is_wanted(lost, markets, exchanges, collector):
             gaps[lost.market].append(lost)
     products = []
     for market in sorted({*coverage, *gaps}):
@@ -191,8 +197,11 @@ def _backfilled(rows: Iterable[BackfillRow], window: Window, markets: Collection
     ]
 
 
-def _is_wanted(row: CoverageRow | GapRow, markets: Collection[Market], collector: str | None) -> bool:
-    return (not markets or row.market in markets) and collector in (None, row.collector)
+def _is_wanted(
+    row: CoverageRow | GapRow, markets: Collection[Market], exchanges: Collection[str], collector: str | None
+) -> bool:
+    is_of_exchange = not exchanges or row.market.exchange in exchanges
+    return is_of_exchange and (not markets or row.market in markets) and collector in (None, row.collector)
 
 
 class _OfMarket:

@@ -54,6 +54,7 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
     for sentence in scope(report):
         console.print(sentence, highlight=False)
     console.print(_products(report))
+    called = report.names
     gaps = sorted(
         ((gap, product) for product in report.products for gap in product.gaps), key=lambda item: item[0].start_ns
     )
@@ -61,7 +62,7 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
         table = Table("product", "channel", "cause", "from (UTC)", "length", "what", title="gaps", title_justify="left")
         for gap, product in gaps[-MOST_GAPS:]:
             cause = CAUSES.get(gap.cause, gap.cause)
-            table.add_row(product.market.short, gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
+            table.add_row(called[product.market], gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
         console.print(table)
         if len(gaps) > MOST_GAPS:
             console.print(f"and {len(gaps) - MOST_GAPS:,} older ones; --format csv lists all")
@@ -71,13 +72,14 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
 def _products(report: Report) -> Table:
     table = Table()
     for name in ("product", "integrity"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("book verified", "book clean", "samples", "withheld", "not collected"):
         table.add_column(name, justify="right")
     for name in ("trades", "missing", "repaired", "coverage"):
         table.add_column(name, justify="right")
+    called = report.names
     for product in report.products:
-        table.add_row(product.market.short, product.integrity, *_figures(product))
+        table.add_row(called[product.market], product.integrity, *_figures(product))
     return table
 
 

@@ -71,7 +71,7 @@ def scope(report: Report) -> list[str]:
     late = report.begun_late
     if late:
         begun = ", ".join(
-            f"{product.market.short} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED]
+            f"{report.names[product.market]} at {moment(product.window.start_ns)}" for product in late[:MOST_NAMED]
         )
         more = f" and {len(late) - MOST_NAMED:,} more" if len(late) > MOST_NAMED else ""
         told.append(f"Collected for the first time later: {begun}{more}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import aiohttp
 import msgspec
@@ -41,13 +41,15 @@ WEBHOOK_TIMEOUT_S = 10.0
 
 
 class Alert(Struct, frozen=True):
-    """``about`` is the product, connection or sink; ``since_ns`` when the condition began, ``cleared_ns`` its end."""
+    """``about`` is the product, connection or sink, ``exchange`` whose it is, empty where it is of none; ``since_ns``
+    when the condition began, ``cleared_ns`` its end."""
 
     kind: Kind
     about: str
     words: str
     since_ns: int
     cleared_ns: int | None = None
+    exchange: str = ""
 
     @property
     def text(self) -> str:
@@ -56,8 +58,13 @@ class Alert(Struct, frozen=True):
         return f"sentinel-ws {state}: {self.kind} {self.about}: {self.words}"
 
 
-Condition = tuple[Kind, str, str]
-"""Kind, about what, words."""
+class Condition(NamedTuple):
+    """What an ``Alert`` says, at one moment."""
+
+    kind: Kind
+    about: str
+    words: str
+    exchange: str = ""
 
 
 def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
@@ -68,48 +75,50 @@ def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     yield from _of_sinks(status, limits)
     yield from _of_parts(status)
     if 0 < status.disk_free_bytes < limits.disk_free_bytes:
-        yield "disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free"
+        yield Condition("disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free")
     if abs(status.clock_step_ms) > limits.clock_step_ms:
         ahead = "; until a restart samples may bear times as much ahead" if status.clock_step_ms < 0 else ""
-        yield "clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms{ahead}"
+        yield Condition("clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms{ahead}")
     if status.lateness.p99_ms > limits.lateness_ms:
-        yield "late", "samples", f"the 99th percentile is {status.lateness.p99_ms:.0f} ms"
+        yield Condition("late", "samples", f"the 99th percentile is {status.lateness.p99_ms:.0f} ms")
 
 
 def _of_connections(status: Status, limits: Limits) -> Iterator[Condition]:
     for line in status.connections:
         name = f"{line.venue}#{line.lane}"
         if line.silent_ms > limits.silence_s * 1000:
-            yield "silence", name, f"nothing heard for {line.silent_ms / 1000:.1f} s"
+            yield Condition("silence", name, f"nothing heard for {line.silent_ms / 1000:.1f} s", line.exchange)
         if line.frames_residue:
-            yield "accounts_open", name, f"{line.frames_residue} frames are unaccounted for"
+            yield Condition("accounts_open", name, f"{line.frames_residue} frames are unaccounted for", line.exchange)
 
 
 def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
     for gap in status.gaps:
         if gap.channel == "book" and gap.age_s > limits.gap_s:  # missing trades are told once, below
-            yield "gap_open", f"{gap.market.short} {gap.channel}", f"{gap.cause} for {gap.age_s:.0f} s"
+            about = f"{gap.market.short} {gap.channel}"
+            yield Condition("gap_open", about, f"{gap.cause} for {gap.age_s:.0f} s", gap.exchange)
     for product in status.products:
+        name, exchange = product.market.short, product.exchange
         if product.trades_missing:
-            yield "trades_missing", product.market.short, f"{product.trades_missing} trades are missing"
+            yield Condition("trades_missing", name, f"{product.trades_missing} trades are missing", exchange)
         if product.crossed_for_s > 0:
-            yield "crossed", product.market.short, f"the book is crossed for {product.crossed_for_s:.1f} s"
+            yield Condition("crossed", name, f"the book is crossed for {product.crossed_for_s:.1f} s", exchange)
 
 
 def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
     for sink in status.sinks:
         if sink.behind_s > sink.by_design_s + limits.sink_behind_s:
-            yield "sink_behind", sink.name, _lateness(sink)
+            yield Condition("sink_behind", sink.name, _lateness(sink))
         if sink.state == "barred":
-            yield "sink_barred", sink.name, sink.last_error or "refused"
+            yield Condition("sink_barred", sink.name, sink.last_error or "refused")
         if sink.lines_set_aside and sink.set_aside_age_s < TOLD_S:
-            yield "dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside"
+            yield Condition("dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside")
 
 
 def _of_parts(status: Status) -> Iterator[Condition]:
     for part in status.parts:
         if part.state == "failed":
-            yield "part_failed", part.name, part.last_error or "no reason given"
+            yield Condition("part_failed", part.name, part.last_error or "no reason given")
 
 
 def _lateness(sink: SinkStatus) -> str:
@@ -134,14 +143,14 @@ class Watchman:
     def update(self, status: Status) -> list[Alert]:
         """Alerts raised or cleared by this status."""
         now_ns, limits, changed = status.now_ns, self.limits, []
-        for kind, about, words in conditions(status, limits):
+        for kind, about, words, exchange in conditions(status, limits):
             key = kind, about
             since_ns = self._since_ns.setdefault(key, now_ns)
             self._seen_ns[key] = now_ns
             if key in self.raised:
-                self.raised[key] = Alert(kind, about, words, since_ns)
+                self.raised[key] = Alert(kind, about, words, since_ns, exchange=exchange)
             elif now_ns - since_ns >= limits.raise_after_s * 1e9:
-                self.raised[key] = Alert(kind, about, words, since_ns)
+                self.raised[key] = Alert(kind, about, words, since_ns, exchange=exchange)
                 changed.append(self.raised[key])
         for key in [key for key, seen_ns in self._seen_ns.items() if seen_ns < now_ns]:
             if key not in self.raised:

@@ -10,11 +10,13 @@ from pathlib import Path
 import aiohttp
 import click
 import msgspec
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from feeds.market import names
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
@@ -25,15 +27,21 @@ from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
 from sentinel.monitor.alerts import Alert, Webhook
-from sentinel.monitor.status import ProductStatus, Status, expected
+from sentinel.monitor.status import ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
 
 NOT_READY = 1
 REFRESH_S = 1.0
 TIMEOUT_S = 5.0
+WIDTH = 140
+"""Where no terminal says how wide it is."""
+
 RECENT_NS = 5 * 60 * 10**9
 
 http_option = click.option("--http", metavar="HOST:PORT", help="Where a running collector serves.")
+exchange_option = click.option(
+    "--exchange", "exchanges", multiple=True, help="Only of this one; may be given again.  [default: all]"
+)
 
 
 class NoAnswer(SentinelError):
@@ -45,21 +53,23 @@ class NoAnswer(SentinelError):
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Without a server: what the journal says of 5 minutes."
 )
+@exchange_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def status(http: str | None, data_dir: Path | None, form: str) -> None:
+def status(http: str | None, data_dir: Path | None, exchanges: tuple[str, ...], form: str) -> None:
     """How a collector is: from its server, or from its journal.
 
     Exits with 1 if a book is not proved, or nothing was written for 10 s.
     """
     config = _config(http, data_dir)
     if config.http is None:
-        _from_journal(config, form)
+        _from_journal(config, exchanges, form)
         return
-    found = asyncio.run(_ask(config))
+    found = _of(asyncio.run(_ask(config)), exchanges)
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        Console().print(view(found))
+        is_terminal = sys.stdout.isatty()
+        Console(width=None if is_terminal else WIDTH).print(view(found))
     well = expected(found)
     if not all(product.is_proved for product in well.products) or not _is_writing(well, config):
         sys.exit(NOT_READY)
@@ -67,7 +77,8 @@ def status(http: str | None, data_dir: Path | None, form: str) -> None:
 
 @click.command()
 @http_option
-def top(http: str | None) -> None:
+@exchange_option
+def top(http: str | None, exchanges: tuple[str, ...]) -> None:
     """The status of a running collector, again each second, until Ctrl-C."""
     config = _config(http, None)
     if config.http is None:
@@ -75,7 +86,7 @@ def top(http: str | None) -> None:
     try:
         with Live(screen=True, auto_refresh=False) as live:
             while True:
-                live.update(view(asyncio.run(_ask(config))), refresh=True)
+                live.update(view(_of(asyncio.run(_ask(config)), exchanges)), refresh=True)
                 time.sleep(REFRESH_S)
     except KeyboardInterrupt:
         pass
@@ -101,11 +112,12 @@ def test_alerts() -> None:
 def view(found: Status) -> RenderableType:
     """Products, connections and sinks as tables, and the parts that have failed."""
     title = f"{found.collector}: {found.software}, {'native' if found.is_native else 'pure Python'}"
-    products = Table("product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=title)
+    products = _table("product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=title)
+    called = names(product.market for product in found.products)
     for product in found.products:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
         products.add_row(
-            product.market.short,
+            called[product.market],
             _book(product),
             *("" if price is None else str(price) for price in (product.bid, product.ask)),
             spread,
@@ -113,12 +125,13 @@ def view(found: Status) -> RenderableType:
             f"{product.trades_missing:,}" if product.trade_proof == "ids" else "not proved",
             f"{product.samples_withheld:,}",
         )
-    lines = Table("lane", "feed", "state", "last frame", "frames", "lost")
+    lines = _table("lane", "exchange", "feed", "state", "last frame", "frames", "lost", "products")
     for line in found.connections:
         state = "[green]live[/]" if line.is_live else "[red]not live[/]"
         silent = f"{line.silent_ms / 1000:.1f} s ago"
-        lines.add_row(str(line.lane), line.venue, state, silent, f"{line.frames_received:,}", f"{line.frames_lost:,}")
-    sinks = Table("sink", "state", "waiting", "oldest", "delivered", "set aside", "last error")
+        frames = (f"{line.frames_received:,}", f"{line.frames_lost:,}")
+        lines.add_row(str(line.lane), line.exchange, line.venue, state, silent, *frames, f"{len(line.products):,}")
+    sinks = _table("sink", "state", "waiting", "oldest", "delivered", "set aside", "last error")
     for sink in found.sinks:
         waiting = (f"{sink.backlog_lines:,}", f"{sink.behind_s:,.0f} s")
         done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", sink.last_error or "")
@@ -128,6 +141,23 @@ def view(found: Status) -> RenderableType:
     return Group(
         products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}", *failed
     )
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """Narrow enough for a terminal of 80 columns; what does not fit is broken, never cut off."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
+    for at, name in enumerate(columns):
+        table.add_column(name, no_wrap=at == 0, overflow="fold")
+    return table
+
+
+def _of(found: Status, exchanges: tuple[str, ...]) -> Status:
+    """Raises UsageError if nothing is collected from one of them."""
+    there = {product.exchange for product in found.products}
+    absent = [exchange for exchange in exchanges if exchange not in there]
+    if absent:
+        raise UsageError(f"nothing is collected of {', '.join(absent)}, only of {', '.join(sorted(there))}")
+    return of_exchanges(found, exchanges) if exchanges else found
 
 
 def _book(product: ProductStatus) -> str:
@@ -170,7 +200,7 @@ async def _ask(config: Config) -> Status:
         raise NoAnswer(f"no collector answers at {config.http}: {error or 'no answer in time'}") from error
 
 
-def _from_journal(config: Config, form: str) -> None:
+def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None:
     """Of each data folder the products of its last run; all there ever were, if its collector has ended."""
     now_ns = time.time_ns()
     window = Window(now_ns - RECENT_NS, now_ns)
@@ -180,9 +210,12 @@ def _from_journal(config: Config, form: str) -> None:
         recent = {row.market for row in found.coverage if row.end_ns > window.start_ns}
         rows.coverage += [row for row in found.coverage if not recent or row.market in recent]
         rows.gaps += [row for row in found.gaps if not recent or row.market in recent]
-    report = build(rows, window, cadence_ns=config.book.cadence_ms * NS_PER_MS, now_ns=now_ns)
-    if not report.products:
-        raise UsageError(f"nothing was collected in {config.data_dir}")
+    cadence_ns = config.book.cadence_ms * NS_PER_MS
+    report = build(rows, window, exchanges=exchanges, cadence_ns=cadence_ns, now_ns=now_ns)
+    absent = sorted(set(exchanges) - {product.exchange for product in report.products})
+    if absent or not report.products:
+        of = f" of {', '.join(absent)}" if absent else ""
+        raise UsageError(f"nothing{of} was collected in {config.data_dir}")
     click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=sys.stdout.isatty()), nl=False)
     if report.verdict != "complete":
         sys.exit(NOT_READY)

@@ -60,6 +60,8 @@ class Monitor:
                 changed = self._watchman.update(self._reader.read())
                 for alert in changed:
                     facts = {"kind": alert.kind, "about": alert.about, "words": alert.words}
+                    if alert.exchange:
+                        facts["exchange"] = alert.exchange
                     if alert.cleared_ns is None:
                         logger.bind(**facts).error("alert_raised")
                     else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 from msgspec import Struct
 
 from book.native import is_native
-from feeds.catalogue import DEFAULT_EXCHANGE, FEEDS
+from feeds.catalogue import DEFAULT_EXCHANGE
 from feeds.market import Market
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
@@ -178,6 +178,16 @@ def expected(status: Status) -> Status:
     )
 
 
+def of_exchanges(status: Status, exchanges: Collection[str]) -> Status:
+    """The part of it that is of these exchanges; what is of none stays."""
+    return msgspec.structs.replace(
+        status,
+        products=[product for product in status.products if product.exchange in exchanges],
+        connections=[line for line in status.connections if line.exchange in exchanges],
+        gaps=[gap for gap in status.gaps if gap.exchange in exchanges],
+    )
+
+
 class StatusReader:
     """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run."""
 
@@ -329,5 +339,5 @@ def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> 
         frames_unasked=counts.unasked,
         frames_residue=counts.residue,
         skipped=dict(lane.skipped.counts),
-        exchange=FEEDS[lane.plan.venue].exchange,
+        exchange=lane.plan.exchange,
     )

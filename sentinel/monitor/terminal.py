@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from feeds.market import names
 from sentinel.collector.service import Service
 from sentinel.exchange.repair import LONG_RANGE
 from sentinel.monitor.outlet import Outlet
@@ -102,16 +103,16 @@ def as_line(now: Figures) -> Text:
 def live_table(service: Service) -> Table:
     """A row for each product."""
     table = Table(caption=status_line(service), caption_justify="left")
-    table.add_column("product")
+    table.add_column("product", no_wrap=True)
     for column in ("bid", "ask", "spread bps", "levels", "newest trade", "open gaps", "sample age ms"):
         table.add_column(column, justify="right")
-    now_ns = service.intake.clock.now_ns()
+    now_ns, called = service.intake.clock.now_ns(), names(service.pipeline.products)
     for product in service.pipeline.products.values():
         sample, gaps = product.books.last_sample, product.books.gaps + product.trades.open_gaps
         lane = product.books.shown()
         book = None if lane is None else lane.book
         table.add_row(
-            product.market.short,
+            called[product.market],
             *(
                 ("", "", "")
                 if sample is None

@@ -9,7 +9,7 @@ from msgspec import Struct
 from book.bins import DEFAULT_EDGES_BPS
 from book.events import Link, Sizes, Snapshot, Trade, Unusable
 from book.sampler import CADENCE_NS
-from feeds.catalogue import DEFAULT_EXCHANGE
+from feeds.catalogue import DEFAULT_EXCHANGE, FEEDS
 from feeds.market import Market
 from feeds.protocol import Subscription
 from sentinel.contract.gaps import Cause
@@ -55,6 +55,11 @@ class LanePlan(Struct, frozen=True):
     venue: str
     subscription: Subscription
     copy: int = 0
+
+    @property
+    def exchange(self) -> str:
+        """Whose feed it is."""
+        return FEEDS[self.venue].exchange
 
 
 class Send(Struct, frozen=True):

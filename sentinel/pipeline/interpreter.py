@@ -20,6 +20,7 @@ from book.events import (
 )
 from book.proof import Verdict
 from feeds.errors import REASON_CHARS
+from feeds.market import Market
 from sentinel.pipeline.gaps import sequence_gap
 from sentinel.pipeline.inputs import Command, Note, Output, Succeed
 from sentinel.pipeline.lane import APPLIED, CONTROL, DUPLICATE, UNASKED, UNDECODABLE, Lane
@@ -88,7 +89,7 @@ class Interpreter:
             case Refused():
                 self._refused(lane, event, received_ns)
             case ProductStatus():
-                status: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
+                status = _about(lane, event.product)
                 self._output.notes.append(Note("product_status", status | {"state": event.state}))
                 if (product := lane.products.get(event.product)) is not None:
                     product.books.halt(received_ns, is_halted=event.state != "trading")
@@ -98,8 +99,8 @@ class Interpreter:
             case Unknown():
                 lane.skipped.add(event.kind)
             case Alias():
-                facts: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
-                self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
+                alias = _about(lane, event.product)
+                self._output.notes.append(Note("alias", alias | {"sent_as": event.sent_as}))
             case Heartbeat():
                 pass
 
@@ -166,7 +167,7 @@ class Interpreter:
         if record.product is not None and record.product not in lane.plan.subscription.products:
             return self._unasked(lane, record.channel, record.product)
         lane.skipped.add(f"unusable {record.channel}")
-        self.name(record, lane.plan.lane)
+        self.name(record, lane.plan.exchange, lane.plan.lane)
         if record.product is not None:
             lane.serve(record.channel, record.product)
             if record.channel == "trades" and record.trade_id is not None and lane.carries_trades:
@@ -178,10 +179,11 @@ class Interpreter:
             self._proofs.doubt_books(lane, symbols, received_ns, received_ns, is_answer=is_answer)
         return UNDECODABLE
 
-    def name(self, record: Unusable, lane_number: int | None) -> None:
+    def name(self, record: Unusable, exchange: str, lane_number: int | None) -> None:
+        """Tells the log of a record of this exchange that came on a lane, or by REST."""
         facts: dict[str, str | int | None] = {
             "lane": lane_number,
-            "symbol": record.product,
+            "symbol": None if record.product is None else Market(exchange, record.product).short,
             "channel": record.channel,
             "trade_id": record.trade_id,
             "reason": record.reason,
@@ -203,11 +205,13 @@ class Interpreter:
 
     def _refused(self, lane: Lane, event: Refused, received_ns: int) -> None:
         lane.last_refusal = event.reason[:REASON_CHARS]
-        facts: dict[str, str | int | None] = {
-            "lane": lane.plan.lane,
-            "symbol": event.product,
-            "reason": lane.last_refusal,
-        }
-        self._output.notes.append(Note("refused", facts))
+        refused = _about(lane, event.product)
+        self._output.notes.append(Note("refused", refused | {"reason": lane.last_refusal}))
         if event.product is not None and lane.refuses_book(event.product):
             self._proofs.lose_book(lane, event.product, "refused", received_ns)
+
+
+def _about(lane: Lane, product: str | None) -> dict[str, str | int | None]:
+    """What the log says of a lane and a product on it."""
+    symbol = None if product is None else Market(lane.plan.exchange, product).short
+    return {"lane": lane.plan.lane, "symbol": symbol}

@@ -94,7 +94,7 @@ class Pipeline:
         known = decode_checkpoint(checkpoint)
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
-                market = Market(FEEDS[lane.plan.venue].exchange, symbol)
+                market = Market(lane.plan.exchange, symbol)
                 product = self.products.get(market)
                 if product is None:
                     proof = proof_of_trades(FEEDS[lane.plan.venue])
@@ -257,7 +257,7 @@ class Pipeline:
     def repaired(self, answer: RepairAnswer, now_ns: int) -> None:
         """REST has answered a ``Repair``, in whole or in part."""
         for record in answer.unusable:
-            self._interpreter.name(record, None)
+            self._interpreter.name(record, answer.exchange, None)
         product = self.products.get(answer.market)
         if product is not None:
             product.trades.repaired(answer, now_ns)
@@ -397,7 +397,7 @@ class Pipeline:
         for symbol in lane.newly_refused(now_ns, self.commands):
             facts: dict[str, str | int | None] = {
                 "lane": lane.plan.lane,
-                "symbol": symbol,
+                "symbol": Market(lane.plan.exchange, symbol).short,
                 "reason": lane.last_refusal or "not acknowledged",
             }
             self._output.notes.append(Note("refused", facts))

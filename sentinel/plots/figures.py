@@ -94,11 +94,11 @@ def coverage(symbol: str, accounts: pa.Table, holes: Sequence[Hole], interval: I
     minutes = _days(_ns(accounts) + MINUTE_NS // 2)
     width = 0.95 * MINUTE_NS / NS_PER_DAY
     due, written, withheld = (_filled(accounts, f"samples_{name}") for name in ("due", "written", "withheld"))
-    proved = np.array(accounts["integrity"].cast(pa.string()).to_pylist()) == "sequence"
+    proved = np.array(accounts["integrity"].cast(pa.string()).to_pylist()) != "none"
     share = np.divide(100 * written, due, out=np.zeros_like(written), where=due > 0)
     lost = np.divide(100 * withheld, due, out=np.zeros_like(written), where=due > 0)
     parts = (
-        (proved, share, 0.0, GREEN, "proved by the venue's counter"),
+        (proved, share, 0.0, GREEN, "proved by the venue"),
         (~proved, share, 0.0, ORANGE, "nothing known against it"),
         (lost > 0, lost, share, RED, "withheld"),
     )

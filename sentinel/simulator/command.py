@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Collection
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +37,18 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 
 
 @click.command()
-@click.option("--venue", default=DEFAULT_VENUE, show_default=True, help="Whose dialect is spoken.")
+@click.option("--venue", default=DEFAULT_VENUE, show_default=True, help="Whose dialect is spoken; a,b for several.")
 @click.option("--tape", type=click.Path(path_type=Path, exists=True), help="Play this recording instead of a market.")
-@click.option("--products", default="BTC-USD,ETH-USD", show_default=True, help="Names, or how many.")
+@click.option("--products", default="2", show_default=True, help="How many, or names: NAME, or VENUE:NAME of one only.")
 @click.option("--rate", type=click.FloatRange(0.1), help="Book frames a second, all products.  [default: 20 each]")
 @click.option("--trade-rate", type=click.FloatRange(0), help="Takers a second, all products.  [default: 2 each]")
 @click.option("--speed", type=click.FloatRange(0), default=1.0, show_default=True, help="Of a recording; 0: no waits.")
 @click.option("--seed", default=1, show_default=True, help="The same seed is the same market.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: a free one; else also the next."
+)
 @click.option("--faults", type=click.Path(path_type=Path), help="TOML file; see sentinel/simulator/faults.py.")
-@click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened, as JSON lines.")
+@click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened.")
 @click.option("--truth-tops/--no-truth-tops", default=True, help="With the top after each book frame.")
 @click.option("--levels", default=DEFAULT_LEVELS, show_default=True, help="Depth of each side of the first books.")
 @click.option(
@@ -58,12 +62,18 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 def simulate(**options: Any) -> None:
     """Be a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
 
-    Prints one line of JSON with the addresses when it is ready.
+    Prints one line of JSON with the addresses when it is ready: by feed, and of REST. With several venues each has its
+    own port, a truth file of its own (truth-kraken.jsonl for --truth truth.jsonl), and its addresses by its name.
     """
     try:
         uvloop.run(_serve(**options))
-    except OSError as error:
-        raise UsageError(str(error)) from error
+    except (OSError, ExceptionGroup) as error:  # a group if others were being served already
+        trouble: BaseException = error
+        while isinstance(trouble, BaseExceptionGroup):
+            trouble = trouble.exceptions[0]
+        if isinstance(trouble, OSError):
+            raise UsageError(str(trouble)) from error
+        raise
 
 
 async def _serve(
@@ -75,37 +85,70 @@ async def _serve(
     seed: int,
     port: int,
     duration: float | None,
+    products: str,
     **rest: Any,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    spoken = VENUES.get(venue)
-    if spoken is None:
-        raise UsageError(f"there is no dialect of {venue!r}, only of {', '.join(VENUES)}")
-    armed = fault_file.load(faults, spoken.facts.feeds, spoken.facts.faults, seed, time.time_ns)
-    written = Truth(truth, with_tops=truth_tops)
-    stage = Stage(spoken.facts, armed, written, time.time_ns)
-    try:
-        async with Exchange(_dialect(spoken, stage, seed, **rest), stage, port) as exchange:
-            click.echo(msgspec.json.encode(exchange.urls))
-            try:
-                async with asyncio.timeout(duration):
-                    await stop.wait()
-            except TimeoutError:
-                pass
-    finally:
-        written.close()
+    spoken = _spoken(venue)
+    if len(spoken) > 1 and rest["tape"] is not None:
+        raise UsageError("a recording is of one venue")
+    async with AsyncExitStack() as stack:
+        exchanges = {}
+        for at, (name, one) in enumerate(spoken.items()):
+            kinds = one.facts.faults
+            armed = fault_file.load(faults, one.facts.feeds, kinds, seed, time.time_ns, venue=name, venues=spoken)
+            written = stack.enter_context(closing(Truth(_truth_file(truth, name, spoken), with_tops=truth_tops)))
+            stage = Stage(one.facts, armed, written, time.time_ns)
+            names = _names(products, name, spoken)
+            exchanges[name] = Exchange(_dialect(one, stage, seed, names, **rest), stage, port and port + at)
+        for exchange in exchanges.values():
+            await stack.enter_async_context(exchange)
+        urls = {name: exchange.urls for name, exchange in exchanges.items()}
+        click.echo(msgspec.json.encode(urls if len(urls) > 1 else urls[next(iter(urls))]))
+        try:
+            async with asyncio.timeout(duration):
+                await stop.wait()
+        except TimeoutError:
+            pass
+
+
+def _spoken(names: str) -> dict[str, Venue]:
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    for name in listed:
+        if name not in VENUES:
+            raise UsageError(f"there is no dialect of {name!r}, only of {', '.join(VENUES)}")
+    if not listed:
+        raise UsageError("no venue to simulate")
+    return {name: VENUES[name] for name in listed}
+
+
+def _truth_file(path: Path | None, venue: str, venues: Collection[str]) -> Path | None:
+    return path.with_stem(f"{path.stem}-{venue}") if path is not None and len(venues) > 1 else path
+
+
+def _names(products: str, venue: str, venues: Collection[str]) -> int | list[str]:
+    """The products of one of the venues: how many, or their names."""
+    if products.isdecimal():
+        return int(products)
+    pairs = [name.partition(":") for name in products.split(",") if name]
+    # a name may have a colon of its own
+    return [
+        own if colon and of in venues else f"{of}{colon}{own}"
+        for of, colon, own in pairs
+        if not colon or of == venue or of not in venues
+    ]
 
 
 def _dialect(
     venue: Venue,
     stage: Stage,
     seed: int,
+    names: int | list[str],
     *,
     tape: Path | None,
-    products: str,
     rate: float | None,
     trade_rate: float | None,
     speed: float,
@@ -116,9 +159,8 @@ def _dialect(
         if venue.recorded is None or venue.reader is None:
             raise UsageError(f"recordings of {venue.facts.name} cannot be played")
         return venue.recorded(Player(stage, recording.load(tape, [venue.reader]), speed))
-    names = int(products) if products.isdecimal() else [name for name in products.split(",") if name]
     if not names:
-        raise UsageError("no products to simulate")
+        raise UsageError(f"no products of {venue.facts.name} to simulate")
     made = market.products(names, levels, seed, venue.facts.product_name)
     return venue.live(
         SyntheticMarket(

@@ -2,6 +2,7 @@
 
     [[fault]]
     kind = "drop"          # what happens, see KINDS
+    venue = "coinbase"     # whose exchange it happens to, where several are simulated; else to each of them
     feed = "advanced"      # which frames it may strike; every selector left out matches all
     channel = "l2_data"
     product = "BTC-USD"
@@ -67,6 +68,7 @@ class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
     """One entry of the file. ``struck`` and ``next_s`` are its state."""
 
     kind: Kind
+    venue: str | None = None
     feed: str | None = None
     channel: str | None = None
     product: str | None = None
@@ -191,9 +193,18 @@ class Faults:
 
 
 def load(
-    path: Path | None, feeds: Collection[str], kinds: Collection[Kind], seed: int, now_ns: Callable[[], int]
+    path: Path | None,
+    feeds: Collection[str],
+    kinds: Collection[Kind],
+    seed: int,
+    now_ns: Callable[[], int],
+    *,
+    venue: str = "",
+    venues: Collection[str] = (),
 ) -> Faults:
     """The faults of a file, for an exchange with these feeds to which these kinds can happen; none without a file.
+
+    Those that name another of the ``venues`` than this ``venue`` are left out.
 
     Raises:
         UsageError: if it cannot be read or says something that is not a fault.
@@ -205,8 +216,12 @@ def load(
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"fault file {path}: {error}") from error
     for fault in listed.fault:
+        if fault.venue is not None and fault.venue not in venues:
+            raise UsageError(f"fault file {path}: there is no venue {fault.venue!r}, only {', '.join(venues)}")
+    own = [fault for fault in listed.fault if fault.venue in (None, venue)]
+    for fault in own:
         if fault.kind not in kinds:
             raise UsageError(f"fault file {path}: {fault.kind!r} cannot happen here, only {', '.join(sorted(kinds))}")
         if fault.feed is not None and fault.feed not in feeds:
             raise UsageError(f"fault file {path}: there is no feed {fault.feed!r}, only {', '.join(feeds)}")
-    return Faults(listed.fault, seed, now_ns)
+    return Faults(own, seed, now_ns)

@@ -86,12 +86,20 @@ def test_every_query_asks_for_what_is_written(path: Path) -> None:
         name = "".join(measurement)
         assert bucket == (settings.bucket_trades if name in OF_TRADES else settings.bucket_book), query
         asked = set(re.findall(r'r\._field == "(\w+)"', query))
-        if "_measurement ==" in query:
+        if "from(bucket" in query:
             assert asked, query
         asked |= set(re.findall(r'r\.(\w+) == "', query)) | set(re.findall(r'tag: "(\w+)"', query))
         for names in re.findall(r"(?:group|keep)\(columns: \[([^]]+)\]", query):
             asked |= set(re.findall(r'"(\w+)"', names))
         assert asked - TIME_COLUMNS <= contract[name], query
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_two_exchanges_products_of_one_name_are_never_drawn_as_one(path: Path) -> None:
+    which_exchange = [query for query in queries(load(path)) if 'tag: "exchange"' in query]
+    assert len(which_exchange) == 1
+    for query in queries(load(path)):
+        assert query in which_exchange or 'r.exchange == "${exchange}"' in query, query
 
 
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)

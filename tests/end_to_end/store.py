@@ -9,15 +9,18 @@ from sentinel.disk.journal import JournalReader
 
 
 class Store:
-    """Every line of a journal. ``written`` counts lines, ``points`` holds one of each identity."""
+    """Every line of a journal, or those of one exchange. ``written`` counts lines, ``points`` holds one of each
+    identity."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, exchange: str | None = None) -> None:
         self.written: dict[str, int] = {}
         self.points: dict[str, dict[tuple[tuple[tuple[str, str], ...], int], Point]] = {}
         with JournalReader(data_dir / "journal.sqlite3") as reader:
             for batch in reader.batches():
                 for line in batch.lines():
                     point = decode(line)
+                    if exchange not in (None, dict(point.tags)["exchange"]):
+                        continue
                     name = point.measurement
                     self.written[name] = self.written.get(name, 0) + 1
                     self.points.setdefault(name, {})[point.tags, point.time_ns] = point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from pathlib import Path
 
@@ -10,23 +11,29 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
+from rich.console import Console, RenderableType
 
 import sentinel.data
 from feeds.market import Market
 from sentinel.archive.archiver import all_hours, write_hours
+from sentinel.certificates import influx as certificates_influx
 from sentinel.certificates.issuer import Folders, issue
 from sentinel.certificates.issuer import all_hours as hours_of_archive
 from sentinel.certificates.verify import read_chains, verify
 from sentinel.cli import cli
-from sentinel.config import Alerts
+from sentinel.config import Alerts, Influx
 from sentinel.contract.line_protocol import Value, decode
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 from sentinel.errors import UsageError
+from sentinel.influx.audit import Tallies, Tally
+from sentinel.influx.server import Server
 from sentinel.monitor.alerts import Watchman
 from sentinel.monitor.api.metrics import Metrics
+from sentinel.monitor.command import view
+from sentinel.monitor.status import of_exchanges
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, write
-from tests.sentinel.monitor.test_alerts import GOOD, GOOD_PRODUCT
+from tests.sentinel.monitor.test_alerts import GAP, GOOD, GOOD_LINE, GOOD_PRODUCT
 
 MINUTE_NS = 60_000_000_000
 SYMBOL = "BTC-USD"
@@ -93,7 +100,31 @@ def test_the_report_has_both_and_each_for_itself(data_dir: Path) -> None:
     for asked_for, market in ((SYMBOL, HOME), (str(HOME), HOME), (str(AWAY), AWAY)):
         (one,) = json.loads(command(*asked, "--symbol", asked_for))["products"]
         assert (one["exchange"], one["trades"]["first_id"]) == (market.exchange, FIRST_ID[market])
-    assert "elsewhere:BTC-USD" in command(*asked[:-1], "table")
+    table = command(*asked[:-1], "table")
+    assert [table.count(f" {market} ") for market in (HOME, AWAY)] == [1, 2]  # each in the products, one has a gap
+    rows = [row.split(",")[:2] for row in command(*asked[:-1], "csv").splitlines()[1:]]
+    assert rows == [[*HOME], [*AWAY], [*AWAY]]
+
+
+def test_a_report_of_one_exchange_is_of_nothing_else(data_dir: Path) -> None:
+    asked = ("gap-report", "--data-dir", str(data_dir), *WINDOW)
+    for exchange in ("coinbase", "elsewhere"):
+        found = json.loads(command(*asked, "--exchange", exchange, "--format", "json"))
+        assert [each["exchange"] for each in found["products"]] == [exchange]
+    table = command(*asked, "--exchange", "coinbase")
+    assert " BTC-USD " in table  # among its like it needs no more
+    assert "elsewhere" not in table
+    result = CliRunner().invoke(cli, [*asked, "--exchange", "coinbase", "--exchange", "nowhere"])
+    assert isinstance(result.exception, UsageError)
+    assert "no accounts of nowhere" in str(result.exception)
+
+
+def test_the_page_of_a_report_says_whose_product_each_is(data_dir: Path) -> None:
+    page = command("gap-report", "--data-dir", str(data_dir), *WINDOW, "--format", "html")
+    for market, complete in ((HOME, 1), (AWAY, 0)):
+        assert f'href="#{market.exchange}">{market.exchange} <small>{complete} of 1 complete</small>' in page
+        assert page.count(f'<div id="{market.exchange}"><section') == 1
+        assert f'aria-label="{market}: ' in page
 
 
 def test_the_reader_takes_either_way_of_naming_one(data_dir: Path) -> None:
@@ -137,6 +168,45 @@ def test_each_has_a_chain_of_certificates(data_dir: Path) -> None:
     assert [problem for check in verify(folders, chains.latest, chains.latest) for problem in check.problems] == []
 
 
+@pytest.mark.parametrize("data_dir", ["archive"], indirect=True)
+async def test_what_influxdb_has_of_one_does_not_stand_in_for_the_other(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = Folders.of(data_dir)
+    issue(folders, hours_of_archive(folders))
+
+    async def only_away(_: Server, __: Influx, ___: str, start_ns: int, ____: int) -> Tallies:
+        return {start_ns: {tuple(AWAY): Tally(10_000, 9_001, 9_003)}}
+
+    monkeypatch.setattr(certificates_influx, "tallies", only_away)
+    settings = Influx(url="http://127.0.0.1:1")
+    async with Server(settings, lambda: 0) as server:
+        found = await certificates_influx.check_influx(server, settings, read_chains(folders.certificates).latest)
+    whose = "coinbase BTC-USD 2026-11-23T00:00:00Z: 0 of"
+    held = {"trades": "3", "top": "1,800", "coverage": "3"}
+    assert sorted(found.problems) == sorted(f"{whose} {rows} points of {name} are there" for name, rows in held.items())
+
+
+def test_status_names_both_in_full_and_shows_one_exchange_if_asked() -> None:
+    lost = replace(GOOD_PRODUCT, exchange="elsewhere", bid=65083.66, ask=65083.7, trades_stored=1_234_567)
+    line = replace(GOOD_LINE, exchange="elsewhere", venue="elsewhere_plain", lane=1)
+    status = replace(GOOD, products=[GOOD_PRODUCT, lost], connections=[GOOD_LINE, line])
+    for width in (80, 200):
+        shown = printed(view(status), width)
+        assert all(text in shown for text in (str(HOME), str(AWAY), "elsewhere_plain", "65083.66", "1,234,567"))
+        assert max(map(len, shown.splitlines())) <= width
+    only = of_exchanges(status, ["elsewhere"])
+    assert [product.market for product in only.products] == [AWAY]
+    assert [each.lane for each in only.connections] == [1]
+    assert "coinbase" not in printed(view(only), 80)
+
+
+def printed(shown: RenderableType, width: int) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width).print(shown)
+    return text.getvalue()
+
+
 def test_status_metrics_and_alerts_name_the_exchange_of_one_that_is_not_the_first_venue_s() -> None:
     lost = replace(GOOD_PRODUCT, exchange="elsewhere", trades_missing=3)
     status = replace(GOOD, products=[GOOD_PRODUCT, lost])
@@ -144,4 +214,15 @@ def test_status_metrics_and_alerts_name_the_exchange_of_one_that_is_not_the_firs
     assert 'sentinel_trades_missing{exchange="coinbase",symbol="BTC-USD"} 0.0' in text
     assert 'sentinel_trades_missing{exchange="elsewhere",symbol="BTC-USD"} 3.0' in text
     watchman = Watchman(Alerts(raise_after_s=0))
-    assert [alert.about for alert in watchman.update(status)] == ["elsewhere:BTC-USD"]
+    (alert,) = watchman.update(status)
+    assert (alert.about, alert.exchange) == (str(AWAY), "elsewhere")
+    silent = replace(GOOD_LINE, exchange="elsewhere", silent_ms=60_000.0)
+    disk = replace(GOOD, connections=[GOOD_LINE, silent], gaps=[replace(GAP, exchange="elsewhere")], disk_free_bytes=1)
+    raised = Watchman(Alerts(raise_after_s=0)).update(disk)
+    assert {alert.kind: alert.exchange for alert in raised} == {
+        "silence": "elsewhere", "gap_open": "elsewhere", "disk_low": "",
+    }  # fmt: skip
+    text = Metrics(lambda: disk, lambda: raised).text().decode()
+    assert 'sentinel_alert{about="elsewhere:BTC-USD book",exchange="elsewhere",kind="gap_open"} 1.0' in text
+    live = 'sentinel_connection_live{{exchange="{}",lane="0",venue="coinbase_advanced"}} 1.0'
+    assert all(live.format(exchange) in text for exchange in ("coinbase", "elsewhere"))

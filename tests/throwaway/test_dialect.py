@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
 
+from sentinel.errors import UsageError
 from sentinel.simulator import catalogue, faults
+from sentinel.simulator.coinbase.dialect import COINBASE
 from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile
@@ -145,6 +148,61 @@ def test_a_fault_that_cannot_happen_there_is_refused(tmp_path: Path, monkeypatch
     assert "there is no feed 'advanced', only tidepool" in str(done.exception)
     path.write_text("[[fault]]\nkind = 'drop'\nfeed = 'tidepool'\n")
     assert faults.load(path, FACTS.feeds, FACTS.faults, 1, lambda: 0)
+
+
+def test_a_fault_of_another_venue_does_not_happen_here(tmp_path: Path) -> None:
+    path, both = tmp_path / "faults.toml", ("coinbase", "tidepool")
+    path.write_text("[[fault]]\nkind = 'jump'\nvenue = 'coinbase'\n[[fault]]\nkind = 'abort'\n")
+
+    def kinds(feeds: tuple[str, ...], possible: frozenset[faults.Kind], venue: str) -> list[str]:
+        armed = faults.load(path, feeds, possible, 1, lambda: 0, venue=venue, venues=both)
+        return [each.fault.kind for each in armed._armed]
+
+    assert kinds(FACTS.feeds, FACTS.faults, "tidepool") == ["abort"]
+    assert kinds(COINBASE.facts.feeds, COINBASE.facts.faults, "coinbase") == ["jump", "abort"]
+    path.write_text("[[fault]]\nkind = 'abort'\nvenue = 'reef'\n")
+    with pytest.raises(UsageError, match="there is no venue 'reef', only coinbase, tidepool"):
+        kinds(FACTS.feeds, FACTS.faults, "tidepool")
+
+
+def test_several_venues_are_one_command_with_their_addresses_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(catalogue.VENUES, "tidepool", TIDEPOOL)
+    asked = ["--venue", "coinbase, tidepool", "--levels", "60", "--duration", "100ms"]
+    named = [
+        "--products",
+        "coinbase:BTC-USD,tidepool:BTC_USD,tidepool:ETH_USD",
+        "--truth",
+        str(tmp_path / "truth.jsonl"),
+    ]
+    done = CliRunner().invoke(simulate, [*asked, *named])
+    assert done.exit_code == 0, done.output
+    urls = json.loads(done.output)
+    assert {venue: list(own) for venue, own in urls.items()} == {
+        "coinbase": ["advanced", "exchange", "rest"],
+        "tidepool": ["tidepool", "rest"],
+    }
+    assert len({url.split("/")[2] for own in urls.values() for url in own.values()}) == 2
+    for venue, names in (("coinbase", {"BTC-USD"}), ("tidepool", {"BTC_USD", "ETH_USD"})):
+        lines = (tmp_path / f"truth-{venue}.jsonl").read_text().splitlines()
+        assert {json.loads(line)["product"] for line in lines} == names
+    for wrong, words in (
+        (["--products", "coinbase:BTC-USD"], "no products of Tidepool"),
+        (["--tape", "/dev/null"], "a recording is of one venue"),
+    ):
+        assert words in str(CliRunner().invoke(simulate, [*asked, *wrong]).exception)
+
+
+def test_a_port_that_is_taken_is_one_line_though_another_venue_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalogue.VENUES, "tidepool", TIDEPOOL)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for first in (port, port - 1):
+            asked = ["--venue", "coinbase,tidepool", "--levels", "60", "--port", str(first), "--duration", "100ms"]
+            done = CliRunner().invoke(simulate, asked)
+            assert isinstance(done.exception, UsageError)
+            assert "address already in use" in str(done.exception)
 
 
 def test_the_command_speaks_the_dialect_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,9 +44,10 @@ class Metrics:
         yield from _connections(status)
         yield from _sinks(status)
         yield from _parts(status)
-        raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised", labels=["kind", "about"])
+        labels = ["kind", "about", "exchange"]
+        raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised", labels=labels)
         for alert in self._alerts():
-            raised.add_metric([alert.kind, alert.about], 1)
+            raised.add_metric([alert.kind, alert.about, alert.exchange], 1)
         yield raised
 
 
@@ -88,7 +89,7 @@ def _products(status: Status) -> Iterator[Metric]:
 
 
 def _connections(status: Status) -> Iterator[Metric]:
-    labels = ["lane", "venue"]
+    labels = ["lane", "exchange", "venue"]
     live = GaugeMetricFamily("sentinel_connection_live", "1 while live data comes", labels=labels)
     silent = GaugeMetricFamily("sentinel_connection_silent_seconds", "since the last frame", labels=labels)
     frames = CounterMetricFamily("sentinel_frames", "frames by what became of them", labels=[*labels, "outcome"])
@@ -98,7 +99,7 @@ def _connections(status: Status) -> Iterator[Metric]:
         labels=[*labels, "kind"],
     )
     for line in status.connections:
-        name = [str(line.lane), line.venue]
+        name = [str(line.lane), line.exchange, line.venue]
         live.add_metric(name, float(line.is_live))
         silent.add_metric(name, line.silent_ms / 1000)
         for outcome in FRAMES:

@@ -7,10 +7,10 @@ const { is_valid_flux } = createRequire(import.meta.url)("@influxdata/flux-lsp-n
 const folder = new URL("../../../deploy/grafana/dashboards/", import.meta.url);
 const VARIABLES = "option v = {timeRangeStart: -1h, timeRangeStop: now(), windowPeriod: 10s}\n";
 
-// Grafana puts the product in and sets `v`; an import must stay the first line.
+// Grafana puts exchange and product in and sets `v`; an import must stay the first line.
 function asSent(query) {
   const imports = query.match(/^(import .*\n)*/)[0];
-  return imports + VARIABLES + query.slice(imports.length).replaceAll("${symbol}", "BTC-USD");
+  return imports + VARIABLES + query.slice(imports.length).replaceAll("${symbol}", "BTC-USD").replaceAll("${exchange}", "coinbase");
 }
 
 function queriesOf(board) {

@@ -67,11 +67,11 @@ def test_a_sink_is_measured_by_what_it_promises_and_not_by_how_many_lines_wait()
     archive = change(GOOD_SINK, name="parquet", backlog_lines=1_100_000, behind_s=4200.0, by_design_s=4260.0)
     assert not list(conditions(change(GOOD, sinks=[archive]), LIMITS))
     late = change(archive, behind_s=4300.0)
-    ((kind, about, words),) = conditions(change(GOOD, sinks=[late]), LIMITS)
-    assert (kind, about) == ("sink_behind", "parquet")
+    ((kind, about, words, exchange),) = conditions(change(GOOD, sinks=[late]), LIMITS)
+    assert (kind, about, exchange) == ("sink_behind", "parquet", "")
     assert words == "the oldest waiting line is 4300 s old, where up to 4260 s are by design"
     store = change(GOOD_SINK, state="waiting", last_error="no answer within 10 s", behind_s=42.0, by_design_s=1.0)
-    ((_, _, words),) = conditions(change(GOOD, sinks=[store]), LIMITS)
+    ((_, _, words, _),) = conditions(change(GOOD, sinks=[store]), LIMITS)
     assert words == "the oldest waiting line is 42 s old: no answer within 10 s"
 
 

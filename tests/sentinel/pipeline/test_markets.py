@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from book.events import LastTradeId, Meaning, Snapshot, Trade
+from book.events import Alias, LastTradeId, Meaning, ProductStatus, Refused, Snapshot, Trade, Unusable
 from feeds.catalogue import FEEDS
 from feeds.errors import FeedError
 from feeds.market import Market
@@ -46,6 +46,9 @@ class Elsewhere:
             events.append(Snapshot(SYMBOL, {said["book"]: 1.0}, {said["book"] + 1: 1.0}))
         if "trade" in said:
             events.append(Trade(SYMBOL, said["trade"], 7.0, 1.0, "buy", said["at"], is_live=True))
+        if "odd" in said:
+            events += [Unusable(SYMBOL, "trades", "it is odd", b"odd"), Refused(SYMBOL, "no"), Alias(SYMBOL, "B")]
+            events.append(ProductStatus(SYMBOL, "halted"))
         if "newest" in said:
             events.append(LastTradeId(SYMBOL, said["newest"]))
         return Meaning(said["number"], events)
@@ -157,6 +160,21 @@ def test_a_lost_frame_costs_the_book_of_its_own_exchange() -> None:
     assert [both.pipe.products[market].books.is_proved for market in (HERE, THERE)] == [True, False]
     assert both.pipe.products[HERE].books.lanes.keys() == {0}
     assert both.pipe.products[THERE].books.lanes.keys() == {1}
+
+
+def test_the_log_says_whose_product_it_speaks_of() -> None:
+    both = Both()
+    both.say(0, odd=1)
+    both.say(1, odd=1)
+    told = [(note.event, note.facts["symbol"]) for note in both.pipe.take().notes]
+    events = ("unusable", "refused", "alias", "product_status")
+    assert [each for each in told if each[0] in events] == [
+        (event, market.short) for market in (HERE, THERE) for event in events
+    ]
+    odd = (Unusable(SYMBOL, "trades", "it is odd", b"odd"),)
+    answer = RepairAnswer(SYMBOL, 2, 3, (), is_complete=False, unusable=odd, exchange="elsewhere")
+    both.pipe.repaired(answer, both.now_ns)
+    assert [note.facts["symbol"] for note in both.pipe.take().notes] == [THERE.short]
 
 
 def test_a_checkpoint_keeps_both() -> None:

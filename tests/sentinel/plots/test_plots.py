@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -94,3 +95,12 @@ def test_the_example_notebook_runs(data_dir: Path, tmp_path: Path) -> None:
     text = "\n".join(str(cell.get("outputs", "")) for cell in notebook.cells)
     assert "samples are there" in text
     assert text.count("image/png") == 3
+
+
+@pytest.mark.parametrize(("integrity", "is_proved"), [("sequence", True), ("checksum", True), ("none", False)])
+def test_what_the_venue_proves_is_drawn_as_proved(integrity: str, is_proved: bool) -> None:
+    counts = {name: [600] for name in ("samples_due", "samples_written", "samples_withheld", "trades", "missing")}
+    accounts = pa.table({"time": pa.array([0], pa.timestamp("ns", "UTC")), "integrity": [integrity], **counts})
+    figure = figures.coverage("BTC-USD", accounts, [], (0, 60 * 10**9))
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert ("proved by the venue" in labels, "nothing known against it" in labels) == (is_proved, not is_proved)
