@@ -98,7 +98,7 @@ def _facts(sight: Sight) -> APIRouter:
         except SentinelError as error:
             raise HTTPException(503, str(error)) from error
 
-    @router.get("/sentinel/book/{product}", responses=_shown(404, {"detail": "no such product"}))
+    @router.get("/sentinel/book/{product:path}", responses=_shown(404, {"detail": "no such product"}))
     async def book(
         product: Annotated[str, Path(max_length=64, examples=["BTC-USD"])],
         levels: Annotated[int, Query(ge=1, le=5000)] = 50,
