@@ -7,9 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from feeds.kraken.protocol import KrakenFeed
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.kraken.dialect import KRAKEN
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_samples, judge_tops, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
@@ -66,6 +67,24 @@ async def test_what_is_stored_and_what_is_named_are_what_was_published(tmp_path:
         judge_books(store, truth, product)
 
 
+async def test_a_book_deeper_than_is_shown_is_sampled_as_it_is_shown(tmp_path: Path) -> None:
+    """The market has more levels than the thousand the venue tells of, and says nothing of those that fall out."""
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    markets = [f"kraken:{name}" for name in PRODUCTS]
+    async with trading(PRODUCTS, truth_path, venue=KRAKEN, levels=1100, rate=60, trade_rate=40) as exchange:
+        async with collecting(exchange.urls, data, *markets, "--record", exchange="kraken") as collector:
+            await exchange.until(8.0)
+            await exchange.quiet_end(SETTLE_S)
+            assert await collector.stop() == 0
+    store, truth = Store(data), TruthFile(truth_path, "kraken")
+    assert judge_samples(store, data / "tapes", bins_every=10, depth=KrakenFeed.facts.depth) == len(store.of("top"))
+    assert len(store.of("top")) > 100
+    assert not store.of("gaps")
+    for product in PRODUCTS:
+        judge_tops(store, truth, product)
+    assert judge_trades(store, truth, PRODUCTS) > 50
+
+
 def judge_books(store: Store, truth: TruthFile, product: str) -> None:
     """An instant is sampled, as the market was, or lies in a gap that has a fault to blame."""
     tops = {point.time_ns: fields(point) for point in store.of("top", product)}
@@ -83,4 +102,5 @@ def judge_books(store: Store, truth: TruthFile, product: str) -> None:
     for gap in gaps:
         start_ns = whole(gap["start_ns"])
         assert any(fault["start_ns"] - S <= start_ns <= fault["start_ns"] + 4 * S for fault in truth.faults), gap
-    assert gaps
+    causes = {dict(gap.tags)["cause"] for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"}
+    assert {"sequence", "undecodable"} <= causes
