@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sentinel.simulator.dialect import Body, Page
 from sentinel.simulator.market import Product
@@ -34,6 +34,8 @@ class KrakenRest:
         match path:
             case ["0", "public", "AssetPairs"]:
                 return _result({_names(product)[0]: _pair(product) for product in self._market.products.values()})
+            case ["0", "public", "Assets"]:
+                return _result(_assets(self._market.products))
             case ["0", "public", "SystemStatus"]:
                 return _result({"status": "online", "timestamp": "2026-09-07T01:57:58Z"})
             case ["0", "public", "Trades" | "Depth" as what]:
@@ -91,6 +93,20 @@ def _names(product: Product) -> tuple[str, str, str]:
     classes = [CLASSES.get(name) for name in old]
     alternative = "".join(old)
     return "".join(name for name in classes if name) if all(classes) else alternative, alternative, "/".join(old)
+
+
+def _assets(names: Iterable[str]) -> dict[str, object]:
+    known = sorted({OLD_NAMES.get(part, part) for name in names for part in name.split("/")})
+    return {
+        CLASSES.get(name, name): {
+            "aclass": "currency",
+            "altname": name,
+            "decimals": 10,
+            "display_decimals": 5,
+            "status": "enabled",
+        }
+        for name in known
+    }
 
 
 def _pair(product: Product) -> dict[str, object]:
