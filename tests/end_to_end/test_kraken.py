@@ -13,7 +13,7 @@ from sentinel.simulator.kraken.dialect import KRAKEN
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_samples, judge_tops, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.servers.collector import collecting
-from tests.servers.exchange import trading
+from tests.servers.exchange import playing, trading
 from tests.servers.waiting import until
 
 BTC, ETH = PRODUCTS = ["BTC/USD", "ETH/USD"]
@@ -83,6 +83,39 @@ async def test_a_book_deeper_than_is_shown_is_sampled_as_it_is_shown(tmp_path: P
     for product in PRODUCTS:
         judge_tops(store, truth, product)
     assert judge_trades(store, truth, PRODUCTS) > 50
+
+
+async def test_what_was_recorded_can_be_collected_again(tmp_path: Path) -> None:
+    """A tape of a collector, on the air once more: the same trades and the same last book, proved like the first."""
+    data, again, truth_path = tmp_path / "data", tmp_path / "again", tmp_path / "truth.jsonl"
+    async with trading([BTC], truth_path, venue=KRAKEN, levels=80, rate=40, trade_rate=20) as exchange:
+        async with collecting(exchange.urls, data, f"kraken:{BTC}", "--record", exchange="kraken") as collector:
+            await exchange.until(5.0)
+            await exchange.quiet_end(SETTLE_S)
+            assert await collector.stop() == 0
+    first = Store(data)
+    last = fields(first.of("top", BTC)[-1])
+    played = tmp_path / "played.jsonl"
+    async with (
+        playing(data / "tapes", 1.0, played, venue=KRAKEN) as source,
+        collecting(source.urls, again, f"kraken:{BTC}", exchange="kraken") as collector,
+    ):
+        await until(lambda: has(again, sorted(first.trades(BTC))[-1], last))
+        assert await collector.stop() == 0
+    second = Store(again)
+    assert judge_trades(second, TruthFile(played, "kraken"), [BTC]) > 50
+    assert second.trades(BTC).keys() <= first.trades(BTC).keys()
+    assert {dict(gap.tags)["cause"] for gap in second.of("gaps", BTC)} <= {"disconnected"}
+
+
+def has(data: Path, trade_id: int, top: dict[str, Any]) -> bool:
+    """Whether a trade and a top have been stored."""
+    if not (data / "journal.sqlite3").exists():
+        return False
+    store = Store(data)
+    names = ("bid", "bid_size", "ask", "ask_size")
+    tops = {tuple(fields(point)[name] for name in names) for point in store.of("top", BTC)}
+    return trade_id in store.trades(BTC) and tuple(top[name] for name in names) in tops
 
 
 def judge_books(store: Store, truth: TruthFile, product: str) -> None:
