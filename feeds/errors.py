@@ -38,4 +38,8 @@ class Unplannable(FeedError):
 
 
 class NoAnswer(FeedError):
-    """What REST said is of no use; asking again later may help."""
+    """What REST said is of no use; asking again later may help. ``wait_s``: not before so long, whatever is asked."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        self.wait_s = wait_s
+        super().__init__(reason)

@@ -27,6 +27,10 @@ BOOK_LEVELS = 500
 MOST_LOOKS = 40
 """Pages in which one id is looked for."""
 
+TOO_MUCH = ("EAPI:Rate limit", "EService:Throttled")
+"""Beginnings of errors, which come with status 200 and no Retry-After."""
+PAUSE_S = 5.0
+
 NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 """What most venues and Kraken's own WebSocket call the currencies that its REST API calls otherwise."""
 REST_NAMES = {ours: theirs for theirs, ours in NAMES.items()}
@@ -177,7 +181,9 @@ def _ask(path: str, most_bytes: int) -> Talk[dict[str, Raw]]:
     except REFUSALS as error:
         raise NoAnswer(f"not an answer: {path}: {error}") from error
     if answer.error:
-        raise NoAnswer(f"{', '.join(answer.error)[:REASON_CHARS]} for {path}")
+        is_too_much = any(error.startswith(TOO_MUCH) for error in answer.error)
+        words = f"{', '.join(answer.error)[:REASON_CHARS]} for {path}"
+        raise NoAnswer(words, wait_s=PAUSE_S if is_too_much else None)
     return answer.result
 
 

@@ -125,6 +125,8 @@ class RestClient:
             result: T = end.value
             return result
         except NoAnswer as error:
+            if error.wait_s is not None:
+                self._pace.pause(error.wait_s)
             raise RestTrouble(str(error)) from error
 
     async def _send(self, get: Get) -> Reply:

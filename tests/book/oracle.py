@@ -42,6 +42,12 @@ class OracleBook:
             else:
                 levels[Decimal(price)] = Decimal(size)
 
+    def cut(self, depth: int) -> None:
+        """Forgets what is deeper than a venue shows."""
+        for levels, is_bid in ((self.bids, True), (self.asks, False)):
+            for price in sorted(levels, reverse=is_bid)[depth:]:
+                del levels[price]
+
     @property
     def best(self) -> tuple[Decimal, Decimal]:
         return max(self.bids), min(self.asks)

@@ -62,6 +62,15 @@ class Client:
 
 
 CLIENTS = (
+    Client(
+        "ccxt.pro kraken",
+        "kraken",
+        ("kraken.py",),
+        tops="some",
+        side="taker",
+        venue="kraken",
+        products=("BTC/USD", "ETH/USD"),
+    ),
     Client("coinbase-advanced-py", "advanced", ("advanced.py",), tops="all", side="maker"),
     # ccxt hands Advanced Trade's maker side on as it is, and turns that of Exchange into the taker's
     Client("ccxt.pro coinbase", "advanced", ("unified.py", "coinbase"), tops="some", side="maker"),

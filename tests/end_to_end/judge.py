@@ -28,7 +28,7 @@ def book_frames(tape: Path) -> Iterator[tuple[int, int, str, bool, list[tuple[st
         for record in read_tape(file):
             if record.kind != Kind.FRAME:
                 continue
-            message = json.loads(record.payload)
+            message = json.loads(record.payload, parse_float=str)
             for product, is_snapshot, changes in _book_events(message):
                 yield record.received_ns, record.lane, product, is_snapshot, changes
 
@@ -38,18 +38,27 @@ def _book_events(message: dict[str, Any]) -> Iterator[tuple[str, bool, list[tupl
         for event in message["events"]:
             changes = [(change["side"], change["price_level"], change["new_quantity"]) for change in event["updates"]]
             yield event["product_id"], event["type"] == "snapshot", changes
-    elif message.get("type") == "snapshot":
+    elif "channel" not in message and message.get("type") == "snapshot":
         bids = [("bid", price, size) for price, size in message["bids"]]
         yield message["product_id"], True, bids + [("offer", price, size) for price, size in message["asks"]]
     elif message.get("type") == "l2update":
         changes = [(SIDES[side], price, size) for side, price, size in message["changes"]]
         yield message["product_id"], False, changes
+    elif message.get("channel") == "book":
+        for record in message["data"]:
+            changes = [
+                (side, level["price"], level["qty"])
+                for side, name in (("bid", "bids"), ("offer", "asks"))
+                for level in record[name]
+            ]
+            yield record["symbol"], message["type"] == "snapshot", changes
 
 
-def judge_samples(store: Store, tape: Path, *, bins_every: int = 1) -> int:
+def judge_samples(store: Store, tape: Path, *, bins_every: int = 1, depth: int | None = None) -> int:
     """Holds every stored sample against a book of decimals made of the frames on the tape; returns how many.
 
-    ``bins_every`` n judges the bins of each n-th sample only: the decimals of a deep book take their time.
+    ``bins_every`` n judges the bins of each n-th sample only: the decimals of a deep book take their time. ``depth`` is
+    how many levels a side the venue tells of, if not all.
     """
     header = read_header(tape_files(tape)[0])
     lanes = {plan["lane"]: set(plan["subscription"]["products"]) for plan in header["lanes"]}
@@ -68,6 +77,8 @@ def judge_samples(store: Store, tape: Path, *, bins_every: int = 1) -> int:
             while at < len(heard) and heard[at][0] < point.time_ns:
                 _, is_snapshot, changes = heard[at]
                 (book.replace if is_snapshot else book.apply)(changes)
+                if depth is not None:
+                    book.cut(depth)
                 at += 1
             _judge_top(fields(point), book, product, point.time_ns)
             if number % bins_every == 0:

@@ -7,12 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from feeds.kraken.protocol import KrakenFeed
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.kraken.dialect import KRAKEN
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_samples, judge_tops, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.servers.collector import collecting
-from tests.servers.exchange import trading
+from tests.servers.exchange import playing, trading
 from tests.servers.waiting import until
 
 BTC, ETH = PRODUCTS = ["BTC/USD", "ETH/USD"]
@@ -66,6 +67,57 @@ async def test_what_is_stored_and_what_is_named_are_what_was_published(tmp_path:
         judge_books(store, truth, product)
 
 
+async def test_a_book_deeper_than_is_shown_is_sampled_as_it_is_shown(tmp_path: Path) -> None:
+    """The market has more levels than the thousand the venue tells of, and says nothing of those that fall out."""
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    markets = [f"kraken:{name}" for name in PRODUCTS]
+    async with trading(PRODUCTS, truth_path, venue=KRAKEN, levels=1100, rate=60, trade_rate=40) as exchange:
+        async with collecting(exchange.urls, data, *markets, "--record", exchange="kraken") as collector:
+            await exchange.until(8.0)
+            await exchange.quiet_end(SETTLE_S)
+            assert await collector.stop() == 0
+    store, truth = Store(data), TruthFile(truth_path, "kraken")
+    assert judge_samples(store, data / "tapes", bins_every=10, depth=KrakenFeed.facts.depth) == len(store.of("top"))
+    assert len(store.of("top")) > 100
+    assert not store.of("gaps")
+    for product in PRODUCTS:
+        judge_tops(store, truth, product)
+    assert judge_trades(store, truth, PRODUCTS) > 50
+
+
+async def test_what_was_recorded_can_be_collected_again(tmp_path: Path) -> None:
+    """A tape of a collector, on the air once more: the same trades and the same last book, proved like the first."""
+    data, again, truth_path = tmp_path / "data", tmp_path / "again", tmp_path / "truth.jsonl"
+    async with trading([BTC], truth_path, venue=KRAKEN, levels=80, rate=40, trade_rate=20) as exchange:
+        async with collecting(exchange.urls, data, f"kraken:{BTC}", "--record", exchange="kraken") as collector:
+            await exchange.until(5.0)
+            await exchange.quiet_end(SETTLE_S)
+            assert await collector.stop() == 0
+    first = Store(data)
+    last = fields(first.of("top", BTC)[-1])
+    played = tmp_path / "played.jsonl"
+    async with (
+        playing(data / "tapes", 1.0, played, venue=KRAKEN) as source,
+        collecting(source.urls, again, f"kraken:{BTC}", exchange="kraken") as collector,
+    ):
+        await until(lambda: has(again, sorted(first.trades(BTC))[-1], last))
+        assert await collector.stop() == 0
+    second = Store(again)
+    assert judge_trades(second, TruthFile(played, "kraken"), [BTC]) > 50
+    assert second.trades(BTC).keys() <= first.trades(BTC).keys()
+    assert {dict(gap.tags)["cause"] for gap in second.of("gaps", BTC)} <= {"disconnected"}
+
+
+def has(data: Path, trade_id: int, top: dict[str, Any]) -> bool:
+    """Whether a trade and a top have been stored."""
+    if not (data / "journal.sqlite3").exists():
+        return False
+    store = Store(data)
+    names = ("bid", "bid_size", "ask", "ask_size")
+    tops = {tuple(fields(point)[name] for name in names) for point in store.of("top", BTC)}
+    return trade_id in store.trades(BTC) and tuple(top[name] for name in names) in tops
+
+
 def judge_books(store: Store, truth: TruthFile, product: str) -> None:
     """An instant is sampled, as the market was, or lies in a gap that has a fault to blame."""
     tops = {point.time_ns: fields(point) for point in store.of("top", product)}
@@ -83,4 +135,5 @@ def judge_books(store: Store, truth: TruthFile, product: str) -> None:
     for gap in gaps:
         start_ns = whole(gap["start_ns"])
         assert any(fault["start_ns"] - S <= start_ns <= fault["start_ns"] + 4 * S for fault in truth.faults), gap
-    assert gaps
+    causes = {dict(gap.tags)["cause"] for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"}
+    assert {"sequence", "undecodable"} <= causes

@@ -80,13 +80,6 @@ def wire(kind: str, changes: list[Change], checksum: int) -> bytes:
     ).encode()
 
 
-def cut(oracle: OracleBook) -> None:
-    """What the venue does not say of levels that fall out."""
-    for levels, is_bid in ((oracle.bids, True), (oracle.asks, False)):
-        for price in sorted(levels, reverse=is_bid)[DEPTH:]:
-            del levels[price]
-
-
 class Replay:
     """The feed, its chain and its book as the pipeline has them, beside the oracle's."""
 
@@ -113,7 +106,7 @@ class Replay:
             self.oracle.apply(changes)
         if (fallen := self.chain.fallen()) is not None:
             self.book.apply(fallen)
-        cut(self.oracle)
+        self.oracle.cut(DEPTH)
         return verdict
 
     def assert_equal(self) -> None:

@@ -42,7 +42,11 @@ class NoTime:
 
 @asynccontextmanager
 async def venue(
-    handler: Handler, pace: Pace | None = None, timeout_s: float = 5.0, now_ns: Callable[[], int] | None = None
+    handler: Handler,
+    pace: Pace | None = None,
+    timeout_s: float = 5.0,
+    now_ns: Callable[[], int] | None = None,
+    exchange: str = "coinbase",
 ) -> AsyncIterator[RestClient]:
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
@@ -53,7 +57,7 @@ async def venue(
     host, port = runner.addresses[0][:2]
     try:
         async with RestClient(
-            VENUES["coinbase"], f"http://{host}:{port}", pace or NoTime().pace, timeout_s, now_ns
+            VENUES[exchange], f"http://{host}:{port}", pace or NoTime().pace, timeout_s, now_ns
         ) as client:
             yield client
     finally:
@@ -419,3 +423,18 @@ async def test_the_body_of_a_refusal_is_not_read() -> None:
     async with venue(handler, timeout_s=60.0) as client:
         with pytest.raises(RestTrouble, match="status 503"):
             await asyncio.wait_for(client.trades("BTC-USD", 1, 1), 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "wait_s"),
+    [("EAPI:Rate limit exceeded", 5.0), ("EService:Throttled: 1688669597", 5.0), ("EQuery:Unknown asset pair", 0.0)],
+)
+async def test_a_limit_told_in_an_answer_holds_everybody_up(error: str, wait_s: float) -> None:
+    time = NoTime()
+    async with venue(answering({"error": [error]}), time.pace, exchange="kraken") as client:
+        with pytest.raises(RestTrouble, match=error):
+            await client.trades("BTC/USD", 7, 9)
+        before_s = time.now_s
+        with pytest.raises(RestTrouble):
+            await client.products()
+    assert time.now_s - before_s == pytest.approx(wait_s, abs=0.3)

@@ -169,7 +169,7 @@ async def test_trades_rise_by_one_and_rest_has_them_by_time(tmp_path: Path) -> N
             before, *live = await hear(socket, "trade", 60)
             exchange.market.trade_rate = 0.0
         everything = (await get(exchange, "Trades?pair=XBTUSD&since=0"))["result"]
-        page = await get(exchange, f"Trades?pair=XBTUSD&since={round(everything['XXBTZUSD'][3][2] * 1e9)}&count=5")
+        page = await get(exchange, f"Trades?pair=XBTUSD&since={round(everything['XXBTZUSD'][3][2] * 1e6)}000&count=5")
         unknown = await get(exchange, "Trades?pair=FOOUSD")
     assert (before["type"], live[0]["type"], len(before["data"])) == ("snapshot", "update", 50)
     heard = [trade["trade_id"] for frame in (before, *live) for trade in frame["data"]]
