@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -131,10 +131,10 @@ def changes(tops: list[TopOfBook]) -> list[TopOfBook]:
     return [top for top, _ in groupby(tops)]
 
 
-def disagreements(client: Client, seen: Seen, truth: Seen) -> Iterator[str]:
+def disagreements(client: Client, seen: Seen, truth: Seen, products: Sequence[str] = PRODUCTS) -> Iterator[str]:
     if seen.error is not None:
         yield seen.error
-    for product in PRODUCTS:
+    for product in products:
         tops, trades = seen.tops[product], seen.trades[product]
         if len(tops) < 20 or not trades:
             yield f"{product}: only {len(tops)} tops and {len(trades)} trades"
