@@ -48,8 +48,9 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     ping: bytes = b""
     ping_after_s: float | None = None
     """What to send once nothing has come for so long, and again after as long; None where nothing is to be sent."""
-    resync: Literal["wire", "fetch"] = "wire"
-    """How a lost book comes back: as a message on the wire, or fetched by REST, buffered against and aligned."""
+    resync: Literal["wire", "fetch", "both"] = "wire"
+    """How a lost book comes back: as a message on the wire; fetched by REST, buffered against and aligned; or on the
+    wire, and fetched if it does not come in time."""
     has_dense_ids: bool = True
     """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing. The same for
     all feeds of an exchange; it is its ``trade_proof``."""
