@@ -51,8 +51,9 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     ping: bytes = b""
     ping_after_s: float | None = None
     """What to send once nothing has come for so long, and again after as long; None where nothing is to be sent."""
-    resync: Literal["wire", "fetch"] = "wire"
-    """How a lost book comes back: as a message on the wire, or fetched by REST, buffered against and aligned."""
+    resync: Literal["wire", "fetch", "both"] = "wire"
+    """How a lost book comes back: as a message on the wire; fetched by REST, buffered against and aligned; or on the
+    wire, and fetched if it does not come in time."""
     lifetime_s: float | None = None
     """The venue ends a connection that is so old; its successor is opened before. None where it does not."""
     has_dense_ids: bool = True

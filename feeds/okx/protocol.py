@@ -3,6 +3,8 @@
 Books prove themselves: each update names the id of the one before (``Link.previous``). Ids rise by steps of any size
 and may fall at a maintenance, which the chain says itself; an update that names one id twice says that nothing has
 changed, about once a minute. The checksum is 0 for ever since 2026-06-23 and is not looked at.
+A book begins with a snapshot on the wire. That this is to end was announced for August 2026 and is not confirmed: one
+that does not come is fetched.
 
 That ids of trades are dense is not promised.
 """
@@ -173,9 +175,11 @@ class OkxFeed(OkxConnection):
         connects_per_s=3,
         messages_per_s=3,
         quiet_s=15,
+        snapshot_deadline_s=5,
         chain="previous",
         depth=400,
         quiet_book_s=75,
+        resync="both",
         ping=PING,
         ping_after_s=5,
         has_dense_ids=False,

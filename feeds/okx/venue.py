@@ -38,7 +38,10 @@ class Okx(Venue):
     feeds = (OkxFeed, OkxTradesFeed)
     settings = OkxSettings
     rest_facts = RestFacts(requests_per_s=8, burst=4)
-    repair = "Trades between ids that were skipped, of the last three months. Books: a fresh snapshot on the stream."
+    repair = (
+        "Trades between ids that were skipped, of the last three months. "
+        "Books: a fresh snapshot on the stream, or by REST if none comes."
+    )
     blind_spots = (
         "That ids of trades are dense is not promised, so nothing proves that a trade is not missing.",
         "A book has 400 levels a side; what is deeper is not seen.",

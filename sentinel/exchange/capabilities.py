@@ -42,7 +42,7 @@ PROOFS: dict[BookProof, str] = {
     "previous": "the id before each update's",
     "checksum": "a checksum in each update",
 }
-SNAPSHOTS = {"wire": "on the stream", "fetch": "by REST"}
+SNAPSHOTS = {"wire": "on the stream", "fetch": "by REST", "both": "on the stream, else by REST"}
 COLUMNS = ("venue", "feed", "books proved by", "depth", "snapshot", "trades proved by", "second witness")
 NOTHING = "nothing"
 
@@ -62,7 +62,7 @@ class FeedCapabilities(Struct, frozen=True, kw_only=True):
     has_trades: bool
     book_proofs: list[BookProof]
     depth: int | None
-    snapshot: Literal["wire", "fetch"]
+    snapshot: Literal["wire", "fetch", "both"]
     trades_have_dense_ids: bool
     witnesses: list[str]
     book_products_per_connection: int

@@ -19,9 +19,11 @@ class State(IntEnum):
     OUTSIDE = 0
     """Before its first collected instant, or after what the report is of."""
     PROVED = 1
-    REPAIRED = 2
-    NOT_COLLECTED = 3
-    MISSING = 4
+    UNPROVED = 2
+    """Collected, and nothing shows whether all of it."""
+    REPAIRED = 3
+    NOT_COLLECTED = 4
+    MISSING = 5
 
 
 def book_states(product: ProductReport, window: Window) -> list[State]:
@@ -36,6 +38,8 @@ def book_states(product: ProductReport, window: Window) -> list[State]:
 def trade_states(product: ProductReport, window: Window) -> list[State]:
     """The trades' columns."""
     columns = _expected(product, window)
+    if product.trade_proof == "none":
+        columns = [State.UNPROVED if state is State.PROVED else state for state in columns]
     for gap in product.gaps:
         if gap.channel == "trades":
             is_whole = gap.repaired_count >= gap.missing_count

@@ -116,6 +116,7 @@ class Interpreter:
             gap = sequence_gap(book.unproved_ns(lane.good_ns), Verdict.BROKEN)
             lane.products[snapshot.product].books.lose(book, gap)
         book.good_ns = received_ns
+        book.buffer.clear()
         if verdict is Verdict.NEXT:
             return True
         book.asked_ns = None
@@ -142,7 +143,7 @@ class Interpreter:
         if book.is_proved:
             book.drop_fallen()
             return APPLIED
-        if lane.is_fetching:
+        if lane.is_buffering:
             book.buffer.add(delta)
         lane.want_snapshots([symbol], received_ns, self._commands)
         return APPLIED

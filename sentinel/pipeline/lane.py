@@ -138,8 +138,17 @@ class Lane:
 
     @property
     def is_fetching(self) -> bool:
-        """Whether snapshots of its books are fetched by REST, deltas waiting for them meanwhile."""
+        """Whether snapshots of its books are fetched by REST always."""
         return self.feed is not None and self.feed.facts.resync == "fetch"
+
+    @property
+    def is_buffering(self) -> bool:
+        """Whether deltas wait for a snapshot that may be fetched."""
+        return self.feed is not None and self.feed.facts.resync != "wire"
+
+    def _is_to_be_fetched(self, product: str) -> bool:
+        """Where a snapshot may come both ways, every second attempt is by REST."""
+        return self.is_fetching or (self.is_buffering and self.books[product].attempts % 2 == 1)
 
     def open(self, feed: Feed, now_ns: int) -> Send:
         """A new connection: nothing of the old one is true any more."""
@@ -225,10 +234,11 @@ class Lane:
             self.books[product].asked_ns = now_ns
         self._resync_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, self._settings.resync_pause_most_ns)
-        if self.is_fetching:
-            commands.extend(FetchBook(self.number, product, self.feed.exchange) for product in products)
-        else:
-            commands.append(Send(self.number, tuple(self.feed.resubscribe(products))))
+        fetched = [product for product in products if self._is_to_be_fetched(product)]
+        commands.extend(FetchBook(self.number, product, self.feed.exchange) for product in fetched)
+        if len(fetched) < len(products):
+            asked = [product for product in products if product not in fetched]
+            commands.append(Send(self.number, tuple(self.feed.resubscribe(asked))))
 
     def tick(self, now_ns: int, commands: list[Command]) -> bool:
         """Asks again for snapshots that did not come, ever more rarely; True when not one comes, which is the

@@ -39,13 +39,17 @@ class DeltaBuffer:
     def follow(self, chain: Chain, snapshot: Snapshot) -> list[Delta] | None:
         """What is to be applied to ``snapshot``, from which ``chain`` then goes on.
 
-        None if one is missing between them: before the first, since the snapshot is too old, or later on; then those
-        before the hole are dropped, and only a later snapshot can help.
+        A delta with the snapshot's own id ends where that begins, whatever the ids before: they may have been higher,
+        if the venue has begun anew. None if one is missing between them: before the first, since the snapshot is too
+        old, or later on; then those before the hole are dropped, and only a later snapshot can help.
         """
         following: list[Delta] = []
         if chain.begin(snapshot) is not Verdict.NEXT:
             return None
+        first = 1 + max((at for at, delta in enumerate(self._deltas) if _ends_at(delta, snapshot)), default=-1)
         for index, delta in enumerate(self._deltas):
+            if index < first:
+                continue
             verdict = chain.check(delta)
             if verdict is Verdict.NEXT:
                 following.append(delta)
@@ -55,6 +59,10 @@ class DeltaBuffer:
                 return None
         self.clear()
         return following
+
+
+def _ends_at(delta: Delta, snapshot: Snapshot) -> bool:
+    return delta.link is not None and snapshot.link is not None and delta.link.last == snapshot.link.last
 
 
 class LaneBook:

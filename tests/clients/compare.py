@@ -75,6 +75,16 @@ CLIENTS = (
     # ccxt hands Advanced Trade's maker side on as it is, and turns that of Exchange into the taker's
     Client("ccxt.pro coinbase", "advanced", ("unified.py", "coinbase"), tops="some", side="maker"),
     Client("ccxt.pro coinbaseexchange", "exchange", ("unified.py", "coinbaseexchange"), tops="between", side="taker"),
+    # ccxt takes trades from the public address, too, and knows the path itself
+    Client(
+        "ccxt.pro okx",
+        "okx",
+        ("unified.py", "okx"),
+        tops="some",
+        side="taker",
+        venue="okx",
+        products=("BTC-USDT", "ETH-USDT"),
+    ),
     Client(
         "ccxt.pro deribit",
         "deribit",

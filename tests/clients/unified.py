@@ -1,4 +1,4 @@
-"""ccxt.pro's `coinbase` or `coinbaseexchange`, unchanged but for the URL: prints what it saw as JSON lines.
+"""ccxt.pro's `coinbase`, `coinbaseexchange` or `okx`, unchanged but for the URL: prints what it saw as JSON lines.
 
     python unified.py EXCHANGE URL SECONDS PRODUCT...
 
@@ -61,7 +61,7 @@ async def watch_trades(exchange: ccxt.pro.Exchange, product: str) -> None:
 async def main(name: str, url: str, seconds: float, products: list[str]) -> None:
     keys = {key: os.environ[key] for key in ("apiKey", "secret", "password") if key in os.environ}
     exchange = getattr(ccxt.pro, name)({"newUpdates": True, **keys})
-    exchange.urls["api"]["ws"] = url
+    exchange.urls["api"]["ws"] = url.removesuffix("/public") if name == "okx" else url
     exchange.set_markets([market(product) for product in products])
     try:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:

@@ -23,7 +23,7 @@ from sentinel.simulator.synthetic import SyntheticMarket
 S = 1_000_000_000
 DEPTH = 400
 KEEP_ALIVE_NS = 60 * S
-MAINTENANCE_FRAMES = 2_000
+MAINTENANCE_FRAMES = 150
 SILENT_NS = 30 * S
 NO_DATA = 4004
 SUBSCRIBE_BYTES = 64 * 1024

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,7 @@ from sentinel.archive import manifest
 from sentinel.archive.archiver import all_hours as journal_hours
 from sentinel.archive.archiver import prune, write_hours
 from sentinel.certificates import certificate as papers
-from sentinel.certificates.certificate import Damaged
+from sentinel.certificates.certificate import Damaged, Evidence
 from sentinel.certificates.command import certify, verify_command
 from sentinel.certificates.evidence import _trades as trades_of
 from sentinel.certificates.issuer import Folders, all_hours, issue
@@ -378,3 +379,11 @@ def test_ids_that_began_again_within_an_hour_are_counted_for_themselves() -> Non
     reset = Gap("trades", "reset", 2)
     found = trades_of(table, [reset])
     assert (found.count, found.missing, found.repaired) == (5, [(3, 4)], 1)
+
+
+def test_ids_that_need_not_be_dense_are_not_named_as_missing() -> None:
+    table = pa.table({"time": [1, 2], "trade_id": [1000, 1005], "repaired": [None, None]})
+    assert trades_of(table, []).missing == [(1001, 1004)]
+    assert trades_of(table, [], "none").missing == []
+    assert b"trade_proof" not in msgspec.json.encode(Evidence())
+    assert msgspec.json.decode(b"{}", type=Evidence).trade_proof is msgspec.UNSET

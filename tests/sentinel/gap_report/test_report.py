@@ -76,6 +76,31 @@ def test_a_whole_window_is_complete() -> None:
     assert (product.book_verified, product.book_clean, product.trade_coverage) == (1.0, 1.0, 1.0)
 
 
+def test_of_trades_that_nothing_proves_nothing_is_claimed() -> None:
+    rows = Rows([minute(0, trades=3, trade_proof="none"), minute(0, symbol="ETH-USD", trades=1)])
+    report = build(rows, window(1))
+    unproved, proved = report.products
+    assert (unproved.trade_proof, unproved.trade_coverage) == ("none", None)
+    assert (proved.trade_proof, proved.trade_coverage) == ("ids", 1.0)
+    assert lowest_percent(report) == 100.0
+    assert trade_states(unproved, window(1)) == [State.UNPROVED] * COLUMNS
+    assert trade_states(proved, window(1)) == [State.PROVED] * COLUMNS
+    table, page = as_table(report, width=400), as_html(report)
+    assert "Nothing proves that no trade is missing of BTC-USD\n" in table
+    assert "not proved" in table
+    assert "not proved" in page
+    assert "Everything is there" not in page
+    assert next(csv.DictReader(io.StringIO(as_csv(report))))["trade_coverage"] == ""
+
+
+def test_of_several_collectors_the_one_with_most_trades_counts_where_ids_are_not_dense() -> None:
+    """Their ids are 1 to 900 with holes that mean nothing."""
+    ids = {"first_trade_id": 1, "last_trade_id": 900, "trade_proof": "none"}
+    rows = [minute(0, trades=count, collector=name, **ids) for name, count in (("a", 30), ("b", 29))]
+    (product,) = build(Rows(rows), window(1)).products
+    assert (product.trades.count, product.trades.missing, product.trade_coverage) == (30, 0, None)
+
+
 def test_a_book_without_a_number_is_clean_and_never_verified() -> None:
     (product,) = build(Rows([minute(0, integrity="none")]), window(1)).products
     assert (product.integrity, product.book_verified, product.book_clean) == ("none", 0.0, 1.0)

@@ -27,6 +27,7 @@ FACTS = FeedFacts(
 )
 RANGE = replace(FACTS, chain="range", resync="fetch")
 PREVIOUS = replace(FACTS, chain="previous")
+BOTH = replace(PREVIOUS, resync="both")
 CHECKSUM = replace(FACTS, chain="checksum", depth=2)
 
 

@@ -10,6 +10,7 @@ from book.order_book import OrderBook
 from sentinel.pipeline import FetchedBook, Pipeline, Send, lane_book
 from tests.sentinel.pipeline.chained_venue import (
     BEAT,
+    BOTH,
     CHECKSUM,
     PREVIOUS,
     RANGE,
@@ -363,3 +364,72 @@ def test_a_book_that_is_proved_is_not_fetched_again_by_a_later_acknowledgement()
     pipe.fetched(FetchedBook(0, BTC, 10, {99.0: 1.0}, {101.0: 1.0}), START + 2 * MS)
     pipe.receive(0, b'{"event":"subscribed","products":["BTC-USD","ETH-USD"]}', START + S)
     assert fetches(pipe) == [ETH]
+
+
+def test_a_book_that_should_come_on_the_wire_and_does_not_is_fetched_and_aligned() -> None:
+    pipe, told = chained(BOTH, BTC, ETH), Told()
+    pipe.opened(0, START)
+    pipe.receive(0, frame("snapshot", ETH, BIDS, ASKS, previous=-1, last=10), START + 10 * MS)
+    pipe.receive(0, update(BTC, "2", previous=100, last=104), START + 20 * MS)
+    pipe.receive(0, update(BTC, "3", previous=104, last=109), START + 5 * S)
+    assert [message["type"] for message in sent(pipe)] == ["subscribe"]
+    pipe.tick(START + 10 * S)
+    assert fetches(pipe) == [BTC]
+    assert sent(pipe) == []
+    pipe.receive(0, update(BTC, "4", previous=109, last=112), START + 10 * S + 110 * MS)
+    pipe.fetched(answer(104), START + 10 * S + 250 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 4.0}
+    pipe.receive(0, update(BTC, "5", previous=112, last=113), START + 10 * S + 410 * MS)
+    told.take(pipe)
+    assert sizes(told, BTC) == [4.0, 4.0]
+
+
+def test_what_is_not_fetched_either_is_asked_for_on_the_wire_again_and_a_snapshot_there_ends_the_waiting() -> None:
+    pipe, told = chained(BOTH, BTC, ETH), Told()
+    pipe.opened(0, START)
+    pipe.receive(0, frame("snapshot", ETH, BIDS, ASKS, previous=-1, last=10), START + 10 * MS)
+    pipe.receive(0, update(BTC, "2", previous=100, last=104), START + 20 * MS)
+    sent(pipe)
+    pipe.receive(0, quiet(ETH, 10), START + 9 * S)
+    pipe.tick(START + 10 * S)
+    assert fetches(pipe) == [BTC]
+    pipe.receive(0, quiet(ETH, 10), START + 19 * S)
+    pipe.receive(0, quiet(ETH, 10), START + 29 * S)
+    pipe.tick(START + 30 * S)
+    assert fetches(pipe) == []
+    assert [(message["type"], message["products"]) for message in sent(pipe)] == [("resubscribe", [BTC])]
+    pipe.receive(0, frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=204), START + 30 * S + 10 * MS)
+    pipe.fetched(answer(104), START + 30 * S + 20 * MS)  # too late to matter
+    pipe.receive(0, update(BTC, "7", previous=204, last=205), START + 30 * S + 150 * MS)
+    pipe.receive(0, update(BTC, "8", previous=205, last=206), START + 30 * S + 250 * MS)
+    told.take(pipe)
+    assert sizes(told, BTC) == [1.0, 7.0]
+    assert fetches(pipe) == []
+
+
+def test_a_book_that_is_lost_and_comes_on_the_wire_is_not_fetched() -> None:
+    pipe = chained(BOTH, BTC)
+    opened(pipe, BTC)
+    pipe.receive(0, update(BTC, "4", previous=18, last=20), START + 350 * MS)
+    assert [message["type"] for message in sent(pipe)] == ["resubscribe"]
+    pipe.receive(0, frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=40), START + 450 * MS)
+    pipe.receive(0, update(BTC, "5", previous=40, last=41), START + 460 * MS)
+    pipe.tick(START + 10 * S)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 5.0}
+    assert fetches(pipe) == []
+
+
+def test_a_snapshot_fetched_after_a_maintenance_is_aligned_though_higher_ids_came_before() -> None:
+    pipe, told = chained(BOTH, BTC, ETH), Told()
+    pipe.opened(0, START)
+    pipe.receive(0, frame("snapshot", ETH, BIDS, ASKS, previous=-1, last=10), START + 10 * MS)
+    for size, previous, last in (("2", 9000, 9007), ("3", 9007, 3), ("4", 3, 5), ("5", 5, 9)):
+        pipe.receive(0, update(BTC, size, previous=previous, last=last), START + 5 * S)
+    sent(pipe)
+    pipe.tick(START + 10 * S)
+    assert fetches(pipe) == [BTC]
+    pipe.fetched(answer(5), START + 10 * S + 50 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 5.0}
+    pipe.receive(0, update(BTC, "6", previous=9, last=11), START + 10 * S + 250 * MS)
+    told.take(pipe)
+    assert sizes(told, BTC) == [5.0, 5.0]
