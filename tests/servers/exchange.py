@@ -21,14 +21,16 @@ from tests.servers.waiting import LONGEST_S, until
 
 
 @asynccontextmanager
-async def playing(path: Path, speed: float, truth: Path | None = None, *faults: Fault) -> AsyncIterator[Exchange]:
-    """Coinbase, playing a recording."""
-    assert COINBASE.recorded is not None
-    assert COINBASE.reader is not None
+async def playing(
+    path: Path, speed: float, truth: Path | None = None, *faults: Fault, venue: Venue = COINBASE
+) -> AsyncIterator[Exchange]:
+    """A venue, playing a recording."""
+    assert venue.recorded is not None
+    assert venue.reader is not None
     with closing(Truth(truth)) as written:
-        stage = Stage(COINBASE.facts, Faults(list(faults), 1, time.time_ns), written, time.time_ns)
-        player = Player(stage, recording.load(path, [COINBASE.reader]), speed)
-        async with Exchange(COINBASE.recorded(player), stage) as exchange:
+        stage = Stage(venue.facts, Faults(list(faults), 1, time.time_ns), written, time.time_ns)
+        player = Player(stage, recording.load(path, [venue.reader]), speed)
+        async with Exchange(venue.recorded(player), stage) as exchange:
             yield exchange
 
 

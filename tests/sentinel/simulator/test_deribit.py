@@ -19,12 +19,14 @@ from sentinel.simulator.catalogue import VENUES
 from sentinel.simulator.coinbase_derivatives.dialect import COINBASE_DERIVATIVES
 from sentinel.simulator.command import simulate
 from sentinel.simulator.connection import Stage
+from sentinel.simulator.deribit import wording
 from sentinel.simulator.deribit.dialect import DERIBIT, Deribit
 from sentinel.simulator.faults import Fault, Faults
 from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.simulator.truth import Truth
+from tests.captures import capture, lines_of
 from tests.end_to_end.judge import TruthFile
-from tests.servers.exchange import Market, trading
+from tests.servers.exchange import Market, playing, trading
 
 Message = dict[str, Any]
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -207,13 +209,13 @@ async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_pat
 
 
 def test_a_size_or_an_amount_can_be_misspelt() -> None:
-    wording = object.__new__(Deribit)
+    dialect = object.__new__(Deribit)
     for frame in ('{"bids":[["new",1.5,2.0]],"asks":[]}', '[{"price":1.5,"amount":2.0,"direction":"buy"}]'):
-        misspelt = wording.misspelt(frame)
+        misspelt = dialect.misspelt(frame)
         assert misspelt is not None
         assert misspelt.count('"nan"') == 1
         assert json.loads(misspelt)
-    assert wording.misspelt('{"result":"ok"}') is None
+    assert dialect.misspelt('{"result":"ok"}') is None
 
 
 class Listener:
@@ -293,3 +295,52 @@ def test_the_command_speaks_it(venue: str, product: str) -> None:
     assert done.exit_code == 0, done.output
     assert list(json.loads(done.output)) == [venue, "rest"]
     assert VENUES[venue].facts.product_name.format("BTC") == product
+
+
+RECORDING = "deribit-cryptofeed-2021-07-22/raw.jsonl.zst"
+
+
+async def test_a_recording_is_played_to_who_asks_for_it_byte_for_byte() -> None:
+    frames = lines_of(RECORDING)
+    books = [frame for frame in frames if b'"channel":"book.' in frame]
+    names = sorted({json.loads(frame)["params"]["data"]["instrument_name"] for frame in books})
+    async with playing(capture(RECORDING), 0, venue=DERIBIT) as exchange:
+        async with connect(exchange.urls["deribit"]) as socket, asyncio.timeout(20):
+            channels = [f"book.{name}.100ms" for name in names]
+            await socket.send(request("subscribe", channels=[*channels, "book.NO-PERPETUAL.100ms"]))
+            answer = json.loads(await socket.recv())
+            heard = [await socket.recv(decode=False) for _ in books]
+        async with aiohttp.ClientSession() as session:
+            async with session.get(exchange.urls["rest"] + "/public/get_instruments") as reply:
+                listed = (await reply.json())["result"]
+            trades = f"/public/get_last_trades_by_instrument?instrument_name={names[0]}"
+            async with session.get(exchange.urls["rest"] + trades) as reply:
+                traded = (await reply.json())["result"]
+    assert sorted(answer["result"]) == channels
+    assert heard == books
+    assert [one["instrument_name"] for one in listed] == names
+    assert {one["kind"] for one in listed} == {"option"}
+    assert traded == {"trades": [], "has_more": False}
+
+
+def test_a_recorded_trade_can_be_told_again_by_rest() -> None:
+    reader = DERIBIT.reader
+    assert reader is not None
+    said = {"trade_seq": 7, "instrument_name": BTC, "price": 92294.5, "amount": 10, "direction": "sell"}
+    data = [said | {"timestamp": 1765531356452, "trade_seq": 8}, said | {"timestamp": 1765531356452}, said, "odd"]
+    message = {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"trades.{BTC}.raw", "data": data}}
+    frame = reader.frame("deribit", json.dumps(message), message)
+    assert [trade.trade_id for trade in frame.trades] == [7, 8]
+    assert frame.trades[0].maker_side == "buy"
+    told = wording.recorded_trade(frame.trades[0])
+    assert (told["timestamp"], told["direction"], told["price"]) == (1765531356452, "sell", 92294.5)
+
+
+def test_when_a_recorded_message_was_said() -> None:
+    reader = DERIBIT.reader
+    assert reader is not None
+    assert reader.said({"usOut": 1626993723847561}) == "2021-07-22T22:42:03.847561Z"
+    assert reader.said({"params": {"data": {"timestamp": 1626993723632}}}) == "2021-07-22T22:42:03.632000Z"
+    assert reader.said({"params": {"data": [{"timestamp": 1626993723632}]}}) is None
+    assert reader.said({"usOut": -1}) is None
+    assert reader.feed_of({"channel": "l2_data"}) is None
