@@ -155,3 +155,22 @@ async def test_a_product_that_is_refused_is_named_and_costs_no_other(tmp_path: P
     causes = {dict(gap.tags)["cause"] for gap in store.of("gaps", bad)}
     assert "refused" in causes
     assert not [pair for pair in pairwise(store.of("top", good)) if pair[1].time_ns - pair[0].time_ns != CADENCE_NS]
+
+
+async def test_an_instrument_that_expires_is_named_and_costs_no_other(tmp_path: Path) -> None:
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    good, gone = PRODUCTS["deribit"]
+    expiry = Fault(kind="delist", product=gone, at_s=2.0)
+    async with trading([good, gone], truth_path, expiry, venue=VENUES["deribit"], levels=80, trade_rate=20) as trader:
+        async with collecting(trader.urls, data, f"deribit:{good}", f"deribit:{gone}", exchange="deribit") as collector:
+            await until(lambda: "delisted" in collector.errors)
+            await trader.until(5.0)
+            await trader.quiet_end(1.0)
+            assert await collector.stop() == 0
+        told = [line for line in collector.errors.splitlines() if "delisted" in line]
+    assert all(gone in line for line in told)
+    store, truth = Store(data), TruthFile(truth_path, "deribit")
+    assert judge_trades(store, truth, [good, gone]) > 20
+    judge_tops(store, truth, gone)
+    instants = [point.time_ns for point in store.of("top", good)]
+    assert {after - before for before, after in pairwise(instants)} == {CADENCE_NS}
