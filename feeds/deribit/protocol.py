@@ -57,8 +57,9 @@ INTERVAL = "100ms"
 OURS = ("trades", "book")
 """Our names of the channels, which are theirs: trades first."""
 
-STATES = ("instrument.state.any.any", "platform_state")
-"""What tells of instruments that come, go or may not be traded."""
+STATES = ("instrument.state.future.any", "instrument.state.option.any", "instrument.state.spot.any", "platform_state")
+"""What tells of instruments that come, go or may not be traded. A kind ``any`` is not among those documented for all
+who speak this dialect."""
 
 CHANNELS_PER_MESSAGE = 100
 HEARTBEAT_S = 10

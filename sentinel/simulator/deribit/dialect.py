@@ -11,7 +11,7 @@ from typing import Any
 
 from sentinel.simulator.connection import Connection
 from sentinel.simulator.deribit import rest, wording
-from sentinel.simulator.deribit.dialogue import STATES, Dialogue, parted
+from sentinel.simulator.deribit.dialogue import Dialogue, parted, state_kind
 from sentinel.simulator.deribit.facts import FACTS
 from sentinel.simulator.deribit.reader import DeribitReader
 from sentinel.simulator.deribit.recorded import RecordedDeribit
@@ -107,10 +107,12 @@ class Deribit(Dialogue):
             word = self._word(name)
             if word != before:
                 self._states[name] = word
-                frame = wording.notification(STATES, wording.state(name, word, now_ns))
+                kinds = ("any", wording.kind_of(name)[0])
                 for connection in self._stage.connections:
-                    if connection.wants("", STATES):
-                        connection.send("instrument.state", name, frame)
+                    for channel in sorted(connection.channels.get("", ())):
+                        if state_kind(channel) in kinds:
+                            frame = wording.notification(channel, wording.state(name, word, now_ns))
+                            connection.send("instrument.state", name, frame)
 
     def _word(self, name: str) -> str:
         if self._market.is_delisted(name):

@@ -15,8 +15,13 @@ from sentinel.simulator.dialect import Body
 S = 1_000_000_000
 INTERVALS = ("100ms", "agg2")
 OF_PRODUCTS = ("book", "trades", "ticker")
-STATES = "instrument.state.any.any"
-OF_ALL = ("platform_state", STATES)
+PLATFORM = "platform_state"
+STATES = ("instrument", "state")
+KINDS = ("future", "option", "spot", "future_combo", "option_combo", "any")
+SUBSCRIBES_PER_S, SUBSCRIBES_AT_ONCE = 10_000 / 3000, 10
+"""A subscription costs 3000 credits; 10,000 are given a second, and 30,000 can be held."""
+
+TOO_MANY = 10028, "too_many_requests"
 SHORTEST_BEAT_S = 10
 RAW = 13778, "raw_subscriptions_not_available_for_unauthorized"
 NO_PARAMS = -32602, "Invalid params"
@@ -43,6 +48,8 @@ class Dialogue:
         self._idle_ns = idle_ns
         self._beats: dict[Connection, Beat] = {}
         self._heard_ns: dict[Connection, int] = {}
+        self._subscribes = float(SUBSCRIBES_AT_ONCE)
+        self._counted_ns = stage.now_ns()
 
     def has(self, name: str) -> bool:
         """Whether there is an instrument now."""
@@ -58,6 +65,7 @@ class Dialogue:
         try:
             request = json.loads(message)
             request_id, method, params = request.get("id"), request["method"], request.get("params") or {}
+            params.keys()
         except (ValueError, KeyError, AttributeError):
             connection.send("error", None, wording.error(None, *NO_JSON))
             return
@@ -91,6 +99,9 @@ class Dialogue:
     def _subscribe(self, connection: Connection, request_id: object, params: Mapping[str, Any]) -> None:
         """Grants what can be granted, in an order of its own, and says nothing of the rest."""
         wanted = params.get("channels")
+        if not self._is_in_time():
+            connection.send("error", None, wording.error(request_id, *TOO_MANY))
+            return
         if not isinstance(wanted, list) or not all(isinstance(channel, str) for channel in wanted):
             connection.send("error", None, wording.error(request_id, *NO_PARAMS))
             return
@@ -102,9 +113,19 @@ class Dialogue:
         self._reply(connection, request_id, granted)
         self.welcome(connection, fresh)
 
+    def _is_in_time(self) -> bool:
+        """Whether all clients together, who have one address, have credits for one more subscription."""
+        now_ns = self._stage.now_ns()
+        given = (now_ns - self._counted_ns) / S * SUBSCRIBES_PER_S
+        self._subscribes, self._counted_ns = min(SUBSCRIBES_AT_ONCE, self._subscribes + given), now_ns
+        if self._subscribes < 1:
+            return False
+        self._subscribes -= 1
+        return True
+
     def _is_granted(self, channel: str) -> bool:
         kind, name, interval = parted(channel)
-        if channel in OF_ALL:
+        if _is_of_all(channel):
             return True
         if kind not in OF_PRODUCTS or interval not in INTERVALS or not self.has(name):
             return False
@@ -113,7 +134,7 @@ class Dialogue:
     def _take(self, connection: Connection, channel: str) -> bool:
         """Whether it was not subscribed to already."""
         kind, name, _ = parted(channel)
-        place, entry = ("", channel) if channel in OF_ALL else (kind, name)
+        place, entry = ("", channel) if _is_of_all(channel) else (kind, name)
         subscribed = connection.channels.setdefault(place, set())
         is_fresh = entry not in subscribed
         subscribed.add(entry)
@@ -121,7 +142,7 @@ class Dialogue:
 
     def _drop(self, connection: Connection, channel: str) -> bool:
         kind, name, _ = parted(channel)
-        place, entry = ("", channel) if channel in OF_ALL else (kind, name)
+        place, entry = ("", channel) if _is_of_all(channel) else (kind, name)
         subscribed = connection.channels.get(place, set())
         was_there = entry in subscribed
         subscribed.discard(entry)
@@ -166,6 +187,17 @@ class Dialogue:
 
     def refusal(self, status: int) -> Body:
         return rest.refusal(status)
+
+
+def _is_of_all(channel: str) -> bool:
+    """Whether a channel is of no single product."""
+    return channel == PLATFORM or state_kind(channel) is not None
+
+
+def state_kind(channel: str) -> str | None:
+    """Of which instruments a channel tells the state; None if it is another channel."""
+    parts = channel.split(".")
+    return parts[2] if len(parts) == 4 and tuple(parts[:2]) == STATES and parts[2] in KINDS else None
 
 
 def parted(channel: str) -> tuple[str, str, str]:

@@ -110,7 +110,7 @@ def currencies(products: Iterable[Product]) -> list[Body]:
     return [{"currency": name, "currency_long": name, "coin_type": name, "fee_precision": 4} for name in settled]
 
 
-def _kind(name: str) -> tuple[str, str]:
+def kind_of(name: str) -> tuple[str, str]:
     """Kind and period of settlement."""
     if name.endswith("-PERPETUAL"):
         return "future", "perpetual"
@@ -121,7 +121,7 @@ def _kind(name: str) -> tuple[str, str]:
 def instrument(name: str, decimals: tuple[int, int], *, is_open: bool) -> Body:
     """``decimals`` of its price and size."""
     base, quote = _pair(name)
-    kind, period = _kind(name)
+    kind, period = kind_of(name)
     return {
         "instrument_name": name,
         "instrument_id": sum(map(ord, name)),

@@ -90,6 +90,11 @@ async def test_what_cannot_be_granted_is_left_out_of_the_answer(tmp_path: Path) 
         (request("subscribe", channels=[f"book.{BTC}.raw"]), 13778, "raw_subscriptions_not_available_for_unauthorized"),
         (request("subscribe", channels="book"), -32602, "Invalid params"),
         (request("set_heartbeat", interval=5), -32602, "Invalid params"),
+        (
+            request("subscribe", channels=[]).replace("{}", "[]").replace('{"channels": []}', "[1]"),
+            -32700,
+            "Parse error",
+        ),
         (request("dance"), -32601, "Method not found"),
         ("{", -32700, "Parse error"),
     ],
@@ -177,7 +182,7 @@ async def test_rest_lists_and_has_books_with_their_ids(tmp_path: Path) -> None:
 async def test_a_delisted_instrument_says_so_and_falls_silent(tmp_path: Path) -> None:
     gone = Fault(kind="delist", product=ETH, at_s=0.5)
     async with trading([BTC, ETH], tmp_path / "t", gone, venue=DERIBIT, levels=60) as exchange:
-        async with subscribed(exchange, "instrument.state.any.any", f"book.{ETH}.100ms") as socket:
+        async with subscribed(exchange, "instrument.state.future.any", f"book.{ETH}.100ms") as socket:
             (told,) = await hear(socket, "instrument", 1)
             await socket.send(request("unsubscribe", 2, channels=[f"book.{ETH}.100ms"]))
             await socket.send(request("subscribe", 3, channels=[f"book.{ETH}.100ms", f"book.{BTC}.100ms"]))
@@ -269,6 +274,17 @@ def test_a_test_request_wants_an_answer() -> None:
     assert spoken.listener.code is None
     spoken.after(10)
     assert spoken.listener.code == 1000
+
+
+def test_subscriptions_cost_credits() -> None:
+    spoken = Spoken(DERIBIT)
+    for number in range(11):
+        spoken.say(request("subscribe", number, channels=["platform_state"]))
+    assert [answer.get("result") for answer in spoken.listener.heard[:10]] == [["platform_state"]] * 10
+    assert spoken.listener.heard[10]["error"]["message"] == "too_many_requests"
+    spoken.after(0.4)
+    spoken.say(request("subscribe", channels=["platform_state"]))
+    assert spoken.listener.heard[-1]["result"] == ["platform_state"]
 
 
 def test_heartbeats_can_be_turned_off() -> None:
