@@ -209,6 +209,8 @@ class DeribitFeed:
 
     def _answered(self, message: Message) -> Sequence[Event]:
         asked = self._asked.pop(message.id, []) if message.id is not None else []
+        is_drop = message.id in self._dropped
+        self._dropped.discard(message.id or 0)
         if message.error != NOTHING:
             error = maybe(decode_error, message.error) or Error()
             reason = f"{error.message} ({error.code})"[:REASON_CHARS]
@@ -216,8 +218,7 @@ class DeribitFeed:
         granted = maybe(decode_channels, message.result)
         if granted is None:  # of a heartbeat or a test
             return (Heartbeat(None),)
-        if message.id in self._dropped:
-            self._dropped.discard(message.id)
+        if is_drop:
             return ()
         for ours, product in map(_parted, granted):
             if ours in self._served:

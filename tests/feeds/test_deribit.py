@@ -185,6 +185,12 @@ def test_a_trade_that_cannot_be_used_is_named_by_its_number_and_costs_no_other()
     assert (record.product, record.trade_id) == (BTC, 9)
 
 
+def test_what_is_no_list_of_trades_is_not_named_by_the_venues_text() -> None:
+    (record,) = notified(feed(), f"trades.{BTC}.100ms", wire_trade(9, trade_id="403691824"))
+    assert isinstance(record, Unusable)
+    assert (record.product, record.trade_id) == (BTC, 9)
+
+
 # Halted, delisted, locked
 
 
@@ -290,6 +296,7 @@ def test_a_long_range_is_asked_for_a_page_at_a_time_and_the_venue_may_give_less(
         Reply(200, b"<html>"),
         [],
         {"trades": [], "has_more": True},
+        {"trades": {"trade_seq": 8}},
         {"trades": [wire_trade(70)]},
     ],
 )
