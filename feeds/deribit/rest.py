@@ -99,9 +99,10 @@ class DeribitRest(Rest):
         path = f"/public/get_last_trades_by_instrument?{query}"
         answer = _read(decode_trades_answer, (yield from _ask(path, PAGE_BYTES)), path).result
         _read(decode_list, answer.trades, path)
-        found = [record for record in read_trades(answer.trades, symbol, is_live=False) if _is_of(record, symbol)]
+        found = read_trades(answer.trades, symbol, is_live=False)
+        is_of_another = any(record.product != symbol for record in found)
         records = _asked(found, first, last)
-        if len(found) > PAGE_TRADES or (found and not records):
+        if is_of_another or len(found) > PAGE_TRADES or (found and not records):
             raise NoAnswer(f"an answer to something else: {path}")
         if not answer.has_more:
             return TradePage(first, last, records)
@@ -140,10 +141,6 @@ def _read(decode: Callable[[Any], T], body: bytes | Raw, path: str) -> T:
         return decode(body)
     except REFUSALS as error:
         raise NoAnswer(f"not an answer: {path}: {error}") from error
-
-
-def _is_of(record: Trade | Unusable, symbol: str) -> bool:
-    return record.product == symbol
 
 
 def _asked(found: list[Trade | Unusable], first: int, last: int) -> list[Trade | Unusable]:

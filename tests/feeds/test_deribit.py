@@ -297,6 +297,7 @@ def test_a_long_range_is_asked_for_a_page_at_a_time_and_the_venue_may_give_less(
         [],
         {"trades": [], "has_more": True},
         {"trades": {"trade_seq": 8}},
+        {"trades": [wire_trade(8), wire_trade(8, instrument_name=ETH)]},
         {"trades": [wire_trade(70)]},
     ],
 )
