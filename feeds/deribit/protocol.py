@@ -57,8 +57,9 @@ INTERVAL = "100ms"
 OURS = ("trades", "book")
 """Our names of the channels, which are theirs: trades first."""
 
-STATES = ("instrument.state.any.any", "platform_state")
-"""What tells of instruments that come, go or may not be traded."""
+STATES = ("instrument.state.future.any", "instrument.state.option.any", "instrument.state.spot.any", "platform_state")
+"""What tells of instruments that come, go or may not be traded. A kind ``any`` is not among those documented for all
+who speak this dialect."""
 
 CHANNELS_PER_MESSAGE = 100
 HEARTBEAT_S = 10
@@ -208,6 +209,8 @@ class DeribitFeed:
 
     def _answered(self, message: Message) -> Sequence[Event]:
         asked = self._asked.pop(message.id, []) if message.id is not None else []
+        is_drop = message.id in self._dropped
+        self._dropped.discard(message.id or 0)
         if message.error != NOTHING:
             error = maybe(decode_error, message.error) or Error()
             reason = f"{error.message} ({error.code})"[:REASON_CHARS]
@@ -215,8 +218,7 @@ class DeribitFeed:
         granted = maybe(decode_channels, message.result)
         if granted is None:  # of a heartbeat or a test
             return (Heartbeat(None),)
-        if message.id in self._dropped:
-            self._dropped.discard(message.id)
+        if is_drop:
             return ()
         for ours, product in map(_parted, granted):
             if ours in self._served:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,7 +15,7 @@ from feeds.deribit.trades import NS_PER_MS, read_trades
 from feeds.errors import NoAnswer
 from feeds.numbers import FrameNumber, Price, Size
 from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage
-from feeds.salvage import REFUSALS, each
+from feeds.salvage import REFUSALS, decode_list, each
 
 T = TypeVar("T")
 
@@ -98,9 +98,11 @@ class DeribitRest(Rest):
         query = f"instrument_name={symbol}&start_seq={first}&end_seq={last}&count={PAGE_TRADES}&sorting=asc"
         path = f"/public/get_last_trades_by_instrument?{query}"
         answer = _read(decode_trades_answer, (yield from _ask(path, PAGE_BYTES)), path).result
-        found = [record for record in read_trades(answer.trades, symbol, is_live=False) if _is_of(record, symbol)]
+        _read(decode_list, answer.trades, path)
+        found = read_trades(answer.trades, symbol, is_live=False)
+        is_of_another = any(record.product != symbol for record in found)
         records = _asked(found, first, last)
-        if len(found) > PAGE_TRADES or (found and not records):
+        if is_of_another or len(found) > PAGE_TRADES or (found and not records):
             raise NoAnswer(f"an answer to something else: {path}")
         if not answer.has_more:
             return TradePage(first, last, records)
@@ -134,15 +136,11 @@ def _ask(path: str, most_bytes: int, weight: int = 1) -> Talk[bytes]:
     return reply.body
 
 
-def _read(decode: Callable[[bytes], T], body: bytes, path: str) -> T:
+def _read(decode: Callable[[Any], T], body: bytes | Raw, path: str) -> T:
     try:
         return decode(body)
     except REFUSALS as error:
         raise NoAnswer(f"not an answer: {path}: {error}") from error
-
-
-def _is_of(record: Trade | Unusable, symbol: str) -> bool:
-    return record.product == symbol
 
 
 def _asked(found: list[Trade | Unusable], first: int, last: int) -> list[Trade | Unusable]:

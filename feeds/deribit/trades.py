@@ -7,7 +7,7 @@ from msgspec import Raw
 from book.events import Trade, Unusable
 from feeds.deribit.messages import TradeIdentity, WireTrade, decode_trade, decode_trade_identity, decode_trades
 from feeds.errors import EXCERPT_BYTES, REASON_CHARS
-from feeds.salvage import REFUSALS, decode_list, decode_trade_id, maybe, name_of, unusable
+from feeds.salvage import REFUSALS, decode_list, decode_trade_id, maybe, name_of
 
 NS_PER_MS = 1_000_000
 
@@ -21,7 +21,7 @@ def read_trades(data: Raw | bytes, symbol: str, *, is_live: bool) -> list[Trade 
     try:
         parts = decode_list(data)
     except REFUSALS as error:
-        return [unusable("trades", data, error, product=symbol)]
+        return [_unusable(data, error, symbol)]
     good: list[WireTrade] = []
     bad: list[Unusable] = []
     for part in parts:
@@ -48,9 +48,9 @@ def _trade(wire: WireTrade, is_live: bool) -> Trade:
     )
 
 
-def _unusable(part: Raw, error: Exception, symbol: str) -> Unusable:
+def _unusable(part: Raw | bytes, error: Exception, symbol: str) -> Unusable:
     """Named by ``trade_seq``: what the venue calls ``trade_id`` is another number."""
-    identity = maybe(decode_trade_identity, part) or TradeIdentity()
+    identity = maybe(decode_trade_identity, Raw(part)) or TradeIdentity()
     return Unusable(
         name_of(identity.instrument_name) or symbol,
         "trades",

@@ -3,6 +3,7 @@ missing are together what the venue published, and an instant is the market's or
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import pytest
 
 from sentinel.simulator.catalogue import VENUES
 from sentinel.simulator.faults import Fault
+from tests.book.oracle import OracleBook
+from tests.captures import capture, lines_of
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_tops, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.servers.collector import collecting
-from tests.servers.exchange import trading
+from tests.servers.exchange import playing, trading
 from tests.servers.waiting import until
 
+RECORDING, BUSIEST = "deribit-cryptofeed-2021-07-22/raw.jsonl.zst", "BTC-24SEP21-8000-P"
+FIGURES = {"bid", "ask", "bid_size", "ask_size", "mid", "spread_bps", "microprice"}
 S = 1_000_000_000
 TROUBLES_END_S, SETTLE_S = 9.0, 3.0
 PRODUCTS = {
@@ -108,6 +113,30 @@ def lost_runs(lost: list[tuple[int, int]]) -> set[tuple[int, int]]:
     return set(runs)
 
 
+def last_top(data: Path) -> dict[str, Any]:
+    """What the oracle has a figure of, as stored last."""
+    tops = Store(data).of("top", BUSIEST) if (data / "journal.sqlite3").exists() else []
+    return {name: value for name, value in fields(tops[-1]).items() if name in FIGURES} if tops else {}
+
+
+async def test_the_recording_ends_with_the_tops_of_the_oracle_and_without_a_hole(tmp_path: Path) -> None:
+    data, oracles = tmp_path / "data", dict[str, OracleBook]()
+    for frame in lines_of(RECORDING):
+        params: dict[str, Any] = json.loads(frame, parse_float=str).get("params", {"channel": ""})
+        if params["channel"].startswith("book."):
+            said = params["data"]
+            changes = [(side, price, size) for side in ("bid", "ask") for _, price, size in said[f"{side}s"]]
+            oracle = oracles.setdefault(said["instrument_name"], OracleBook())
+            (oracle.replace if said["type"] == "snapshot" else oracle.apply)(changes)
+    markets = [f"deribit:{name}" for name in oracles]
+    async with playing(capture(RECORDING), 5.0, venue=VENUES["deribit"]) as exchange:
+        async with collecting(exchange.urls, data, *markets, exchange="deribit") as collector:
+            await until(lambda: last_top(data) == oracles[BUSIEST].top())
+            assert await collector.stop() == 0
+    store = Store(data)
+    assert not [gap for gap in store.of("gaps") if dict(gap.tags)["cause"] in ("sequence", "undecodable")]
+
+
 async def test_a_product_that_is_refused_is_named_and_costs_no_other(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     good, bad = PRODUCTS["deribit"]
@@ -126,3 +155,22 @@ async def test_a_product_that_is_refused_is_named_and_costs_no_other(tmp_path: P
     causes = {dict(gap.tags)["cause"] for gap in store.of("gaps", bad)}
     assert "refused" in causes
     assert not [pair for pair in pairwise(store.of("top", good)) if pair[1].time_ns - pair[0].time_ns != CADENCE_NS]
+
+
+async def test_an_instrument_that_expires_is_named_and_costs_no_other(tmp_path: Path) -> None:
+    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
+    good, gone = PRODUCTS["deribit"]
+    expiry = Fault(kind="delist", product=gone, at_s=2.0)
+    async with trading([good, gone], truth_path, expiry, venue=VENUES["deribit"], levels=80, trade_rate=20) as trader:
+        async with collecting(trader.urls, data, f"deribit:{good}", f"deribit:{gone}", exchange="deribit") as collector:
+            await until(lambda: "delisted" in collector.errors)
+            await trader.until(5.0)
+            await trader.quiet_end(1.0)
+            assert await collector.stop() == 0
+        told = [line for line in collector.errors.splitlines() if "delisted" in line]
+    assert all(gone in line for line in told)
+    store, truth = Store(data), TruthFile(truth_path, "deribit")
+    assert judge_trades(store, truth, [good, gone]) > 20
+    judge_tops(store, truth, gone)
+    instants = [point.time_ns for point in store.of("top", good)]
+    assert {after - before for before, after in pairwise(instants)} == {CADENCE_NS}

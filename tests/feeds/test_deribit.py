@@ -64,7 +64,12 @@ def test_opening_asks_for_heartbeats_trades_before_books_and_states() -> None:
     beat, subscribed, states = requests(feed(BTC).open())
     assert (beat["method"], beat["params"]) == ("public/set_heartbeat", {"interval": 10})
     assert subscribed["params"]["channels"] == [f"trades.{BTC}.100ms", f"book.{BTC}.100ms"]
-    assert states["params"]["channels"] == ["instrument.state.any.any", "platform_state"]
+    assert states["params"]["channels"] == [
+        "instrument.state.future.any",
+        "instrument.state.option.any",
+        "instrument.state.spot.any",
+        "platform_state",
+    ]
     assert [request["id"] for request in (beat, subscribed, states)] == [1, 2, 3]
 
 
@@ -73,7 +78,7 @@ def test_a_message_names_a_hundred_channels_at_most() -> None:
     opening = feed(*products).open()
     assert max(len(request["params"].get("channels", ())) for request in requests(opening)) == 100
     assert {f"book.{product}.100ms" for product in products} <= set(channels_of(opening))
-    assert len(channels_of(opening)) == 202
+    assert len(channels_of(opening)) == 204
 
 
 # What is granted
@@ -93,8 +98,8 @@ def test_an_answer_that_grants_nothing_refuses_each_product_once() -> None:
     (_, asked, states) = requests(one.open())
     found = hear(one, {"id": asked["id"], "result": []})
     assert [event.product for event in found if isinstance(event, Refused)] == [BTC, ETH]
-    (_, refused) = hear(one, {"id": states["id"], "result": ["platform_state"]})
-    assert refused == Refused(None, "not granted: instrument.state.any.any")
+    (_, refused) = hear(one, {"id": states["id"], "result": states["params"]["channels"][1:]})
+    assert refused == Refused(None, "not granted: instrument.state.future.any")
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -180,6 +185,12 @@ def test_a_trade_that_cannot_be_used_is_named_by_its_number_and_costs_no_other()
     assert (record.product, record.trade_id) == (BTC, 9)
 
 
+def test_what_is_no_list_of_trades_is_not_named_by_the_venues_text() -> None:
+    (record,) = notified(feed(), f"trades.{BTC}.100ms", wire_trade(9, trade_id="403691824"))
+    assert isinstance(record, Unusable)
+    assert (record.product, record.trade_id) == (BTC, 9)
+
+
 # Halted, delisted, locked
 
 
@@ -190,9 +201,9 @@ def test_a_trade_that_cannot_be_used_is_named_by_its_number_and_costs_no_other()
 def test_states_of_our_instruments_are_told_and_of_no_others(word: str, state: str) -> None:
     one = feed(BTC)
     told = {"timestamp": 1, "state": word, "instrument_name": BTC}
-    assert notified(one, "instrument.state.any.any", told) == [ProductStatus(BTC, state)]  # type: ignore[arg-type]
-    assert notified(one, "instrument.state.any.any", told | {"instrument_name": "BTC-1JAN30"}) == []
-    assert notified(one, "instrument.state.any.any", told | {"state": "dancing"}) == [Unknown("state dancing")]
+    assert notified(one, "instrument.state.future.any", told) == [ProductStatus(BTC, state)]  # type: ignore[arg-type]
+    assert notified(one, "instrument.state.future.any", told | {"instrument_name": "BTC-1JAN30"}) == []
+    assert notified(one, "instrument.state.future.any", told | {"state": "dancing"}) == [Unknown("state dancing")]
 
 
 def test_a_locked_index_halts_what_it_prices() -> None:
@@ -285,6 +296,8 @@ def test_a_long_range_is_asked_for_a_page_at_a_time_and_the_venue_may_give_less(
         Reply(200, b"<html>"),
         [],
         {"trades": [], "has_more": True},
+        {"trades": {"trade_seq": 8}},
+        {"trades": [wire_trade(8), wire_trade(8, instrument_name=ETH)]},
         {"trades": [wire_trade(70)]},
     ],
 )

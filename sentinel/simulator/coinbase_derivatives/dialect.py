@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from sentinel.simulator.deribit.dialect import Deribit, S
+from sentinel.simulator.deribit.dialect import Deribit
+from sentinel.simulator.deribit.dialogue import S
 from sentinel.simulator.deribit.facts import FACTS
 from sentinel.simulator.dialect import Venue
 from sentinel.simulator.synthetic import SyntheticMarket

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from sentinel.simulator.instants import ns_of
 from sentinel.simulator.market import Change, Fill, Product
+from sentinel.simulator.recording import RecordedTrade
 
 Body = dict[str, object]
 FAR_FUTURE_MS = 32_503_708_800_000
@@ -73,6 +75,18 @@ def trade(product: Product, fill: Fill) -> str:
     )
 
 
+def recorded_trade(trade: RecordedTrade) -> Body:
+    return {
+        "trade_seq": trade.trade_id,
+        "trade_id": str(trade.trade_id),
+        "timestamp": ns_of(trade.time) // 1_000_000,
+        "instrument_name": trade.product,
+        "price": float(trade.price),
+        "amount": float(trade.size),
+        "direction": "sell" if trade.maker_side == "buy" else "buy",
+    }
+
+
 def ticker(product: Product, now_ns: int) -> str:
     top = product.top()
     best = f'"best_bid_price":{top.bid},"best_bid_amount":{top.bid_size},'
@@ -96,22 +110,32 @@ def currencies(products: Iterable[Product]) -> list[Body]:
     return [{"currency": name, "currency_long": name, "coin_type": name, "fee_precision": 4} for name in settled]
 
 
-def instrument(product: Product, *, is_open: bool) -> Body:
-    base, quote = _pair(product.name)
+def kind_of(name: str) -> tuple[str, str]:
+    """Kind and period of settlement."""
+    if name.endswith("-PERPETUAL"):
+        return "future", "perpetual"
+    parts = name.count("-")
+    return ("spot", "") if not parts else ("future" if parts == 1 else "option", "month")
+
+
+def instrument(name: str, decimals: tuple[int, int], *, is_open: bool) -> Body:
+    """``decimals`` of its price and size."""
+    base, quote = _pair(name)
+    kind, period = kind_of(name)
     return {
-        "instrument_name": product.name,
-        "instrument_id": sum(map(ord, product.name)),
-        "kind": "future",
+        "instrument_name": name,
+        "instrument_id": sum(map(ord, name)),
+        "kind": kind,
         "instrument_type": "linear" if quote else "reversed",
-        "settlement_period": "perpetual",
+        "settlement_period": period,
         "base_currency": base,
         "quote_currency": quote or "USD",
         "counter_currency": quote or "USD",
         "settlement_currency": quote or base,
         "price_index": f"{base}_{quote or 'USD'}".lower(),
-        "tick_size": 10**-product.price_decimals,
-        "min_trade_amount": 10**-product.size_decimals,
-        "contract_size": 10**-product.size_decimals,
+        "tick_size": 10 ** -decimals[0],
+        "min_trade_amount": 10 ** -decimals[1],
+        "contract_size": 10 ** -decimals[1],
         "maker_commission": 0.0,
         "taker_commission": 0.0005,
         "creation_timestamp": 1534167754000,

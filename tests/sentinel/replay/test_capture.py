@@ -174,7 +174,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
 def test_recordings_of_other_venues_are_refused(tmp_path: Path, folder: str) -> None:
     found = [path for ending in ("*.jsonl", "*.jsonl.zst") for path in capture(folder).rglob(ending)]
     for path in found:
-        assert "no frames of a Coinbase feed" in refused(path, tmp_path / "tape")
+        assert "holds no frames of a Coinbase" in refused(path, tmp_path / "tape")
 
 
 def test_times_of_the_recorder_or_else_of_the_messages(tmp_path: Path) -> None:

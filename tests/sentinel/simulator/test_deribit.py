@@ -19,12 +19,14 @@ from sentinel.simulator.catalogue import VENUES
 from sentinel.simulator.coinbase_derivatives.dialect import COINBASE_DERIVATIVES
 from sentinel.simulator.command import simulate
 from sentinel.simulator.connection import Stage
+from sentinel.simulator.deribit import wording
 from sentinel.simulator.deribit.dialect import DERIBIT, Deribit
 from sentinel.simulator.faults import Fault, Faults
 from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.simulator.truth import Truth
+from tests.captures import capture, lines_of
 from tests.end_to_end.judge import TruthFile
-from tests.servers.exchange import Market, trading
+from tests.servers.exchange import Market, playing, trading
 
 Message = dict[str, Any]
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -88,6 +90,11 @@ async def test_what_cannot_be_granted_is_left_out_of_the_answer(tmp_path: Path) 
         (request("subscribe", channels=[f"book.{BTC}.raw"]), 13778, "raw_subscriptions_not_available_for_unauthorized"),
         (request("subscribe", channels="book"), -32602, "Invalid params"),
         (request("set_heartbeat", interval=5), -32602, "Invalid params"),
+        (
+            request("subscribe", channels=[]).replace("{}", "[]").replace('{"channels": []}', "[1]"),
+            -32700,
+            "Parse error",
+        ),
         (request("dance"), -32601, "Method not found"),
         ("{", -32700, "Parse error"),
     ],
@@ -175,7 +182,7 @@ async def test_rest_lists_and_has_books_with_their_ids(tmp_path: Path) -> None:
 async def test_a_delisted_instrument_says_so_and_falls_silent(tmp_path: Path) -> None:
     gone = Fault(kind="delist", product=ETH, at_s=0.5)
     async with trading([BTC, ETH], tmp_path / "t", gone, venue=DERIBIT, levels=60) as exchange:
-        async with subscribed(exchange, "instrument.state.any.any", f"book.{ETH}.100ms") as socket:
+        async with subscribed(exchange, "instrument.state.future.any", f"book.{ETH}.100ms") as socket:
             (told,) = await hear(socket, "instrument", 1)
             await socket.send(request("unsubscribe", 2, channels=[f"book.{ETH}.100ms"]))
             await socket.send(request("subscribe", 3, channels=[f"book.{ETH}.100ms", f"book.{BTC}.100ms"]))
@@ -207,13 +214,13 @@ async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_pat
 
 
 def test_a_size_or_an_amount_can_be_misspelt() -> None:
-    wording = object.__new__(Deribit)
+    dialect = object.__new__(Deribit)
     for frame in ('{"bids":[["new",1.5,2.0]],"asks":[]}', '[{"price":1.5,"amount":2.0,"direction":"buy"}]'):
-        misspelt = wording.misspelt(frame)
+        misspelt = dialect.misspelt(frame)
         assert misspelt is not None
         assert misspelt.count('"nan"') == 1
         assert json.loads(misspelt)
-    assert wording.misspelt('{"result":"ok"}') is None
+    assert dialect.misspelt('{"result":"ok"}') is None
 
 
 class Listener:
@@ -269,6 +276,17 @@ def test_a_test_request_wants_an_answer() -> None:
     assert spoken.listener.code == 1000
 
 
+def test_subscriptions_cost_credits() -> None:
+    spoken = Spoken(DERIBIT)
+    for number in range(11):
+        spoken.say(request("subscribe", number, channels=["platform_state"]))
+    assert [answer.get("result") for answer in spoken.listener.heard[:10]] == [["platform_state"]] * 10
+    assert spoken.listener.heard[10]["error"]["message"] == "too_many_requests"
+    spoken.after(0.4)
+    spoken.say(request("subscribe", channels=["platform_state"]))
+    assert spoken.listener.heard[-1]["result"] == ["platform_state"]
+
+
 def test_heartbeats_can_be_turned_off() -> None:
     spoken = Spoken(DERIBIT)
     spoken.say(request("set_heartbeat", interval=10))
@@ -293,3 +311,52 @@ def test_the_command_speaks_it(venue: str, product: str) -> None:
     assert done.exit_code == 0, done.output
     assert list(json.loads(done.output)) == [venue, "rest"]
     assert VENUES[venue].facts.product_name.format("BTC") == product
+
+
+RECORDING = "deribit-cryptofeed-2021-07-22/raw.jsonl.zst"
+
+
+async def test_a_recording_is_played_to_who_asks_for_it_byte_for_byte() -> None:
+    frames = lines_of(RECORDING)
+    books = [frame for frame in frames if b'"channel":"book.' in frame]
+    names = sorted({json.loads(frame)["params"]["data"]["instrument_name"] for frame in books})
+    async with playing(capture(RECORDING), 0, venue=DERIBIT) as exchange:
+        async with connect(exchange.urls["deribit"]) as socket, asyncio.timeout(20):
+            channels = [f"book.{name}.100ms" for name in names]
+            await socket.send(request("subscribe", channels=[*channels, "book.NO-PERPETUAL.100ms"]))
+            answer = json.loads(await socket.recv())
+            heard = [await socket.recv(decode=False) for _ in books]
+        async with aiohttp.ClientSession() as session:
+            async with session.get(exchange.urls["rest"] + "/public/get_instruments") as reply:
+                listed = (await reply.json())["result"]
+            trades = f"/public/get_last_trades_by_instrument?instrument_name={names[0]}"
+            async with session.get(exchange.urls["rest"] + trades) as reply:
+                traded = (await reply.json())["result"]
+    assert sorted(answer["result"]) == channels
+    assert heard == books
+    assert [one["instrument_name"] for one in listed] == names
+    assert {one["kind"] for one in listed} == {"option"}
+    assert traded == {"trades": [], "has_more": False}
+
+
+def test_a_recorded_trade_can_be_told_again_by_rest() -> None:
+    reader = DERIBIT.reader
+    assert reader is not None
+    said = {"trade_seq": 7, "instrument_name": BTC, "price": 92294.5, "amount": 10, "direction": "sell"}
+    data = [said | {"timestamp": 1765531356452, "trade_seq": 8}, said | {"timestamp": 1765531356452}, said, "odd"]
+    message = {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"trades.{BTC}.raw", "data": data}}
+    frame = reader.frame("deribit", json.dumps(message), message)
+    assert [trade.trade_id for trade in frame.trades] == [7, 8]
+    assert frame.trades[0].maker_side == "buy"
+    told = wording.recorded_trade(frame.trades[0])
+    assert (told["timestamp"], told["direction"], told["price"]) == (1765531356452, "sell", 92294.5)
+
+
+def test_when_a_recorded_message_was_said() -> None:
+    reader = DERIBIT.reader
+    assert reader is not None
+    assert reader.said({"usOut": 1626993723847561}) == "2021-07-22T22:42:03.847561Z"
+    assert reader.said({"params": {"data": {"timestamp": 1626993723632}}}) == "2021-07-22T22:42:03.632000Z"
+    assert reader.said({"params": {"data": [{"timestamp": 1626993723632}]}}) is None
+    assert reader.said({"usOut": -1}) is None
+    assert reader.feed_of({"channel": "l2_data"}) is None
