@@ -57,6 +57,11 @@ class LanePlan(Struct, frozen=True):
     copy: int = 0
 
 
+def lane_of(number: int, lanes: int) -> int:
+    """Which of so many planned lanes a number is of, that of a lane or of a spare: spares are numbered after lanes."""
+    return number % lanes
+
+
 class Send(Struct, frozen=True):
     """Send these messages on a lane's socket."""
 

@@ -68,7 +68,7 @@ class Exchange:
         self._stage.faults.begin()
         feed = _feed(request)
         if feed not in self._opened:
-            return await self.rest.answer(request.path)
+            return await self.rest.answer(request.path, request.headers)
         if self._stage.faults.lasting("refuse_connections", feed=feed) is not None:
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connections now\n")
         return None
@@ -110,4 +110,5 @@ class Exchange:
 
 
 def _feed(request: Request) -> str:
-    return request.path.partition("?")[0].strip("/")
+    """Which feed's socket the path is of: below a feed's own path a venue may have others, such as ``/feed/stream``."""
+    return request.path.partition("?")[0].strip("/").partition("/")[0]

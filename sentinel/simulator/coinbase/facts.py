@@ -9,7 +9,7 @@ FACTS = DialectFacts(
     name="Coinbase",
     feeds=("advanced", "exchange"),
     book_channel="l2_data",
-    faults=KINDS,
+    faults=KINDS - {"announce_close"},
     rest_per_s=10.0,
     rest_burst=15.0,
 )
