@@ -57,6 +57,8 @@ class Client:
     script: tuple[str, ...]
     tops: Literal["all", "some", "between"]
     side: Literal["maker", "taker"]
+    venue: str = "coinbase"
+    products: tuple[str, ...] = PRODUCTS
 
 
 CLIENTS = (
@@ -64,13 +66,23 @@ CLIENTS = (
     # ccxt hands Advanced Trade's maker side on as it is, and turns that of Exchange into the taker's
     Client("ccxt.pro coinbase", "advanced", ("unified.py", "coinbase"), tops="some", side="maker"),
     Client("ccxt.pro coinbaseexchange", "exchange", ("unified.py", "coinbaseexchange"), tops="between", side="taker"),
+    Client(
+        "ccxt.pro binance",
+        "binance",
+        ("binance.py",),
+        tops="some",
+        side="taker",
+        venue="binance",
+        products=("BTCUSDT", "ETHUSDT"),
+    ),
 )
 
 
 @contextmanager
-def exchange(truth: Path) -> Iterator[dict[str, str]]:
+def exchange(client: Client, truth: Path) -> Iterator[dict[str, str]]:
     """The command in a process of its own; gives its addresses."""
-    command = [sys.executable, "-m", "sentinel", "simulate", "--products", ",".join(PRODUCTS), "--truth", str(truth)]
+    command = [sys.executable, "-m", "sentinel", "simulate", "--venue", client.venue, "--truth", str(truth)]
+    command += ["--products", ",".join(client.products)]
     with subprocess.Popen([*command, "--levels", "500", "--seed", "3"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -83,7 +95,7 @@ def listen(client: Client, python: str, url: str) -> Seen:
     script, *more = client.script
     keys = {"apiKey": dialogue.KEY, "secret": dialogue.SECRET, "password": dialogue.PASSPHRASE}
     environment = os.environ | (keys if client.feed == "exchange" else {})
-    command = [python, str(HERE / script), *more, url, SECONDS, *PRODUCTS]
+    command = [python, str(HERE / script), *more, url, SECONDS, *client.products]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     seen = Seen()
     for line in done.stdout.splitlines():
@@ -134,7 +146,7 @@ def changes(tops: list[TopOfBook]) -> list[TopOfBook]:
 def disagreements(client: Client, seen: Seen, truth: Seen) -> Iterator[str]:
     if seen.error is not None:
         yield seen.error
-    for product in PRODUCTS:
+    for product in client.products:
         tops, trades = seen.tops[product], seen.trades[product]
         if len(tops) < 20 or not trades:
             yield f"{product}: only {len(tops)} tops and {len(trades)} trades"
@@ -161,10 +173,10 @@ def main(python: str) -> int:
     for client in CLIENTS:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "truth.jsonl"
-            with exchange(path) as urls:
+            with exchange(client, path) as urls:
                 seen = listen(client, python, urls[client.feed])
             found = list(disagreements(client, seen, read_truth(path, client.feed)))
-        counts = ", ".join(f"{len(seen.tops[name])} tops {len(seen.trades[name])} trades" for name in PRODUCTS)
+        counts = ", ".join(f"{len(seen.tops[name])} tops {len(seen.trades[name])} trades" for name in client.products)
         click.echo(f"{client.name}: {'agrees' if not found else 'DISAGREES'} ({counts}, {len(seen.beats)} beats)")
         for words in found:
             click.echo(f"  {words}")

@@ -16,7 +16,7 @@ DECIMALS = 8
 QUOTE = "USDT"
 MOST_TRADES, USUAL_TRADES = 1000, 500
 MOST_LEVELS, USUAL_LEVELS = 5000, 100
-WEIGHTS = {"historicalTrades": 25, "trades": 25, "exchangeInfo": 20}
+WEIGHTS = {"historicalTrades": 25, "trades": 25, "aggTrades": 4, "exchangeInfo": 20}
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (MOST_LEVELS, 250))
 """By how many levels at most are asked for."""
 
@@ -79,11 +79,12 @@ def page(market: SyntheticMarket, path: Sequence[str], query: Mapping[str, str])
     match path[2]:
         case "depth":
             return Page(HTTPStatus.OK, _book(market, product, min(MOST_LEVELS, int(query.get("limit", USUAL_LEVELS)))))
-        case "trades" | "historicalTrades":
+        case "trades" | "historicalTrades" | "aggTrades":
             most = min(MOST_TRADES, int(query.get("limit", USUAL_TRADES)))
             fills = market.trades(product.name, int(query.get("fromId", 1)), product.last_trade_id)
-            chosen = fills[:most] if "fromId" in query and path[2] == "historicalTrades" else fills[-most:]
-            return Page(HTTPStatus.OK, [_trade(product, fill, unit_us) for fill in chosen])
+            chosen = fills[:most] if "fromId" in query and path[2] != "trades" else fills[-most:]
+            spell = _aggregate if path[2] == "aggTrades" else _trade
+            return Page(HTTPStatus.OK, [spell(product, fill, unit_us) for fill in chosen])
     return Page(HTTPStatus.NOT_FOUND, refusal(404))
 
 
@@ -130,4 +131,18 @@ def _trade(product: Product, fill: Fill, unit_us: int) -> dict[str, Any]:
         "time": fill.time_us // unit_us,
         "isBuyerMaker": fill.maker == "buy",
         "isBestMatch": True,
+    }
+
+
+def _aggregate(product: Product, fill: Fill, unit_us: int) -> dict[str, Any]:
+    """Each trade is one of its own."""
+    return {
+        "a": fill.trade_id,
+        "p": padded(product.price_text(fill.price)),
+        "q": padded(product.size_text(fill.size)),
+        "f": fill.trade_id,
+        "l": fill.trade_id,
+        "T": fill.time_us // unit_us,
+        "m": fill.maker == "buy",
+        "M": True,
     }
