@@ -17,6 +17,7 @@ from sentinel.certificates.hashing import sha256_of
 from sentinel.disk.data_dir import TAPE_SUFFIX
 from sentinel.disk.tape import Kind, complete_bytes, created_ns, read_header, read_tape
 from sentinel.errors import TapeCorrupt, UsageError
+from sentinel.pipeline.inputs import lane_of
 from sentinel.timing.instants import NS_PER_S
 
 GATHERED_NS = 2 * NS_PER_S
@@ -68,11 +69,12 @@ class TapeRecord:
                 running.pop(lane, None)
             if kind is not Kind.FRAME or hour_ns not in self._hours:
                 continue
-            number, counted = numbers[lane](payload), running.get(lane)
+            planned = lane_of(lane, len(plans))
+            number, counted = numbers[planned](payload), running.get(lane)
             if number is None:
                 continue
             if counted is None or counted.hour_ns != hour_ns:
-                counted = running[lane] = _Counted(hour_ns, lane, markets[lane], number, number)
+                counted = running[lane] = _Counted(hour_ns, lane, markets[planned], number, number)
                 self._counted[hour_ns].append(counted)
             counted.last = max(counted.last, number)
             counted.count += 1

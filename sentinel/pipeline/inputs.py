@@ -62,6 +62,11 @@ class LanePlan(Struct, frozen=True):
         return FEEDS[self.venue].exchange
 
 
+def lane_of(number: int, lanes: int) -> int:
+    """Which of so many planned lanes a number is of, that of a lane or of a spare: spares are numbered after lanes."""
+    return number % lanes
+
+
 class Send(Struct, frozen=True):
     """Send these messages on a lane's socket."""
 

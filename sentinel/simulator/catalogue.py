@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentinel.simulator.binance.dialect import BINANCE
 from sentinel.simulator.coinbase.dialect import COINBASE
 from sentinel.simulator.coinbase_derivatives.dialect import COINBASE_DERIVATIVES
 from sentinel.simulator.deribit.dialect import DERIBIT
@@ -12,6 +13,7 @@ from sentinel.simulator.okx.dialect import OKX
 VENUES: dict[str, Venue] = {
     "coinbase": COINBASE,
     "kraken": KRAKEN,
+    "binance": BINANCE,
     "okx": OKX,
     "deribit": DERIBIT,
     "coinbase_derivatives": COINBASE_DERIVATIVES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.protocol import State
@@ -13,7 +13,18 @@ from sentinel.simulator.facts import DialectFacts
 from sentinel.simulator.faults import Fault, Faults, Kind
 from sentinel.simulator.truth import Truth
 
-FRAME_KINDS: tuple[Kind, ...] = ("drop", "duplicate", "reorder", "corrupt", "delay", "jump", "close", "abort", "stall")
+FRAME_KINDS: tuple[Kind, ...] = (
+    "drop",
+    "duplicate",
+    "reorder",
+    "corrupt",
+    "delay",
+    "jump",
+    "close",
+    "announce_close",
+    "abort",
+    "stall",
+)
 SLOW_BYTES = 256 * 2**20
 """A client with so much unread is cut off, as the venue cuts off slow consumers."""
 
@@ -43,6 +54,14 @@ class Wording(Protocol):
         """The frame with a size that is no number, and JSON still (``corrupt`` with ``nan``); None if it has none."""
 
 
+@runtime_checkable
+class Announcing(Protocol):
+    """A wording of a venue that says so before it closes a connection (``announce_close``)."""
+
+    def closing(self, connection: Connection) -> str:
+        """Its notice."""
+
+
 class Connection:
     """``number`` is its place among the connections of its feed, from 1; ``channels`` are the products it asked for;
     ``sequence`` is its next number, where the venue numbers the frames of a connection."""
@@ -64,6 +83,7 @@ class Connection:
         self._held: list[str] = []
         self._delayed: list[str] = []
         self._delayed_until_ns = 0
+        self._closing: tuple[int, int] | None = None
 
     @property
     def unread_bytes(self) -> int:
@@ -92,6 +112,9 @@ class Connection:
         if self._faults:
             now_ns = self._now_ns()
             self._release(now_ns)
+            if self._closing is not None and now_ns >= self._closing[0]:
+                self.close_soon(self._closing[1])
+                return
             if now_ns < self._silent_until_ns:
                 self._swallow(product, numbers)
                 return
@@ -99,7 +122,9 @@ class Connection:
             fault = self._faults.striking(
                 FRAME_KINDS, feed=self.feed, connection=self.number, channel=channel, product=product
             )
-            if fault is not None:
+            if fault is not None and fault.kind == "announce_close":
+                self._announce(fault, now_ns)
+            elif fault is not None:
                 self._strike(fault, frame, numbers, channel, product, trade_ids, now_ns)
                 return
         self._put(frame)
@@ -173,6 +198,14 @@ class Connection:
                 return
         self._write_truth(fault.kind, channel, product, numbers, trade_ids or [], (now_ns, end_ns))
 
+    def _announce(self, fault: Fault, now_ns: int) -> None:
+        """Says that it is about to close; the first one counts. What is sent goes on until then."""
+        assert isinstance(self._wording, Announcing)
+        self._put(self._wording.closing(self))
+        end_ns = now_ns + round(fault.delay_s * 1e9)
+        self._closing = self._closing or (end_ns, fault.code)
+        self._write_truth(fault.kind, None, None, None, [], (now_ns, end_ns))
+
     def _swallow(self, product: str | None, numbers: Numbers) -> None:
         whose = product if self._has_product_numbers else None
         held = self._swallowed.get(whose)
@@ -209,6 +242,12 @@ class Connection:
             start_ns=between_ns[0],
             end_ns=between_ns[1],
         )
+
+    def ping(self, payload: bytes) -> None:
+        """Sends a ping, which the client's WebSocket answers."""
+        if self.socket.protocol.state is State.OPEN:
+            self.socket.protocol.send_ping(payload)
+            self.socket.send_data()
 
     def close_soon(self, code: int) -> None:
         """Starts the closing handshake, if nobody has yet, without waiting for it."""

@@ -68,16 +68,17 @@ class Exchange:
     async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
         """A WebSocket if the path is one of a feed, REST otherwise."""
         self._stage.faults.begin()
-        feed = self._feeds.get(_path(request))
+        feed = self._feed(request)
         if feed is None:
-            return await self.rest.answer(request.path)
+            return await self.rest.answer(request.path, request.headers)
         if self._stage.faults.lasting("refuse_connections", feed=feed) is not None:
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connections now\n")
         return None
 
     async def _converse(self, socket: ServerConnection) -> None:
         assert socket.request is not None
-        feed = self._feeds[_path(socket.request)]
+        feed = self._feed(socket.request)
+        assert feed is not None
         self._opened[feed] += 1
         connection = Connection(socket, feed, self._opened[feed], self._stage, self._dialect)
         listening = self._stage.connections
@@ -100,6 +101,11 @@ class Exchange:
             connection.finish()
             self._note("closed", connection)
 
+    def _feed(self, request: Request) -> str | None:
+        """Which feed's socket the path is of: below a feed's own path a venue may have others, as ``/feed/stream``."""
+        path = request.path.partition("?")[0].strip("/")
+        return self._feeds.get(path) or self._feeds.get(path.partition("/")[0])
+
     def _note(self, event: str, connection: Connection, **details: object) -> None:
         self._stage.truth.write(
             "connection",
@@ -109,7 +115,3 @@ class Exchange:
             t_ns=self._stage.now_ns(),
             **details,
         )
-
-
-def _path(request: Request) -> str:
-    return request.path.partition("?")[0].strip("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -33,5 +33,7 @@ class DialectFacts(Struct, frozen=True, kw_only=True):
     subscribe_within_s: float = 5.0
     """Who has not said anything by then is closed."""
     rest_per_s: float
-    """REST requests."""
+    """REST requests, or their weights."""
     rest_burst: float
+    weigh: Callable[[str, Mapping[str, str]], int] = lambda path, query: 1
+    """What a request weighs."""

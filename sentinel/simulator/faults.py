@@ -18,11 +18,12 @@ Frame faults: ``drop`` (the frame is numbered and not sent), ``duplicate``, ``re
 (``delay_s``: the connection waits), ``jump`` (the counter skips ``skip`` numbers), ``orphan_delete`` (deletes of
 levels nobody had), ``oversize_snapshot`` (``levels`` more, far away).
 
-Connection faults: ``close`` (``code``), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``),
-``refuse_product``, ``refuse_connections``. Market faults: ``hide`` (trades kept off ``feed``, or off both; REST has
-them unless ``from_rest``), ``cross`` (a crossed book for ``duration_s``), ``halt`` (nothing happens on a product for
+Connection faults: ``close`` (``code``), ``announce_close`` (the venue's notice that it is about to close, which it does
+``delay_s`` later), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``), ``refuse_product``,
+``refuse_connections``. Market faults: ``hide`` (trades kept off ``feed``, or off both; REST has them unless
+``from_rest``), ``cross`` (a crossed book for ``duration_s``), ``halt`` (nothing happens on a product for
 ``duration_s``), ``delist`` (the same, and the venue does not have it any more), ``rest`` (``mode`` = "down", "slow",
-"429", "empty" or "garbage" for ``duration_s``; ``retry_after_s``).
+"429", "418", "empty" or "garbage" for ``duration_s``; ``retry_after_s``).
 
 Feeds and channels bear the names of the venue's dialect, here Coinbase's; what cannot happen there is refused.
 """
@@ -51,6 +52,7 @@ Kind = Literal[
     "orphan_delete",
     "oversize_snapshot",
     "close",
+    "announce_close",
     "abort",
     "stall",
     "refuse_product",
@@ -83,7 +85,7 @@ class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
     delay_s: float = 0.5
     code: int = 1001
     levels: int = 50_000
-    mode: Literal["down", "slow", "429", "empty", "garbage"] = "down"
+    mode: Literal["down", "slow", "429", "418", "empty", "garbage"] = "down"
     retry_after_s: float = 1.0
     from_rest: bool = False
 

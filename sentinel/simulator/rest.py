@@ -27,8 +27,9 @@ class Rest:
         self._tokens = stage.facts.rest_burst
         self._filled_ns = stage.now_ns()
 
-    async def answer(self, target: str) -> Response:
-        """The answer to ``GET target``."""
+    async def answer(self, target: str, headers: Headers | None = None) -> Response:
+        """The answer to ``GET target``. A venue's own headers, ``X-…``, are told to the dialect among the parameters,
+        by their names in small letters."""
         url = urlsplit(target)
         self.requests[url.path] = self.requests.get(url.path, 0) + 1
         fault = self._stage.faults.lasting("rest")
@@ -37,28 +38,30 @@ class Rest:
                 await asyncio.sleep(SLOW_S)
             else:
                 return self._broken(fault)
-        if not self._has_token():
-            return self._refusal(HTTPStatus.TOO_MANY_REQUESTS)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        if not self._has_tokens(self._stage.facts.weigh(url.path, query)):
+            return self._refusal(HTTPStatus.TOO_MANY_REQUESTS)
+        said = Headers() if headers is None else headers
+        query |= {name.lower(): value for name, value in said.raw_items() if name.lower().startswith("x-")}
         try:
             page = self._dialect.page([part for part in url.path.split("/") if part], query)
         except ValueError:
             return self._refusal(HTTPStatus.BAD_REQUEST)
         return _response(page)
 
-    def _has_token(self) -> bool:
+    def _has_tokens(self, weight: int) -> bool:
         facts, now_ns = self._stage.facts, self._stage.now_ns()
         self._tokens = min(facts.rest_burst, self._tokens + (now_ns - self._filled_ns) / 1e9 * facts.rest_per_s)
         self._filled_ns = now_ns
-        if self._tokens < 1:
+        if self._tokens < weight:
             return False
-        self._tokens -= 1
+        self._tokens -= weight
         return True
 
     def _broken(self, fault: Fault) -> Response:
         match fault.mode:
-            case "429":
-                return self._refusal(HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": f"{fault.retry_after_s:g}"})
+            case "429" | "418":
+                return self._refusal(HTTPStatus(int(fault.mode)), {"Retry-After": f"{fault.retry_after_s:g}"})
             case "empty":
                 return _response(Page(HTTPStatus.OK, []))
             case "garbage":

@@ -103,6 +103,15 @@ CLIENTS = (
         venue="coinbase_derivatives",
         products=("BTC_USDC-PERPETUAL", "ETH_USDC-PERPETUAL"),
     ),
+    Client(
+        "ccxt.pro binance",
+        "binance",
+        ("binance.py",),
+        tops="some",
+        side="taker",
+        venue="binance",
+        products=("BTCUSDT", "ETHUSDT"),
+    ),
 )
 
 

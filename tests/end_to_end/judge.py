@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.disk.tape import Kind, read_header, read_tape, tape_files
+from sentinel.pipeline.inputs import lane_of
 from tests.book.oracle import OracleBook
 from tests.end_to_end.store import Store, fields
 
@@ -64,7 +65,7 @@ def judge_samples(store: Store, tape: Path, *, bins_every: int = 1, depth: int |
     lanes = {plan["lane"]: set(plan["subscription"]["products"]) for plan in header["lanes"]}
     events: dict[str, list[tuple[int, bool, list[tuple[str, str, str]]]]] = defaultdict(list)
     for received_ns, lane, product, is_snapshot, changes in book_frames(tape):
-        if product in lanes[lane]:
+        if product in lanes[lane_of(lane, len(lanes))]:
             events[product].append((received_ns, is_snapshot, changes))
     judged = 0
     for product, heard in events.items():

@@ -10,7 +10,7 @@ FACTS = DialectFacts(
     feeds=("advanced", "exchange"),
     rests=("rest", "advanced_rest"),
     book_channel="l2_data",
-    faults=KINDS,
+    faults=KINDS - {"announce_close"},
     rest_per_s=10.0,
     rest_burst=15.0,
 )

@@ -11,18 +11,25 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from feeds.market import Market
+from feeds.protocol import Subscription
 from sentinel.archive import manifest
 from sentinel.archive.archiver import all_hours as journal_hours
 from sentinel.archive.archiver import write_hours
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.certificates.certificate import Frames
 from sentinel.certificates.command import verify_command
 from sentinel.certificates.issuer import Folders, all_hours, issue
+from sentinel.certificates.tapes import TapeRecord
 from sentinel.certificates.verify import read_chains
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.tape import Kind, TapeWriter, complete_bytes, tape_files
+from sentinel.pipeline import LanePlan
 from sentinel.simulator.faults import Fault
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
@@ -144,3 +151,19 @@ def test_an_archive_changed_by_one_who_can_certify_does_not_agree_with_the_tape(
     assert list(wrong) == ["archive made again from the tapes"]
     assert all(measurement in problem for problem in wrong["archive made again from the tapes"])
     assert verified(data_dir, "--no-replay")["holds"]
+
+
+def test_a_connection_that_succeeded_another_is_counted_as_one_more(tmp_path: Path) -> None:
+    """Its lane on the tape is the spare, which is numbered after those of the header."""
+    hour_ns = 1_790_000_000_000_000_000 // HOUR_NS * HOUR_NS
+    plan = LanePlan(0, "coinbase_advanced", Subscription(frozenset({"book"}), ("BTC-USD",)))
+    header = {"created_ns": hour_ns, "settings": {}, "lanes": [msgspec.to_builtins(plan)], "books": {}}
+    tape = TapeWriter(tmp_path, header)
+    tape.write(Kind.START, 0, hour_ns, b"")
+    for lane, numbers in ((0, range(5)), (1, range(3))):
+        tape.write(Kind.OPENED, lane, hour_ns + 1, b"0")
+        for number in numbers:
+            tape.write(Kind.FRAME, lane, hour_ns + 2, b'{"channel":"heartbeats","sequence_num":%d}' % number)
+    tape.close()
+    found = TapeRecord(tmp_path, {hour_ns}).connections(Market("coinbase", "BTC-USD"), hour_ns)
+    assert found == [Frames(0, 0, 4, 5), Frames(1, 0, 2, 3)]

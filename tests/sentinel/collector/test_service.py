@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from feeds.market import Market
-from sentinel.collector.service import Companion, Service, Sink
+from sentinel.collector.service import Companion, Service, Sink, _age
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.contract.line_protocol import Point, decode
@@ -335,3 +335,25 @@ async def test_a_disk_that_stays_full_to_the_end_is_an_error(venue: SmallVenue, 
         stop.set()
         with pytest.raises(JournalError, match=r"^the last lines are lost: disk full$"):
             await service.run(stop)
+
+
+@pytest.mark.parametrize(
+    ("wished_s", "lifetime_s", "least_s", "most_s"),
+    [
+        (3600.0, None, 1800, 3600),
+        (None, 86_400.0, 65_664, 82_080),
+        (3600.0, 86_400.0, 1800, 3600),
+        (1e9, 100.0, 76, 95),
+    ],
+)
+def test_a_connection_is_replaced_before_the_venue_ends_it_and_not_all_at_once(
+    wished_s: float | None, lifetime_s: float | None, least_s: float, most_s: float
+) -> None:
+    draws = iter((0.0, 0.0, 1.0, 1.0))
+    age = _age(wished_s, lifetime_s, lambda: next(draws))
+    assert age is not None
+    assert (age(), age()) == pytest.approx((least_s, most_s))
+
+
+def test_nobody_replaces_a_connection_that_may_live_for_ever() -> None:
+    assert _age(None, None, lambda: 0.5) is None

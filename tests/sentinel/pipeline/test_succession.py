@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -45,16 +46,21 @@ class Market:
         self.told = Told()
         self.retired: list[int] = []
 
+    @property
+    def later_ns(self) -> int:
+        """Between a tick and the next change."""
+        return self.now_ns + 15 * MS
+
     def open(self, slot: int) -> None:
-        self.pipe.opened(slot, self.now_ns)
+        self.pipe.opened(slot, self.later_ns)
         self.listening.add(slot)
         said = json.dumps({"event": "subscribed", "products": list(self.symbols)}).encode()
-        self.pipe.receive(slot, said, self.now_ns)
+        self.pipe.receive(slot, said, self.later_ns)
 
     def fetch(self, slot: int, *symbols: str) -> None:
         for symbol in symbols or self.symbols:
             book = FetchedBook(slot, symbol, self.count, {99.0: float(self.count)}, {101.0: 1.0})
-            self.pipe.fetched(book, self.now_ns)
+            self.pipe.fetched(book, self.later_ns)
 
     def run(self, duration_ns: int) -> None:
         for _ in range(duration_ns // STEP):
@@ -71,7 +77,7 @@ class Market:
 
     def end(self, slot: int) -> None:
         self.listening.discard(slot)
-        self.pipe.closed(slot, "disconnected", self.now_ns + 15 * MS)
+        self.pipe.closed(slot, "disconnected", self.later_ns)
         self.take()
 
     def take(self) -> None:
@@ -317,3 +323,46 @@ def test_frames_of_lane_and_spare_are_counted_together() -> None:
     counts = market.pipe.lanes[0].counts
     assert counts.residue == 0
     assert market.told.total("frames_applied") == counts.applied
+
+
+def play_at_random(seed: int) -> Market:
+    """Connections come, prove some books or all of them, and end, in any order, on lane and spare."""
+    rng = random.Random(seed)
+    market = Market()
+    for _ in range(60):
+        slot = rng.choice((OLD, NEW))
+        match rng.choice(("open", "fetch", "fetch one", "end", "run", "run", "run")):
+            case "open" if slot not in market.listening:
+                market.open(slot)
+            case "fetch" if slot in market.listening:
+                market.fetch(slot)
+            case "fetch one" if slot in market.listening:
+                market.fetch(slot, rng.choice((BTC, ETH)))
+            case "end" if slot in market.listening:
+                market.end(slot)
+            case "run":
+                market.run(rng.choice((1, 3, 10, 60)) * STEP)
+    market.stop()
+    return market
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_whatever_comes_and_goes_samples_are_the_truth_and_what_is_missing_is_named(seed: int) -> None:
+    market = play_at_random(seed)
+    assert market.text == play_at_random(seed).text
+    for symbol in (BTC, ETH):
+        tops = [
+            point for point in points(market.lines) if point.measurement == "top" and ("symbol", symbol) in point.tags
+        ]
+        for point in tops:
+            elapsed = point.time_ns - START
+            assert dict(point.fields)["bid_size"] == 100 + elapsed // STEP
+        gaps = [gap for gap in market.told.gap_list() if gap["symbol"] == symbol]
+        written = {point.time_ns for point in tops}
+        assert len(written) == len(tops)
+        due = range(min(written), max(written) + 1, 100 * MS) if written else ()
+        for instant in due:
+            named = any(int(gap["start_ns"]) <= instant < int(gap.get("end_ns", market.now_ns)) for gap in gaps)
+            assert instant in written or named, (symbol, instant - START)
+        assert market.told.total("samples_due", symbol) == len(tops) + market.told.total("samples_withheld", symbol)
+    assert market.pipe.lanes[0].counts.residue == 0

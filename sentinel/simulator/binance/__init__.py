@@ -1,0 +1,1 @@
+"""Binance's dialect of the local exchange: its spot streams and REST."""
