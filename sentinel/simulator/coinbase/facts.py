@@ -9,6 +9,7 @@ FACTS = DialectFacts(
     name="Coinbase",
     feeds=("advanced", "exchange"),
     book_channel="l2_data",
+    channels={"advanced": ("l2_data", "market_trades", "heartbeats"), "exchange": ("match", "heartbeat")},
     faults=KINDS,
     rest_per_s=10.0,
     rest_burst=15.0,
