@@ -14,6 +14,7 @@ from book.events import (
     Delta,
     Meaning,
 )
+from feeds.catalogue import FEEDS
 from feeds.errors import FeedError
 from feeds.market import Market
 from feeds.protocol import Feed
@@ -89,7 +90,7 @@ class Pipeline:
         known = decode_checkpoint(checkpoint)
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
-                market = Market(lane.plan.exchange, symbol)
+                market = Market(FEEDS[lane.plan.venue].exchange, symbol)
                 product = self.products.get(market)
                 if product is None:
                     product = Product(market, settings, self._output, known.pop(market, None))

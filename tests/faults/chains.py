@@ -59,7 +59,7 @@ def _later(truth: TruthFile, product: str, loss: Loss) -> list[int]:
         if fact["event"] == "message"
         and fact["feed"] == loss["feed"]
         and fact["connection"] > loss["connection"]
-        and f'"{product}"' in fact["text"]
+        and product.lower() in fact["text"].lower()  # venues write it in different ways
     ]
 
 
