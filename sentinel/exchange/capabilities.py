@@ -151,10 +151,10 @@ def _row(feed: FeedCapabilities) -> tuple[str, ...]:
 
 def notes(venue: Capabilities) -> list[tuple[str, str]]:
     """What does not fit into a row, each with its name."""
-    limits = [f"{venue.rest_requests_per_s:g} REST requests a second (at most {venue.rest_burst} at once)"]
+    limits = [f"REST: {venue.rest_requests_per_s:g} a second, {venue.rest_burst} at once (by weight, where it has any)"]
     limits += [
-        f"{feed.feed}: {feed.book_products_per_connection} books on a connection, {feed.connects_per_s:g} connections "
-        f"and {feed.messages_per_s:g} messages a second"
+        f"{feed.feed}: each second {feed.connects_per_s:g} new connections, {feed.messages_per_s:g} messages"
+        + (f", books on a connection {feed.book_products_per_connection}" if feed.has_books else "")
         for feed in venue.feeds
     ]
     return [

@@ -94,7 +94,7 @@ class Pipeline:
         known = decode_checkpoint(checkpoint)
         for lane in self.lanes:
             for symbol in lane.plan.subscription.products:
-                market = Market(lane.plan.exchange, symbol)
+                market = Market(FEEDS[lane.plan.venue].exchange, symbol)
                 product = self.products.get(market)
                 if product is None:
                     proof = proof_of_trades(FEEDS[lane.plan.venue])

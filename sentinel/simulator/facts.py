@@ -22,6 +22,8 @@ class DialectFacts(Struct, frozen=True, kw_only=True):
     """What the addresses of REST are called: here all are the same."""
     book_channel: str
     """What fault files call the frames of books."""
+    channels: dict[str, tuple[str, ...]] = {}
+    """By feed, what they call the frames that are worth a fault of their own; those of books, where it is not said."""
     faults: frozenset[Kind]
     """Those that can happen to it."""
     product_name: str = "{}-USD"

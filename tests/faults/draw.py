@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
+from sentinel.simulator.coinbase.facts import FACTS
+from sentinel.simulator.facts import DialectFacts
 from sentinel.simulator.faults import Fault
 
 Source = Literal["venue", "rest", "disk", "store", "clock", "restart"]
@@ -19,7 +21,6 @@ KINDS = (
     "drop", "drop", "drop", "duplicate", "reorder", "corrupt", "delay", "jump", "orphan_delete", "oversize_snapshot",
     "close", "abort", "stall", "refuse_connections", "hide", "hide", "cross",
 )  # fmt: skip
-CHANNELS = {"advanced": ("l2_data", "market_trades", "heartbeats"), "exchange": ("match", "heartbeat")}
 HOW = {
     "disk": ("refuses", "refuses and memory is short"),
     "store": ("down", "slow", "500", "503", "resets", "keeps and resets"),
@@ -44,8 +45,8 @@ class Trouble(Struct, frozen=True):
         return f"{self.source}: {self.how}"
 
 
-def draw(seed: int) -> list[Trouble]:
-    """The troubles of the run with this seed."""
+def draw(seed: int, facts: DialectFacts = FACTS) -> list[Trouble]:
+    """The troubles of the run with this seed, of those that can happen to this venue."""
     rng = random.Random(f"scenario {seed}")
     sources = rng.sample(get_args(Source), 2)
     sources += [rng.choice(get_args(Source)) for _ in range(rng.randrange(3))]
@@ -53,15 +54,15 @@ def draw(seed: int) -> list[Trouble]:
     drawn: list[Trouble] = []
     for source in sources:
         if source in ("venue", "rest") or not any(trouble.source == source for trouble in drawn):
-            drawn.append(_trouble(rng, source, round(meeting_s + rng.uniform(-MEET_WITHIN_S, MEET_WITHIN_S), 2)))
+            drawn.append(_trouble(rng, facts, source, round(meeting_s + rng.uniform(-MEET_WITHIN_S, MEET_WITHIN_S), 2)))
     return drawn
 
 
-def _trouble(rng: random.Random, source: Source, at_s: float) -> Trouble:
+def _trouble(rng: random.Random, facts: DialectFacts, source: Source, at_s: float) -> Trouble:
     duration_s = round(rng.uniform(1.0, 3.5), 2)
     match source:
         case "venue":
-            fault = fault_of_venue(rng, at_s)
+            fault = fault_of_venue(rng, at_s, facts)
             return Trouble(source, fault.kind, at_s, fault=fault)
         case "rest":
             mode = rng.choice(("down", "slow", "429", "empty", "garbage"))
@@ -75,10 +76,11 @@ def _trouble(rng: random.Random, source: Source, at_s: float) -> Trouble:
             return Trouble(source, rng.choice(HOW[source]), at_s, duration_s)
 
 
-def fault_of_venue(rng: random.Random, at_s: float) -> Fault:
+def fault_of_venue(rng: random.Random, at_s: float, venue: DialectFacts = FACTS) -> Fault:
     """Something the exchange does on its sockets or in its market."""
-    kind = rng.choice(KINDS)
-    feed = rng.choice(("advanced", "advanced", "exchange"))
+    kind = rng.choice([kind for kind in KINDS if kind in venue.faults])
+    of_books, *_ = venue.feeds
+    feed = rng.choice((of_books, *venue.feeds))
     is_of_books = kind in ("jump", "orphan_delete", "oversize_snapshot", "cross")
     facts: dict[str, Any] = {"kind": kind, "at_s": at_s}
     if kind == "hide":
@@ -86,7 +88,7 @@ def fault_of_venue(rng: random.Random, at_s: float) -> Fault:
             kind="hide",
             at_s=at_s,
             count=rng.randrange(1, 12),
-            feed=rng.choice((None, None, "advanced", "exchange")),
+            feed=rng.choice((None, None, *venue.feeds)),
             from_rest=rng.random() < 0.2,
         )
     if kind in ("refuse_connections", "cross"):
@@ -94,8 +96,8 @@ def fault_of_venue(rng: random.Random, at_s: float) -> Fault:
     if kind == "stall":
         facts["duration_s"] = rng.uniform(0.3, 4.5)
     if not is_of_books and kind != "refuse_connections":
-        facts["channel"] = rng.choice((None, *CHANNELS[feed]))
-    facts["feed"] = "advanced" if is_of_books else feed
+        facts["channel"] = rng.choice((None, *venue.channels.get(feed, (venue.book_channel,))))
+    facts["feed"] = of_books if is_of_books else feed
     facts["count"] = rng.randrange(1, 6) if kind in ("drop", "duplicate", "jump", "orphan_delete") else 1
     facts["skip"] = rng.randrange(1, 9)
     facts["how"] = rng.choice(("truncate", "garbage", "nan"))

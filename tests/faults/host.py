@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+from feeds.catalogue import DEFAULT_EXCHANGE
 from sentinel.simulator.exchange import Urls
 from tests.faults.draw import Trouble
 from tests.faults.stepped import WallOffset
@@ -39,13 +40,16 @@ PLAYS: dict[str, Play] = {
 class Host:
     """``facts`` is what was done, as faults of a truth file."""
 
-    def __init__(self, urls: Urls, folder: Path, troubles: list[Trouble], arguments: list[str]) -> None:
+    def __init__(
+        self, urls: Urls, folder: Path, troubles: list[Trouble], arguments: list[str], exchange: str = DEFAULT_EXCHANGE
+    ) -> None:
         self.facts: list[dict[str, object]] = []
         self.problems: list[str] = []
         self.influx = FakeInflux()
         self._urls = urls
         self._data = folder / "data"
         self._arguments = arguments
+        self._exchange = exchange
         self._clock_file = folder / "clock"
         self._offset = WallOffset(self._clock_file)
         is_short = any(trouble.how.endswith("short") for trouble in troubles)
@@ -98,6 +102,7 @@ class Host:
             self._data,
             *self._arguments,
             module="tests.faults.stepped",
+            exchange=self._exchange,
             SCENARIO_CLOCK=str(self._clock_file),
             SENTINEL_INFLUX_URL=self.influx.url,
             SENTINEL_INFLUX_TIMEOUT_S=str(TIMEOUT_S),

@@ -14,15 +14,16 @@ from tests.end_to_end.store import Store, fields, whole
 from tests.faults.warp import Warp
 
 
-def judge_report(data_dir: Path, products: list[str], warp: Warp) -> Iterator[str]:
+def judge_report(data_dir: Path, markets: list[Market], warp: Warp) -> Iterator[str]:
     """Everything that is wrong with what is reported of the time from the first sample to the last one."""
     store = Store(data_dir)
-    for product in products:
+    for market in markets:
+        product = market.symbol
         tops = [point.time_ns for point in store.of("top", product)]
         if not tops:
             continue
         window = Window(tops[0], tops[-1] + CADENCE_NS)
-        reports = build(read(data_dir, window), window, markets=[Market.parse(product)], now_ns=window.end_ns).products
+        reports = build(read(data_dir, window), window, markets=[market], now_ns=window.end_ns).products
         if not reports:
             yield f"{product}: nothing is reported"
         for report in reports:

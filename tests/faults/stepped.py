@@ -15,6 +15,7 @@ from sentinel.cli import main
 from sentinel.run import collect
 from sentinel.timing.clock import Clock
 from tests.faults.warp import Warp
+from tests.throwaway.install import install
 
 BYTES = 8
 
@@ -67,5 +68,6 @@ def stepping(offset: WallOffset) -> type[Clock]:
 
 
 if __name__ == "__main__":
+    install()
     collect.Clock = stepping(WallOffset(Path(os.environ["SCENARIO_CLOCK"])))  # type: ignore[misc]
     main()

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from sentinel.contract.line_protocol import Value
+from sentinel.simulator.facts import DialectFacts
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults.draw import Trouble, draw
@@ -19,14 +20,14 @@ S = 1_000_000_000
 AFTER_NS = 4 * S
 
 
-def truth_of(folder: Path) -> TruthFile:
+def truth_of(folder: Path, feed: str) -> TruthFile:
     """What happened in a run, at the exchange and on the host."""
-    truth = TruthFile(folder / "truth.jsonl")
+    truth = TruthFile(folder / "truth.jsonl", feed)
     truth.faults += json.loads((folder / "host.json").read_text())
     return truth
 
 
-def table(seeds: Collection[int], wrong: Collection[int], keep: Path) -> Iterator[str]:
+def table(seeds: Collection[int], wrong: Collection[int], keep: Path, venue: DialectFacts) -> Iterator[str]:
     """A line for each kind. Healed: from the trouble's beginning to the end of the last book gap that began during it
     or soon after, whichever of the troubles of the run made it; none without such a gap."""
     drawn: dict[str, list[int]] = defaultdict(list)
@@ -35,8 +36,12 @@ def table(seeds: Collection[int], wrong: Collection[int], keep: Path) -> Iterato
         folder = keep / str(seed)
         if not (folder / "host.json").exists():
             continue
-        warp, truth, store = WallOffset(folder / "clock").warp(), truth_of(folder), Store(folder / "data")
-        for trouble in draw(seed):
+        warp, truth, store = (
+            WallOffset(folder / "clock").warp(),
+            truth_of(folder, venue.feeds[0]),
+            Store(folder / "data"),
+        )
+        for trouble in draw(seed, venue):
             drawn[trouble.name].append(seed)
             if (seconds := _healed_s(trouble, warp, truth, store)) is not None:
                 healed_s[trouble.name].append(seconds)

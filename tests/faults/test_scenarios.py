@@ -5,17 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from tests.faults.draw import Source, draw
+from tests.faults.played import PLAYED
 from tests.faults.scenario import play_all
 
 SEEDS = (3, 13, 31, 146)
 """Chosen to have every source of trouble among them, both signals, both ways a clock steps, both sizes of memory."""
 
 
+TIDEPOOL_SEEDS = (14, 46, 55, 76)
+"""With a lost frame while REST is in trouble, between two runs, before the end of its connection; and a late one."""
+
+
 def test_the_report_is_the_truth_whatever_goes_wrong_at_the_same_time(tmp_path: Path) -> None:
     """At once: what takes time is waiting."""
     assert dict(play_all(SEEDS, len(SEEDS), tmp_path)) == {seed: [] for seed in SEEDS}
     assert "journal_refuses" in (tmp_path / "146" / "data" / "stderr.txt").read_text()
+
+
+def test_it_is_whatever_venue_it_is(tmp_path: Path) -> None:
+    assert dict(play_all(TIDEPOOL_SEEDS, len(TIDEPOOL_SEEDS), tmp_path, "tidepool")) == {
+        seed: [] for seed in TIDEPOOL_SEEDS
+    }
+
+
+@pytest.mark.parametrize("exchange", PLAYED)
+def test_only_what_can_happen_to_a_venue_is_drawn(exchange: str) -> None:
+    facts = PLAYED[exchange].facts
+    faults = [trouble.fault for seed in range(300) for trouble in draw(seed, facts) if trouble.fault is not None]
+    kinds = {fault.kind for fault in faults}
+    assert kinds <= facts.faults
+    assert kinds >= facts.faults & {"drop", "duplicate", "reorder", "corrupt", "close", "stall", "hide", "rest"}
+    assert {fault.feed for fault in faults} == {None, *facts.feeds}
+    known = {None, facts.book_channel, *(channel for named in facts.channels.values() for channel in named)}
+    assert {fault.channel for fault in faults} <= known
 
 
 def test_every_seed_draws_two_to_four_troubles_of_two_sources_that_meet() -> None:

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sentinel.simulator.facts import DialectFacts
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
 from tests.end_to_end.store import Store, fields, whole
+from tests.faults import chains
+from tests.faults.played import COINBASE, Played
 from tests.faults.warp import Warp
 
 MS = 1_000_000
@@ -32,17 +35,19 @@ CAUSES = {"disk": ("disk",), "clock": ("clock",), "stopped": ("restart", "disk")
 """Causes that name a trouble of the host, and which."""
 
 
-def judge(data_dir: Path, truth: TruthFile, products: list[str], warp: Warp | None = None) -> list[str]:
+def judge(
+    data_dir: Path, truth: TruthFile, products: list[str], warp: Warp | None = None, venue: Played = COINBASE
+) -> list[str]:
     """Everything that is wrong. ``warp`` is what a host did to the collector's time."""
     warp = warp or Warp()
     store = Store(data_dir)
     problems: list[str] = []
     try:
-        judge_trades(store, truth, products)
+        judge_trades(store, truth, products, has_dense_ids=venue.has_dense_ids)
     except AssertionError as error:
         problems.append(f"trades: {str(error)[:300]}")
     for product in products:
-        problems += [f"{product}: {problem}" for problem in _judge_product(store, truth, product, warp)]
+        problems += [f"{product}: {problem}" for problem in _judge_product(store, truth, venue.facts, product, warp)]
     problems += [f"log: {entry}" for entry in log_of(data_dir) if entry["event"] == "accounts_open"]
     if "Traceback" in (data_dir / "stderr.txt").read_text():
         problems.append("a traceback")
@@ -55,17 +60,24 @@ def log_of(data_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if not line.startswith("sentinel-ws: ")]
 
 
-def _judge_product(store: Store, truth: TruthFile, product: str, warp: Warp) -> Iterator[str]:
+def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product: str, warp: Warp) -> Iterator[str]:
     tops = {point.time_ns: fields(point) for point in store.of("top", product)}
     if not tops:
         yield "no samples"
         return
     gaps = [(dict(gap.tags), fields(gap)) for gap in store.of("gaps", product)]
-    book_gaps = [facts for tags, facts in gaps if tags["channel"] == "book"]
+    book_gaps = [gap for tags, gap in gaps if tags["channel"] == "book"]
     yield from _judge_instants(tops, book_gaps, warp)
-    yield from _judge_unproved(truth, product, tops, warp)
+    instants = sorted(moment for top in tops for moment in certain(warp.moments(top)))
+    yield from _judge_spoilt(truth, facts, product, instants)
+    named = sorted((gap["start_seq"], gap["end_seq"]) for gap in book_gaps if "start_seq" in gap)
+    if facts.has_product_numbers:
+        yield from chains.judge_unproved(truth, facts, product, instants, LATE_NS)
+        yield from chains.judge_holes(truth, facts, product, named)
+    else:
+        yield from _judge_unproved(truth, product, instants)
+        yield from _judge_holes(truth, product, named)
     yield from _judge_values(truth, product, tops, warp)
-    yield from _judge_holes(truth, product, book_gaps)
     yield from _judge_reasons(truth, product, gaps)
     yield from _judge_accounts(store, product, tops, warp)
 
@@ -80,14 +92,13 @@ def _judge_instants(tops: dict[int, Any], book_gaps: list[dict[str, Any]], warp:
             yield f"instant {instant} has {'a sample inside a gap' if is_in_gap else 'neither sample nor gap'}"
 
 
-def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any], warp: Warp) -> Iterator[str]:
+def _judge_unproved(truth: TruthFile, product: str, instants: list[int]) -> Iterator[str]:
     """No sample between a frame that was lost and the next snapshot."""
     snapshots = sorted(
         (fact["t_ns"], fact["connection"], fact["sequence"])
         for fact in truth.snapshots
-        if fact["product"] == product and fact["feed"] == "advanced"
+        if fact["product"] == product and fact["feed"] == truth.feed
     )
-    instants = sorted(moment for top in tops for moment in certain(warp.moments(top)))
     for fault in _numbered_faults(truth):
         number = fault["connection"]
         if number not in {connection for _, connection, _ in snapshots} or _was_held_back(truth, fault):
@@ -103,8 +114,13 @@ def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any], warp: 
         inside = instants[bisect_right(instants, fault["start_ns"] + LATE_NS) : bisect_left(instants, end_ns)]
         if inside and not _was_replaced(snapshots, number, fault["start_ns"]):
             yield f"{len(inside)} samples from {inside[0]} after {fault['fault']} at {fault['start_ns']}"
-    for fault in _spoilt(truth, product):
-        end_ns = min((t_ns for t_ns, _, _ in snapshots if t_ns > fault["start_ns"]), default=instants[-1] + 1)
+
+
+def _judge_spoilt(truth: TruthFile, facts: DialectFacts, product: str, instants: list[int]) -> Iterator[str]:
+    """No sample between a level that cannot be read and the next snapshot."""
+    snapshots = [fact["t_ns"] for fact in truth.snapshots if (fact["product"], fact["feed"]) == (product, truth.feed)]
+    for fault in _spoilt(truth, facts, product):
+        end_ns = min((t_ns for t_ns in snapshots if t_ns > fault["start_ns"]), default=instants[-1] + 1)
         # the frame itself proves the instants before it came
         came_ns = fault["start_ns"] + LATE_NS
         inside = instants[bisect_right(instants, came_ns) : bisect_left(instants, end_ns)]
@@ -112,11 +128,11 @@ def _judge_unproved(truth: TruthFile, product: str, tops: dict[int, Any], warp: 
             yield f"{len(inside)} samples from {inside[0]} after a bad level at {fault['start_ns']}"
 
 
-def _spoilt(truth: TruthFile, product: str) -> Iterator[dict[str, Any]]:
+def _spoilt(truth: TruthFile, facts: DialectFacts, product: str) -> Iterator[dict[str, Any]]:
     """Book frames of this product that came with their number and with a level that cannot be read."""
     for fault in truth.faults:
         is_readable = fault["fault"] == "corrupt" and fault["sequence_first"] is None
-        if is_readable and (fault["channel"], fault["product"]) == ("l2_data", product):
+        if is_readable and (fault["channel"], fault["product"]) == (facts.book_channel, product):
             yield fault
 
 
@@ -146,7 +162,7 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
     held_up = [
         (fault["start_ns"], fault["end_ns"] + LAG_NS)
         for fault in truth.faults
-        if fault["fault"] in ("delay", "cross") and fault.get("feed") in (None, "advanced")
+        if fault["fault"] in ("delay", "cross") and fault.get("feed") in (None, truth.feed)
     ]
     position = 0
     for instant, stored in sorted(tops.items()):
@@ -171,9 +187,8 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
             position = min(found)
 
 
-def _judge_holes(truth: TruthFile, product: str, book_gaps: list[dict[str, Any]]) -> Iterator[str]:
+def _judge_holes(truth: TruthFile, product: str, named: list[tuple[int, int]]) -> Iterator[str]:
     """Every run of lost numbers is named exactly, if a later frame of the connection could tell of it."""
-    named = sorted((gap["start_seq"], gap["end_seq"]) for gap in book_gaps if "start_seq" in gap)
     certain, possible = [], []
     for number in {fact["connection"] for fact in truth.snapshots if fact["product"] == product}:
         for run, is_certain in _lost_runs(truth, number):
@@ -194,7 +209,7 @@ def _lost_runs(truth: TruthFile, number: int) -> Iterator[tuple[tuple[int, int],
         (
             fact["t_ns"]
             for fact in truth.connections
-            if fact["event"] == "closed" and fact["connection"] == number and fact["feed"] == "advanced"
+            if fact["event"] == "closed" and fact["connection"] == number and fact["feed"] == truth.feed
         ),
         default=None,
     )
@@ -223,7 +238,7 @@ def is_deaf(fault: dict[str, Any], lost_ns: int) -> bool:
 
 def _numbered_faults(truth: TruthFile) -> Iterator[dict[str, Any]]:
     for fault in truth.faults:
-        if fault["fault"] in BREAKING and fault["feed"] == "advanced" and fault["sequence_first"] is not None:
+        if fault["fault"] in BREAKING and fault["feed"] == truth.feed and fault["sequence_first"] is not None:
             yield fault
 
 

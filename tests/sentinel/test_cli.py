@@ -69,7 +69,7 @@ def test_a_proxy_that_cannot_be_used_is_said_once_and_ends_nothing(proxy: str, t
         (["export", "--data-dir", "nowhere", "--measurement", "trades"], {}, "", "nowhere"),
         (["replay", "nowhere"], {}, "", "nowhere"),
         (["gap-report", "--data-dir", "nowhere"], {}, "", "nowhere"),
-        (["capabilities", "nowhere"], {}, "", "exchanges are coinbase"),
+        (["capabilities", "nowhere"], {}, "", "unknown: nowhere"),
         (["collekt"], {}, "", "collekt"),
     ],
 )

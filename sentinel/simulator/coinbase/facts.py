@@ -10,6 +10,7 @@ FACTS = DialectFacts(
     feeds=("advanced", "exchange"),
     rests=("rest", "advanced_rest"),
     book_channel="l2_data",
+    channels={"advanced": ("l2_data", "market_trades", "heartbeats"), "exchange": ("match", "heartbeat")},
     faults=KINDS - {"announce_close"},
     rest_per_s=10.0,
     rest_burst=15.0,

@@ -26,6 +26,7 @@ FACTS = DialectFacts(
     name="Tidepool",
     feeds=("tidepool",),
     book_channel="b",
+    channels={"tidepool": ("b", "p", "ebb")},
     faults=KINDS - {"jump", "oversize_snapshot", "announce_close"},
     product_name="{}_USD",
     has_product_numbers=True,
