@@ -62,9 +62,9 @@ class KrakenFeed:
     """One connection to ``wss://ws.kraken.com/v2``.
 
     200 symbols were measured on one connection; half as many keep their snapshots (100 kB each) from arriving all at
-    once. Cloudflare allows some 150 connects in 10 minutes to one address. ``instrument`` is always asked for: it has
-    the precision of the digits that checksums are made of, says what can be traded, and is a subscription, without
-    which the venue hangs up.
+    once. Cloudflare is said to allow 150 connects in 10 minutes to one address (UNCONFIRMED): pauses between tries
+    grow, so that is kept. ``instrument`` is always asked for: it has the precision of the digits that checksums are
+    made of, says what can be traded, and is a subscription, without which the venue hangs up.
 
     Raises:
         Unplannable: for an unknown channel.

@@ -29,7 +29,8 @@ class Kraken(Venue):
     come back by subscribing anew. REST allows about 1 request a second to an address.
 
     UNCONFIRMED: that REST and WebSocket number trades alike, and that ids are dense across maintenance; how many
-    requests REST really allows; how many symbols one connection may have (200 were measured).
+    requests REST really allows; how many symbols one connection may have (200 were measured); whether every zero of a
+    number is written, which does not matter since ``instrument`` says how many there are.
     """
 
     exchange = "kraken"
