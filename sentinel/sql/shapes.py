@@ -15,13 +15,17 @@ TIME = pa.timestamp("us", "UTC")
 L2 = pa.schema(
     [
         pa.field("time", pa.timestamp("ns", "UTC")),
-        pa.field("venue_ns", pa.int64()),
+        pa.field("venue_time", pa.timestamp("ns", "UTC")),
+        pa.field("sequence", pa.int64()),
+        pa.field("kind", pa.string()),
         pa.field("side", pa.string()),
         pa.field("price", pa.decimal128(38, 18)),
         pa.field("size", pa.decimal128(38, 18)),
-        pa.field("sequence", pa.int64()),
+        pa.field("rounded", pa.bool_()),
+        pa.field("cause", pa.string()),
     ]
 )
+"""Every change of a book has no line protocol, and so no measurement."""
 
 VIEWS = ("trades", "top", "book", "l2", "flow", "gaps", "coverage")
 
@@ -42,7 +46,10 @@ def shown(columns: pa.Schema) -> pa.Schema:
         pa.field("time_ns", pa.int64()),
         *(pa.field(tag, pa.string()) for tag in PARTITIONS),
     ]
-    return pa.schema([*first, *(field for field in columns if field.name != "time")])
+    others = (field for field in columns if field.name != "time")
+    return pa.schema(
+        [*first, *(field.with_type(TIME) if pa.types.is_timestamp(field.type) else field for field in others)]
+    )
 
 
 def bins_named(text: str) -> list[str]:

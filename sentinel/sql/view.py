@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow import fs
 
@@ -111,17 +111,16 @@ class View(ds.InMemoryDataset):  # type: ignore[misc]  # DuckDB looks for a data
 
 
 def _shaped(rows: pa.Table, shape: pa.Schema) -> pa.Table:
-    """Rows as they are shown: time in microseconds, ``time_ns`` beside it, every column there."""
-    ns = rows["time"].cast(pa.int64())
-    own: dict[str, pa.ChunkedArray] = {"time_ns": ns}
-    if "time" in shape.names:
-        own["time"] = pa.array(np.floor_divide(ns.to_numpy(), 1000)).cast(TIME)
-    columns = []
-    for field in shape:
-        if field.name in own:
-            columns.append(own[field.name])
-        elif field.name in rows.column_names:
-            columns.append(rows[field.name].cast(field.type))
-        else:
-            columns.append(pa.nulls(rows.num_rows, field.type))
-    return pa.table(columns, schema=shape)
+    """Rows as they are shown: times in microseconds, ``time_ns`` beside them, every column there."""
+    return pa.table([_column(rows, field) for field in shape], schema=shape)
+
+
+def _column(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    if field.name == "time_ns":
+        return rows["time"].cast(pa.int64())
+    if field.name not in rows.column_names:
+        return pa.nulls(rows.num_rows, field.type)
+    column = rows[field.name]
+    if field.type == TIME:
+        column = pc.floor_temporal(column, unit="microsecond")
+    return column.cast(field.type)

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,26 @@ def test_files_are_read_and_written_if_they_are_allowed(data_dir: Path, tmp_path
     assert run(data_dir, f"COPY ({QUERY}) TO '{other}'", "--allow-files").exit_code == 0
     done = run(data_dir, f"SELECT count(*) AS n FROM '{other}'", "--allow-files", "--format", "csv")
     assert done.stdout == "n\n3\n"
+
+
+def test_changes_of_the_book_are_in_the_archive_only(tmp_path: Path) -> None:
+    file = tmp_path / "archive/l2/exchange=coinbase/symbol=BTC-USD/date=2026-11-23/hour=02.parquet"
+    file.parent.mkdir(parents=True)
+    first_ns = MIDNIGHT_NS + 2 * HOUR_NS
+    columns = {
+        "time": pa.array([first_ns, first_ns + 1], pa.timestamp("ns", "UTC")),
+        "venue_time": pa.array([None, first_ns - 1], pa.timestamp("ns", "UTC")),
+        "kind": pa.array(["book", "change"]).dictionary_encode(),
+        "price": pa.array([None, Decimal("65083.7")], pa.decimal128(38, 18)),
+    }
+    pq.write_table(pa.table(columns), file)
+    found = ask(
+        tmp_path, "SELECT time_ns, epoch_us(venue_time) AS v, kind, price FROM l2 WHERE time < '2026-11-23T02:01Z'"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        (first_ns, None, "book", None),
+        (first_ns + 1, first_ns // 1000 - 1, "change", Decimal("65083.7")),
+    ]
 
 
 def test_a_damaged_file_is_named_and_no_fault_of_the_query(tmp_path: Path) -> None:
