@@ -8,6 +8,7 @@
     tapes/              tape-<created_ns>.swtape, pruned.txt
     archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt, .lock
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
+    datasets/           <name>/<number>/manifest.json, croissant.json, and an archive/ of what was frozen; .lock
     shard=00/ …         the same again, for each of several processes
 
 with ``exchange=coinbase/symbol=BTC-USD`` for ``<market>``.
@@ -27,6 +28,7 @@ DEAD_LETTERS = "dead_letters.lp"
 TAPES = "tapes"
 ARCHIVE = "archive"
 CERTIFICATES = "certificates"
+DATASETS = "datasets"
 SHARD = "shard="
 
 PRUNED = "pruned.txt"
