@@ -75,8 +75,11 @@ class Frozen(Struct, frozen=True):
         return str(self.series.file(Path(ARCHIVE), self.hour_ns))
 
 
-def freeze(data_dir: Path, choice: Choice, now_ns: int, missing: Callable[[Market, int, int], Missing]) -> Manifest:
-    """Freezes what is chosen as the next number of its name. ``missing`` tells it of a market, between two times.
+def freeze(
+    data_dir: Path, choice: Choice, now_ns: int, missing: Callable[[Path, Market, int, int], Missing]
+) -> Manifest:
+    """Freezes what is chosen as the next number of its name. ``missing`` tells it of a market, between two times, from
+    what was frozen alone: a repair that the archive has not got yet is in no file here.
 
     Raises:
         UsageError: for a name that cannot be, if there is nothing to freeze, or somebody else is freezing.
@@ -90,10 +93,10 @@ def freeze(data_dir: Path, choice: Choice, now_ns: int, missing: Callable[[Marke
         shelf = root / choice.name
         number = 1 + max((place.number for place in manifests.places(data_dir) if place.name == choice.name), default=0)
         part = shelf / f".{number}.part"
-        files, columns = _link(part, chosen)
         start_ns, end_ns = _window(choice, chosen, now_ns)
+        files, columns = _link(part, [*_reaching(chosen, start_ns), *chosen])
         markets = {
-            str(market): _of_market(part, files, market, (start_ns, end_ns), missing(market, start_ns, end_ns))
+            str(market): _of_market(part, files, market, (start_ns, end_ns), missing(part, market, start_ns, end_ns))
             for market in sorted({hour.series.market for hour in chosen})
         }
         bare = Manifest(
@@ -158,6 +161,19 @@ def _chosen(data_dir: Path, choice: Choice, now_ns: int) -> list[Frozen]:
     if absent:
         raise UsageError(f"no archived hour of {', '.join(map(str, absent))} in that time in {data_dir}")
     return [found[path] for path in sorted(found)]
+
+
+def _reaching(chosen: Collection[Frozen], start_ns: int) -> list[Frozen]:
+    """Earlier hours with a gap that lasts into the data set: a gap is stored where it begins."""
+    found = []
+    for folder, market in sorted({(hour.folder, hour.series.market) for hour in chosen}):
+        series = Series("gaps", market)
+        for file in sorted(series.folder(folder / ARCHIVE).glob(HOURS)):
+            if hour_of(file) < start_ns:
+                ends = pq.read_table(file, columns=["end_ns"], partitioning=None)["end_ns"].to_pylist()
+                if any(end_ns is None or end_ns > start_ns for end_ns in ends):
+                    found.append(Frozen(folder, series, hour_of(file)))
+    return found
 
 
 def _window(choice: Choice, chosen: Collection[Frozen], now_ns: int) -> tuple[int, int]:

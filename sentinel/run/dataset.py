@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +79,7 @@ def freeze(
         licence=licence,
         description=description,
     )
-    found = freeze_it(folder, choice, now_ns, partial(_missing, folder))
+    found = freeze_it(folder, choice, now_ns, _missing)
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
         return

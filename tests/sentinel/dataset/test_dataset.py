@@ -185,6 +185,23 @@ def test_gaps_that_began_before_are_known(tmp_path: Path) -> None:
     assert (holes[0].start_ns, holes[0].cause) == (DAY_NS, "stopped")
 
 
+def test_what_the_journal_alone_has_is_missing(tmp_path: Path) -> None:
+    tags = {"exchange": "coinbase", "symbol": BTC, "collector": "here", "channel": "trades", "cause": "trades"}
+    facts: dict[str, Value] = {"missing_count": 2, "repaired_count": 0, "start_ns": DAY_NS, "end_ns": DAY_NS + 9}
+    gap = line("gaps", tags, {**facts, "start_seq": 900, "end_seq": 901}, DAY_NS)
+    data_dir = make(tmp_path, {"accounts": [gap]})
+    repaired = [trade(number, DAY_NS + number - 895, repaired=True) for number in (900, 901)]
+    asyncio.run(write(data_dir, [{"trades": repaired}]))
+    freeze(data_dir)
+    found = sentinel.data.dataset("paper@1", data_dir=data_dir).load("trades", BTC)
+    assert [(hole.first_id, hole.last_id) for hole in found.holes if hole.cause == "trades"] == [(900, 901)]
+    assert not {900, 901} & set(found.table["trade_id"].to_pylist())
+    archive(data_dir)
+    freeze(data_dir)
+    found = sentinel.data.dataset("paper@2", data_dir=data_dir).load("trades", BTC)
+    assert not [hole for hole in found.holes if hole.cause == "trades"]
+
+
 def test_an_hour_under_way_is_left_out(tmp_path: Path) -> None:
     make(tmp_path)
     now_ns = DAY_NS + 2 * HOUR_NS + 30 * 10**9
