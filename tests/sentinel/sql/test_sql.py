@@ -31,8 +31,10 @@ from sentinel.sql.shapes import VIEWS
 from sentinel.sql.view import View
 from tests import ROOT
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, SYMBOLS, commits, line, trade, write
+from tests.sentinel.recorded import record
 from tests.sentinel.test_cli import sentinel as command
 from tests.sentinel.test_data import move
+from tests.servers.exchange import trading
 
 HOURS = 6
 ARCHIVED = 4
@@ -187,6 +189,20 @@ def test_of_a_point_that_was_repaired_the_last_is_seen_once(tmp_path: Path) -> N
     assert [(row["trade_id"], row["repaired"]) for row in found] == [
         (0, None), (1, None), (2, True), (3, None), (9, None)
     ]  # fmt: skip
+
+
+async def test_what_a_collector_has_just_written_is_there(tmp_path: Path) -> None:
+    async with trading(["BTC-USD", "ETH-USD"], tmp_path / "truth.jsonl", levels=40, rate=30, trade_rate=20) as exchange:
+        await record(exchange, tmp_path / "data", ["BTC-USD", "ETH-USD"], 3.0)
+    for measurement in MEASUREMENTS:
+        loaded = {
+            symbol: sentinel.data.load(measurement, symbol, "1h", data_dir=tmp_path / "data").table.num_rows
+            for symbol in ("BTC-USD", "ETH-USD")
+        }
+        query = f"SELECT symbol, count(*) AS n FROM {measurement} GROUP BY symbol"
+        found = {row["symbol"]: row["n"] for row in ask(tmp_path / "data", query)}
+        assert found == {symbol: count for symbol, count in loaded.items() if count}
+        assert found or measurement == "gaps"
 
 
 def test_shards_are_one(tmp_path: Path) -> None:
