@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test test-pure fuzz fuzz-native check contract bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -50,6 +50,11 @@ contract: $(READY) ## Hold our InfluxDB requests against the official OpenAPI co
 	npm install --prefix .prism --silent --no-audit --no-fund @stoplight/prism-cli@5.14.2
 	$(BIN)/python -m pytest tests/contract
 
+croissant: $(READY) ## Hold the metadata of a data set against Croissant's own validator
+	test -d .venv-croissant || $(PYTHON) -m venv .venv-croissant
+	.venv-croissant/bin/pip install --quiet --disable-pip-version-check -r tests/croissant/requirements.txt
+	$(BIN)/python -m tests.croissant.compare .venv-croissant/bin/python
+
 bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 	$(BIN)/python -m bench.results
 
@@ -60,4 +65,4 @@ lock: ## Resolve the dependencies anew and pin them
 	rm -rf .venv-lock build *.egg-info
 
 clean: ## Remove everything that was made here
-	rm -rf book/*.so .venv .venv-bench .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -22,6 +22,8 @@ COMMANDS = {
     "certify": "sentinel.certificates.command:certify",
     "verify": "sentinel.certificates.command:verify_command",
     "export": "sentinel.archive.export:export",
+    "dataset": "sentinel.run.dataset:dataset",
+    "sql": "sentinel.sql.command:sql",
     "plot": "sentinel.plots.command:plot",
     "replay": "sentinel.replay.play:replay",
     "tape-from": "sentinel.replay.capture:command",

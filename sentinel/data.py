@@ -41,12 +41,29 @@ from sentinel.archive.source import Source
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.coverage.accounts import Rows, coverage_row, gap_row, merged
 from sentinel.coverage.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
+from sentinel.dataset.manifest import Manifest
+from sentinel.dataset.verify import Opened
+from sentinel.dataset.verify import opened as open_dataset
 from sentinel.disk.product_list import read_listings
 from sentinel.disk.shards import data_folders, folder_of
 from sentinel.errors import SentinelError, UsageError
 from sentinel.timing.instants import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
 
-__all__ = ["BookAt", "Hole", "Loaded", "MarketData", "NoBook", "book", "coverage", "find", "gaps", "load", "markets"]
+__all__ = [
+    "BookAt",
+    "Dataset",
+    "Hole",
+    "Loaded",
+    "MarketData",
+    "NoBook",
+    "book",
+    "coverage",
+    "dataset",
+    "find",
+    "gaps",
+    "load",
+    "markets",
+]
 
 Instant = str | int | float | datetime | date | timedelta
 DATA_DIR = Path("data")
@@ -166,6 +183,52 @@ def find(
         for market in markets(data_dir=data_dir)
         if all(getattr(market, name) == value for name, value in wanted.items())
     ]
+
+
+class Dataset(Struct, frozen=True):
+    """A data set that was found to be as it was frozen. ``manifest`` says what it is, and what is missing.
+
+    ``folder`` is a data directory of its own: whatever takes a ``data_dir`` reads it.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    def load(
+        self,
+        measurement: str,
+        symbol: str,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        exchange: str | None = None,
+        only_verified: bool = True,
+    ) -> Loaded:
+        """As ``sentinel.data.load``, of the whole data set by default.
+
+        Rows that nothing proves are left out, and are holes of cause ``unverified``, unless ``only_verified`` is False:
+        those of hours without a certificate, and samples of books that the venue does not number.
+
+        Raises:
+            UsageError: for what was not frozen.
+        """
+        first = self.manifest.start_ns if start is None else _instant(start)
+        after = self.manifest.end_ns if end is None else _instant(end)
+        opened = Opened(self.folder, self.manifest)
+        market, asked = _market(symbol, exchange), _interval(first, after)
+        return Loaded(*opened.rows(measurement, market, asked, columns, only_verified=only_verified))
+
+
+def dataset(reference: str, *, data_dir: str | os.PathLike[str] = DATA_DIR) -> Dataset:
+    """The data set ``NAME@1``, after every byte of it was held against its manifest.
+
+    Raises:
+        UsageError: if there is none.
+        SentinelError: if anything is not as it was frozen; it names the file.
+    """
+    found = open_dataset(Path(data_dir), reference)
+    return Dataset(found.folder, found.manifest)
 
 
 def load(

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow import fs
 
 from feeds.market import Market
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema
@@ -62,15 +63,19 @@ def _earlier(root: Path, stream: str, hour_ns: int) -> dict[Series, pa.Table]:
     for measurement in (name for name, shape in MEASUREMENTS.items() if shape.stream == stream):
         for series in Series.all(root, measurement):
             path = series.file(root, hour_ns)
-            if not path.exists():
-                continue
-            table = pq.read_table(path, partitioning=None)
-            time = table["time"].cast(pa.int64())
-            table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
-            for name, value in zip(PARTITIONS, series.market, strict=True):
-                table = table.append_column(name, pa.repeat(value, table.num_rows).cast(TAG))
-            found[series] = table
+            if path.exists():
+                found[series] = read_earlier(series, path)
     return found
+
+
+def read_earlier(series: Series, path: Path, files: fs.FileSystem | None = None) -> pa.Table:
+    """A file in the shape of ``tables``, its rows before every line of a journal."""
+    table = pq.read_table(path if files is None else str(path), partitioning=None, filesystem=files)
+    time = table["time"].cast(pa.int64())
+    table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
+    for name, value in zip(PARTITIONS, series.market, strict=True):
+        table = table.append_column(name, pa.repeat(value, table.num_rows).cast(TAG))
+    return table
 
 
 def _windows(journal: JournalReader | ByTime, stream: str, hour_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
@@ -87,7 +92,7 @@ def _window(
 ) -> Iterator[tuple[Series, pa.Table]]:
     parts: dict[str, list[pa.Table]] = {}
     for series, table in earlier.items():
-        parts.setdefault(series.measurement, []).append(_between(table, since_ns, until_ns))
+        parts.setdefault(series.measurement, []).append(between(table, since_ns, until_ns))
     order = 0
     lines: list[bytes] = []
     for batch in journal.overlapping(stream, since_ns, until_ns):
@@ -105,10 +110,11 @@ def _window(
 
 def _read(lines: list[bytes], order: int, since_ns: int, until_ns: int, parts: dict[str, list[pa.Table]]) -> None:
     for measurement, table in tables(lines, order).items():
-        parts.setdefault(measurement, []).append(_between(table, since_ns, until_ns))
+        parts.setdefault(measurement, []).append(between(table, since_ns, until_ns))
 
 
-def _between(table: pa.Table, since_ns: int, until_ns: int) -> pa.Table:
+def between(table: pa.Table, since_ns: int, until_ns: int) -> pa.Table:
+    """The rows with ``since_ns <= time < until_ns`` of what ``tables`` gives."""
     time = table["time"]
     return table.filter(pc.and_(pc.greater_equal(time, since_ns), pc.less(time, until_ns)))
 

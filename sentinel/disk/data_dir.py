@@ -10,6 +10,7 @@
     archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt, .lock
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
     backfill/           <market>-<since_ns>-<until_ns>.json: trades of before, asked for or fetched
+    datasets/           <name>/<number>/manifest.json, croissant.json, and an archive/ of what was frozen; .lock
     shard=00/ …         the same again, for each of several processes
 
 with ``exchange=coinbase/symbol=BTC-USD`` for ``<market>``.
@@ -31,6 +32,7 @@ TAPES = "tapes"
 ARCHIVE = "archive"
 CERTIFICATES = "certificates"
 BACKFILL = "backfill"
+DATASETS = "datasets"
 SHARD = "shard="
 
 PRUNED = "pruned.txt"

@@ -1,0 +1,172 @@
+"""``sentinel-ws dataset freeze | list | verify``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from feeds.market import Market
+from sentinel.config.loading import load
+from sentinel.errors import UsageError
+from sentinel.timing.instants import format_ns, parse_instant_ns
+
+if TYPE_CHECKING:
+    from sentinel.coverage.holes import Hole
+
+FAILED = 1
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where archive and data sets are.  [default: data]"
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+
+
+@click.group()
+def dataset() -> None:
+    """Freeze a part of the archive under a name and a number, to be cited and checked."""
+
+
+@dataset.command()
+@click.argument("name")
+@click.option("--markets", multiple=True, metavar="MARKET,…", help="BTC-USD, or EXCHANGE:SYMBOL.  [default: all]")
+@click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
+@click.option(
+    "--until", metavar="TIME", help="To the end of the hour this lies in.  [default: the last one that is over]"
+)
+@click.option("--measurements", multiple=True, metavar="NAME,…", help="gaps and coverage always are.  [default: all]")
+@click.option("--licence", default="", help="Such as CC-BY-4.0, or its URL.")
+@click.option("--description", default="", help="A sentence or two.")
+@data_dir_option
+@format_option
+def freeze(
+    name: str,
+    markets: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    measurements: tuple[str, ...],
+    licence: str,
+    description: str,
+    data_dir: Path | None,
+    form: str,
+) -> None:
+    """Freeze hours of the archive as NAME@1, NAME@2, and so on, whatever happens to the archive later."""
+    from sentinel.dataset.freeze import FREEZABLE, Choice
+    from sentinel.dataset.freeze import freeze as freeze_it
+
+    folder = _folder(data_dir)
+    wanted = _words(measurements)
+    unknown = sorted(set(wanted) - set(FREEZABLE))
+    if unknown:
+        raise UsageError(f"no measurement {', '.join(unknown)}; there are {', '.join(FREEZABLE)}")
+    now_ns = time.time_ns()
+    start_ns = None if since is None else parse_instant_ns(since, now_ns)
+    end_ns = None if until is None else parse_instant_ns(until, now_ns)
+    if start_ns is not None and start_ns >= (now_ns if end_ns is None else end_ns):
+        raise UsageError(f"nothing lies between --since {since} and --until {until or 'now'}")
+    choice = Choice(
+        name=name,
+        markets=[Market.parse(word) for word in _words(markets)],
+        measurements=wanted,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        licence=licence,
+        description=description,
+    )
+    found = freeze_it(folder, choice, now_ns, _missing)
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return
+    click.echo(f"{found.reference}: {found.rows:,} rows in {len(found.files):,} files, identity {found.identity}")
+    bare = sum(file.certificate is None for file in found.files.values())
+    if bare:
+        click.echo(
+            f"{bare:,} files have no certificate: their rows are not served as verified; see sentinel-ws certify"
+        )
+
+
+@dataset.command("list")
+@data_dir_option
+@format_option
+def list_command(data_dir: Path | None, form: str) -> None:
+    """List what is frozen."""
+    from sentinel.dataset import manifest as manifests
+
+    folder = _folder(data_dir)
+    found = [manifests.read(folder, place) for place in manifests.places(folder)]
+    if form == "json":
+        told = [
+            {
+                "dataset": one.reference,
+                "identity": one.identity,
+                "start": format_ns(one.start_ns),
+                "end": format_ns(one.end_ns),
+                "markets": list(one.markets),
+                "measurements": one.measurements,
+                "rows": one.rows,
+                "bytes": one.bytes,
+                "licence": one.licence,
+            }
+            for one in found
+        ]
+        click.echo(msgspec.json.format(msgspec.json.encode(told)))
+        return
+    if not found:
+        click.echo(f"no data set in {folder}", err=True)
+    for one in found:
+        span = f"{format_ns(one.start_ns)} to {format_ns(one.end_ns)}"
+        sizes = f"{len(one.markets)} markets, {one.rows:,} rows, {one.bytes:,} bytes"
+        click.echo(f"{one.reference}  {span}  {sizes}  {one.identity[:12]}")
+
+
+@dataset.command("verify")
+@click.argument("reference", metavar="NAME@N")
+@data_dir_option
+@format_option
+def verify_command(reference: str, data_dir: Path | None, form: str) -> None:
+    """Check every byte of a data set against its manifest.
+
+    Exits with 1 if anything is not as it was frozen.
+    """
+    from sentinel.dataset import manifest as manifests
+    from sentinel.dataset.verify import problems
+
+    folder = _folder(data_dir)
+    place = manifests.Place.parse(reference)
+    manifest = manifests.read(folder, place)
+    found = problems(place.folder(folder), manifest)
+    if form == "json":
+        told = {"dataset": reference, "identity": manifest.identity, "holds": not found, "problems": found}
+        click.echo(msgspec.json.format(msgspec.json.encode(told)))
+    else:
+        for problem in found:
+            click.echo(problem)
+        files = f"{len(manifest.files):,} files, {manifest.bytes:,} bytes"
+        click.echo(f"{reference} is {'NOT ' if found else ''}as it was frozen: {files}, identity {manifest.identity}")
+    if found:
+        sys.exit(FAILED)
+
+
+def _folder(data_dir: Path | None) -> Path:
+    return load({} if data_dir is None else {"data_dir": data_dir}, None).data_dir
+
+
+def _words(given: Iterable[str]) -> list[str]:
+    """Words that were given one by one, or with commas."""
+    return [word.strip() for text in given for word in text.split(",") if word.strip()]
+
+
+def _missing(data_dir: Path, market: Market, start_ns: int, end_ns: int) -> tuple[list[Hole], list[Hole]]:
+    import sentinel.data
+
+    samples, trades = (
+        sentinel.data.load(name, str(market), start_ns, end_ns, columns=columns, data_dir=data_dir).holes
+        for name, columns in (("top", []), ("trades", ["trade_id"]))
+    )
+    return samples, trades

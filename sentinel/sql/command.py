@@ -1,0 +1,117 @@
+"""``sentinel-ws sql``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sentinel.config.loading import load
+from sentinel.disk.files import replacing
+from sentinel.errors import SentinelError, UsageError
+
+if TYPE_CHECKING:
+    from sentinel.sql.session import Answer, Session
+
+PARQUET = "parquet"
+PROMPT, MORE = "sql> ", "...> "
+
+
+@click.command()
+@click.argument("query", required=False)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json", PARQUET]), default="table", show_default=True
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where archive and journal are.  [default: data]")
+@click.option("--allow-files", is_flag=True, help="Let queries read and write other files, too.")
+def sql(query: str | None, form: str, output: Path | None, data_dir: Path | None, allow_files: bool) -> None:
+    """Ask what was collected, in SQL: of trades, top, book, l2, flow, gaps and coverage.
+
+    Without QUERY, reads statements that end in a semicolon, from a terminal or from stdin. Conditions on time, symbol
+    and exchange choose the files that are opened.
+    """
+    if query is None and output is not None:
+        raise UsageError("--output is for one query, given as an argument")
+    if form == PARQUET and output is None:
+        raise UsageError("Parquet needs a file to be written to: --output FILE")
+    config = load({} if data_dir is None else {"data_dir": data_dir}, None)
+    try:
+        from sentinel.sql.session import Session
+    except ModuleNotFoundError as error:
+        raise UsageError("sql needs DuckDB: pip install 'sentinel-ws[sql]'") from error
+    bins = [f"imbalance_{edge}" for edge in config.book.edges_bps]
+    with Session(config.data_dir, bins, allows_files=allow_files) as session:
+        if query is not None:
+            _tell(session.ask(query), form, output)
+        elif sys.stdin.isatty():
+            _talk(session, form)
+        else:
+            for statement in _statements(iter(sys.stdin)):
+                _tell(session.ask(statement), form, None)
+
+
+def _tell(answer: Answer | None, form: str, output: Path | None) -> None:
+    from sentinel.sql.answers import FORMATS, write_parquet
+
+    if answer is None:
+        return
+    if output is None:
+        sys.stdout.buffer.writelines(FORMATS[form](answer))
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with replacing(output) as temporary:
+            if form == PARQUET:
+                write_parquet(answer, temporary)
+            else:
+                with temporary.open("wb") as file:
+                    file.writelines(FORMATS[form](answer))
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+
+
+def _talk(session: Session, form: str) -> None:
+    """Answers until the end of the input; a mistake ends nothing."""
+    import readline  # noqa: F401  # lines can be edited, and called again
+
+    click.echo(
+        "SQL of DuckDB over trades, top, book, l2, flow, gaps, coverage. DESCRIBE shows columns, Ctrl-D ends.", err=True
+    )
+    for statement in _statements(_typed()):
+        try:
+            _tell(session.ask(statement), form, None)
+        except SentinelError as error:
+            click.echo(error, err=True)
+
+
+def _typed() -> Iterator[str]:
+    prompt = PROMPT
+    while True:
+        try:
+            line = input(prompt)
+        except EOFError:
+            click.echo(err=True)
+            return
+        except KeyboardInterrupt:  # as a shell does: away with what was begun
+            click.echo(err=True)
+            prompt = PROMPT
+            yield "\0"
+            continue
+        yield line + "\n"
+        prompt = PROMPT if line.rstrip().endswith(";") else MORE
+
+
+def _statements(lines: Iterator[str]) -> Iterator[str]:
+    """What ends with a semicolon at the end of a line, or with the input. A line of one NUL begins anew."""
+    begun = ""
+    for line in lines:
+        begun = "" if line == "\0" else begun + line
+        if begun.rstrip().endswith(";"):
+            yield begun
+            begun = ""
+    if begun.strip():
+        yield begun

@@ -1,0 +1,84 @@
+"""Freezing, killed at some step: whatever the moment, nothing half made is listed and a second try works.
+
+python -m tests.sentinel.dataset.killed --points 50
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from sentinel.dataset import manifest as manifests
+from sentinel.dataset.verify import problems
+from tests import ROOT
+from tests.sentinel.dataset.made import make
+
+# Every step that Python takes on the file system is told to the hook first, so that each of them can be the last.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from sentinel.cli import cli
+from sentinel.dataset import freeze
+STEPS = ("open", "os.link", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.listdir")
+data_dir, last, seen = sys.argv[1], int(sys.argv[2]), 0
+def step(event, arguments):
+    global seen
+    if event in STEPS and "datasets" in str(arguments[:2]):
+        if seen == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seen += 1
+sys.addaudithook(step)
+cli(["dataset", "freeze", "paper", "--data-dir", data_dir], standalone_mode=False)
+print(seen)
+"""
+
+
+def freeze(data_dir: Path, last_step: int = -1) -> int | None:
+    """Freezes in a process of its own, which dies before ``last_step``. Gives its steps; None if it was killed."""
+    command = [sys.executable, "-c", CHILD, str(data_dir), str(last_step)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode == -signal.SIGKILL:
+        return None
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1])
+
+
+def try_at(folder: Path, points: int, seed: int) -> None:
+    """Kills at so many different steps, each time in an archive where nothing was frozen before."""
+    steps = freeze(make(folder / "whole"))
+    assert steps is not None
+    for step in sorted(random.Random(seed).sample(range(steps), points)):
+        data_dir = make(folder / f"step-{step}")
+        assert freeze(data_dir, step) is None
+        # what is listed after the kill is whole
+        made = manifests.places(data_dir)
+        for place in made:
+            assert problems(place.folder(data_dir), manifests.read(data_dir, place)) == []
+        assert freeze(data_dir) is not None
+        places = manifests.places(data_dir)
+        assert [place.number for place in places] == list(range(1, len(made) + 2))
+        found = [manifests.read(data_dir, place) for place in places]
+        for place, manifest in zip(places, found, strict=True):
+            assert problems(place.folder(data_dir), manifest) == []
+        assert len({manifest.identity for manifest in found}) == 1
+        assert not list((data_dir / "datasets").glob("*/.*.part"))
+
+
+@click.command()
+@click.option("--points", default=50, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+def main(points: int, seed: int) -> None:
+    """Kill the freezing of a data set at so many seeded points."""
+    with tempfile.TemporaryDirectory() as folder:
+        try_at(Path(folder), points, seed)
+    click.echo(f"killed at {points} points: nothing half made, and each second try worked")
+
+
+if __name__ == "__main__":
+    main()
