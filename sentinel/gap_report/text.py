@@ -74,9 +74,9 @@ def _products(report: Report) -> Table:
     for name in ("product", "integrity"):
         table.add_column(name, no_wrap=True)
     for name in ("book verified", "book clean", "samples", "withheld", "not collected"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for name in ("trades", "missing", "repaired", "coverage"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     called = report.names
     for product in report.products:
         table.add_row(called[product.market], product.integrity, *_figures(product))
