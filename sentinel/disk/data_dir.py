@@ -5,7 +5,7 @@
     collector.txt       whose accounts these are
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
     dead_letters.lp     lines that InfluxDB will never take
-    tapes/              tape-<created_ns>.swtape, pruned.txt
+    tapes/              tape-<created_ns>.swtape, pruned.txt, l2.swstate: how far the archive has them
     archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt, .lock
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
     shard=00/ …         the same again, for each of several processes
@@ -34,6 +34,7 @@ PRUNED = "pruned.txt"
 
 TAPE_PREFIX = "tape-"
 TAPE_SUFFIX = ".swtape"
+L2_STATE = "l2.swstate"
 
 MANIFEST = "_manifest.json"
 """The leading underscore keeps readers of data sets from taking it for data."""

@@ -15,7 +15,9 @@ from sentinel.archive.archiver import Seen, alone, due_hours, prune, write_hours
 from sentinel.archive.schedule import HOUR_NS, UNLIMITED, end_of_archive_ns
 from sentinel.certificates.certificate import Damaged
 from sentinel.certificates.issuer import Folders, hours_of, issue
+from sentinel.disk.data_dir import TAPES
 from sentinel.disk.journal import JournalReader
+from sentinel.disk.shards import has_tapes
 from sentinel.errors import SentinelError
 
 NICENESS = 10
@@ -28,6 +30,8 @@ def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, ma
     with alone(archive), JournalReader(Path(journal)) as reader:
         due = due_hours(reader, int(after_id), before_ns, Seen(*map(int, seen)) if seen else None)
         files = write_hours(reader, archive, due.hours, before_ns)
+        if has_tapes(archive.parent):
+            files += _changes(archive, before_ns)
         try:
             over = {hour for hour in hours_of(files) if hour.hour_ns + HOUR_NS <= before_ns}
             issue(Folders.of(archive.parent), over)
@@ -40,6 +44,18 @@ def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, ma
             None if max_bytes == UNLIMITED else int(max_bytes),
         )
     sys.stdout.write(f"{due.cursor}\n")
+
+
+def _changes(archive: Path, before_ns: int) -> list[Path]:
+    """Every change of the books, from the tapes."""
+    from sentinel.replay.l2 import L2Archiver  # with the pipeline and its feeds
+
+    archiver = L2Archiver(archive.parent / TAPES, archive, before_ns, is_over=False)
+    try:
+        archiver.write_hours(from_start=False)
+    except SentinelError as error:  # what can be read is archived, and the rest is no worse than no tape
+        sys.stderr.write(f"{error}\n")
+    return archiver.files
 
 
 if __name__ == "__main__":
