@@ -101,7 +101,8 @@ def times_of(table: pa.Table) -> Longs:
 
 def is_mark(kinds: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     """Where a whole book begins or is lost."""
-    return (kinds == BOOK) | (kinds == LOST)
+    found: npt.NDArray[np.bool_] = (kinds == BOOK) | (kinds == LOST)
+    return found
 
 
 class Hour:
@@ -117,7 +118,7 @@ class Hour:
     def due(self, start_ns: int, end_ns: int, every_ns: int) -> Iterator[tuple[int, int | None, int, int]]:
         """Each instant that has a proved book, the row of the ``book`` to begin from if it is not that of the instant
         before, and which rows come in: first and end."""
-        grid = np.arange(first_instant(start_ns, every_ns), end_ns, every_ns, np.int64)
+        grid = np.arange(first_instant(start_ns, every_ns), end_ns, every_ns, dtype=np.int64)
         ends = self.times.searchsorted(grid, "right")
         marks = np.where(is_mark(self.kinds), np.arange(len(self.kinds)), -1)
         last_marks = np.append(np.maximum.accumulate(marks), -1)[ends - 1]

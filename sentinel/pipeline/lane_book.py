@@ -68,8 +68,9 @@ class LaneBook:
     ``since_ns`` is when it was last proved, ``next_ns`` the first grid instant it has said nothing of. ``held`` are
     samples it has given that an earlier instant keeps waiting, each with the instant of its proof. ``flaw`` is what is
     wrong with the proved book since the instant ``flaw_ns``. ``asked_ns``: when a snapshot was asked for that has not
-    come, ``attempts`` how often it did not come in time. ``lost`` is why, and since when, it was last lost. ``frames`` counts those that carried this product. ``marks``
-    say, for a copy among others, from which instant on the book was at which revision.
+    come, ``attempts`` how often it did not come in time. ``lost`` is why, and since when, it was last lost. ``frames``
+    counts those that carried this product. ``marks`` say, for a copy among others, from which instant on the book was
+    at which revision.
     ``witness`` is there while nothing but other messages can speak for the book, ``chain`` where its own frames do, the
     last of them at ``good_ns``; ``holes`` counts the breaks of it. ``buffer`` is used while a snapshot is fetched.
     """

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 import sentinel.data
+from sentinel.disk.data_dir import TAPES
 from sentinel.disk.tape import Kind, TapeWriter, read_header, read_tape, tape_files
 from sentinel.simulator.market import Product
 from sentinel.simulator.truth import Truth
@@ -89,8 +93,10 @@ def judge_books(
         is_hole = any(hole.start_ns <= at_ns < hole.end_ns for hole in holes)
         try:
             book = sentinel.data.order_book(product, at_ns, data_dir=data_dir)
-        except sentinel.data.NoBook as error:
-            assert is_hole, (product, str(error), holes)
+        except sentinel.data.NoBook:
+            book = None
+        if book is None:
+            assert is_hole, (product, at_ns, holes)
             refused += 1
             continue
         # accounts begin with the first grid instant, and end with the last: between them only we are asked
@@ -102,6 +108,63 @@ def judge_books(
         assert after == len(times) or times[after] > at_ns - LATE_NS, "an old book"
         equal += 1
     return equal, refused
+
+
+UNITS = 10**8
+"""Of the recorded market's prices and sizes: none has more than 8 digits behind the point."""
+
+
+class FrameBook:
+    """One product's book in whole units, from frames of Advanced Trade decoded with ``json`` alone."""
+
+    def __init__(self, product: str) -> None:
+        self.sides: dict[str, dict[int, int]] = {"bid": {}, "offer": {}}
+        self.is_known = False
+        self._product = product
+
+    def take(self, frame: bytes) -> None:
+        message = json.loads(frame)
+        for event in message["events"] if message.get("channel") == "l2_data" else ():
+            if event["product_id"] != self._product:
+                continue
+            if event["type"] == "snapshot":
+                self.is_known = True
+                self.sides = {"bid": {}, "offer": {}}
+            for change in event["updates"]:
+                price, size = (int(Decimal(change[name]) * UNITS) for name in ("price_level", "new_quantity"))
+                if size:
+                    self.sides[change["side"]][price] = size
+                else:
+                    self.sides[change["side"]].pop(price, None)
+
+
+def judge_frames(data_dir: Path, product: str, count: int) -> int:
+    """Holds the book at random instants of a recording against its frames; gives how many had one."""
+    frames = [record for record in read_tape(tape_files(data_dir / TAPES)[0]) if record.kind is Kind.FRAME]
+    rng = random.Random(product)
+    oracle, at, equal = FrameBook(product), 0, 0
+    for instant_ns in sorted(rng.randrange(frames[0].received_ns, frames[-1].received_ns) for _ in range(count)):
+        while at < len(frames) and frames[at].received_ns <= instant_ns:
+            oracle.take(frames[at].payload)
+            at += 1
+        try:
+            book = sentinel.data.order_book(product, instant_ns, data_dir=data_dir)
+        except sentinel.data.NoBook:
+            assert not oracle.is_known
+            continue
+        assert _in_units(book.bids) == oracle.sides["bid"]
+        assert _in_units(book.asks) == oracle.sides["offer"]
+        equal += 1
+    return equal
+
+
+def _in_units(levels: pa.Table) -> dict[int, int]:
+    """Price -> size; refuses to round."""
+    found = []
+    for name in ("price", "size"):
+        column = levels[name].combine_chunks().cast(pa.decimal128(18, 8))
+        found.append(np.frombuffer(column.buffers()[1], np.int64)[: 2 * len(column) : 2].tolist())
+    return dict(zip(*found, strict=True))
 
 
 def judge_bins(data_dir: Path, product: str, span: tuple[int, int]) -> int:
