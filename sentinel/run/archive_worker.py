@@ -1,6 +1,7 @@
 """The process that keeps the archive up to date beside a collector: low priority, one pass, then it ends.
 
-``python -m sentinel.run.archive_worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES [SEEN_ID SEEN_BEFORE_NS]``
+``python -m sentinel.run.archive_worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES KEEP_TAPES_S
+[SEEN_ID SEEN_BEFORE_NS]``
 prints the batch up to which the archive has everything. A process of its own, so that a collector shares neither
 interpreter nor memory with it.
 """
@@ -23,7 +24,9 @@ from sentinel.errors import SentinelError
 NICENESS = 10
 
 
-def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, *seen: str) -> None:
+def main(
+    journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, keep_tapes_s: str, *seen: str
+) -> None:
     os.nice(NICENESS)
     archive = Path(root)
     before_ns = end_of_archive_ns(int(now_ns))
@@ -37,6 +40,8 @@ def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, ma
             issue(Folders.of(archive.parent), over)
         except Damaged as error:  # an archive without certificates is better than no archive
             sys.stderr.write(f"{error}\n")
+        if has_tapes(archive.parent):
+            _prune_tapes(archive, int(now_ns), float(keep_tapes_s))
         prune(
             archive,
             int(now_ns),
@@ -53,9 +58,19 @@ def _changes(archive: Path, before_ns: int) -> list[Path]:
     archiver = L2Archiver(archive.parent / TAPES, archive, before_ns, is_over=False)
     try:
         archiver.write_hours(from_start=False)
-    except SentinelError as error:  # what can be read is archived, and the rest is no worse than no tape
+    except (SentinelError, OSError) as error:  # what can be read is archived, and the rest is no worse than no tape
         sys.stderr.write(f"{error}\n")
     return archiver.files
+
+
+def _prune_tapes(archive: Path, now_ns: int, keep_s: float) -> None:
+    """Removes the tapes that are archived, certified and verified."""
+    from sentinel.certificates.tape_retention import prune_archived  # with the pipeline and its feeds
+
+    try:
+        prune_archived(Folders.of(archive.parent), now_ns, keep_s)
+    except OSError as error:
+        sys.stderr.write(f"tapes not pruned: {error}\n")
 
 
 if __name__ == "__main__":
