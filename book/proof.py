@@ -80,6 +80,9 @@ class Chain(Protocol):
     def fallen(self) -> Delta | None:
         """What the delta judged last pushed out of the depth the venue serves, as deletions: it sends none."""
 
+    def link(self) -> Link:
+        """That of a snapshot of the book as it stands, its levels in rising price: ``begin`` goes on from it."""
+
 
 class RangeChain:
     """Each delta covers the ids ``first`` to ``last``, and begins right after the one before ended.
@@ -113,6 +116,9 @@ class RangeChain:
 
     def fallen(self) -> None:
         return None
+
+    def link(self) -> Link:
+        return Link(self._last)
 
 
 class PreviousChain:
@@ -163,6 +169,9 @@ class PreviousChain:
     def fallen(self) -> None:
         return None
 
+    def link(self) -> Link:
+        return Link(self._last)
+
 
 CHECKED_LEVELS = 10
 
@@ -197,6 +206,9 @@ class ChecksumChain:
 
     def fallen(self) -> Delta | None:
         return self._fallen
+
+    def link(self) -> Link:
+        return Link(checksum=self.checksum(), digits=(*self._bids.values(), *self._asks.values()))
 
     def _take(self, product: str, bids: Sizes, asks: Sizes, link: Link | None) -> Verdict:
         self._fallen = None

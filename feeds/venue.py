@@ -81,6 +81,10 @@ class Venue:
         """The number that a recorded frame bears on its connection, read without the rest of it; None without one."""
         return None
 
+    def frame_ns(self, feed: str, frame: bytes) -> int | None:
+        """The venue's time on a recorded frame of a book, read without the rest of it; None without one."""
+        return None
+
     def listener(self, book: str) -> Connect:
         """How its feeds are made for those who only listen, as to a tape: what they would say is not sent.
 

@@ -83,7 +83,11 @@ config_option = click.option(
 @click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and tapes are kept.  [default: data]")
 @click.option("--influx-url", help="Write to this InfluxDB, too.")
-@click.option("--record", is_flag=True, default=None, help="Keep every frame on a tape, for replay.")
+@click.option(
+    "--record/--no-record",
+    default=None,
+    help="Keep every frame on a tape, for the archive of every change and for replay.  [default: record]",
+)
 @click.option("--http", metavar="HOST:PORT", help="Serve status and metrics here.")
 @click.option("--connections", type=click.Choice(["1", "2"]), help="2 opens every connection twice.  [default: 1]")
 @click.option("--processes", type=click.IntRange(1, 64), help="Spread products over so many.  [default: 1]")
@@ -117,7 +121,7 @@ def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: d
 
     if is_live:
         raise click.UsageError("--live shows one process; of several there is a line, or their pages with --http")
-    arguments = ["--record"] if given["record"] else []
+    arguments = [] if given["record"] is None else ["--record" if given["record"] else "--no-record"]
     for name in ("influx_url", "connections", "config_file"):
         if given[name] is not None:
             arguments += [f"--{name.removesuffix('_file').replace('_', '-')}", str(given[name])]

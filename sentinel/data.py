@@ -24,6 +24,7 @@ import time
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -33,9 +34,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from book.bins import DEFAULT_EDGES_BPS
 from feeds.market import Market
 from feeds.rest import ProductKind
 from sentinel.archive.inventory import inventory
+from sentinel.archive.l2_reader import L2Reader, WholeBook
 from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
 from sentinel.contract.measurements import MEASUREMENTS
@@ -47,7 +50,15 @@ from sentinel.dataset.verify import opened as open_dataset
 from sentinel.disk.product_list import read_listings
 from sentinel.disk.shards import data_folders, folder_of
 from sentinel.errors import SentinelError, UsageError
-from sentinel.timing.instants import EPOCH, NS_PER_S, format_ns, parse_instant_ns, unix_ns, within_reach
+from sentinel.timing.instants import (
+    EPOCH,
+    NS_PER_S,
+    format_ns,
+    parse_duration_s,
+    parse_instant_ns,
+    unix_ns,
+    within_reach,
+)
 
 __all__ = [
     "BookAt",
@@ -56,13 +67,18 @@ __all__ = [
     "Loaded",
     "MarketData",
     "NoBook",
+    "WholeBook",
+    "bins",
     "book",
+    "books",
+    "changes",
     "coverage",
     "dataset",
     "find",
     "gaps",
     "load",
     "markets",
+    "order_book",
 ]
 
 Instant = str | int | float | datetime | date | timedelta
@@ -298,6 +314,117 @@ def book(
     time_ns = int(last["time"].cast(pa.int64())[0].as_py())
     bins = _source(data_dir, market).rows(Series("book", market), time_ns, time_ns + 1)
     return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
+
+
+def order_book(
+    symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str | None = None
+) -> WholeBook:
+    """Every level of the book at ``at``, after all that had been received by then, the best first, as decimals.
+
+    >>> order_book("BTC-USD", "2026-11-23T10:30:00.123Z").asks.slice(0, 2).to_pylist()
+    [{'price': Decimal('65083.660000000000000000'), 'size': Decimal('0.944345070000000000')},
+     {'price': Decimal('65083.700000000000000000'), 'size': Decimal('0.015000000000000000')}]
+
+    Raises:
+        NoBook: if no book was proved then, if it was crossed or had an empty side, or the hour is not archived yet.
+        UsageError: for a ``data_dir`` without data.
+    """
+    at_ns, market = _instant(at), _market(symbol, exchange)
+    found = _l2(data_dir, market).book_at(at_ns)
+    if isinstance(found, Hole):
+        raise NoBook(f"no book of {symbol} at {format_ns(at_ns)}: {found.cause}")
+    return found
+
+
+def changes(
+    symbol: str,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+    exchange: str | None = None,
+) -> Loaded:
+    """Every change of a level with ``start <= time < end``, in the order in which they came; size 0: it is gone.
+
+    Together with ``order_book(start)`` it gives every book between; after a hole begin anew with the book at its end.
+
+    >>> changes("BTC-USD", "2026-11-23T10:30Z", "2026-11-23T10:31Z").table.column_names
+    ['time', 'venue_time', 'sequence', 'side', 'price', 'size', 'rounded']
+
+    Raises:
+        UsageError: for a ``data_dir`` without data.
+    """
+    interval, market = _interval(start, end), _market(symbol, exchange)
+    return Loaded(*_l2(data_dir, market).changes(*interval))
+
+
+def books(
+    symbol: str,
+    start: Instant,
+    end: Instant,
+    *,
+    every: str | timedelta = "1s",
+    depth: int = 50,
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+    exchange: str | None = None,
+) -> Loaded:
+    """The best ``depth`` levels of each side at every multiple of ``every``: bids before asks, the best is level 0.
+
+    >>> books("BTC-USD", "2026-11-23T10:30Z", "2026-11-23T10:31Z", depth=2).table.slice(0, 1).to_pylist()
+    [{'time': Timestamp('2026-11-23 10:30:00+0000'), 'side': 'bid', 'level': 0,
+      'price': Decimal('65083.650000000000000000'), 'size': Decimal('0.438481690000000000')}]
+
+    Raises:
+        UsageError: for a ``depth`` or ``every`` that is none, or a ``data_dir`` without data.
+    """
+    if depth < 1:
+        raise UsageError(f"a depth of {depth}; give at least 1 level")
+    interval, market = _interval(start, end), _market(symbol, exchange)
+    return Loaded(*_l2(data_dir, market).books(*interval, _step(every), depth))
+
+
+def bins(
+    symbol: str,
+    start: Instant,
+    end: Instant,
+    *,
+    edges_bps: Sequence[float | Decimal | Fraction | str] = DEFAULT_EDGES_BPS,
+    every: str | timedelta = "100ms",
+    data_dir: str | os.PathLike[str] = DATA_DIR,
+    exchange: str | None = None,
+) -> Loaded:
+    """What ``load("book", …)`` would give had it been sampled with these edges at every multiple of ``every``.
+
+    >>> bins("BTC-USD", "2026-11-23T10:30Z", "2026-11-23T10:31Z", edges_bps=[7.5], every="1s").table.column_names
+    ['time', 'side', 'bps', 'levels', 'notional', 'vwap', 'volume']
+
+    Raises:
+        UsageError: for edges or ``every`` that are none, or a ``data_dir`` without data.
+    """
+    interval, market = _interval(start, end), _market(symbol, exchange)
+    return Loaded(*_l2(data_dir, market).bins(*interval, _step(every), _edges(edges_bps)))
+
+
+def _l2(data_dir: str | os.PathLike[str], market: Market) -> L2Reader:
+    return L2Reader(_source(data_dir, market).root, market)
+
+
+def _step(every: str | timedelta) -> int:
+    """A cadence in nanoseconds."""
+    step_ns = _ns_of(every) if isinstance(every, timedelta) else round(parse_duration_s(every) * NS_PER_S)
+    if step_ns <= 0:
+        raise UsageError(f"every {every}: give more than nothing")
+    return step_ns
+
+
+def _edges(edges_bps: Sequence[float | Decimal | Fraction | str]) -> tuple[Fraction, ...]:
+    try:
+        edges = tuple(sorted({Fraction(str(edge)) for edge in edges_bps}))
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{edges_bps!r} are no edges; give basis points such as [1, 5, 10]") from None
+    if not edges or edges[0] <= 0:
+        raise UsageError("give edges wider than 0 basis points")
+    return edges
 
 
 def _load(

@@ -17,12 +17,14 @@ from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
 from feeds.protocol import Authenticate, Feed, Subscription
 from feeds.rest import RestFacts
 from feeds.settings import FromWords, HttpUrl, SocketUrl, VenueSettings
+from feeds.timestamps import parse_ns
 from feeds.venue import Connect, Venue
 
 BookFeed = Literal["coinbase_advanced", "coinbase_exchange_level2", "coinbase_exchange_level2_batch"]
 TradeFeed = Literal["coinbase_exchange", "coinbase_advanced"]
 NUMBER = re.compile(rb'"sequence_num":(\d+)')
 NUMBER_WITHIN = 400
+TIME = re.compile(rb'"time(?:stamp)?":"([^"]{20,40})"')
 LEVEL2: BookFeed = "coinbase_exchange_level2"
 
 
@@ -129,6 +131,15 @@ class Coinbase(Venue):
         """Advanced Trade numbers its frames, and says so before the events, which are long."""
         found = NUMBER.search(frame, 0, NUMBER_WITHIN) if feed == CoinbaseAdvancedFeed.venue else None
         return None if found is None else int(found[1])
+
+    def frame_ns(self, feed: str, frame: bytes) -> int | None:
+        """Advanced Trade says it before the events, Exchange after the changes."""
+        is_advanced = feed == CoinbaseAdvancedFeed.venue
+        found = TIME.search(frame, *((0, NUMBER_WITHIN) if is_advanced else (max(0, len(frame) - NUMBER_WITHIN),)))
+        try:
+            return None if found is None else parse_ns(found[1].decode())
+        except ValueError:  # a frame may say anything
+            return None
 
     def listener(self, book: str) -> Connect:
         return _connect(book, None, dict if book == LEVEL2 else None)

@@ -25,10 +25,13 @@ class ArchiveSink:
     Nothing is lost when it is stopped: what is not in the archive is in the journal, which keeps it until it is.
     """
 
-    def __init__(self, journal: Journal, root: Path, settings: Archive, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, journal: Journal, root: Path, settings: Archive, keep_tapes_s: float, now_ns: Callable[[], int]
+    ) -> None:
         self._journal = journal
         self._root = root
         self._settings = settings
+        self._keep_tapes_s = keep_tapes_s
         self._now_ns = now_ns
         self.statistics = SinkStatistics(by_design_s=by_design_s(settings.interval_s))
         self._seen: tuple[int, int] | None = None
@@ -68,7 +71,7 @@ class ArchiveSink:
         """One run of the worker: the batch it got to, or None if it failed or had to be stopped."""
         limits = (self._settings.max_age_s, self._settings.max_bytes)
         facts = [self._journal.path, self._root, cursor, now_ns, *(UNLIMITED if x is None else x for x in limits)]
-        facts += self._seen or ()
+        facts += [self._keep_tapes_s, *(self._seen or ())]
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "sentinel.run.archive_worker", *map(str, facts)),

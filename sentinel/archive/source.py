@@ -37,9 +37,9 @@ class Source:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self._root = data_dir / ARCHIVE
+        self.root = data_dir / ARCHIVE
         self._journal = data_dir / JOURNAL
-        if not self._journal.exists() and not self._root.is_dir():
+        if not self._journal.exists() and not self.root.is_dir():
             raise UsageError(f"no journal and no archive in {data_dir}")
 
     def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -117,7 +117,7 @@ class Source:
 
     def files(self, series: Series, start_ns: int, end_ns: int) -> list[Path]:
         """The files of the archive that may hold points of that time, in order of time."""
-        files = sorted(series.folder(self._root).glob(HOURS))
+        files = sorted(series.folder(self.root).glob(HOURS))
         return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
 
 

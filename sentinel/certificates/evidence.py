@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from feeds.market import Market
+from sentinel.archive.l2 import L2
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Trades, parquet_file
 from sentinel.certificates.hashing import sha256_of
@@ -38,15 +39,15 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     Raises:
         OSError, pyarrow.ArrowException: if a file cannot be read.
     """
-    paths = {name: parquet_file(market, name, hour_ns) for name in MEASUREMENTS}
+    paths = {name: parquet_file(market, name, hour_ns) for name in (*MEASUREMENTS, L2)}
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
-    found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items()}
+    found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items() if name != L2}
     accounts = _rows(found["coverage"]) if "coverage" in found else []
     gaps = [gap_row(*facts) for facts in _facts(found.get("gaps"), market)]
     trade_proof: str | UnsetType = "none" if any(row.get("trade_proof") == "none" for row in accounts) else UNSET
     steps = [row["clock_step_ms"] or 0 for row in accounts]
     return Evidence(
-        files={path: FileSeal(found[name].num_rows, sha256_of(archive / path)) for name, path in paths.items()},
+        files={path: _seal(archive / path) for path in paths.values()},
         trades=_trades(found["trades"], [row.gap for row in gaps], trade_proof) if "trades" in found else None,
         accounts=_sums(accounts),
         integrity=sorted({row["integrity"] for row in accounts if row["integrity"] is not None}),
@@ -57,6 +58,10 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
         tapes={} if tape is None else tape.seals(hour_ns),
         trade_proof=trade_proof,
     )
+
+
+def _seal(file: Path) -> FileSeal:
+    return FileSeal(pq.read_metadata(file).num_rows, sha256_of(file))
 
 
 def _rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from sentinel.archive.archiver import all_hours, write_hours
+from sentinel.archive.l2 import L2
+from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate
 from sentinel.certificates.issuer import Folders
@@ -28,6 +30,7 @@ from sentinel.disk.journal import Journal, JournalReader
 from sentinel.disk.tape import Kind, pruned, tape_files
 from sentinel.errors import SentinelError, UsageError
 from sentinel.pipeline.accounts import MINUTE_NS
+from sentinel.replay.l2 import L2Archiver
 from sentinel.replay.play import AS_RECORDED, play
 from sentinel.timing.instants import NS_PER_S
 
@@ -58,6 +61,9 @@ def check_tapes_against_archive(
     with tempfile.TemporaryDirectory(prefix=".verify-", dir=folders.archive.parent) as scratch:
         try:
             runs = asyncio.run(_replay(folders.tapes, Path(scratch) / JOURNAL, passed))
+            if any(Series(L2, link.market).file(folders.archive, hour_ns(link)).exists() for link in latest):
+                again = L2Archiver(folders.tapes, Path(scratch) / ARCHIVE, 2**62, is_over=True, keeps_state=False)
+                again.write_hours(from_start=True)
         except UsageError as error:
             if pruned(folders.tapes):
                 check.note = "the beginning of the run was pruned: what is left of it cannot be played"

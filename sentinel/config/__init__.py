@@ -107,6 +107,8 @@ class Tape(Section):
     """A file this large is closed and the next one begun."""
     max_age_s: float = Field(default=3600, ge=1)
     """A file this old is closed and the next one begun."""
+    keep_archived_s: float = Field(default=86_400, ge=0)
+    """Files that ended longer ago are removed once all they hold is archived and verified; inf: they stay."""
     keep_s: float | None = Field(default=None, gt=0)
     """Files that ended longer ago are removed. What is left of a run cannot be replayed without its first file."""
     keep_bytes: int | None = Field(default=None, gt=0)
@@ -203,8 +205,8 @@ class Config(Section):
     """The bearer token that clients must send; required on any address but loopback."""
     http_token_file: Path | None = None
     """A file that holds ``http_token``."""
-    record: bool = False
-    """Whether every frame is kept on a tape, for replay."""
+    record: bool = True
+    """Whether every frame is kept on a tape: for the archive of every change of the books, and for replay."""
     processes: int = Field(default=1, ge=1, le=64)
     """How many processes the products are spread over."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -6,7 +6,7 @@
     products.json       what the venues say of the markets that were ever collected here
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
     dead_letters.lp     lines that InfluxDB will never take
-    tapes/              tape-<created_ns>.swtape, pruned.txt
+    tapes/              tape-<created_ns>.swtape, pruned.txt, l2.swstate: how far the archive has them
     archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt, .lock
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
     backfill/           <market>-<since_ns>-<until_ns>.json: trades of before, asked for or fetched
@@ -40,6 +40,7 @@ PRUNED = "pruned.txt"
 
 TAPE_PREFIX = "tape-"
 TAPE_SUFFIX = ".swtape"
+L2_STATE = "l2.swstate"
 
 MANIFEST = "_manifest.json"
 """The leading underscore keeps readers of data sets from taking it for data."""

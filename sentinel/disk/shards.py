@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from feeds.market import Market
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, market_path
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPE_SUFFIX, TAPES, market_path
 from sentinel.disk.journal import JournalReader
 from sentinel.errors import SentinelError
 from sentinel.pipeline.checkpoint import decode_checkpoint
@@ -31,6 +31,11 @@ def data_folders(data_dir: Path) -> list[Path]:
     candidates = [data_dir, *shard_folders(data_dir)]
     found = [folder for folder in candidates if (folder / JOURNAL).exists() or (folder / ARCHIVE).is_dir()]
     return found or [data_dir]
+
+
+def has_tapes(folder: Path) -> bool:
+    """Whether anything was recorded here."""
+    return any((folder / TAPES).glob(f"*{TAPE_SUFFIX}"))
 
 
 def journals(data_dir: Path) -> list[Path]:

@@ -224,11 +224,20 @@ def prune(directory: Path, now_ns: int, keep_s: float | None, keep_bytes: int | 
         if not is_old and excess <= 0:
             break
         excess -= file.stat().st_size
-        with (directory / PRUNED).open("a") as notes:
-            notes.write(f"{file.name}\n")
-        file.unlink()
+        remove(file)
         gone += 1
     return gone
+
+
+def remove(file: Path) -> None:
+    """Removes a file on purpose: its name is noted in ``PRUNED`` first.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    with (file.parent / PRUNED).open("a") as notes:
+        notes.write(f"{file.name}\n")
+    file.unlink(missing_ok=True)
 
 
 def pruned(directory: Path) -> set[str]:

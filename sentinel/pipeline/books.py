@@ -198,6 +198,8 @@ class ProductBooks:
     def lose(self, lane: LaneBook, gap: Gap) -> None:
         """This lane's book is not proved any more, since ``gap.start_ns``. It is a gap if no other lane can give what
         this one was to give. What it gave before stays true."""
+        if lane.is_proved:
+            lane.lost = gap
         lane.is_proved = False
         lane.flaw = None
         if self.is_suspended:

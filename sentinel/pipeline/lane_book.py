@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
 
-from book.events import Delta, Snapshot
+from book.events import Delta, MapDelta, Snapshot
 from book.order_book import OrderBook
 from book.proof import Chain, Verdict
 from book.sampler import Flaw, Sample, Sampler
+from sentinel.contract.gaps import Gap
 from sentinel.pipeline.witness import BookWitness
 
 BUFFERED_MOST = 200_000
@@ -31,6 +32,10 @@ class DeltaBuffer:
         self._changes += 1 + delta.count
         while self._changes > BUFFERED_MOST:
             self._changes -= 1 + self._deltas.popleft().count
+
+    def waiting(self) -> list[MapDelta]:
+        """What waits, in maps."""
+        return [MapDelta(delta.product, *delta.by_side(), delta.count, delta.link) for delta in self._deltas]
 
     def clear(self) -> None:
         self._deltas.clear()
@@ -71,21 +76,23 @@ class LaneBook:
     ``since_ns`` is when it was last proved, ``next_ns`` the first grid instant it has said nothing of. ``held`` are
     samples it has given that an earlier instant keeps waiting, each with the instant of its proof. ``flaw`` is what is
     wrong with the proved book since the instant ``flaw_ns``. ``asked_ns``: when a snapshot was asked for that has not
-    come, ``attempts`` how often it did not come in time. ``frames`` counts those that carried this product. ``marks``
-    say, for a copy among others, from which instant on the book was at which revision.
+    come, ``attempts`` how often it did not come in time. ``lost`` is why, and since when, it was last lost. ``frames``
+    counts those that carried this product. ``marks`` say, for a copy among others, from which instant on the book was
+    at which revision.
     ``witness`` is there while nothing but other messages can speak for the book, ``chain`` where its own frames do, the
     last of them at ``good_ns``; ``holes`` counts the breaks of it. ``buffer`` is used while a snapshot is fetched.
     """
 
     __slots__ = (
         "asked_ns", "attempts", "book", "buffer", "chain", "changed_ns", "flaw", "flaw_ns", "frames", "good_ns", "held",
-        "holes", "is_proved", "marks", "next_ns", "sampler", "since_ns", "witness",
+        "holes", "is_proved", "lost", "marks", "next_ns", "sampler", "since_ns", "witness",
     )  # fmt: skip
 
     def __init__(self, edges_bps: Sequence[Fraction]) -> None:
         self.book = OrderBook()
         self.sampler = Sampler(edges_bps)
         self.is_proved = False
+        self.lost: Gap | None = None
         self.since_ns = 0
         self.next_ns = 0
         self.held: deque[tuple[Sample, int]] = deque()

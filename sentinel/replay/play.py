@@ -54,6 +54,26 @@ class Step(NamedTuple):
     pipeline: Pipeline
 
 
+class Due(NamedTuple):
+    """One input, where it is, and the pipeline that is to take it in."""
+
+    file: Path
+    record: Record
+    given: Input
+    pipeline: Pipeline
+
+    def feed(self) -> None:
+        self.pipeline.feed(self.given, self.record.received_ns)
+        self.pipeline.commands.clear()
+
+
+class Middle(NamedTuple):
+    """A place in the first of some files, where ``pipeline`` is that of the run: before the record at ``at_ns``."""
+
+    pipeline: Pipeline
+    at_ns: int
+
+
 def play(
     files: Sequence[Path],
     changes: Changes = AS_RECORDED,
@@ -69,12 +89,30 @@ def play(
         TapeCorrupt: at damage.
         SentinelError: if the tape was recorded by a version that worked differently.
     """
-    pipeline = None
+    for due in inputs(files, changes, passed):
+        due.feed()
+        yield Step(due.record, due.pipeline)
+
+
+def inputs(
+    files: Sequence[Path],
+    changes: Changes = AS_RECORDED,
+    passed: Callable[[Path, int], object] = lambda file, offset: None,
+    middle: Middle | None = None,
+) -> Iterator[Due]:
+    """The same for who must look before each input, and feeds it; from the ``middle`` of a run on, if there is one.
+
+    Raises:
+        As ``play``.
+    """
+    pipeline = None if middle is None else middle.pipeline
     left_out = 0
     for file in files:
         for record in read_tape(file, lambda offset, file=file: passed(file, offset)):  # type: ignore[misc]
+            if middle is not None and file is files[0] and record.received_ns < middle.at_ns:
+                continue
             if record.kind is Kind.START:
-                pipeline = _pipeline(file, changes, record.payload)
+                pipeline = pipeline_of(file, changes, record.payload)
             if pipeline is None:
                 left_out += 1
                 continue
@@ -82,16 +120,19 @@ def play(
                 given = _input(record, len(pipeline.slots))
             except (ValueError, msgspec.MsgspecError) as error:
                 raise _foreign(file, error) from error
-            pipeline.feed(given, record.received_ns)
-            pipeline.commands.clear()
-            yield Step(record, pipeline)
+            yield Due(file, record, given, pipeline)
     if pipeline is None:
         raise UsageError(f"no run starts in {files[0]}; give the folder that holds the files before it")
     if left_out:
         logger.bind(records=left_out, file=files[0].name).warning("tape_begins_in_the_middle_of_a_run")
 
 
-def _pipeline(file: Path, changes: Changes, checkpoint: bytes) -> Pipeline:
+def pipeline_of(file: Path, changes: Changes, checkpoint: bytes) -> Pipeline:
+    """A new pipeline with the settings and lanes of a tape file.
+
+    Raises:
+        SentinelError: if it was recorded by a version that worked differently.
+    """
     header = read_header(file)
     try:
         settings = msgspec.convert(header["settings"], Settings, dec_hook=_fraction)

@@ -1,4 +1,4 @@
-"""``sentinel-ws archive``: everything the journal or InfluxDB has, into the archive."""
+"""``sentinel-ws archive``: everything the journal, the tapes or InfluxDB have, into the archive."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates.issuer import Folders, hours_of, issue
 from sentinel.config import Influx
 from sentinel.config.loading import load
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
 from sentinel.disk.journal import STREAMS, JournalReader
-from sentinel.disk.shards import journals
+from sentinel.disk.shards import has_tapes, shard_folders
+from sentinel.disk.tape import tape_files
 from sentinel.errors import UsageError
 from sentinel.timing.instants import format_ns, parse_instant_ns
 
@@ -28,10 +29,11 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
 @click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
 def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
-    """Write Parquet files from the journal or from InfluxDB, or bring them up to date.
+    """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
 
     A collector does so by itself every hour; this is for data from elsewhere, or a lost archive. What an hour's file
-    has already stays; a point that both have is taken from the source. Each process of a sharded collector has its own.
+    has already stays; a point that both have is taken from the source. Every change of the books comes from the tapes.
+    Each process of a sharded collector has its own.
     """
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
@@ -47,10 +49,19 @@ def archive(since: str | None, until: str | None, data_dir: Path | None, influx_
         written = _from_influx(config.influx, folder, since_ns, until_ns)
         _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
     else:
-        for journal in journals(config.data_dir):
-            folder = journal.parent
-            written = _from_journal(folder, since_ns, until_ns)
+        for folder in _folders(config.data_dir):
+            written = []
+            if (folder / JOURNAL).exists() or not has_tapes(folder):
+                written += _from_journal(folder, since_ns, until_ns)
+            if has_tapes(folder):
+                written += _from_tapes(folder, since_ns, until_ns)
             _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+
+
+def _folders(data_dir: Path) -> list[Path]:
+    """Wherever there is anything to be archived; itself, if there is nothing."""
+    candidates = [data_dir, *shard_folders(data_dir)]
+    return [folder for folder in candidates if (folder / JOURNAL).exists() or has_tapes(folder)] or [data_dir]
 
 
 def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
@@ -66,6 +77,16 @@ def _from_journal(folder: Path, since_ns: int | None, until_ns: int) -> list[Pat
         hours = all_hours(reader, since_ns, until_ns)
         shown = track(hours, "archive", console=console, transient=True, disable=not console.is_terminal)
         return write_hours(reader, folder / ARCHIVE, shown, until_ns)
+
+
+def _from_tapes(folder: Path, since_ns: int | None, until_ns: int) -> list[Path]:
+    from sentinel.replay.l2 import L2Archiver  # with the pipeline and its feeds
+    from sentinel.replay.play import progress
+
+    archiver = L2Archiver(folder / TAPES, folder / ARCHIVE, until_ns, since_ns=since_ns or 0, is_over=True)
+    with alone(folder / ARCHIVE), progress(tape_files(folder / TAPES), "tapes") as passed:
+        archiver.write_hours(from_start=True, passed=passed)
+    return archiver.files
 
 
 def _from_influx(settings: Influx, folder: Path, since_ns: int, until_ns: int) -> list[Path]:

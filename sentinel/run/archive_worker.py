@@ -1,6 +1,7 @@
 """The process that keeps the archive up to date beside a collector: low priority, one pass, then it ends.
 
-``python -m sentinel.run.archive_worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES [SEEN_ID SEEN_BEFORE_NS]``
+``python -m sentinel.run.archive_worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES KEEP_TAPES_S
+[SEEN_ID SEEN_BEFORE_NS]``
 prints the batch up to which the archive has everything. A process of its own, so that a collector shares neither
 interpreter nor memory with it.
 """
@@ -15,24 +16,32 @@ from sentinel.archive.archiver import Seen, alone, due_hours, prune, write_hours
 from sentinel.archive.schedule import HOUR_NS, UNLIMITED, end_of_archive_ns
 from sentinel.certificates.certificate import Damaged
 from sentinel.certificates.issuer import Folders, hours_of, issue
+from sentinel.disk.data_dir import TAPES
 from sentinel.disk.journal import JournalReader
+from sentinel.disk.shards import has_tapes
 from sentinel.errors import SentinelError
 
 NICENESS = 10
 
 
-def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, *seen: str) -> None:
+def main(
+    journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, keep_tapes_s: str, *seen: str
+) -> None:
     os.nice(NICENESS)
     archive = Path(root)
     before_ns = end_of_archive_ns(int(now_ns))
     with alone(archive), JournalReader(Path(journal)) as reader:
         due = due_hours(reader, int(after_id), before_ns, Seen(*map(int, seen)) if seen else None)
         files = write_hours(reader, archive, due.hours, before_ns)
+        if has_tapes(archive.parent):
+            files += _changes(archive, before_ns)
         try:
             over = {hour for hour in hours_of(files) if hour.hour_ns + HOUR_NS <= before_ns}
             issue(Folders.of(archive.parent), over)
         except Damaged as error:  # an archive without certificates is better than no archive
             sys.stderr.write(f"{error}\n")
+        if has_tapes(archive.parent):
+            _prune_tapes(archive, int(now_ns), float(keep_tapes_s))
         prune(
             archive,
             int(now_ns),
@@ -40,6 +49,28 @@ def main(journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, ma
             None if max_bytes == UNLIMITED else int(max_bytes),
         )
     sys.stdout.write(f"{due.cursor}\n")
+
+
+def _changes(archive: Path, before_ns: int) -> list[Path]:
+    """Every change of the books, from the tapes."""
+    from sentinel.replay.l2 import L2Archiver  # with the pipeline and its feeds
+
+    archiver = L2Archiver(archive.parent / TAPES, archive, before_ns, is_over=False)
+    try:
+        archiver.write_hours(from_start=False)
+    except (SentinelError, OSError) as error:  # what can be read is archived, and the rest is no worse than no tape
+        sys.stderr.write(f"{error}\n")
+    return archiver.files
+
+
+def _prune_tapes(archive: Path, now_ns: int, keep_s: float) -> None:
+    """Removes the tapes that are archived, certified and verified."""
+    from sentinel.certificates.tape_retention import prune_archived  # with the pipeline and its feeds
+
+    try:
+        prune_archived(Folders.of(archive.parent), now_ns, keep_s)
+    except OSError as error:
+        sys.stderr.write(f"tapes not pruned: {error}\n")
 
 
 if __name__ == "__main__":

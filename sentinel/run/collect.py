@@ -188,7 +188,8 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
     sinks: list[Sink] = []
     told: dict[str, SinkStatistics] = {}
     if journal and config.archive.is_enabled:
-        archive = ArchiveSink(journal, config.data_dir / ARCHIVE, config.archive, clock.now_ns)
+        keep_tapes_s = config.tape.keep_archived_s
+        archive = ArchiveSink(journal, config.data_dir / ARCHIVE, config.archive, keep_tapes_s, clock.now_ns)
         sinks.append(Named(ARCHIVE_SINK, archive.run))
         told[ARCHIVE_SINK] = archive.statistics
     if journal and config.influx.url is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,14 @@ BATCHES = [{"trades": [trade(number, MIDNIGHT_NS + number * HOUR_NS)]} for numbe
 
 
 def worker(
-    data_dir: Path, now_ns: int, after_id: int = 0, max_age_s: str = UNLIMITED, max_bytes: str = UNLIMITED
+    data_dir: Path,
+    now_ns: int,
+    after_id: int = 0,
+    max_age_s: str = UNLIMITED,
+    max_bytes: str = UNLIMITED,
+    keep_tapes_s: float = math.inf,
 ) -> subprocess.CompletedProcess[str]:
-    arguments = data_dir / JOURNAL, data_dir / ARCHIVE, after_id, now_ns, max_age_s, max_bytes
+    arguments = data_dir / JOURNAL, data_dir / ARCHIVE, after_id, now_ns, max_age_s, max_bytes, keep_tapes_s
     command = [sys.executable, "-m", "sentinel.run.archive_worker", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 

@@ -1,0 +1,227 @@
+"""Every change of the books, from tapes: what is proved and no more, however often and in how many parts it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import sentinel.data
+from feeds.market import Market
+from sentinel.archive.l2 import L2
+from sentinel.archive.layout import Series
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.certificates.command import verify_command
+from sentinel.disk.data_dir import ARCHIVE, L2_STATE, TAPES
+from sentinel.disk.tape import read_tape, tape_files
+from sentinel.errors import TapeCorrupt
+from sentinel.replay import l2
+from sentinel.replay.capture import tape_from
+from sentinel.replay.l2 import L2Archiver, read_state
+from sentinel.run.archive import archive
+from sentinel.simulator.faults import Fault
+from tests.captures import ADVANCED, capture
+from tests.sentinel.l2_judge import WatchedBooks, judge_bins, judge_books, judge_frames, moved
+from tests.sentinel.recorded import record
+from tests.servers.exchange import trading
+
+PRODUCTS = ["BTC-USD", "ETH-USD"]
+FAULTS = [
+    Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
+    Fault(kind="abort", at_s=2.0, feed="advanced"),
+    Fault(kind="corrupt", at_s=4.5, feed="advanced"),
+    Fault(kind="duplicate", at_s=5.0),
+    Fault(kind="cross", at_s=5.5, duration_s=0.4),
+]
+FAR = 2**62
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WatchedBooks]:
+    """Two runs with faults, and the exchange's own books all the while."""
+    folder = tmp_path_factory.mktemp("recorded")
+    watched = WatchedBooks()
+
+    async def run() -> None:
+        async with trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, levels=80, rate=60, trade_rate=20) as exchange:
+            with watched.watch(exchange):
+                await record(exchange, folder / "data", PRODUCTS, 4.0)
+                await record(exchange, folder / "data", PRODUCTS, 3.0)
+
+    asyncio.run(run())
+    L2Archiver(folder / "data" / TAPES, folder / "data" / ARCHIVE, FAR, is_over=True).write_hours(from_start=True)
+    return folder / "data", watched
+
+
+def span(data_dir: Path) -> tuple[int, int]:
+    """From the start to the last frame of a book, which is the last proof."""
+    records = [record for file in tape_files(data_dir / TAPES) for record in read_tape(file)]
+    return records[0].received_ns, max(record.received_ns for record in records if b"l2_data" in record.payload[:40])
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_book_at_any_instant_is_the_exchanges_own(recorded: tuple[Path, WatchedBooks], product: str) -> None:
+    data_dir, watched = recorded
+    truth = data_dir.parent / "truth.jsonl"
+    equal, refused = judge_books(data_dir, product, watched, truth, span(data_dir))
+    assert equal > 500
+    assert refused > 10, "the faults cost nothing"
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_bins_of_the_past_are_those_that_were_sampled(recorded: tuple[Path, WatchedBooks], product: str) -> None:
+    assert judge_bins(recorded[0], product, span(recorded[0])) > 14 * 30
+
+
+# Hours, and passes over them
+
+
+def hashes(root: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(root.rglob("hour=*.parquet"))
+    }
+
+
+@pytest.fixture
+def over_an_hour(recorded: tuple[Path, WatchedBooks], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same tape as if an hour had ended in the middle of its first run, in files of a second."""
+    monkeypatch.setattr(l2, "SETTLED_NS", 500_000_000)
+    source = recorded[0] / TAPES
+    first_ns = next(read_tape(tape_files(source)[0])).received_ns
+    moved(source, tmp_path / TAPES, -(first_ns % HOUR_NS) - 1_500_000_000, max_age_s=1.0)
+    assert len(tape_files(tmp_path / TAPES)) >= 5
+    return tmp_path
+
+
+def hour_end(data_dir: Path) -> int:
+    first_ns = next(read_tape(tape_files(data_dir / TAPES)[0])).received_ns
+    return first_ns - first_ns % HOUR_NS + HOUR_NS
+
+
+def test_hours_written_one_by_one_are_those_written_at_once(over_an_hour: Path) -> None:
+    tapes, end_ns = over_an_hour / TAPES, hour_end(over_an_hour)
+    L2Archiver(tapes, over_an_hour / "once", FAR, is_over=True, keeps_state=False).write_hours(from_start=True)
+    first = L2Archiver(tapes, over_an_hour / "twice", end_ns, is_over=False)
+    first.write_hours(from_start=False)
+    state = read_state(tapes)
+    assert state is not None
+    assert state.at_ns == end_ns
+    for file in tape_files(tapes):  # what is archived may go
+        if file.name < state.file:
+            file.unlink()
+    second = L2Archiver(tapes, over_an_hour / "twice", FAR, is_over=True)
+    second.write_hours(from_start=False)
+    assert {file.name for file in first.files} != {file.name for file in second.files}
+    assert hashes(over_an_hour / "twice") == hashes(over_an_hour / "once")
+    assert len(hashes(over_an_hour / "once")) == 4
+
+
+def test_a_pass_that_is_killed_anywhere_is_made_good_by_the_next(over_an_hour: Path) -> None:
+    """At any write of a file: what is there is whole, and the outcome the same."""
+    tapes, root, rng = over_an_hour / TAPES, over_an_hour / ARCHIVE, random.Random(15)
+    L2Archiver(tapes, over_an_hour / "once", FAR, is_over=True, keeps_state=False).write_hours(from_start=True)
+    wanted = hashes(over_an_hour / "once")
+    for _ in range(8):
+        shutil.rmtree(root, ignore_errors=True)
+        (tapes / L2_STATE).unlink(missing_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "replace", dying(rng.randrange(10)))
+            for until_ns in (hour_end(over_an_hour), FAR):
+                try:
+                    archiver = L2Archiver(tapes, root, until_ns, is_over=until_ns == FAR)
+                    archiver.write_hours(from_start=False)
+                except Killed:
+                    break
+        assert hashes(root).items() <= wanted.items()
+        L2Archiver(tapes, root, FAR, is_over=True).write_hours(from_start=False)
+        assert hashes(root) == wanted
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def dying(after: int) -> object:
+    """``Path.replace`` that works so many times."""
+    replace, left = Path.replace, [after]
+
+    def once(self: Path, target: Path) -> Path:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return replace(self, target)
+
+    return once
+
+
+def test_a_damaged_tape_is_told_and_costs_what_follows_in_its_run(over_an_hour: Path) -> None:
+    tapes = over_an_hour / TAPES
+    victim = tape_files(tapes)[2]
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    archiver = L2Archiver(tapes, over_an_hour / ARCHIVE, FAR, is_over=True)
+    with pytest.raises(TapeCorrupt):
+        archiver.write_hours(from_start=True)
+    product = PRODUCTS[0]
+    times = [record.received_ns for record in read_tape(tape_files(tapes)[-1])]
+    found = sentinel.data.changes(product, hour_end(over_an_hour) - HOUR_NS, times[-1], data_dir=over_an_hour)
+    assert "undecodable" in {hole.cause for hole in found.holes}
+    assert found.table["time"].cast("int64").to_pylist()[-1] > times[0], "the second run is there again"
+
+
+def test_a_book_is_written_at_the_start_of_each_hour(over_an_hour: Path) -> None:
+    L2Archiver(over_an_hour / TAPES, over_an_hour / ARCHIVE, FAR, is_over=True).write_hours(from_start=True)
+    end_ns = hour_end(over_an_hour)
+    for product in PRODUCTS:
+        market = Market("coinbase", product)
+        table = pq.read_table(Series(L2, market).file(over_an_hour / ARCHIVE, end_ns), partitioning=None)
+        assert table["kind"][0].as_py() == "book"
+        assert table["time"].cast("int64")[0].as_py() == end_ns
+        before = sentinel.data.order_book(product, end_ns - 1, data_dir=over_an_hour)
+        after = sentinel.data.order_book(product, end_ns, data_dir=over_an_hour)
+        assert (before.bids, before.asks, before.venue_ns) == (after.bids, after.asks, after.venue_ns)
+
+
+# The command, and certificates
+
+
+@pytest.fixture
+def captured(tmp_path: Path) -> Path:
+    tape_from(capture(f"{ADVANCED}/raw.jsonl.zst"), tmp_path / TAPES)
+    return tmp_path
+
+
+def test_the_command_archives_a_capture_and_verify_holds_it_against_the_tape(captured: Path) -> None:
+    for _ in range(2):
+        done = CliRunner().invoke(archive, ["--data-dir", str(captured)])
+        assert done.exit_code == 0, done.output
+        assert "2 files written" in done.stdout
+    assert len(list((captured / "certificates").rglob("hour=*.json"))) == 2, "the second time nothing had changed"
+    done = CliRunner().invoke(verify_command, ["--data-dir", str(captured)])
+    assert done.exit_code == 0, done.output
+    assert "74,1" in done.output, "rows made again"
+
+
+def test_a_changed_byte_and_a_changed_price_are_seen(captured: Path) -> None:
+    CliRunner().invoke(archive, ["--data-dir", str(captured)])
+    file = next((captured / ARCHIVE).rglob("hour=*.parquet"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    done = CliRunner().invoke(verify_command, ["--data-dir", str(captured)])
+    assert done.exit_code == 1
+    assert file.name in done.output
+
+
+def test_a_capture_gives_at_any_instant_the_book_of_its_frames(captured: Path) -> None:
+    CliRunner().invoke(archive, ["--data-dir", str(captured)])
+    for product in PRODUCTS:
+        assert judge_frames(captured, product, 100) > 80
