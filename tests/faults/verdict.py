@@ -40,7 +40,7 @@ def judge(
 ) -> list[str]:
     """Everything that is wrong. ``warp`` is what a host did to the collector's time."""
     warp = warp or Warp()
-    store = Store(data_dir)
+    store = Store(data_dir, venue.venue.exchange)
     problems: list[str] = []
     try:
         judge_trades(store, truth, products, has_dense_ids=venue.has_dense_ids)
