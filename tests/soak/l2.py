@@ -24,7 +24,7 @@ from sentinel.replay.capture import tape_from
 from sentinel.replay.l2 import L2Archiver
 from sentinel.simulator.faults import Fault
 from tests.captures import ADVANCED, CAPTURES
-from tests.sentinel.l2_judge import WatchedBooks, judge_bins, judge_books, judge_frames
+from tests.sentinel.l2_judge import CADENCE_NS, WatchedBooks, judge_bins, judge_books, judge_frames
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
 
@@ -72,7 +72,7 @@ def judge(folder: Path, watched: WatchedBooks, instants: int) -> None:
     data_dir = folder / "data"
     records = [record for file in tape_files(data_dir / TAPES) for record in read_tape(file)]
     last_ns = max(record.received_ns for record in records if b"l2_data" in record.payload[:40])
-    span = records[0].received_ns, last_ns
+    span = records[0].received_ns, last_ns - CADENCE_NS
     for product in PRODUCTS:
         equal, refused = judge_books(data_dir, product, watched, folder / "truth.jsonl", span, instants)
         click.echo(f"{product}: {equal} books are the exchange's, {refused} were refused as they had to be")
