@@ -93,10 +93,10 @@ def judge_books(
         is_hole = any(hole.start_ns <= at_ns < hole.end_ns for hole in holes)
         try:
             book = sentinel.data.order_book(product, at_ns, data_dir=data_dir)
-        except sentinel.data.NoBook:
-            book = None
+        except sentinel.data.NoBook as error:
+            book, reason = None, str(error)
         if book is None:
-            assert is_hole, (product, at_ns, holes)
+            assert is_hole, (reason, holes, span)
             refused += 1
             continue
         # accounts begin with the first grid instant, and end with the last: between them only we are asked
