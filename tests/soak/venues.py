@@ -1,7 +1,7 @@
 """One collector and many venues at once, with faults in each, judged by the truth of each:
 
     python -m tests.soak.venues --minutes 10
-    python -m tests.soak.venues --minutes 10 --products 40 --calm     # memory, and the cost of a market
+    python -m tests.soak.venues --minutes 10 --products 40 --calm [--json]     # memory, and the cost of a market
 
 Every venue that is simulated trades in this process; the collector is the real command. What is stored and what is
 named must be what each exchange wrote down.
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import tempfile
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 from msgspec.structs import replace
@@ -53,8 +55,8 @@ def _used(pid: int) -> tuple[float, int]:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S, int(fields[21]) * PAGE_BYTES
 
 
-async def _watch(collector: Collector, seconds: float, markets: int) -> None:
-    """Says what it costs, from a minute on or a fifth of the time: until then it grows with what it has to know."""
+async def _watch(collector: Collector, seconds: float, markets: int) -> dict[str, Any]:
+    """What it costs, from a minute on or a fifth of the time: until then it grows with what it has to know."""
     loop = asyncio.get_running_loop()
     ends_s = loop.time() + seconds
     await asyncio.sleep(min(60.0, seconds / 5))
@@ -64,12 +66,20 @@ async def _watch(collector: Collector, seconds: float, markets: int) -> None:
         sizes.append(_used(collector.pid)[1] / 1e6)
         await asyncio.sleep(min(READ_EVERY_S, max(0.1, ends_s - loop.time())))
     share = (_used(collector.pid)[0] - began_cpu_s) / (loop.time() - began_s)
-    click.echo(f"memory over time, MB: {' '.join(f'{size:.0f}' for size in sizes)}")
-    click.echo(f"share of a core: {share:.3f}, {1000 * share / markets:.2f} thousandths a market, of {markets} markets")
+    return {
+        "venues": len(VENUES),
+        "markets": markets,
+        "seconds": seconds,
+        "cores": round(share, 3),
+        "thousandths_a_market": round(1000 * share / markets, 2),
+        "rss_mb": [round(size) for size in sizes],
+    }
 
 
-async def run(folder: Path, seconds: float, products: int, seed: int, *, is_calm: bool) -> dict[str, list[str]]:
-    """Collects, and gives the products of each venue."""
+async def run(
+    folder: Path, seconds: float, products: int, seed: int, *, is_calm: bool
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Collects; gives what it cost, and the products of each venue."""
     async with AsyncExitStack() as stack:
         exchanges = {}
         for name, venue in VENUES.items():
@@ -79,17 +89,16 @@ async def run(folder: Path, seconds: float, products: int, seed: int, *, is_calm
                 rate=10.0 * products, trade_rate=1.0 * products,
             )  # fmt: skip
             exchanges[name] = await stack.enter_async_context(market)
-            click.echo(f"{name}: {dict(Counter(fault.kind for fault in faults))}")
         markets = [f"{name}:{product}" for name, exchange in exchanges.items() for product in exchange.products]
         first, *others = exchanges.items()
         more = {key: value for name, other in others for key, value in addresses(other.urls, name).items()}
         async with collecting(first[1].urls, folder / "data", *markets, exchange=first[0], **more) as collector:
-            await _watch(collector, seconds, len(markets))
+            cost = await _watch(collector, seconds, len(markets))
             for exchange in exchanges.values():
                 exchange.market.trade_rate = 0.0
             await asyncio.sleep(PEACE_S)
             assert await collector.stop() == 0, collector.errors[-500:]
-        return {name: exchange.products for name, exchange in exchanges.items()}
+        return cost, {name: exchange.products for name, exchange in exchanges.items()}
 
 
 def check(folder: Path, products: dict[str, list[str]]) -> bool:
@@ -101,9 +110,9 @@ def check(folder: Path, products: dict[str, list[str]]) -> bool:
         found = judge(folder / "data", truth, products[name], venue=venue)
         struck = dict(Counter(fault["fault"] for fault in truth.faults))
         counts = ", ".join(f"{len(store.of(kind)):,} {kind}" for kind in ("top", "trades", "gaps"))
-        click.echo(f"{name}: {counts}; struck: {struck}; {'right' if not found else 'WRONG'}")
+        click.echo(f"{name}: {counts}; struck: {struck}; {'right' if not found else 'WRONG'}", err=True)
         for problem in found[:10]:
-            click.echo(f"  {problem}")
+            click.echo(f"  {problem}", err=True)
         problems += len(found)
     return not problems
 
@@ -114,11 +123,13 @@ def main() -> int:
     parser.add_argument("--products", type=int, default=3, help="at each venue")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--calm", action="store_true", help="without faults")
+    parser.add_argument("--json", action="store_true", help="what it cost, as one JSON object")
     parser.add_argument("--keep", type=Path, help="leave everything here")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         kept = given.keep or Path(folder)
-        products = asyncio.run(run(kept, given.minutes * 60, given.products, given.seed, is_calm=given.calm))
+        cost, products = asyncio.run(run(kept, given.minutes * 60, given.products, given.seed, is_calm=given.calm))
+        click.echo(json.dumps(cost) if given.json else "\n".join(f"{name}: {value}" for name, value in cost.items()))
         return 0 if check(kept, products) else 1
 
 
