@@ -73,8 +73,8 @@ def text(measured: Measured) -> str:
         _scale(measured),
         "## Cost against products and frames\n\n![cost](RESULTS.svg)\n",
         _curve(measured.found.get("curve") or []),
-        "## Many venues\n\nOne collector and all venues that are simulated, at once; 10 book frames and a trade a second for"
-        " each market. The exchanges run on the other core, their frames made as they are sent.\n",
+        "## Many venues\n\nOne collector and all venues that are simulated, at once; 10 book frames and a trade a"
+        " second for each market. The exchanges run on the other core, their frames made as they are sent.\n",
         _venues(measured.found.get("venues") or []),
         "## Suites\n",
         _suites(measured.found.get("suites") or []),
