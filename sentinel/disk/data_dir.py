@@ -3,6 +3,7 @@
 ::
 
     collector.txt       whose accounts these are
+    products.json       what the venues say of the markets that were ever collected here
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
     dead_letters.lp     lines that InfluxDB will never take
     tapes/              tape-<created_ns>.swtape, pruned.txt
@@ -22,6 +23,7 @@ from urllib.parse import quote, unquote
 from feeds.market import Market
 
 COLLECTOR_NAME = "collector.txt"
+PRODUCTS = "products.json"
 JOURNAL = "journal.sqlite3"
 DEAD_LETTERS = "dead_letters.lp"
 TAPES = "tapes"

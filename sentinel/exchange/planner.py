@@ -45,6 +45,12 @@ def plan(
     return numbered([LanePlan(0, *lane, copy) for copy in range(copies) for lane in lanes])
 
 
+def described(lane: LanePlan) -> str:
+    """For people: ``coinbase_advanced#0, book and trades: BTC-USD, ETH-USD``."""
+    channels = " and ".join(sorted(lane.subscription.channels))
+    return f"{lane.venue}#{lane.lane}, {channels}: {', '.join(lane.subscription.products)}"
+
+
 def numbered(lanes: Iterable[LanePlan]) -> list[LanePlan]:
     """The lanes of one collector: each has its place among them as its number."""
     return [replace(lane, lane=number) for number, lane in enumerate(lanes)]

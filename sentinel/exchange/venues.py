@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from feeds.catalogue import VENUES, venue_of
 from feeds.errors import Unplannable
-from feeds.market import by_exchange
 from feeds.protocol import Feed
 from sentinel.config import Config
 from sentinel.errors import UsageError
@@ -26,8 +25,8 @@ def url_of(config: Config, feed: str) -> str:
 
 
 def rest_urls(config: Config) -> dict[str, str]:
-    """The REST address of each exchange that something is collected from."""
-    return {exchange: config.venues[exchange].rest_url for exchange in by_exchange(config.markets)}
+    """The REST address of each exchange that something is, or may be, collected from."""
+    return {exchange: config.venues[exchange].rest_url for exchange in config.exchanges}
 
 
 def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan], Feed]:
@@ -39,7 +38,7 @@ def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan
     try:
         connectors = {
             exchange: VENUES[exchange].connector(config.venues[exchange], now_s, lambda: secrets.token_hex(NONCE_BYTES))
-            for exchange in by_exchange(config.markets)
+            for exchange in config.exchanges
         }
     except Unplannable as error:
         raise UsageError(str(error)) from error
@@ -48,7 +47,8 @@ def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan
 
 @asynccontextmanager
 async def open_rest(config: Config) -> AsyncIterator[RestClients]:
-    """A client for each exchange that something is collected from, each with its share of what the venue allows."""
+    """A client for each exchange that something is, or may be, collected from, each with its share of what the venue
+    allows."""
     async with AsyncExitStack() as stack:
         yield RestClients(
             [

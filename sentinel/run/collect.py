@@ -22,6 +22,7 @@ from feeds.catalogue import VENUES
 from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
 from sentinel.collector.parts import Named
+from sentinel.collector.selecting import selecting, tell_selection, unless
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
@@ -34,7 +35,6 @@ from sentinel.disk.tape import TapeWriter
 from sentinel.disk.tape import prune as prune_tapes
 from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError
-from sentinel.exchange.listing import Listing
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.exchange.venues import open_rest, rest_urls, url_of
 from sentinel.monitor import logs, terminal
@@ -132,9 +132,14 @@ async def _collect(
             open_rest(config) as rest,
             _stopping(duration_s) as stop,
         ):
+            asked = config
+            listing = selecting(config, rest, is_kept=not is_dry_run)
+            if not await unless(stop, listing.begin(set(known), is_shard=is_shard)):
+                return
+            config = config.collecting(listing.markets)
             _check_proxies(config)
-            listing = Listing(rest, config.markets)
-            await listing.begin(set(known), is_shard=is_shard)
+            if is_dry_run or config.patterns:
+                tell_selection(config)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
             service = Service(
                 config,
@@ -168,14 +173,14 @@ async def _collect(
                 monitor.apply(config)
 
             name = config.collector
-            reload = Reload(config, lambda: with_name(reread(), name), apply)
+            reload = Reload(asked, lambda: with_name(reread(), name), apply)
             companions.append(Named("reload", reload.run))
             if journal:
                 companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
                 companions += [Named("storage", storage.run), Named("alerts", monitor.watch)]
             if config.http is not None:
                 companions.append(Named("api", _server(monitor, config, stack)))
-            facts = {"products": len(config.products), "connections": len(service.connections)}
+            facts = {"products": len(config.markets), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
             await service.run(stop, companions, sinks)

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from feeds.market import Market
 from sentinel.collector.parts import Parts
+from sentinel.collector.selecting import chosen
 from sentinel.config import Config
 from sentinel.disk.collector_name import settle
 from sentinel.disk.shards import deal, products_of
@@ -154,7 +154,8 @@ def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | N
 
 
 def _supervise_all(config: Config, arguments: Sequence[str], console: Console, duration_s: float | None) -> None:
-    dealt = deal([Market.parse(name) for name in config.products], config.data_dir, config.processes)
+    config = asyncio.run(chosen(config, is_kept=True))
+    dealt = deal(config.markets, config.data_dir, config.processes)
     if len(dealt) > config.processes:
         logger.bind(asked=config.processes, needed=len(dealt)).warning("more_processes_than_asked")
     environment = {name: value for name, value in os.environ.items() if name not in OF_THE_SUPERVISOR}
@@ -166,7 +167,7 @@ def _supervise_all(config: Config, arguments: Sequence[str], console: Console, d
         names = [market.short for market in markets]
         own = [*names, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
         shards.append(Shard(folder, own, environment))
-    logger.bind(products=len(config.products), processes=len(shards)).info("supervising")
+    logger.bind(products=len(config.markets), processes=len(shards)).info("supervising")
     asyncio.run(_supervise(shards, console, duration_s))
     logger.info("all_stopped")
 
