@@ -23,6 +23,7 @@ COMMANDS = {
     "certify": "sentinel.certificates.command:certify",
     "verify": "sentinel.certificates.command:verify_command",
     "export": "sentinel.archive.export:export",
+    "products": "sentinel.run.products:products",
     "plot": "sentinel.plots.command:plot",
     "replay": "sentinel.replay.play:replay",
     "tape-from": "sentinel.replay.capture:command",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from feeds.catalogue import VENUES, venue_of
@@ -46,16 +46,21 @@ def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan
 
 
 @asynccontextmanager
-async def open_rest(config: Config) -> AsyncIterator[RestClients]:
-    """A client for each exchange that something is, or may be, collected from, each with its share of what the venue
-    allows."""
+async def open_rest(config: Config, exchanges: Sequence[str] | None = None) -> AsyncIterator[RestClients]:
+    """A client for each of ``exchanges``, by default those that something is, or may be, collected from, each with its
+    share of what the venue allows."""
     async with AsyncExitStack() as stack:
         yield RestClients(
             [
                 await stack.enter_async_context(
-                    RestClient(VENUES[exchange], url, _pace(config, exchange), config.repair.timeout_s)
+                    RestClient(
+                        VENUES[exchange],
+                        config.venues[exchange].rest_url,
+                        _pace(config, exchange),
+                        config.repair.timeout_s,
+                    )
                 )
-                for exchange, url in rest_urls(config).items()
+                for exchange in (config.exchanges if exchanges is None else exchanges)
             ]
         )
 
