@@ -47,9 +47,8 @@ async def chosen(config: Config, *, is_kept: bool) -> Config:
 
 def tell_selection(config: Config) -> None:
     """What is collected, and how it is dealt to connections, for the log."""
-    logger.bind(products=", ".join(market.short for market in config.markets)).info("selected")
-    for line in dealt(config):
-        logger.bind(connection=line).info("dealt")
+    products = ", ".join(market.short for market in config.markets)
+    logger.bind(products=products, connections=dealt(config)).info("selected")
 
 
 def dealt(config: Config) -> list[str]:

@@ -66,6 +66,9 @@ class Kind(enum.IntEnum):
     FETCHED = 12
     """[a FetchedBook in msgpack]"""
 
+    REPLAN = 13
+    """[a Replan in msgpack]"""
+
 
 KINDS = frozenset(Kind)
 
@@ -119,6 +122,10 @@ class TapeWriter:
         self._pending.append(RECORD.pack(kind, lane, received_ns, len(payload)))
         self._pending.append(payload)
         self._last_ns = received_ns
+
+    def amend(self, facts: dict[str, Any]) -> None:
+        """The headers of the files to come say so."""
+        self._header = self._header | facts
 
     def cut(self) -> None:
         """Ends the block: everything written so far is in it or in one before."""

@@ -85,8 +85,8 @@ class Connection:
 
     ``connects`` and ``messages`` are shared by all connections to one host; ``large`` by all there are, so that a turn
     of the event loop applies one large frame and not one for each connection. ``opening_messages`` gives how many the
-    feed begins with. ``max_age_s`` gives the age at which a
-    connection is replaced, asked for anew each time.
+    feed begins with; ``plan`` may be replaced by another for the same lane. ``max_age_s`` gives the age at
+    which a connection is replaced, asked for anew each time.
     """
 
     def __init__(

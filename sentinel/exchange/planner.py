@@ -6,11 +6,12 @@ limit asks for; trades are proved one by one, so many share a socket.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
 from feeds.catalogue import FEEDS
+from feeds.market import Market
 from feeds.protocol import Subscription
 from sentinel.pipeline import LanePlan
 
@@ -43,6 +44,32 @@ def plan(
         sockets = -(-len(products) // TRADE_PRODUCTS_PER_CONNECTION)
         lanes += [(feed, Subscription(frozenset({"trades"}), hand)) for hand in _deal(products, sockets)]
     return numbered([LanePlan(0, *lane, copy) for copy in range(copies) for lane in lanes])
+
+
+def replanned(
+    lanes: Sequence[LanePlan], wanted: Collection[Market], deal: Callable[[Sequence[Market]], Iterable[LanePlan]]
+) -> list[LanePlan]:
+    """The same lanes without what is not wanted any more, and what is wanted besides on lanes of its own.
+
+    A connection goes on as it is: what one feed object was not made for it need not understand. ``deal`` plans lanes
+    for products; a lane that was empty before is taken again, others get the next numbers.
+    """
+    wanted = dict.fromkeys(wanted)
+    carried = {market for lane in lanes for market in lane.markets}
+    empty = [lane for lane in lanes if not lane.markets]
+    found = {lane.lane: _without(lane, carried.difference(wanted)) for lane in lanes}
+    for lane in deal([market for market in wanted if market not in carried]):
+        old = next((old for old in empty if old.venue == lane.venue), None)
+        if old is not None:
+            empty.remove(old)
+        number = len(found) if old is None else old.lane
+        found[number] = replace(lane, lane=number)
+    return list(found.values())
+
+
+def _without(lane: LanePlan, markets: Collection[Market]) -> LanePlan:
+    products = tuple(market.symbol for market in lane.markets if market not in markets)
+    return replace(lane, subscription=replace(lane.subscription, products=products))
 
 
 def described(lane: LanePlan) -> str:

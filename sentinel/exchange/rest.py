@@ -31,6 +31,10 @@ class RestTrouble(SentinelError):
     """No usable answer this time; asking again later may help."""
 
 
+class RestRefusal(RestTrouble):
+    """The venue has answered, and not with what was asked for."""
+
+
 class RestClient:
     """Asks one venue politely: every request waits for its turn in ``pace``, which a Retry-After holds up for all.
 
@@ -114,7 +118,7 @@ class RestClient:
             result: T = end.value
             return result
         except NoAnswer as error:
-            raise RestTrouble(str(error)) from error
+            raise RestRefusal(str(error)) from error
 
     async def _send(self, get: Get) -> Reply:
         try:

@@ -15,9 +15,18 @@ from msgspec.structs import asdict
 
 from book.sampler import CADENCE_NS, count_instants
 from feeds.market import Market
-from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.contract.gaps import DELISTED, NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
-from sentinel.coverage.holes import FRESH_NS, Interval, accounts_of, not_collected, subtract, unaccounted
+from sentinel.coverage.holes import (
+    FRESH_NS,
+    Interval,
+    accounts_of,
+    intersect,
+    missing,
+    not_collected,
+    subtract,
+    unaccounted,
+)
 from sentinel.gap_report import together
 from sentinel.pipeline.accounts import MINUTE_NS
 
@@ -211,6 +220,8 @@ class _OfMarket:
         counted = samples.counted(collected_only=collected_only)
         lost_ns = 0 if collected_only else sum(end_ns - start_ns for start_ns, end_ns in nobody)
         of_ids = trades.count / (trades.count + trades.missing) if trades.count + trades.missing else 1.0
+        # of a time in which there was nothing to collect nothing is missing
+        of_nothing = float(any(gap.cause == DELISTED for gap in gaps))
         newest = max(coverage, key=lambda row: row.minute_ns, default=None)
         told = [*gaps, *(_nobody(span, self._count([span])) for span in nobody)]
         return ProductReport(
@@ -219,8 +230,8 @@ class _OfMarket:
             integrity=newest.integrity if newest else "none",
             samples=samples,
             trades=trades,
-            book_verified=verified / counted if counted else 0.0,
-            book_clean=samples.written / counted if counted else 0.0,
+            book_verified=verified / counted if counted else of_nothing,
+            book_clean=samples.written / counted if counted else of_nothing,
             trade_coverage=of_ids * (1 - lost_ns / max(1, asked[1] - asked[0])),
             gaps=[ToldGap(**asdict(gap)) for gap in sorted(told, key=lambda gap: gap.start_ns)],
             window=expected,
@@ -231,13 +242,14 @@ class _OfMarket:
         self, coverage: Sequence[CoverageRow], gaps: Sequence[Gap], window: Window, nobody: Sequence[Interval]
     ) -> tuple[Samples, int]:
         """Of one collector, by its own counts; and how many were verified."""
-        stops = [stop for gap in gaps if (stop := unaccounted(gap, self._cadence_ns)) is not None]
+        away = [gap for gap in gaps if gap.cause != DELISTED]
+        stops = [stop for gap in away if (stop := unaccounted(gap, self._cadence_ns)) is not None]
         of_window = [(max(start_ns, window.start_ns), min(end_ns, window.end_ns)) for start_ns, end_ns in stops]
         due = sum(row.samples_due for row in coverage) + self._count(of_window)
         # of the time of a gap that no minute accounts for, the gap alone remains
         for mine in self._accounts.values():
             lost = [(max(start, window.start_ns), min(end, window.end_ns)) for (start, end), _ in mine.lost]
-            due += self._count(subtract(lost, mine.covered))
+            due += self._count(subtract(lost, [*mine.covered, *mine.delisted]))
         written = sum(row.samples_written for row in coverage)
         verified = sum(row.samples_written for row in coverage if row.integrity != "none")
         return Samples(due, written, due - written, self._count(nobody)), verified
@@ -246,7 +258,9 @@ class _OfMarket:
         self, coverage: Sequence[CoverageRow], asked: Interval, nobody: Sequence[Interval]
     ) -> tuple[Samples, int]:
         """Of several collectors, what any of them has."""
-        due = self._count([asked]) - self._count(nobody)
+        delisted = [interval for mine in self._accounts.values() for interval in mine.delisted]
+        gone = intersect(missing(self._accounts.values(), asked), delisted)
+        due = self._count([asked]) - self._count(nobody) - self._count(gone)
         numbered = [row for row in self._coverage if row.integrity != "none"]
         by_number = accounts_of(numbered, self._gaps, self._cadence_ns)
         written = together.written(coverage, self._accounts.values(), asked, self._cadence_ns)

@@ -92,7 +92,7 @@ def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
     for product in status.products:
         if product.trades_missing:
             yield "trades_missing", product.market.short, f"{product.trades_missing} trades are missing"
-        if product.crossed_for_s > 0:
+        if product.crossed_for_s > 0 and product.state == "trading":  # an auction may cross it
             yield "crossed", product.market.short, f"the book is crossed for {product.crossed_for_s:.1f} s"
 
 

@@ -133,6 +133,8 @@ def view(found: Status) -> RenderableType:
 def _book(product: ProductStatus) -> str:
     if not product.is_listed:
         return "[yellow]not listed[/]"
+    if product.state != "trading":
+        return f"[yellow]{product.state}[/]"
     return "[green]proved[/]" if product.is_proved else "[red]not proved[/]"
 
 

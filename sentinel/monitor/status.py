@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from book.events import ProductState as MarketState
 from book.native import is_native
 from feeds.catalogue import DEFAULT_EXCHANGE, FEEDS
 from feeds.market import Market
@@ -55,8 +56,9 @@ class ProductStatus(Struct, frozen=True):
 
     Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
     grid instant to the frame that proved it, and how many instants were written and withheld. ``is_listed`` is False
-    while the venue does not have the product, so that nothing can be expected of it. ``trades_missing`` are still asked
-    for, ``trades_given_up`` are not.
+    while the venue does not have the product, so that nothing can be expected of it. ``state`` is the venue's word on
+    the market: ``trading``, ``halted`` or ``delisted``. ``trades_missing`` are still asked for, ``trades_given_up`` are
+    not.
     """
 
     symbol: str
@@ -81,10 +83,16 @@ class ProductStatus(Struct, frozen=True):
     bins: list[BinStatus]
     is_listed: bool = True
     trades_given_up: int = 0
+    state: MarketState = "trading"
 
     @property
     def market(self) -> Market:
         return Market(self.exchange, self.symbol)
+
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether nothing can be expected of it: it is not listed, or halted and without a book."""
+        return not self.is_listed or (self.state != "trading" and not self.is_proved)
 
 
 class ConnectionStatus(Struct, frozen=True):
@@ -165,15 +173,16 @@ class Status(Struct, frozen=True):
 
 
 def expected(status: Status) -> Status:
-    """The part of it that can be well: without products that the venue does not list, and connections only for them."""
-    unlisted = {product.market for product in status.products if not product.is_listed}
-    if not unlisted:
+    """The part of it that can be well: without products of which nothing can be expected, their gaps, and connections
+    only for them."""
+    silent = {product.market for product in status.products if product.may_be_silent}
+    if not silent:
         return status
     return msgspec.structs.replace(
         status,
-        products=[product for product in status.products if product.is_listed],
-        connections=[line for line in status.connections if not unlisted.issuperset(line.markets)],
-        gaps=[gap for gap in status.gaps if gap.market not in unlisted],
+        products=[product for product in status.products if not product.may_be_silent],
+        connections=[line for line in status.connections if not silent.issuperset(line.markets)],
+        gaps=[gap for gap in status.gaps if gap.market not in silent],
     )
 
 
@@ -227,6 +236,7 @@ class StatusReader:
             connections=[
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
                 for at, lane in enumerate(lanes)
+                if lane.plan.markets
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
             gaps=[_gap(product.market, gap, now_ns) for product in products for gap in _open_gaps(product)],
@@ -305,6 +315,7 @@ def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_l
         bins=bins,
         is_listed=is_listed,
         trades_given_up=trades.given_up_count,
+        state=product.state_at_venue if is_listed else "delisted",
     )
 
 

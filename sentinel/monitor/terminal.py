@@ -61,7 +61,7 @@ def figures(service: Service) -> Figures:
     return Figures(
         products=len(products),
         proved=sum(product.books.is_proved for product in products),
-        connections=len(lanes),
+        connections=sum(bool(lane.products) for lane in lanes),
         live_connections=sum(lane.is_live for lane in lanes),
         frames=sum(lane.counts.received for lane in lanes),
         lines_stored=service.committer.lines_stored,

@@ -36,7 +36,7 @@ from msgspec import Struct
 from book.events import Snapshot
 from book.sampler import Flaw, Sample, count_instants, first_instant
 from feeds.market import Market
-from sentinel.contract.gaps import Gap
+from sentinel.contract.gaps import DELISTED, Gap
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import note_of
@@ -120,6 +120,11 @@ class ProductBooks:
             account = self.minutes[minute_ns] = Account()
         return account
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether the venue does not have the product: nothing is due until a book of it comes."""
+        return any(gap.cause == DELISTED for gap in self.gaps)
+
     # What becomes of a lane's book
 
     def replace(self, lane: LaneBook, snapshot: Snapshot, received_ns: int) -> None:
@@ -183,7 +188,7 @@ class ProductBooks:
         this one was to give. What it gave before stays true."""
         lane.is_proved = False
         lane.flaw = None
-        if self.is_suspended:
+        if self.is_suspended or self.is_absent:
             return
         if self.next_ns is None:
             self._open_lost(gap)
@@ -272,6 +277,12 @@ class ProductBooks:
         first_ns = first_instant(lane.since_ns, self._cadence_ns)
         if self.next_ns is None:
             self.next_ns = first_ns
+        if self.is_absent:
+            (gap,) = self.gaps
+            gap.missing_count = self._skip(lane.since_ns)
+            self._close(gap, lane.since_ns)
+            self.proved_ns = max(self.proved_ns, lane.since_ns)
+            return
         others = [other.earliest_ns() for other in self.lanes.values() if other is not lane]
         if self.gaps and all(earliest_ns is None or earliest_ns >= first_ns for earliest_ns in others):
             self.withhold(first_ns)
@@ -322,8 +333,22 @@ class ProductBooks:
 
     def tick(self, now_ns: int) -> None:
         """While no book is proved, time passes without samples."""
-        if self.gaps and not self.is_proved:
+        if self.gaps and not self.is_proved and not self.is_absent:
             self.withhold(now_ns)
+
+    def leave(self, now_ns: int) -> None:
+        """The venue does not have the product any more, and no lane carries it: from here on nothing is due. It is no
+        news: whoever looked at the list has named it."""
+        is_unproved = bool(self.gaps) or not self.proved_ns
+        if self.gaps:
+            self.withhold(now_ns)
+        while self.gaps:
+            self._close(self.gaps[0], max(now_ns, self.gaps[0].start_ns))
+        gap = Gap("book", DELISTED, now_ns if is_unproved else self.proved_ns)
+        if self.next_ns is None:
+            self.next_ns = first_instant(gap.start_ns, self._cadence_ns)
+        self.gaps.append(gap)
+        self._output.accounts.append(self._lines.gap(gap))
 
     def suspend(self) -> None:
         """The disk refuses: books go on being kept, but nothing may be written."""
@@ -366,7 +391,7 @@ class ProductBooks:
             if lane.asked_ns is not None:
                 lane.asked_ns += step_ns
         self._prove_again(now_ns)
-        if self.next_ns is None:
+        if self.next_ns is None or self.is_absent:
             return
         if self.gaps and not self.is_proved:
             self.withhold(now_ns - step_ns)
@@ -410,7 +435,7 @@ class ProductBooks:
 
     def restart(self, now_ns: int) -> None:
         """After a stop: the time nobody ran is one ``stopped`` gap, whose instants are counted nowhere else."""
-        if self.next_ns is None:
+        if self.next_ns is None or self.is_absent:
             return
         is_unproved = bool(self.gaps) or not self.proved_ns
         start_ns = self.next_ns if is_unproved else self.proved_ns

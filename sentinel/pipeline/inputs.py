@@ -9,7 +9,7 @@ from msgspec import Struct
 from book.bins import DEFAULT_EDGES_BPS
 from book.events import Link, Sizes, Snapshot, Trade, Unusable
 from book.sampler import CADENCE_NS
-from feeds.catalogue import DEFAULT_EXCHANGE
+from feeds.catalogue import DEFAULT_EXCHANGE, FEEDS
 from feeds.market import Market
 from feeds.protocol import Subscription
 from sentinel.contract.gaps import Cause
@@ -48,6 +48,10 @@ class LanePlan(Struct, frozen=True):
     venue: str
     subscription: Subscription
     copy: int = 0
+
+    @property
+    def markets(self) -> list[Market]:
+        return [Market(FEEDS[self.venue].exchange, symbol) for symbol in self.subscription.products]
 
 
 class Send(Struct, frozen=True):
@@ -175,6 +179,12 @@ class Step(Struct, frozen=True, tag=True):
     step_ns: int
 
 
+class Replan(Struct, frozen=True, tag=True):
+    """The connections from here on. Each lane keeps its number and its feed; one that has no products is closed."""
+
+    lanes: tuple[LanePlan, ...]
+
+
 class Suspend(Struct, frozen=True, tag=True):
     """Nothing can be written for now."""
 
@@ -188,7 +198,19 @@ class Stop(Struct, frozen=True, tag=True):
 
 
 Input = (
-    Start | Opened | Closed | Frame | RepairAnswer | BookAnswer | FetchedBook | Tick | Step | Suspend | Resume | Stop
+    Start
+    | Opened
+    | Closed
+    | Frame
+    | RepairAnswer
+    | BookAnswer
+    | FetchedBook
+    | Replan
+    | Tick
+    | Step
+    | Suspend
+    | Resume
+    | Stop
 )
 """Everything that can happen to the pipeline: what ``Pipeline.feed`` takes and a tape holds."""
 

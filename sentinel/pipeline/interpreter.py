@@ -87,8 +87,7 @@ class Interpreter:
             case Refused():
                 self._refused(lane, event, received_ns)
             case ProductStatus():
-                status: dict[str, str | int | None] = {"lane": lane.plan.lane, "symbol": event.product}
-                self._output.notes.append(Note("product_status", status | {"state": event.state}))
+                self._product_status(lane, event)
             case Closing():
                 self._output.notes.append(Note("venue_closes", {"lane": lane.plan.lane, "reason": event.reason}))
             case Unknown():
@@ -98,6 +97,17 @@ class Interpreter:
                 self._output.notes.append(Note("alias", facts | {"sent_as": event.sent_as}))
             case Heartbeat():
                 pass
+
+    def _product_status(self, lane: Lane, event: ProductStatus) -> None:
+        """Kept for all to see, and told when it is news; a venue tells it of products nobody asked for, too."""
+        product = lane.products.get(event.product)
+        if product is None:
+            return
+        before = product.state_at_venue
+        lane.states[event.product] = event.state
+        if product.state_at_venue != before:
+            facts: dict[str, str | int | None] = {"symbol": product.market.short, "state": event.state}
+            self._output.notes.append(Note("product_status", facts))
 
     def _begins_chain(self, lane: Lane, book: LaneBook, snapshot: Snapshot, received_ns: int) -> bool:
         """Whether a snapshot may be taken. One that comes unasked says nothing of the time since the last delta."""

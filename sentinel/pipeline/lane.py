@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from book.events import Subscribed
+from book.events import ProductState, Subscribed
 from book.proof import FrameCounter, make_chain
 from book.sampler import first_instant
 from feeds.protocol import Feed
@@ -87,6 +87,7 @@ class Lane:
 
     ``heard_ns`` is when the last frame came, whatever it was: a sign of life. ``good_ns`` is when the last one came
     that could be read and was in sequence: up to there the books are proved, but for those with a chain of their own.
+    ``states`` are what the venue has said on this connection of what can be done with products.
     ``is_numbered``: numbers show every frame that is lost, of the connection or of each book.
     """
 
@@ -108,6 +109,7 @@ class Lane:
         self.is_live = False
         self.last_refusal = ""
         self.unserved: dict[str, set[str]] = {}
+        self.states: dict[str, ProductState] = {}
         self._settings = settings
         self._wanted: set[str] = set()
         self._pinged_ns = 0
@@ -142,6 +144,7 @@ class Lane:
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self.is_live = False
         self.last_refusal = ""
+        self.states.clear()
         self._wanted.clear()
         self._retry_refused_ns = now_ns + round(facts.subscribe_deadline_s * S)
         self._refused_pause_ns = self._settings.refused_retry_ns
@@ -167,6 +170,15 @@ class Lane:
         self.next_grid_ns = first_instant(now_ns, self._settings.cadence_ns)
         self._retry_refused_ns += step_ns
         self._resync_ns += step_ns
+
+    def drop(self, symbol: str) -> None:
+        """It carries a product no more; what still comes of it is nothing that was asked for."""
+        del self.products[symbol]
+        self.books.pop(symbol, None)
+        self.states.pop(symbol, None)
+        self._wanted.discard(symbol)
+        for waiting in self.unserved.values():
+            waiting.discard(symbol)
 
     def close(self) -> None:
         self.feed = None

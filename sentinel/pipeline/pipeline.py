@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from book.events import (
     Delta,
     Meaning,
 )
-from feeds.catalogue import FEEDS
 from feeds.errors import FeedError
 from feeds.market import Market
 from feeds.protocol import Feed
@@ -33,6 +34,7 @@ from sentinel.pipeline.inputs import (
     Opened,
     Output,
     RepairAnswer,
+    Replan,
     Resume,
     Send,
     Settings,
@@ -87,16 +89,18 @@ class Pipeline:
         self._accounts_ns = 0
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
-        known = decode_checkpoint(checkpoint)
+        self._dormant = decode_checkpoint(checkpoint)
         for lane in self.lanes:
-            for symbol in lane.plan.subscription.products:
-                market = Market(FEEDS[lane.plan.venue].exchange, symbol)
-                product = self.products.get(market)
-                if product is None:
-                    product = Product(market, settings, self._output, known.pop(market, None))
-                    self.products[market] = product
-                product.join(lane)
-        self._dormant = known
+            for market in lane.plan.markets:
+                self._product(market).join(lane)
+
+    def _product(self, market: Market) -> Product:
+        """One that is carried, or was; else a new one, with the state it had when it was collected before."""
+        product = self.products.get(market)
+        if product is None:
+            product = Product(market, self.settings, self._output, self._dormant.pop(market, None))
+            self.products[market] = product
+        return product
 
     # What happens
 
@@ -121,11 +125,13 @@ class Pipeline:
             case _:
                 self._turn(given, now_ns)
 
-    def _turn(self, given: Start | Step | Suspend | Resume | Stop, now_ns: int) -> None:
+    def _turn(self, given: Start | Replan | Step | Suspend | Resume | Stop, now_ns: int) -> None:
         """What concerns all there is."""
         match given:
             case Start():
                 self.start(now_ns)
+            case Replan(plans):
+                self.replan(plans, now_ns)
             case Step(step_ns):
                 self.step(step_ns, now_ns)
             case Suspend():
@@ -146,6 +152,39 @@ class Pipeline:
         if ahead_ns:
             self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))
             self.note_step(-ahead_ns // NS_PER_MS, now_ns)
+
+    def replan(self, plans: Sequence[LanePlan], now_ns: int) -> None:
+        """What the lanes carry from here on. A product that none carries any more is not listed by its venue; one that
+        comes for the first time is due from its first book on."""
+        for plan in plans[len(self.lanes) :]:
+            self.lanes.append(Lane(replace(plan, subscription=replace(plan.subscription, products=())), self.settings))
+        for lane, plan in zip(self.lanes, plans, strict=True):
+            self._replan_lane(lane, plan, now_ns)
+        for product in self.products.values():
+            if not product.is_carried and not product.books.is_absent:
+                product.books.leave(now_ns)
+
+    def _replan_lane(self, lane: Lane, plan: LanePlan, now_ns: int) -> None:
+        before, lane.plan = set(lane.products), plan
+        for symbol in before.difference(plan.subscription.products):
+            self._in_doubt.pop((plan.lane, symbol), None)
+            lane.products[symbol].part(lane, now_ns)
+        for market in plan.markets:
+            if market.symbol not in before:
+                self._join_later(market, lane, now_ns)
+        if not lane.products:
+            lane.close()
+
+    def _join_later(self, market: Market, lane: Lane, now_ns: int) -> None:
+        """A product joins while others are collected already."""
+        is_new = market not in self.products
+        product = self._product(market)
+        if is_new:
+            product.restart(now_ns)
+            if self._is_suspended:
+                product.books.suspend()
+                product.trades.suspend()
+        product.join(lane)
 
     def step(self, step_ns: int, now_ns: int) -> None:
         """The wall clock was found to be off by ``step_ns``.

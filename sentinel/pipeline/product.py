@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from book.events import Integrity
+from book.events import ProductState as MarketState
 from feeds.market import Market
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.books import BooksState, ProductBooks
@@ -53,9 +54,31 @@ class Product:
         symbol = self.market.symbol
         lane.products[symbol] = self
         self._lanes.append(lane)
-        self._counted.append(FrameCounts())
+        counts = lane.counts
+        self._counted.append(FrameCounts(control=counts.control, duplicate=counts.duplicate, lost=counts.lost))
         if lane.carries_books:
             lane.books[symbol] = self.books.join(lane.plan.lane)
+
+    def part(self, lane: Lane, now_ns: int) -> None:
+        """``lane`` carries this product no more."""
+        self._count_frames(self.books.account(now_ns))
+        at = self._lanes.index(lane)
+        del self._lanes[at], self._counted[at]
+        lane.drop(self.market.symbol)
+        book = self.books.lanes.pop(lane.plan.lane, None)
+        if book is not None:
+            self._applied_counted -= book.frames
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether any lane carries it."""
+        return bool(self._lanes)
+
+    @property
+    def state_at_venue(self) -> MarketState:
+        """The venue's last word on it, as its lanes have heard it; ``trading`` where nothing else was said."""
+        states = (lane.states[self.market.symbol] for lane in self._lanes if self.market.symbol in lane.states)
+        return next((state for state in states if state != "trading"), "trading")
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
@@ -79,7 +102,7 @@ class Product:
         self.books.tick(now_ns)
         if self.trades.is_due(now_ns):
             self.trades.tick(now_ns, commands)
-        next_ns = self.books.next_ns
+        next_ns = None if self.books.is_absent else self.books.next_ns
         # the samples of a second may be proved long after it, when the process stood still
         over_ns = now_ns if next_ns is None else min(now_ns, next_ns + GRACE_NS)
         for second_ns, fields in self.flow.advance(over_ns):
@@ -90,7 +113,7 @@ class Product:
 
         ``behind_ms``, not above 0, is how far the wall clock is behind ours all the while.
         """
-        minutes, next_ns = self.books.minutes, self.books.next_ns
+        minutes, next_ns = self.books.minutes, None if self.books.is_absent else self.books.next_ns
         for minute_ns in sorted(minutes):
             end_ns = minute_ns + MINUTE_NS
             is_over = end_ns <= now_ns and (next_ns is None or next_ns >= end_ns)

@@ -153,7 +153,7 @@ async def _collect(
             )
             companions: list[Companion] = [
                 Named("systemd", partial(systemd.accompany, stop)),
-                Named("listing", listing.run),
+                Named("listing", partial(listing.run, lambda: service.replan(listing.markets))),
             ]
             if is_shard:
                 companions.append(Named("terminal", partial(terminal.tell, service)))

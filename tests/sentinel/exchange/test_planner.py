@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.exchange.planner import plan
+from feeds.market import Market
+from sentinel.exchange.planner import numbered, plan, replanned
 from sentinel.pipeline import LanePlan
 
 BOTH = frozenset({"coinbase_exchange", "coinbase_advanced"})
@@ -69,3 +71,43 @@ def test_every_product_is_carried_by_every_channel_of_every_copy(
     assert trades == Counter((copy, venue, product) for copy in range(copies) for venue in BOTH for product in products)
     assert all(len(lane.subscription.products) <= limit for lane in of(lanes, "book"))
     assert all(len(lane.subscription.products) <= 50 for lane in lanes)
+
+
+def dealt(markets: Sequence[Market]) -> list[LanePlan]:
+    return plan([market.symbol for market in markets], "coinbase_advanced", BOTH, 20) if markets else []
+
+
+def coinbase(*symbols: str) -> list[Market]:
+    return [Market("coinbase", symbol) for symbol in symbols]
+
+
+def carried(lanes: list[LanePlan]) -> list[tuple[str, ...]]:
+    return [lane.subscription.products for lane in lanes]
+
+
+def test_who_joins_gets_connections_of_its_own_and_who_leaves_leaves_the_others_alone() -> None:
+    lanes = numbered(dealt(coinbase("A-USD", "B-USD")))
+    assert carried(lanes) == [("A-USD",), ("B-USD",), ("A-USD", "B-USD")]
+    assert replanned(lanes, coinbase("B-USD", "A-USD"), dealt) == lanes
+    fewer = replanned(lanes, coinbase("B-USD"), dealt)
+    assert carried(fewer) == [(), ("B-USD",), ("B-USD",)]
+    more = replanned(fewer, coinbase("B-USD", "C-USD", "D-USD"), dealt)
+    assert carried(more) == [("C-USD",), ("B-USD",), ("B-USD",), ("D-USD",), ("C-USD", "D-USD")]
+    assert [lane.lane for lane in more] == [0, 1, 2, 3, 4]
+    assert [lane.venue for lane in more[:3]] == [lane.venue for lane in lanes]
+
+
+@given(st.lists(st.sets(st.sampled_from(named(9))), min_size=1, max_size=6))
+def test_whoever_joins_or_leaves_each_is_carried_by_as_many_as_at_the_start(turns: list[set[str]]) -> None:
+    lanes: list[LanePlan] = []
+    for wanted in turns:
+        before = {lane.lane: lane for lane in lanes}
+        lanes = replanned(lanes, coinbase(*sorted(wanted)), dealt)
+        assert [lane.lane for lane in lanes] == list(range(len(lanes)))
+        for channel, count in (("book", 1), ("trades", 2)):
+            found = Counter(product for lane in of(lanes, channel) for product in lane.subscription.products)
+            assert found == Counter(dict.fromkeys(wanted, count))
+        for lane in lanes:
+            old = before.get(lane.lane)
+            assert old is None or old.venue == lane.venue
+            assert old is None or not old.markets or set(lane.markets) <= set(old.markets)
