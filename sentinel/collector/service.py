@@ -15,7 +15,7 @@ from typing import Protocol
 from loguru import logger
 
 from book.sampler import first_instant
-from feeds.catalogue import FEEDS, VENUES
+from feeds.catalogue import FEEDS, VENUES, venue_of
 from feeds.market import Market, by_exchange
 from feeds.protocol import Feed
 from sentinel.collector.committer import COMMIT_EVERY_S, Committer, Store
@@ -284,6 +284,7 @@ class Connector:
         """That of a lane, whose plan may change later."""
         facts, share, venue = FEEDS[plan.venue].facts, self._config.feeds.share, plan.venue
         age_s, draw = self._config.feeds.max_connection_age_s, self._draw
+        address = venue_of(venue).rest_facts
         connects = self._connects.setdefault(venue, _second_by_second(share * facts.connects_per_s))
         messages = self._messages.setdefault(venue, _second_by_second(share * facts.messages_per_s))
         connection = Connection(
@@ -296,6 +297,8 @@ class Connector:
             Backoff(draw),
             self._large,
             self._clock.now_ns,
+            ban_s=address.ban_s,
+            longest_ban_s=address.longest_ban_s,
             # a random part of the age keeps the two of a redundant pair from being replaced together
             max_age_s=None if age_s is None else lambda: age_s * (0.5 + draw() / 2),
         )

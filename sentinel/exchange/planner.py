@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from feeds.catalogue import FEEDS
 from feeds.market import Market
-from feeds.protocol import Subscription
+from feeds.protocol import FeedFacts, Subscription
 from sentinel.pipeline import LanePlan
 
 BOOK_SOCKETS = 4
 """Books are spread over this many sockets when there are enough of them, however few would fit on one."""
 
 TRADE_PRODUCTS_PER_CONNECTION = 50
+MANY = 1_000_000
 
 
 def plan(
@@ -34,16 +35,22 @@ def plan(
     A feed that serves both carries both on one socket. Products are dealt out in turn, so that neighbours in the
     list (the heaviest usually come first) do not share a socket.
     """
-    most = min(books_per_connection, FEEDS[book_feed].facts.book_products_per_connection)
-    sockets = max(-(-len(products) // most), min(len(products), BOOK_SOCKETS))
     book_channels = frozenset({"book", "trades"} if book_feed in trade_feeds else {"book"})
     if FEEDS[book_feed].integrity == "none":  # then the ticker has to speak for the book
         book_channels |= {"quotes"}
+    facts = FEEDS[book_feed].facts
+    most = min(books_per_connection, facts.book_products_per_connection, _fitting(facts, len(book_channels)))
+    sockets = max(-(-len(products) // most), min(len(products), BOOK_SOCKETS))
     lanes = [(book_feed, Subscription(book_channels, hand)) for hand in _deal(products, sockets)]
     for feed in sorted(set(trade_feeds) - {book_feed}):
-        sockets = -(-len(products) // TRADE_PRODUCTS_PER_CONNECTION)
+        sockets = -(-len(products) // min(TRADE_PRODUCTS_PER_CONNECTION, _fitting(FEEDS[feed].facts, 1)))
         lanes += [(feed, Subscription(frozenset({"trades"}), hand)) for hand in _deal(products, sockets)]
     return numbered([LanePlan(0, *lane, copy) for copy in range(copies) for lane in lanes])
+
+
+def _fitting(facts: FeedFacts, channels: int) -> int:
+    """How many products with so many channels fit on one connection, by the venue's count of streams."""
+    return MANY if facts.streams_per_connection is None else max(1, facts.streams_per_connection // channels)
 
 
 def replanned(

@@ -56,8 +56,9 @@ async def open_rest(config: Config, exchanges: Sequence[str] | None = None) -> A
                     RestClient(
                         VENUES[exchange],
                         config.venues[exchange].rest_url,
-                        _pace(config, exchange),
+                        _pace(config, exchange, VENUES[exchange].rest_facts.requests_per_s),
                         config.repair.timeout_s,
+                        requests=_pace(config, exchange, config.repair.requests_per_s),
                     )
                 )
                 for exchange in (config.exchanges if exchanges is None else exchanges)
@@ -65,7 +66,7 @@ async def open_rest(config: Config, exchanges: Sequence[str] | None = None) -> A
         )
 
 
-def _pace(config: Config, exchange: str) -> Pace:
-    facts, share = VENUES[exchange].rest_facts, config.feeds.share
-    per_s = min(config.repair.requests_per_s, facts.requests_per_s)
-    return Pace(share * per_s, max(1, int(share * facts.burst)))
+def _pace(config: Config, exchange: str, per_s: float) -> Pace:
+    """Our share of ``per_s``, be it requests or what the venue weighs them with."""
+    share = config.feeds.share
+    return Pace(share * per_s, max(1, int(share * VENUES[exchange].rest_facts.burst)))

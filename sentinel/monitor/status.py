@@ -17,6 +17,7 @@ from sentinel.contract.gaps import Gap
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.disk.journal import Backlog
 from sentinel.disk.usage import Usage
+from sentinel.exchange.rest import RestHeld
 from sentinel.monitor.last_minute import LastMinute
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
@@ -144,7 +145,8 @@ class SinkStatus(Struct, frozen=True):
 class Status(Struct, frozen=True):
     """Everything at one moment.
 
-    ``stored_age_s`` is how long no line has reached the journal. ``is_native``: the C extension runs.
+    ``stored_age_s`` is how long no line has reached the journal. ``is_native``: the C extension runs. ``rest_held`` are
+    the venues that want us to ask nothing for a while.
 
     Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
     is timed), ``loop_lag``, by which the collector's own clockwork was late.
@@ -170,6 +172,7 @@ class Status(Struct, frozen=True):
     parts: list[PartStatus] = []
     stored_age_s: float = 0.0
     is_native: bool = False
+    rest_held: list[RestHeld] = []
 
 
 def expected(status: Status) -> Status:
@@ -196,7 +199,9 @@ class StatusReader:
         now_ns: Callable[[], int],
         storage: Callable[[], Usage],
         delivery: Mapping[str, SinkStatistics],
+        rest_held: Callable[[], list[RestHeld]] = list,
     ) -> None:
+        self._rest_held = rest_held
         self._service = service
         self._collector = collector
         self._now_ns = now_ns
@@ -243,6 +248,7 @@ class StatusReader:
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
             is_native=is_native,
+            rest_held=[held for held in self._rest_held() if held.until_ns > now_ns],
         )
 
 

@@ -165,7 +165,7 @@ async def _collect(
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
             sinks, told = _sinks(config, journal, clock)
             storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
-            reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
+            reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held)
             monitor = Monitor(config, service, reader)
 
             def apply(config: Config) -> None:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from feeds.catalogue import FEEDS
 from feeds.market import Market
+from feeds.protocol import by_message
 from sentinel.exchange.planner import numbered, plan, replanned
 from sentinel.pipeline import LanePlan
 
@@ -111,3 +114,20 @@ def test_whoever_joins_or_leaves_each_is_carried_by_as_many_as_at_the_start(turn
             old = before.get(lane.lane)
             assert old is None or old.venue == lane.venue
             assert old is None or not old.markets or set(lane.markets) <= set(old.markets)
+
+
+def test_the_streams_of_a_connection_are_counted_as_the_venue_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product with book and trades is two."""
+    for name, streams in (("coinbase_advanced", 6), ("coinbase_exchange", 10)):
+        facts = replace(FEEDS[name].facts, streams_per_connection=streams)
+        monkeypatch.setattr(FEEDS[name], "facts", facts)
+    lanes = plan(named(20), "coinbase_advanced", BOTH, 20)
+    assert sorted(len(lane.subscription.products) for lane in of(lanes, "book")) == [2, 3, 3, 3, 3, 3, 3]
+    assert [len(lane.subscription.products) for lane in lanes if lane.venue == "coinbase_exchange"] == [10, 10]
+
+
+def test_products_are_dealt_to_messages_as_the_venue_takes_them() -> None:
+    facts = FEEDS["coinbase_advanced"].facts
+    assert by_message(facts, named(3)) == [named(3)]
+    assert by_message(replace(facts, products_per_message=2), named(5)) == [named(5)[:2], named(5)[2:4], named(5)[4:]]
+    assert by_message(facts, ()) == [()]
