@@ -11,6 +11,7 @@ from sentinel.collector.service import lane_plans
 from sentinel.config import Config
 from sentinel.disk.product_list import ListingsFile, read_listings
 from sentinel.disk.shards import products_of, shard_folders
+from sentinel.errors import UsageError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.planner import described
 from sentinel.exchange.rest import RestClients
@@ -19,12 +20,13 @@ from sentinel.exchange.venues import open_rest
 
 
 def selecting(config: Config, rest: RestClients, *, is_kept: bool) -> Listing:
-    """The listing of what a configuration asks for; if ``is_kept``, what it finds is kept in the data directory.
-
-    Raises:
-        UsageError: if what was kept there cannot be read.
-    """
-    selection, stored = Selection.of(config), read_listings(config.data_dir)
+    """The listing of what a configuration asks for; if ``is_kept``, what it finds is kept in the data directory."""
+    selection = Selection.of(config)
+    try:
+        stored = read_listings(config.data_dir)
+    except UsageError as error:  # the venues know it better
+        logger.bind(reason=str(error)).error("product_list_not_read")
+        stored = {}
     if not is_kept:
         return Listing(rest, selection, stored)
     return Listing(rest, selection, stored, ListingsFile(config.data_dir).keep)
