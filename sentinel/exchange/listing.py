@@ -34,7 +34,7 @@ class ProductSource(Protocol):
 
 class Listing:
     """``stored`` is what was known of markets when the venue was last asked; ``keep`` takes what is known now of those
-    that are to be collected.
+    that are to be collected. One that ``is_quiet`` leaves it to others to tell what is news.
 
     ``unlisted`` are the markets that their venue does not have, as of its last look that was answered.
     """
@@ -45,7 +45,10 @@ class Listing:
         selection: Selection,
         stored: Mapping[Market, Listed] | None = None,
         keep: Callable[[Mapping[Market, Listed]], object] = lambda found: None,
+        *,
+        is_quiet: bool = False,
     ) -> None:
+        self._is_quiet = is_quiet
         self._source = source
         self._selection = selection
         self._stored = dict(stored or {})
@@ -61,6 +64,11 @@ class Listing:
         """Everything that was ever to be collected, those that are named first; delisted ones are among them."""
         matched = [market for found in self._matched.values() for market in found]
         return list(dict.fromkeys([*self._selection.named, *matched]))
+
+    def add(self, markets: Collection[Market]) -> None:
+        """These are to be collected too, as if they had been named."""
+        self._selection = replace(self._selection, named=(*self._selection.named, *markets))
+        self._named = by_exchange(self._selection.named)
 
     @property
     def unlisted(self) -> frozenset[Market]:
@@ -156,19 +164,23 @@ class Listing:
     def _enter(self, exchange: str, listed: list[Listed], unlisted: frozenset[Market]) -> None:
         matched, before = self._matched[exchange], self._unlisted.get(exchange, frozenset())
         news = [market for market in self._selection.matched(exchange, listed) if market not in matched]
-        for market in sorted(unlisted - before):
-            logger.bind(symbol=market.short).warning("product_not_listed")
-        for market in sorted(before - unlisted):
-            logger.bind(symbol=market.short).info("product_listed_again")
-        if exchange in self._lists:
-            for market in news:
-                logger.bind(symbol=market.short).info("product_newly_listed")
+        if not self._is_quiet:
+            _tell(unlisted - before, before - unlisted, news if exchange in self._lists else ())
         matched.update(dict.fromkeys(news))
         self._lists[exchange], self._unlisted[exchange] = listed, unlisted
         found = {Market(exchange, one.symbol): one for one in listed}
         gone = {market: replace(self._stored[market], state="delisted") for market in unlisted & self._stored.keys()}
         self._stored |= {market: found[market] for market in self.markets if market in found} | gone
         self._keep(self._stored)
+
+
+def _tell(gone: Collection[Market], back: Collection[Market], news: Collection[Market]) -> None:
+    for market in sorted(gone):
+        logger.bind(symbol=market.short).warning("product_not_listed")
+    for market in sorted(back):
+        logger.bind(symbol=market.short).info("product_listed_again")
+    for market in news:
+        logger.bind(symbol=market.short).info("product_newly_listed")
 
 
 def _absent(markets: Sequence[Market], words: str = "") -> str:

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from loguru import logger
 from rich.console import Console
 
 from feeds.catalogue import VENUES
+from feeds.market import Market
 from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
 from sentinel.collector.parts import Named
@@ -85,7 +86,8 @@ def collect(
 ) -> None:
     """Runs the collector until it is told to stop. ``reread`` gives the configuration as it is at a later time.
 
-    A shard tells its figures on stdout and stops at the end of its stdin, which is the end of its supervisor.
+    A shard tells its figures on stdout, is told on its stdin what joins, and stops at the end of that, which is the end
+    of its supervisor.
 
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
@@ -151,13 +153,18 @@ async def _collect(
                 tape=tape,
                 unlisted=lambda: listing.unlisted,
             )
+
+            def join(markets: Collection[Market]) -> None:
+                listing.add(markets)
+                service.replan(listing.markets)
+
             companions: list[Companion] = [
                 Named("systemd", partial(systemd.accompany, stop)),
                 Named("listing", partial(listing.run, lambda: service.replan(listing.markets))),
             ]
             if is_shard:
                 companions.append(Named("terminal", partial(terminal.tell, service)))
-                companions.append(Named("stdin", partial(_stop_with_stdin, stop)))
+                companions.append(Named("stdin", partial(_obey, stop, join)))
             elif console.is_terminal:
                 render = terminal.live_table if is_live else terminal.status_line
                 companions.append(Named("terminal", partial(terminal.show, service, console, render)))
@@ -282,13 +289,14 @@ async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _stop_with_stdin(stop: asyncio.Event) -> None:
-    """Nothing ever comes on the stdin of a shard but its end."""
+async def _obey(stop: asyncio.Event, join: Callable[[Collection[Market]], None]) -> None:
+    """On the stdin of a shard come products that are to be collected too, a list in JSON a line; its end is ours."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     try:
-        await reader.read()
+        async for line in reader:
+            join([Market.parse(name) for name in msgspec.json.decode(line, type=list[str])])
         stop.set()
     finally:
         transport.close()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -125,3 +128,27 @@ async def test_one_that_was_named_leaves_too_and_the_last_one_leaves_none(tmp_pa
         assert await collector.stop() == 0
     assert list(gaps(data, "BTC-USD").values()) == [("delisted", True)]
     assert "Traceback" not in collector.errors
+
+
+async def test_with_several_processes_it_joins_the_one_with_the_fewest_and_stays_there(tmp_path: Path) -> None:
+    data, hidden = tmp_path / "data", {"SOL-USD"}
+    async with (
+        listing(tmp_path / "truth.jsonl", hidden) as exchange,
+        collecting(exchange.urls, data, "all", "--processes", "2", module=QUICK) as collector,
+    ):
+        homes = data / "shard=00", data / "shard=01"
+        await until(lambda: all(any(stored(home, "top", symbol) for home in homes) for symbol in PRODUCTS[:2]))
+        hidden.clear()
+        await until(lambda: stored(homes[0], "top", "SOL-USD") > 10)
+        assert told(collector.errors, "product_newly_listed") == 1
+        pid = next(int(line["pid"]) for line in events(collector.errors) if line.get("shard") == "shard=00")
+        os.kill(pid, signal.SIGKILL)
+        before = stored(homes[0], "top", "SOL-USD")
+        await until(lambda: stored(homes[0], "top", "SOL-USD") > before + 10)
+        assert await collector.stop() == 0
+    assert "Traceback" not in collector.errors
+    assert stored(homes[1], "top", "SOL-USD") == 0
+
+
+def events(errors: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
