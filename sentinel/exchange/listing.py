@@ -58,6 +58,7 @@ class Listing:
         self._lists: dict[str, list[Listed]] = {}
         self._unlisted: dict[str, frozenset[Market]] = {}
         self._silent: set[str] = set()
+        self._has_begun = False
 
     @property
     def markets(self) -> list[Market]:
@@ -77,8 +78,8 @@ class Listing:
     async def begin(self, known: Collection[Market], *, is_shard: bool) -> None:
         """Before anything is collected. A product is delisted if it is ``known`` from an earlier run, else misspelt.
 
-        Without the list of a venue, patterns match what is known of it; as long as there is nothing at all to begin
-        with, the lists are waited for.
+        Without the list of a venue, patterns match what is known of it; where nothing is, its products join when it has
+        answered, and as long as there is nothing at all to begin with, the lists are waited for.
 
         Raises:
             UsageError: if a product is misspelt, a pattern matches nothing, or none is left; a shard leaves that to
@@ -88,12 +89,14 @@ class Listing:
         is_known = set(self._selection.named) <= set(known) and all(remembered.values())
         await self.look(KNOWN_CHECK_S if is_known else PRODUCT_CHECK_S)
         self._take(remembered)
-        if not self.markets and self._silent:
-            logger.bind(exchanges=", ".join(sorted(self._silent))).warning("waiting_for_the_list_of_products")
+        waiting = sorted(exchange for exchange in self._silent if exchange in remembered and not remembered[exchange])
+        if waiting:
+            logger.bind(exchanges=", ".join(waiting)).warning("waiting_for_the_list_of_products")
         while not self.markets and self._silent:
             await asyncio.sleep(PRODUCT_CHECK_S)
             await self.look()
         self._check(known, is_shard=is_shard)
+        self._has_begun = True
 
     def _remembered(self, known: Collection[Market]) -> dict[str, list[Market]]:
         """What the patterns match of what was collected before, by exchange."""
@@ -165,7 +168,7 @@ class Listing:
         matched, before = self._matched[exchange], self._unlisted.get(exchange, frozenset())
         news = [market for market in self._selection.matched(exchange, listed) if market not in matched]
         if not self._is_quiet:
-            _tell(unlisted - before, before - unlisted, news if exchange in self._lists else ())
+            _tell(unlisted - before, before - unlisted, news if self._has_begun else ())
         matched.update(dict.fromkeys(news))
         self._lists[exchange], self._unlisted[exchange] = listed, unlisted
         found = {Market(exchange, one.symbol): one for one in listed}

@@ -176,6 +176,22 @@ async def test_with_nothing_to_begin_with_the_list_is_waited_for(monkeypatch: py
     assert listing.markets == [BTC, ETH]
 
 
+async def test_a_list_that_comes_later_has_its_products_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PRODUCT_CHECK_S", 0.01)
+    monkeypatch.setattr(asyncio, "timeout", lambda _: asyncio.timeouts.Timeout(None))
+    venue, changes = Venue(), asyncio.Queue[None]()
+    venue.gone = None
+    listing = Listing(venue, matching("BTC-USD", "E*"))
+    await listing.begin((), is_shard=False)
+    assert listing.markets == [BTC]
+    looking = asyncio.create_task(listing.run(lambda: changes.put_nowait(None)))
+    venue.gone = []
+    await changes.get()
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert listing.markets == [BTC, ETH]
+
+
 async def test_an_empty_list_is_no_answer() -> None:
     venue = Venue()
     listing = Listing(venue, matching("*-USD"))

@@ -15,6 +15,9 @@ import aiohttp
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from feeds.market import Market as Key
+from sentinel.archive.schedule import HOUR_NS
+from sentinel.certificates.tapes import TapeRecord
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import decode
 from sentinel.disk.journal import JournalReader
@@ -111,6 +114,11 @@ async def test_products_join_leave_and_come_back(tmp_path: Path) -> None:
     played = await asyncio.to_thread(CliRunner().invoke, cli, ["replay", str(data / "tapes")])
     assert played.exit_code == 0
     assert sorted(played.stdout_bytes.splitlines()) == lines(data)
+    newest_ns = max(decode(line).time_ns for line in lines(data))
+    hours = [hour_ns for back in (0, HOUR_NS) if (hour_ns := newest_ns - newest_ns % HOUR_NS - back)]
+    taped = TapeRecord(data / "tapes", hours)
+    of_solana = [frames for hour_ns in hours for frames in taped.connections(Key("coinbase", "SOL-USD"), hour_ns)]
+    assert {frames.lane for frames in of_solana} == {3}  # it joined after those of the start
 
 
 async def test_one_that_was_named_leaves_too_and_the_last_one_leaves_none(tmp_path: Path) -> None:
