@@ -56,7 +56,7 @@ class Figures(Struct, frozen=True):
 
 def figures(service: Service) -> Figures:
     """The present moment."""
-    products = service.pipeline.products.values()
+    products = [product for product in service.pipeline.products.values() if not product.books.is_absent]
     lanes = service.pipeline.lanes
     return Figures(
         products=len(products),
