@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from book.sampler import count_instants
 from feeds.market import Market
 from sentinel.coverage.accounts import Rows, from_points
 from sentinel.coverage.holes import Hole, accounts_of, sample_holes
@@ -13,6 +17,7 @@ from tests.sentinel.pipeline.venue import MS, START, Connection, S, Told, opened
 
 BTC, ETH = "BTC-USD", "ETH-USD"
 MINUTE_NS = 60 * S
+HAPPENINGS = ["leave", "join", "open", "close", "book", "beat", "tick", "disk"]
 
 
 def both() -> LanePlan:
@@ -159,3 +164,57 @@ def test_a_lane_that_was_empty_is_taken_again() -> None:
     pipe.stop(START + 5 * S)
     told.take(pipe)
     assert told.total("samples_written", BTC) == 10
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["leave", "join", "open", "close", "book", "beat", "tick", "disk"]), st.integers(1, 4000)
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_happens_every_instant_is_written_withheld_or_of_a_time_without_the_product(
+    happenings: list[tuple[str, int]],
+) -> None:
+    pipe, told, now_ns, wires = opened(plan(0, products=(ETH,))), Told(), START, {0: Connection()}
+    pipe.receive(0, wires[0].snapshot(9.0, 11.0, product=ETH), START)
+    plans, is_suspended = [plan(0, products=(ETH,))], False
+    for what, passed_ms in happenings:
+        now_ns += passed_ms * MS
+        lane = pipe.lanes[-1]
+        number = lane.plan.lane
+        match what:
+            case "leave":
+                plans[-1] = plan(number, products=())
+                pipe.replan(plans, now_ns)
+            case "join" if not lane.products:
+                plans.append(plan(number + 1, products=(ETH,)))
+                pipe.replan(plans, now_ns)
+            case "open" if lane.products and lane.feed is None:
+                wires[number] = Connection()
+                pipe.opened(number, now_ns)
+            case "close" if lane.feed is not None:
+                pipe.closed(number, "disconnected", now_ns)
+            case "book" if lane.feed is not None:
+                pipe.receive(number, wires[number].snapshot(9.0, 11.0, product=ETH), now_ns)
+            case "beat" if lane.feed is not None:
+                pipe.receive(number, wires[number].beat(), now_ns)
+            case "disk":
+                pipe.resume(now_ns) if is_suspended else pipe.suspend(now_ns)
+                is_suspended = not is_suspended
+            case _:
+                pipe.tick(now_ns)
+    pipe.stop(now_ns)
+    told.take(pipe)
+    books = pipe.products[Market("coinbase", ETH)].books
+    gone = sum(int(str(gap["missing_count"])) for gap in told.gap_list("book") if gap["cause"] == "delisted")
+    assert books.next_ns is not None
+    assert told.total("samples_due", ETH) + gone == count_instants(START, books.next_ns, 100 * MS)
+    assert told.total("samples_due", ETH) == told.total("samples_written", ETH) + told.total("samples_withheld", ETH)
+    assert len(told.instants(ETH)) == told.total("samples_written", ETH)
+    closed = sorted(
+        (int(str(gap["start_ns"])), int(str(gap["end_ns"]))) for gap in told.gap_list("book") if "end_ns" in gap
+    )
+    assert not any(start <= instant < end for start, end in closed for instant in told.instants(ETH))
+    assert sum("end_ns" not in gap for gap in told.gap_list("book") if gap["cause"] == "delisted") <= 1
