@@ -29,6 +29,10 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     """What is known of a feed and does not change: what the venue allows, and how long to wait for it."""
 
     book_products_per_connection: int
+    streams_per_connection: int | None = None
+    """Streams on one connection, each channel of each product being one; None if the venue does not count them."""
+    products_per_message: int | None = None
+    """Products that one message may ask for; None if as many as fit on a connection."""
     connects_per_s: float
     """New connections from one address."""
     messages_per_s: float
@@ -68,6 +72,12 @@ def proof_of_trades(feed: type[Feed]) -> TradeProof:
 
 Authenticate = Callable[[], dict[str, str]]
 """Gives the credential fields to merge into one subscribe message; called for each, since tokens are short-lived."""
+
+
+def by_message(facts: FeedFacts, products: Sequence[str]) -> list[Sequence[str]]:
+    """The products in parts that each fit into one message; one part, should there be none."""
+    most = facts.products_per_message or len(products)
+    return [products[first : first + most] for first in range(0, len(products), most)] if products else [products]
 
 
 class Feed(Protocol):

@@ -27,6 +27,14 @@ class RestFacts(Struct, frozen=True, kw_only=True):
     """What a usual request weighs: a person sets how many requests are made."""
     headers: dict[str, str] = {}
     """What every request says beside the usual."""
+    ban_s: float = 1.0
+    """How long to hold still after a 418, 429 or 403 that does not say it."""
+    longest_ban_s: float = 300.0
+    """How long a refusal may ask us to hold still; what asks for more is no ban of this venue."""
+    used_header: str | None = None
+    """The header that tells the weight used in the present minute of the wall clock, if answers have one."""
+    limit_per_minute: int | None = None
+    """What that may come to."""
 
 
 class Get(Struct, frozen=True):

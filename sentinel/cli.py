@@ -6,15 +6,17 @@ import importlib
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from book.native import FLAVOUR
+from feeds.rest import ProductKind
 from sentinel.errors import SentinelError, UsageError
 from sentinel.monitor.outlet import Outlet
 from sentinel.timing.instants import parse_duration_s
 
+KINDS = get_args(ProductKind)
 COMMANDS = {
     "simulate": "sentinel.simulator.command:simulate",
     "archive": "sentinel.run.archive:archive",
@@ -24,6 +26,7 @@ COMMANDS = {
     "export": "sentinel.archive.export:export",
     "dataset": "sentinel.run.dataset:dataset",
     "sql": "sentinel.sql.command:sql",
+    "products": "sentinel.run.products:products",
     "plot": "sentinel.plots.command:plot",
     "replay": "sentinel.replay.play:replay",
     "tape-from": "sentinel.replay.capture:command",
@@ -77,7 +80,12 @@ config_option = click.option(
 
 
 @cli.command()
-@click.argument("products", nargs=-1, metavar="[PRODUCT]...")
+@click.argument("products", nargs=-1, metavar="[[EXCHANGE:]PRODUCT]...")
+@click.option("--quote", "quotes", multiple=True, help="Of what a pattern matches, only that quoted in this currency.")
+@click.option(
+    "--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Of what a pattern matches, only this kind."
+)
+@click.option("--status", type=click.Choice(["listed", "trading"]), help="trading leaves out what is halted.")
 @click.option("--dry-run", is_flag=True, help="For 30 s, write lines to stdout and store nothing.")
 @click.option("--live", is_flag=True, help="Show a table of all products.")
 @click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
@@ -96,7 +104,11 @@ config_option = click.option(
 def collect(
     products: tuple[str, ...], dry_run: bool, live: bool, is_shard: bool, duration: float | None, **given: Any
 ) -> None:
-    """Collect trades and the book of each PRODUCT, such as BTC-USD or EXCHANGE:SYMBOL, until stopped."""
+    """Collect trades and the book of each PRODUCT until stopped.
+
+    A PRODUCT is one such as BTC-USD or EXCHANGE:SYMBOL, or a pattern in quotes for what the venue lists: '*-USD',
+    'EXCHANGE:*', all, EXCHANGE:all. What is listed later and matches is taken in.
+    """
     from sentinel.run.collect import collect as run
 
     config = _load(products, **given, is_quiet=is_shard)
@@ -137,7 +149,13 @@ def check_config(config_file: Path | None, online: bool) -> None:
     Exits with 1 if something does not work online.
     """
     config = _load((), config_file=config_file)
-    click.echo(f"good: {len(config.products)} products, data in {config.data_dir}")
+    patterns = f" and {len(config.patterns)} patterns" if config.patterns else ""
+    click.echo(f"good: {len(config.markets)} products{patterns}, data in {config.data_dir}")
+    if not config.patterns:  # what those stand for only the venue can say
+        from sentinel.collector.selecting import dealt
+
+        for line in dealt(config):
+            click.echo(f"dealt: {line}")
     if online:
         from sentinel.run.preflight import try_out
 
@@ -156,6 +174,9 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
         flags["products"] = products
     if given.get("influx_url") is not None:
         flags["influx"] = {"url": given["influx_url"]}
+    select = {name: given[name] for name in ("quotes", "kinds", "status") if given.get(name)}
+    if select:
+        flags["select"] = select
     if given.get("connections") is not None:
         flags["feeds"] = {"connections": int(given["connections"])}
     return load(flags, config_file, warn=lambda text: None) if is_quiet else load(flags, config_file)

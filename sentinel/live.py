@@ -24,6 +24,7 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 
 from feeds.market import Market
+from sentinel.collector.selecting import chosen
 from sentinel.collector.service import Service
 from sentinel.config import Config
 from sentinel.config.loading import load
@@ -117,7 +118,7 @@ class Watch(Generic[T]):
         queue.put_nowait(item)
 
     async def _collect(self, stop: asyncio.Event) -> None:
-        config = self._config
+        config = await chosen(self._config, is_kept=False)
         async with open_rest(config) as rest:
             service = Service(config, Clock(), rest, self, random.random, commit_every_s=DELIVER_EVERY_S)
             self._pipeline = service.pipeline

@@ -43,14 +43,11 @@ from feeds.binance.messages import (
     decode_wrapped,
 )
 from feeds.errors import REASON_CHARS, Undecodable, Unplannable
-from feeds.protocol import FeedFacts, Subscription
+from feeds.protocol import FeedFacts, Subscription, by_message
 from feeds.salvage import REFUSALS, left_out, levels, maybe, name_of, unusable
 
 CHANNELS = {"book": "@depth@100ms", "trades": "@trade"}
 """What follows the symbol, in small letters, in the name of a stream."""
-
-PRODUCTS_PER_MESSAGE = 100
-"""Two streams each: a message stays near 5 kB."""
 
 LIST_ID = 0
 LIST = msgspec.json.encode({"method": "LIST_SUBSCRIPTIONS", "id": LIST_ID})
@@ -71,6 +68,8 @@ class BinanceFeed:
     exchange: ClassVar[str] = "binance"
     facts: ClassVar[FeedFacts] = FeedFacts(
         book_products_per_connection=500,
+        streams_per_connection=1024,
+        products_per_message=100,  # two streams each: a message stays near 5 kB
         connects_per_s=1,
         messages_per_s=4,
         quiet_s=20,
@@ -101,14 +100,11 @@ class BinanceFeed:
         self._last_id = LIST_ID
 
     def open(self) -> list[bytes]:
-        """One message, or several for more than 100 products."""
+        """One message, or several for many products."""
         return self.subscribe(self._subscription.products)
 
     def subscribe(self, products: Sequence[str]) -> list[bytes]:
-        return [
-            self._request(products[start : start + PRODUCTS_PER_MESSAGE])
-            for start in range(0, len(products), PRODUCTS_PER_MESSAGE)
-        ]
+        return [self._request(some) for some in by_message(self.facts, products)]
 
     def resubscribe(self, products: Sequence[str]) -> list[bytes]:
         """Nothing: books are fetched, and their changes go on."""

@@ -33,9 +33,9 @@ class Binance(Venue):
     as the symbol goes. Nothing names the newest id of a silent stream, so the tail is proved by the next trade only.
 
     Limits: 5 messages a second and 1024 streams on a connection, 300 connections in 5 minutes from one address, REST
-    by weight (6000 a minute, of which a book takes 250); 429 and then a ban, 418, both with ``Retry-After``. We stay
-    below. A connection lives 24 hours at most and is announced to end by ``serverShutdown``; its successor is opened
-    before.
+    by weight (6000 a minute, of which a book takes 250); 429 and then a ban, 418, both with ``Retry-After``, of two
+    minutes to three days. We stay below. A connection lives 24 hours at most and is announced to end by
+    ``serverShutdown``; its successor is opened before.
 
     UNCONFIRMED: that trade ids are dense is not promised by the venue, only seen in every recording.
     """
@@ -47,7 +47,14 @@ class Binance(Venue):
     feeds = (BinanceFeed,)
     settings = BinanceSettings
     rest_facts = RestFacts(
-        requests_per_s=80, burst=1000, weight=TRADES_WEIGHT, headers={"X-MBX-TIME-UNIT": "MICROSECOND"}
+        requests_per_s=80,
+        burst=1000,
+        weight=TRADES_WEIGHT,
+        headers={"X-MBX-TIME-UNIT": "MICROSECOND"},
+        ban_s=120,
+        longest_ban_s=259_200,
+        used_header="X-MBX-USED-WEIGHT-1M",
+        limit_per_minute=6000,
     )
     repair = "Trades by id, as far back as the product goes. Books: a fresh snapshot by REST, 5000 levels a side."
     blind_spots = (

@@ -45,16 +45,13 @@ from feeds.coinbase_exchange.messages import (
 )
 from feeds.coinbase_exchange.salvage import SALVAGE, TYPES_WITHOUT_BOOKS
 from feeds.errors import Undecodable, Unplannable
-from feeds.protocol import Authenticate, FeedFacts, Subscription
+from feeds.protocol import Authenticate, FeedFacts, Subscription, by_message
 from feeds.salvage import REFUSALS, unusable
 from feeds.timestamps import parse_ns
 
 CHANNELS = {"book": "level2_batch", "trades": "matches", "quotes": "ticker"}
 OUR_NAMES = {"level2": "book", "level2_batch": "book", "level2_50": "book", "matches": "trades", "ticker": "quotes"}
 """Ours by theirs, aliases included: a subscription to ``level2_batch`` is acknowledged as ``level2_50``."""
-
-PRODUCTS_PER_MESSAGE = 100
-"""Keeps a subscribe message near 1 kB: the venue closes on one that is too big and does not say how big that is."""
 
 TYPE = re.compile(rb'"type"\s*:\s*"(\w+)"')
 PRODUCT = re.compile(rb'"product_id"\s*:\s*"([A-Z0-9-]+)"')
@@ -81,7 +78,12 @@ class CoinbaseExchangeFeed:
     venue: ClassVar[str] = "coinbase_exchange"
     exchange: ClassVar[str] = "coinbase"
     facts: ClassVar[FeedFacts] = FeedFacts(
-        book_products_per_connection=100, connects_per_s=8, messages_per_s=10, quiet_s=2.5
+        book_products_per_connection=100,
+        connects_per_s=8,
+        messages_per_s=10,
+        quiet_s=2.5,
+        # a message stays near 1 kB: the venue closes on one that is too big and does not say how big that is
+        products_per_message=100,
     )
     integrity: ClassVar[Integrity] = "none"
     first_sequence: int | None = None
@@ -119,14 +121,14 @@ class CoinbaseExchangeFeed:
         """Every channel in one message, heartbeats always."""
         self._quoted.difference_update(self._names.get(product, product) for product in products)
         wanted = [self._theirs(ours) for ours in ("trades", "quotes", "book") if ours in self._subscription.channels]
-        return [self._request("subscribe", [*wanted, "heartbeat"], some) for some in _batches(products)]
+        return [self._request("subscribe", [*wanted, "heartbeat"], some) for some in by_message(self.facts, products)]
 
     def resubscribe(self, products: Sequence[str]) -> list[bytes]:
         """Whether a repeated subscribe would bring a snapshot is not known; unsubscribe and subscribe does."""
         channels = [self._theirs("book")]
         return [
             self._request(action, channels, some)
-            for some in _batches(products)
+            for some in by_message(self.facts, products)
             for action in ("unsubscribe", "subscribe")
         ]
 
@@ -275,10 +277,6 @@ def _heartbeat(heartbeat: WireHeartbeat) -> Sequence[Event]:
     if not heartbeat.last_trade_id:
         return (Heartbeat(None),)
     return LastTradeId(heartbeat.product_id, heartbeat.last_trade_id), Heartbeat(None)
-
-
-def _batches(products: Sequence[str]) -> list[Sequence[str]]:
-    return [products[start : start + PRODUCTS_PER_MESSAGE] for start in range(0, len(products), PRODUCTS_PER_MESSAGE)]
 
 
 def _subscribed(message: Subscriptions) -> Subscribed:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feeds.catalogue import FEEDS
 from feeds.market import Market
 from sentinel.archive.l2 import L2
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate, Damaged, parquet_file
 from sentinel.certificates.issuer import Chain, Folders
 from sentinel.certificates.verify import check_files
-from sentinel.disk.tape import created_ns, read_header, read_tape, remove, tape_files
+from sentinel.disk.tape import Kind, created_ns, read_header, read_tape, remove, tape_files
 from sentinel.errors import TapeCorrupt, UsageError
+from sentinel.pipeline.inputs import LanePlan, Replan
 from sentinel.replay.l2 import read_state
 from sentinel.timing.instants import NS_PER_S
 
@@ -51,17 +53,29 @@ def prune_archived(folders: Folders, now_ns: int, keep_s: float) -> int:
 def _is_archived(folders: Folders, file: Path) -> bool:
     """Whether each market's every hour of this tape is in the archive, as certified."""
     try:
-        lanes = read_header(file)["lanes"]
-        hours = sorted({record.received_ns // HOUR_NS * HOUR_NS for record in read_tape(file)})
+        followed = sorted(_followed(file))
     except (TapeCorrupt, UsageError):
         return False
-    markets = {
-        Market(FEEDS[lane["venue"]].exchange, symbol)
-        for lane in lanes
-        if "book" in lane["subscription"]["channels"]
-        for symbol in lane["subscription"]["products"]
-    }
-    return all(_is_verified(folders, market, hour_ns) for market in markets for hour_ns in hours)
+    return all(_is_verified(folders, market, hour_ns) for market, hour_ns in followed)
+
+
+def _followed(file: Path) -> set[tuple[Market, int]]:
+    """The markets whose books a tape file has, and the hours in which it has each."""
+    books = _books(msgspec.convert(read_header(file)["lanes"], list[LanePlan]))
+    found: set[tuple[Market, int]] = set()
+    hour_ns = -1
+    for record in read_tape(file):
+        is_replan = record.kind is Kind.REPLAN
+        if is_replan:
+            books = _books(msgspec.msgpack.decode(record.payload, type=Replan).lanes)
+        if is_replan or record.received_ns // HOUR_NS * HOUR_NS != hour_ns:
+            hour_ns = record.received_ns // HOUR_NS * HOUR_NS
+            found |= {(market, hour_ns) for market in books}
+    return found
+
+
+def _books(plans: Iterable[LanePlan]) -> set[Market]:
+    return {market for plan in plans if "book" in plan.subscription.channels for market in plan.markets}
 
 
 def _is_verified(folders: Folders, market: Market, hour_ns: int) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from feeds.catalogue import FEEDS, venue_of
+import msgspec
+
+from feeds.catalogue import venue_of
 from feeds.market import Market
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Frames, TapeSeal
@@ -17,7 +18,7 @@ from sentinel.certificates.hashing import sha256_of
 from sentinel.disk.data_dir import TAPE_SUFFIX
 from sentinel.disk.tape import Kind, complete_bytes, created_ns, read_header, read_tape
 from sentinel.errors import TapeCorrupt, UsageError
-from sentinel.pipeline.inputs import lane_of
+from sentinel.pipeline.inputs import LanePlan, Replan, lane_of
 from sentinel.timing.instants import NS_PER_S
 
 GATHERED_NS = 2 * NS_PER_S
@@ -57,9 +58,8 @@ class TapeRecord:
         ]
 
     def _read(self, file: Path) -> None:
-        plans = {plan["lane"]: plan for plan in read_header(file)["lanes"]}
-        markets = {lane: _markets(plan) for lane, plan in plans.items()}
-        numbers = {lane: partial(venue_of(plan["venue"]).frame_number, plan["venue"]) for lane, plan in plans.items()}
+        plans = msgspec.convert(read_header(file)["lanes"], list[LanePlan])
+        markets, numbers = _markets(plans), _numbers(plans)
         running: dict[int, _Counted] = {}
         for kind, lane, received_ns, payload in read_tape(file):
             hour_ns = received_ns - received_ns % HOUR_NS
@@ -67,9 +67,12 @@ class TapeRecord:
                 running.clear()
             elif kind is Kind.OPENED:
                 running.pop(lane, None)
+            elif kind is Kind.REPLAN:
+                replan = msgspec.msgpack.decode(payload, type=Replan)
+                markets, numbers = _markets(replan.lanes), _numbers(replan.lanes)
             if kind is not Kind.FRAME or hour_ns not in self._hours:
                 continue
-            planned = lane_of(lane, len(plans))
+            planned = lane_of(lane)
             number, counted = numbers[planned](payload), running.get(lane)
             if number is None:
                 continue
@@ -92,9 +95,14 @@ class _Counted:
     count: int = 0
 
 
-def _markets(plan: dict[str, Any]) -> frozenset[Market]:
-    exchange = FEEDS[plan["venue"]].exchange
-    return frozenset(Market(exchange, symbol) for symbol in plan["subscription"]["products"])
+def _markets(plans: Iterable[LanePlan]) -> dict[int, frozenset[Market]]:
+    """What each lane carries."""
+    return {plan.lane: frozenset(plan.markets) for plan in plans}
+
+
+def _numbers(plans: Iterable[LanePlan]) -> dict[int, Callable[[bytes], int | None]]:
+    """What reads the number of each lane's frames."""
+    return {plan.lane: partial(venue_of(plan.venue).frame_number, plan.venue) for plan in plans}
 
 
 def _spans(folder: Path) -> list[tuple[Path, int, int]]:

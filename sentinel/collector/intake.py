@@ -4,14 +4,16 @@ pipeline asks for in return is carried out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
 
 from book.events import Meaning
 from sentinel.disk.tape import Kind
 from sentinel.disk.taped import record_of
-from sentinel.pipeline import BookAnswer, Cause, Command, FetchedBook, Output, Pipeline, RepairAnswer
-from sentinel.pipeline.inputs import Closed, Input, Opened, Resume, Start, Step, Stop, Suspend, Tick
+from sentinel.pipeline import BookAnswer, Cause, Command, FetchedBook, LanePlan, Output, Pipeline, RepairAnswer
+from sentinel.pipeline.inputs import Closed, Input, Opened, Replan, Resume, Start, Step, Stop, Suspend, Tick
 from sentinel.timing.clock import STEP_LEAST_NS, Clock
 from sentinel.timing.histogram import Durations
 
@@ -28,6 +30,7 @@ class Tape(Protocol):
     """What is needed of a ``TapeWriter``."""
 
     def write(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None: ...
+    def amend(self, facts: dict[str, Any]) -> None: ...
     def cut(self) -> None: ...
     def store(self) -> None: ...
 
@@ -108,6 +111,13 @@ class Intake:
     def fetched(self, answer: FetchedBook) -> None:
         """REST has given the snapshot of a book."""
         self._feed(answer)
+
+    def replan(self, plans: Sequence[LanePlan]) -> None:
+        """The connections from here on."""
+        self.opened_counts += [0] * (len(plans) - len(self.opened_counts))
+        if self._tape is not None:
+            self._tape.amend({"lanes": msgspec.to_builtins(plans)})
+        self._feed(Replan(tuple(plans)))
 
     def suspend(self) -> None:
         """Nothing can be written for now."""

@@ -14,10 +14,9 @@ from math import inf
 from typing import Protocol
 
 from loguru import logger
-from msgspec.structs import replace
 
 from book.sampler import first_instant
-from feeds.catalogue import FEEDS, VENUES
+from feeds.catalogue import FEEDS, VENUES, venue_of
 from feeds.market import Market, by_exchange
 from feeds.protocol import Feed
 from sentinel.collector.committer import COMMIT_EVERY_S, Committer, Store
@@ -28,10 +27,11 @@ from sentinel.errors import JournalError
 from sentinel.exchange.book_check import BookSource, Comparer
 from sentinel.exchange.book_fetch import BookFetcher, SnapshotSource
 from sentinel.exchange.connection import Connection, pair
-from sentinel.exchange.planner import numbered, plan
+from sentinel.exchange.planner import numbered, plan, replanned
 from sentinel.exchange.repair import Repairer, TradeSource
 from sentinel.exchange.venues import feed_maker, url_of
 from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect, Repair, Retire, Send, Settings, Succeed
+from sentinel.pipeline.inputs import spare_of
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import Durations
@@ -51,6 +51,7 @@ Sink = Callable[[asyncio.Event], Awaitable[None]]
 """Follows the journal; once the event is set it has ``FLUSH_S`` to deliver what is left, and returns. If it fails, it
 is started again."""
 
+COMPARISON = "comparison"
 JOURNAL = "journal"
 """The part that commits."""
 
@@ -65,10 +66,10 @@ def pipeline_settings(config: Config) -> Settings:
     return Settings(collector=config.collector, edges_bps=edges, cadence_ns=config.book.cadence_ms * NS_PER_MS)
 
 
-def lane_plans(config: Config) -> list[LanePlan]:
-    """The connections this configuration asks for."""
+def lane_plans(config: Config, markets: Sequence[Market] | None = None) -> list[LanePlan]:
+    """The connections this configuration asks for, for these markets if not for all of its own."""
     lanes: list[LanePlan] = []
-    for exchange, symbols in by_exchange(config.markets).items():
+    for exchange, symbols in by_exchange(config.markets if markets is None else markets).items():
         venue, settings, feeds = VENUES[exchange], config.venues[exchange], config.feeds
         book_feed = venue.books[venue.book(settings)]
         most, copies = feeds.products_per_connection, feeds.connections
@@ -79,7 +80,7 @@ def lane_plans(config: Config) -> list[LanePlan]:
 class Service:
     """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
-    ``unlisted`` gives the markets that their venue does not have at the moment: they are asked for apart from the rest.
+    ``unlisted`` gives the markets that their venue does not have at the moment: no connection is asked for them.
 
     Raises:
         UsageError: if a key in the configuration cannot be used.
@@ -100,19 +101,25 @@ class Service:
     ) -> None:
         plans = lane_plans(config)
         self.unlisted = unlisted
-        self._make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
-        self.pipeline = Pipeline(pipeline_settings(config), plans, self._feed, checkpoint)
+        make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
+        self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
         self.intake = Intake(self.pipeline, clock, self._carry_out, tape)
-        self.repairer = Repairer(rest, self.intake.repaired, draw)
+        self.repairer = Repairer(rest, self.intake.repaired, draw, unlisted=unlisted)
         self.fetcher = BookFetcher(rest, self.intake.fetched)
         self.comparer = Comparer(rest, _unnumbered(plans), config.feeds.comparison_interval_s, self.intake.compared)
         self.committer = Committer(self.intake, store, config.journal.memory_bytes, tape, commit_every_s)
-        self.connections = _connections(config, plans, self.intake, clock, draw, self._feed)
-        self._slots = [*self.connections, *(connection.spare for connection in self.connections)]
+        self._make_connections = Connector(config, self.intake, clock, draw, make_feed)
+        self.connections: list[Connection] = []
+        self._slots: dict[int, Connection] = {}
+        for lane in plans:
+            self._connect(lane)
         self.loop_lag = Durations()
         self._ending = asyncio.Event()
         self.parts = Parts(self._ending, draw)
+        self._live: dict[str, asyncio.Task[Exception | None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._checkpoint = checkpoint
+        self._config = config
         self._clock = clock
 
     async def run(self, stop: asyncio.Event, companions: Sequence[Companion] = (), sinks: Sequence[Sink] = ()) -> None:
@@ -124,6 +131,7 @@ class Service:
         drain = asyncio.Event()
         self.intake.start(self._checkpoint)
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
 
             def keep(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[Exception | None]:
                 return tasks.create_task(self.parts.keep(name, work))
@@ -131,21 +139,20 @@ class Service:
             beside = [keep(name_of(companion), companion) for companion in companions]
             delivering = [keep(name_of(sink), partial(sink, drain)) for sink in sinks]
             committing = keep(JOURNAL, self.committer.run)
-            live = [
-                keep(lane_name(connection.plan), partial(self._serve, connection)) for connection in self.connections
-            ]
-            live += [
-                keep("clock", self._tick),
-                keep("repair", self.repairer.run),
-                keep("books", self.fetcher.run),
-                keep("comparison", self.comparer.run),
-            ]
+            self._begin("clock", self._tick)
+            self._begin("repair", self.repairer.run)
+            self._begin("books", self.fetcher.run)
+            self._begin(COMPARISON, self.comparer.run)
+            for connection in self.connections:
+                self._begin(lane_name(connection.plan), partial(self._serve, connection))
+            self.replan(self._config.markets)
             try:
                 await stop.wait()
             finally:  # whatever went wrong, what was collected is stored
-                for task in live:
+                self._tasks = None
+                for task in self._live.values():
                     task.cancel()
-                await asyncio.wait(live)
+                await asyncio.wait(self._live.values())
                 self._ending.set()
                 await self.parts.keep("last samples", self._stop_intake)
                 self.committer.stop()
@@ -160,14 +167,54 @@ class Service:
             raise JournalError(f"the last lines are lost: {failure}") from failure
         logger.info("stopped")
 
-    def _feed(self, plan: LanePlan) -> Feed:
-        """A new connection's. A name the venue does not know has the whole subscription refused: it is left to the
-        lane, which asks again for what is not served, each product in a message of its own."""
-        exchange, unlisted = plan.exchange, self.unlisted()
-        listed = tuple(symbol for symbol in plan.subscription.products if Market(exchange, symbol) not in unlisted)
-        if listed:
-            plan = replace(plan, subscription=replace(plan.subscription, products=listed))
-        return self._make_feed(plan)
+    def replan(self, markets: Collection[Market]) -> None:
+        """From now on these are to be collected, but for those that are not listed."""
+        if self._tasks is None:  # not begun, or about to end
+            return
+        plans = [connection.plan for connection in self.connections]
+        unlisted = self.unlisted()
+        wanted = [market for market in markets if market not in unlisted]
+        replans = replanned(plans, wanted, partial(lane_plans, self._config))
+        if replans == plans:
+            return
+        self.intake.replan(replans)
+        for lane in replans:
+            self._steer(lane)
+        self.comparer.markets = _unnumbered(replans)
+        self._begin(COMPARISON, self.comparer.run)
+
+    def _steer(self, plan: LanePlan) -> None:
+        """A connection gets another plan: it goes on with it, ends, or begins."""
+        is_new = plan.lane == len(self.connections) or not self.connections[plan.lane].plan.markets
+        if is_new and plan.markets:
+            connection = self._connect(plan)
+            self._begin(lane_name(plan), partial(self._serve, connection))
+            return
+        connection = self.connections[plan.lane]
+        connection.plan = connection.spare.plan = plan
+        if not plan.markets:
+            self._live[lane_name(plan)].cancel()
+
+    def _connect(self, plan: LanePlan) -> Connection:
+        """The connection of a lane, in place of one that has ended."""
+        connection = self._make_connections(plan)
+        self.connections[plan.lane : plan.lane + 1] = [connection]
+        self._slots |= {each.number: each for each in (connection, connection.spare)}
+        return connection
+
+    def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Keeps a part of the collector going; one of that name ends first."""
+        assert self._tasks is not None
+        before = self._live.get(name)
+        if before is not None:
+            before.cancel()
+
+        async def keep() -> Exception | None:
+            if before is not None:
+                await asyncio.wait([before])
+            return await self.parts.keep(name, work)
+
+        self._live[name] = self._tasks.create_task(keep())
 
     def part_statuses(self) -> list[PartStatus]:
         """How each part is; a journal that refuses to be written has failed, though the committer goes on."""
@@ -229,36 +276,49 @@ def lane_name(plan: LanePlan) -> str:
     return f"{plan.venue}#{plan.lane}"
 
 
-def _connections(
-    config: Config,
-    plans: Sequence[LanePlan],
-    intake: Intake,
-    clock: Clock,
-    draw: Callable[[], float],
-    make_feed: Callable[[LanePlan], Feed],
-) -> list[Connection]:
-    """One for each lane. All connections to one feed share its allowances, which count per address."""
-    venues = {lane.venue for lane in plans}
-    connects = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.connects_per_s) for venue in venues}
-    messages = {venue: _second_by_second(config.feeds.share * FEEDS[venue].facts.messages_per_s) for venue in venues}
-    large = asyncio.Lock()
+class Connector:
+    """Makes connections. All to one feed share its allowances, which count per address."""
 
-    def connection(plan: LanePlan, number: int) -> Connection:
-        return Connection(
+    def __init__(
+        self,
+        config: Config,
+        intake: Intake,
+        clock: Clock,
+        draw: Callable[[], float],
+        make_feed: Callable[[LanePlan], Feed],
+    ) -> None:
+        self._config = config
+        self._intake = intake
+        self._clock = clock
+        self._draw = draw
+        self._make_feed = make_feed
+        self._connects: dict[str, Pace] = {}
+        self._messages: dict[str, Pace] = {}
+        self._large = asyncio.Lock()
+
+    def __call__(self, plan: LanePlan) -> Connection:
+        """That of a lane, whose plan may change later, with its spare."""
+        return pair(partial(self._make, plan), plan.lane, spare_of(plan.lane))
+
+    def _make(self, plan: LanePlan, number: int) -> Connection:
+        facts, share, venue = FEEDS[plan.venue].facts, self._config.feeds.share, plan.venue
+        address = venue_of(venue).rest_facts
+        connection = Connection(
             number,
             plan,
-            url_of(config, plan.venue),
-            intake,
-            lambda: len(make_feed(plan).open()),
-            connects[plan.venue],
-            messages[plan.venue],
-            Backoff(draw),
-            large,
-            clock.now_ns,
-            max_age_s=_age(config.feeds.max_connection_age_s, FEEDS[plan.venue].facts.lifetime_s, draw),
+            url_of(self._config, venue),
+            self._intake,
+            lambda: len(self._make_feed(connection.plan).open()),
+            self._connects.setdefault(venue, _second_by_second(share * facts.connects_per_s)),
+            self._messages.setdefault(venue, _second_by_second(share * facts.messages_per_s)),
+            Backoff(self._draw),
+            self._large,
+            self._clock.now_ns,
+            ban_s=address.ban_s,
+            longest_ban_s=address.longest_ban_s,
+            max_age_s=_age(self._config.feeds.max_connection_age_s, facts.lifetime_s, self._draw),
         )
-
-    return [pair(partial(connection, lane), lane.lane, len(plans) + lane.lane) for lane in plans]
+        return connection
 
 
 def _age(most_s: float | None, lifetime_s: float | None, draw: Callable[[], float]) -> Callable[[], float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,8 +14,14 @@ from pydantic import field_validator as validates
 from book.bins import DEFAULT_EDGES_BPS
 from feeds.catalogue import VENUES
 from feeds.market import Market
+from feeds.rest import ProductKind
 from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
 
+ALL = "all"
+"""The pattern for everything that a venue lists."""
+
+GLOB = frozenset("*?[")
+CURRENCY = r"^[A-Z0-9.]+$"
 COLLECTOR = r"^[!-~]+$"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -48,6 +55,17 @@ class Venues(Section):
     def __getitem__(self, exchange: str) -> VenueSettings:
         settings: VenueSettings = getattr(self, exchange)
         return settings
+
+
+class Select(Section):
+    """Which of the products that a pattern matches are collected. Those that are named are collected in any case."""
+
+    quotes: Annotated[tuple[Annotated[str, Field(pattern=CURRENCY)], ...], FromWords] = ()
+    """Only those quoted in one of these currencies, such as ``USD``."""
+    kinds: Annotated[tuple[ProductKind, ...], FromWords] = ()
+    """Only these kinds: ``spot``, ``perpetual``, ``future``, ``option``, ``other``."""
+    status: Literal["listed", "trading"] = "listed"
+    """With ``trading``, what is halted is taken in only once it trades."""
 
 
 class Feeds(Section):
@@ -194,7 +212,7 @@ class Config(Section):
     """The whole configuration. ``venues`` has its sections in the subclass that ``whole`` makes."""
 
     products: Annotated[tuple[str, ...], FromWords] = ()
-    """What to collect, such as ``BTC-USD``, or ``exchange:symbol``; the command line wins."""
+    """What to collect: ``BTC-USD``, ``exchange:symbol``, or patterns for what venues list; the command line wins."""
     data_dir: Path = Path("data")
     """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
@@ -212,6 +230,7 @@ class Config(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The lowest level that is logged."""
     venues: Venues = Venues()
+    select: Select = Select()
     feeds: Feeds = Feeds()
     book: Book = Book()
     journal: Journal = Journal()
@@ -228,8 +247,22 @@ class Config(Section):
 
     @property
     def markets(self) -> tuple[Market, ...]:
-        """The products, each with its exchange."""
-        return tuple(Market.parse(product) for product in self.products)
+        """The products that are named, each with its exchange."""
+        return tuple(market for market in map(Market.parse, self.products) if not is_pattern(market.symbol))
+
+    @property
+    def patterns(self) -> tuple[Market, ...]:
+        """The patterns among the products."""
+        return tuple(market for market in map(Market.parse, self.products) if is_pattern(market.symbol))
+
+    @property
+    def exchanges(self) -> tuple[str, ...]:
+        """Those that something is, or may be, collected from."""
+        return tuple(sorted({Market.parse(product).exchange for product in self.products}))
+
+    def collecting(self, markets: Iterable[Market]) -> Self:
+        """The same with these products, beside the patterns they were chosen by."""
+        return self.model_copy(update={"products": tuple(market.short for market in (*markets, *self.patterns))})
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
@@ -239,13 +272,18 @@ class Config(Section):
         return self
 
 
+def is_pattern(symbol: str) -> bool:
+    """Whether it stands for whatever the venue lists that is like it: ``*-USD``, ``BTC-???``, ``[BE]T*``, ``all``."""
+    return symbol == ALL or not GLOB.isdisjoint(symbol)
+
+
 def _market(product: str) -> Market:
-    """Raises ValueError for what is no product of a venue that we know."""
+    """Raises ValueError for what is neither a product of a venue that we know nor a pattern for some."""
     market = Market.parse(product)
     venue = VENUES.get(market.exchange)
     if venue is None:
         raise ValueError(f"{product!r} is of an unknown exchange; known are {', '.join(sorted(VENUES))}")
-    if not venue.symbol.fullmatch(market.symbol):
+    if not is_pattern(market.symbol) and not venue.symbol.fullmatch(market.symbol):
         upper = market._replace(symbol=market.symbol.upper())
         hint = f"; did you mean {upper.short}?" if venue.symbol.fullmatch(upper.symbol) else ""
         example = Market(venue.exchange, venue.example).short

@@ -27,6 +27,8 @@ TABLE_BEGINS = "<!-- made by python -m sentinel.config.documents -->\n"
 
 SAMPLES: dict[str, object] = {
     "products": ["BTC-USD", "ETH-USD"],
+    "select.quotes": ["USD"],
+    "select.kinds": ["spot"],
     "collector": "desk-1",
     "http": "127.0.0.1:8080",
     "alerts.webhook_url": "https://hooks.example.com/sentinel",

@@ -22,8 +22,12 @@ Cause = Literal[
     "undecodable",
     "witness",
     "reset",
+    "delisted",
 ]
 """Why something is missing: the ``cause`` tag of ``gaps``."""
+
+DELISTED: Cause = "delisted"
+"""The cause where the venue did not list the product."""
 
 NOT_COLLECTED = "not_collected"
 """The cause where no collector ran, or none that has left a word: no collector writes it, reports and certificates do.
@@ -38,7 +42,8 @@ class Gap(Struct):
 
     On ``book``: no sample is written for grid instants in ``start_ns <= g < end_ns``. The numbers are those of the
     frames lost when the cause is ``sequence``, and ``missing_count`` how many they are; for ``stopped`` and ``clock``,
-    ``missing_count`` is the number of grid instants that no coverage row accounts for, because nobody ran.
+    ``missing_count`` is the number of grid instants that no coverage row accounts for, because nobody ran; so it is for
+    ``delisted``, which has no end until a book of the product comes again, because there was nothing to sample.
     On ``trades``: the numbers are ids, ``start_ns`` and ``end_ns`` are the points of the trades around them.
     With the cause ``reset``, they are the last id of the old numbering and the first one of the new. A gap with the
     cause ``not_collected`` is of the trades, too.

@@ -14,13 +14,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from book.sampler import CADENCE_NS, count_instants, first_instant
-from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.contract.gaps import DELISTED, NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import CoverageRow, GapRow
 from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.timing.instants import NS_PER_S, format_ns
 
 FRESH_NS = 10 * NS_PER_S
 """What is younger may still be on its way to the disk and is no hole."""
+
+FOR_GOOD_NS = 2**63 - 1
+"""Where a product that is not listed any more will be collected again."""
 
 Interval = tuple[int, int]
 
@@ -42,7 +45,8 @@ class Hole(Struct, frozen=True):
 class Accounts(Struct, frozen=True):
     """What one collector says of one product: the time it accounts for, and that of it in which it had no book.
 
-    ``lost`` has the gaps of the book: an open one lasts as far as its collector's accounts go.
+    ``lost`` has the gaps of the book: an open one lasts as far as its collector's accounts go, and for good if there is
+    nothing to collect.
     """
 
     covered: list[Interval]
@@ -52,6 +56,11 @@ class Accounts(Struct, frozen=True):
     def known(self) -> list[Interval]:
         """Covered, or named as lost."""
         return merge([*self.covered, *(interval for interval, _ in self.lost)])
+
+    @property
+    def delisted(self) -> list[Interval]:
+        """When the venue did not list the product, so that nothing can be missing."""
+        return merge(interval for interval, cause in self.lost if cause == DELISTED)
 
 
 def accounts_of(
@@ -72,10 +81,16 @@ def accounts_of(
         mine = book_gaps.get(collector, [])
         time = covered(minutes.get(collector, []), mine, cadence_ns)
         reached_ns = time[-1][1] if time else 0
-        ends = (max(gap.start_ns, reached_ns) if gap.end_ns is None else gap.end_ns for gap in mine)
+        ends = (_end_ns(gap, reached_ns) for gap in mine)
         spans = [((gap.start_ns, end_ns), gap.cause) for gap, end_ns in zip(mine, ends, strict=True)]
         found[collector] = Accounts(time, sorted(spans))
     return found
+
+
+def _end_ns(gap: Gap, reached_ns: int) -> int:
+    if gap.end_ns is not None:
+        return gap.end_ns
+    return FOR_GOOD_NS if gap.cause == DELISTED else max(gap.start_ns, reached_ns)
 
 
 def accounts_with_samples(
@@ -101,8 +116,8 @@ def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -
     """The time that one collector accounts for.
 
     A minute with fewer instants than it has was begun late or left early: the accounts run on from the minute before,
-    or into the one after. In one that stands alone they begin with its first sample, or with the minute. The time of
-    gaps is known, so that only the samples have to be placed.
+    or into the one after, or end where the product was delisted. In one that stands alone they begin with its first
+    sample, or with the minute. The time of gaps is known, so that only the samples have to be placed.
     """
     cadence_ns = min([cadence_ns, *(MINUTE_NS // row.samples_due for row in rows if row.samples_due)])
     stops = merge(stop for gap in gaps if (stop := unaccounted(gap, cadence_ns)) is not None)
@@ -110,6 +125,11 @@ def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -
     closed = [(start_ns, first_instant(end_ns, cadence_ns)) for start_ns, end_ns in on_grid if end_ns is not None]
     lost = subtract(closed, stops)
     away = merge([*stops, *lost])
+    left_ns = {
+        gap.start_ns - gap.start_ns % MINUTE_NS: gap.start_ns
+        for gap in gaps
+        if gap.cause == DELISTED and gap.end_ns is None
+    }
     due = {row.minute_ns: row.samples_due for row in rows}
     stopped = _by_minute(stops, due, cadence_ns)
     withheld = _by_minute(lost, due, cadence_ns)
@@ -127,8 +147,9 @@ def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -
             found.append((start_ns, end_ns))
             reached.add(end_ns)
             continue
-        if row.until_ns is not None:
-            placed = _last(length, _free(away, start_ns, row.until_ns))
+        until_ns = left_ns.get(start_ns, row.until_ns)
+        if until_ns is not None:
+            placed = _last(length, _free(away, start_ns, until_ns))
         elif goes_on and not (start_ns in reached and not goes_on_whole):
             placed = _last(length, _free(away, start_ns, end_ns))
         else:
@@ -184,8 +205,9 @@ def _last(length: int, free: Sequence[Interval]) -> list[Interval]:
 
 
 def unaccounted(gap: Gap, cadence_ns: int = CADENCE_NS) -> Interval | None:
-    """The time that only a ``stopped`` or ``clock`` gap accounts for: the first instants of it, in which nobody ran."""
-    if gap.channel != "book" or gap.cause not in ("stopped", "clock") or not gap.missing_count:
+    """The time that only a ``stopped``, ``clock`` or ``delisted`` gap accounts for: the first instants of it, in which
+    nobody ran, or there was nothing to collect."""
+    if gap.channel != "book" or gap.cause not in ("stopped", "clock", DELISTED) or not gap.missing_count:
         return None
     start_ns = first_instant(gap.start_ns, cadence_ns)
     return start_ns, start_ns + gap.missing_count * cadence_ns

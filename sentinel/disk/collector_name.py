@@ -63,7 +63,6 @@ def _read(path: Path) -> str | None:
 
 def _of_accounts(config: Config, states: Mapping[Market, ProductState]) -> str | None:
     """The name of most products, those first that are collected on."""
-    markets = map(Market.parse, config.products)
-    collected = [states[market] for market in markets if market in states]
+    collected = [states[market] for market in config.markets if market in states]
     names = Counter(state.collector for state in collected or states.values())
     return names.most_common(1)[0][0] if names else None

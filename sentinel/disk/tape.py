@@ -66,6 +66,9 @@ class Kind(enum.IntEnum):
     FETCHED = 12
     """[a FetchedBook in msgpack]"""
 
+    REPLAN = 13
+    """[a Replan in msgpack]"""
+
 
 KINDS = frozenset(Kind)
 
@@ -80,10 +83,11 @@ class Record(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole records in order, not joined yet, and the time of the last."""
+    """Whole records in order, not joined yet, the time of the last, and the header of a file that begins with it."""
 
     parts: list[bytes]
     last_ns: int
+    header: dict[str, Any]
 
 
 class TapeWriter:
@@ -104,6 +108,7 @@ class TapeWriter:
         self._max_age_ns = round(max_age_s * 1e9)
         self._compress = zstandard.ZstdCompressor().compress
         self._pending: list[bytes] = []
+        self._pending_header = header
         self._blocks: deque[Block] = deque()
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
@@ -116,14 +121,20 @@ class TapeWriter:
 
     def write(self, kind: Kind, lane: int, received_ns: int, payload: bytes) -> None:
         """Adds a record. Cost: O(1); nothing is on disk before it was cut and stored."""
+        if not self._pending:
+            self._pending_header = self._header
         self._pending.append(RECORD.pack(kind, lane, received_ns, len(payload)))
         self._pending.append(payload)
         self._last_ns = received_ns
 
+    def amend(self, facts: dict[str, Any]) -> None:
+        """The headers of the files that begin with a later record say so."""
+        self._header = self._header | facts
+
     def cut(self) -> None:
         """Ends the block: everything written so far is in it or in one before."""
         if self._pending:
-            self._blocks.append(Block(self._pending, self._last_ns))
+            self._blocks.append(Block(self._pending, self._last_ns, self._pending_header))
             self._pending = []
 
     def store(self) -> None:
@@ -156,7 +167,7 @@ class TapeWriter:
             self._first_ns = max(block.last_ns, self._first_ns + 1)
             path = self._directory / f"{TAPE_PREFIX}{self._first_ns}{TAPE_SUFFIX}"
             self._file = path.open("xb")
-            head = msgspec.json.encode(self._header | {"created_ns": self._first_ns})
+            head = msgspec.json.encode(block.header | {"created_ns": self._first_ns})
             self._file.write(MAGIC + self._block(head))
         self._file.write(self._block(b"".join(block.parts)))
         self._file.flush()

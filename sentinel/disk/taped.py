@@ -29,6 +29,8 @@ def record_of(given: Input, now_ns: int) -> Record:
             return Record(Kind.BOOK, 0, now_ns, msgspec.msgpack.encode(given))
         case inputs.FetchedBook():
             return Record(Kind.FETCHED, given.lane, now_ns, msgspec.msgpack.encode(given))
+        case inputs.Replan():
+            return Record(Kind.REPLAN, 0, now_ns, msgspec.msgpack.encode(given))
         case inputs.Step(step_ns):
             return Record(Kind.STEP, 0, now_ns, b"%d" % step_ns)
         case inputs.Tick() | inputs.Suspend() | inputs.Resume() | inputs.Stop():
@@ -72,6 +74,8 @@ def input_of(record: Record) -> Input:
             return msgspec.msgpack.decode(payload, type=inputs.BookAnswer)
         case Kind.FETCHED:
             return msgspec.msgpack.decode(payload, type=inputs.FetchedBook)
+        case Kind.REPLAN:
+            return msgspec.msgpack.decode(payload, type=inputs.Replan)
         case _:
             given: Input = MADE_OF[kind]()
             return given

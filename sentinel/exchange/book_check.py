@@ -28,7 +28,10 @@ class BookSource(Protocol):
 
 
 class Comparer:
-    """Has each of ``markets`` compared once in ``interval_s``; 0: never. ``skipped`` counts those without an answer."""
+    """Has each of ``markets`` compared once in ``interval_s``; 0: never. ``skipped`` counts those without an answer.
+
+    Other ``markets`` are compared once ``run`` is begun anew.
+    """
 
     def __init__(
         self,
@@ -40,8 +43,8 @@ class Comparer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.skipped = 0
+        self.markets = markets
         self._source = source
-        self._markets = markets
         self._interval_s = interval_s
         self._answer = answer
         self._now_s = now_s
@@ -53,8 +56,8 @@ class Comparer:
         if not self._interval_s:
             return
         async with asyncio.TaskGroup() as tasks:
-            for exchange in sorted({market.exchange for market in self._markets}):
-                tasks.create_task(self._run([market for market in self._markets if market.exchange == exchange]))
+            for exchange in sorted({market.exchange for market in self.markets}):
+                tasks.create_task(self._run([market for market in self.markets if market.exchange == exchange]))
 
     async def _run(self, markets: Sequence[Market]) -> None:
         due_s = self._now_s()

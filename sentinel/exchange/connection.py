@@ -25,7 +25,7 @@ from sentinel.exchange.proxies import proxy_trouble
 from sentinel.pipeline import Cause, LanePlan
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.rate_limit import Pace
-from sentinel.timing.retry_after import retry_after_s
+from sentinel.timing.retry_after import LONGEST_S, hold_s
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Ten times the largest snapshot seen (5.1 MB, 46,000 levels); websockets' own default of 1 MiB cannot read it."""
@@ -86,10 +86,11 @@ class Connection:
     When a connection is to be replaced its spare begins, and it goes on itself until it is retired, or ends; then it
     rests, until it is to succeed the spare in turn. Made by ``pair``.
 
-    ``number`` is that of the lane or of the spare. ``connects`` and ``messages`` are shared by all connections to one
-    host; ``large`` by all there are, so that a turn of the event loop applies one large frame and not one for each
-    connection. ``opening_messages`` gives how many the feed begins with. ``max_age_s`` gives the age at which a
-    connection is replaced, asked for anew each time.
+    ``number`` is that of the lane or of the spare; ``plan`` may be replaced by another for the same lane. ``connects``
+    and ``messages`` are shared by all connections to one host; ``large`` by all there are, so that a turn of the event
+    loop applies one large frame and not one for each connection. ``opening_messages`` gives how many the feed begins
+    with. ``max_age_s`` gives the age at which a connection is replaced, asked for anew each time. ``ban_s`` is how long
+    a ban lasts that does not say it, ``longest_ban_s`` how long one may.
     """
 
     spare: Connection
@@ -108,6 +109,8 @@ class Connection:
         now_ns: Callable[[], int],
         *,
         max_age_s: Callable[[], float] | None = None,
+        ban_s: float | None = None,
+        longest_ban_s: float = LONGEST_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.number = number
@@ -122,6 +125,8 @@ class Connection:
         self._now_ns = now_ns
         self._make_socket = partial(StampedSocket, now_ns=now_ns)
         self._max_age_s = max_age_s
+        self._ban_s = ban_s
+        self._longest_ban_s = longest_ban_s
         self._sleep = sleep
         self._socket: ClientConnection | None = None
         self._outbox: deque[bytes] = deque()
@@ -224,7 +229,8 @@ class Connection:
         """Holds up all connections to this host for as long as the server asks."""
         if isinstance(error, InvalidStatus | InvalidProxyStatus):
             headers = error.response.headers.get_all("Retry-After")
-            wait_s = retry_after_s(headers[0], self._now_ns() / NS_PER_S) if headers else None
+            header, now_s = headers[0] if headers else None, self._now_ns() / NS_PER_S
+            wait_s = hold_s(error.response.status_code, header, now_s, self._ban_s, self._longest_ban_s)
             if wait_s is not None:
                 self._connects.pause(wait_s)
 
@@ -267,8 +273,9 @@ class Connection:
             return str(closed)
 
     async def _write(self, socket: ClientConnection) -> None:
-        """The opening messages are paid for; what follows waits its turn."""
+        """The opening messages are paid for, but only so many may go at once; what follows waits its turn."""
         paid = len(self._outbox)
+        at_once = self._messages.burst
         try:
             while True:
                 await self._has_mail.wait()
@@ -276,6 +283,9 @@ class Connection:
                 while self._outbox:
                     if paid:
                         paid -= 1
+                        at_once -= 1
+                        if at_once < 0:
+                            await self._sleep(self._messages.step_s)
                     else:
                         await self._messages.take()
                     await socket.send(self._outbox.popleft(), text=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from loguru import logger
@@ -16,7 +16,7 @@ from msgspec import Struct
 from book.events import Trade, Unusable
 from feeds.market import Market
 from feeds.rest import TradePage
-from sentinel.exchange.rest import RestTrouble
+from sentinel.exchange.rest import RestRefusal, RestTrouble
 from sentinel.pipeline import Repair, RepairAnswer
 from sentinel.timing.backoff import Backoff
 
@@ -65,7 +65,9 @@ class Repairer:
         answer: Callable[[RepairAnswer], None],
         draw: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        unlisted: Callable[[], Collection[Market]] = frozenset,
     ) -> None:
+        self._unlisted = unlisted
         self._source = source
         self._answer = answer
         self._draw = draw
@@ -153,12 +155,15 @@ class Repairer:
         return page
 
     async def _ask(self, market: Market, first: int, last: int) -> TradePage:
-        """One page, however long REST is in trouble."""
+        """One page, however long REST is in trouble. Of a product that the venue does not list, a refusal is the answer
+        that it has not got them."""
         backoff = Backoff(self._draw, FIRST_PAUSE_S, MOST_PAUSE_S)
         while True:
             try:
                 return await self._source.trades(market, first, last)
             except RestTrouble as trouble:
+                if isinstance(trouble, RestRefusal) and market in self._unlisted():
+                    return TradePage(first, last, ())
                 wait_s = backoff.next_s()
                 facts = {"symbol": market.short, "reason": str(trouble), "wait_s": round(wait_s, 3)}
                 logger.bind(**facts).warning("repair_waits")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import aiohttp
+from loguru import logger
+from msgspec import Struct
 
 from feeds.errors import REASON_CHARS, NoAnswer
 from feeds.market import Market
@@ -15,24 +17,39 @@ from sentinel.errors import SentinelError
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.pipeline import BookAnswer
 from sentinel.timing.clock import Clock
+from sentinel.timing.instants import NS_PER_S, format_ns
 from sentinel.timing.rate_limit import Pace
-from sentinel.timing.retry_after import retry_after_s
+from sentinel.timing.retry_after import hold_s
 
-POLITE_PAUSE_S = 1.0
-"""After a 429 that does not say how long."""
+HEADROOM = 0.9
+"""Of a venue's limit by the minute: what else is under way, and others behind our address, need the rest."""
 
+MINUTE_S = 60
 PIECE_BYTES = 2**18
 USER_AGENT = "sentinel-ws"
 
 T = TypeVar("T")
 
 
+class RestHeld(Struct, frozen=True):
+    """All requests of ``exchange`` hold still until ``until_ns``, because of ``reason``."""
+
+    exchange: str
+    until_ns: int
+    reason: str
+
+
 class RestTrouble(SentinelError):
     """No usable answer this time; asking again later may help."""
 
 
+class RestRefusal(RestTrouble):
+    """The venue has answered, and not with what was asked for."""
+
+
 class RestClient:
-    """Asks one venue politely: every request waits for its turn in ``pace``, which a Retry-After holds up for all.
+    """Asks one venue politely: every request waits for its turn in ``pace``, which counts what the venue counts and is
+    held up for all by a Retry-After, a ban, or a limit that is nearly used up.
 
     Used as an asynchronous context manager, since it owns a connection pool.
     """
@@ -49,6 +66,8 @@ class RestClient:
     ) -> None:
         """``hosts`` are the addresses of those of the venue's that are not at ``base_url``, by their names."""
         self.exchange = venue.exchange
+        self.held: RestHeld | None = None
+        self._facts = venue.rest_facts
         self._rest = venue.rest()
         self._base_url = base_url
         self._hosts = hosts or {}
@@ -125,8 +144,9 @@ class RestClient:
             result: T = end.value
             return result
         except NoAnswer as error:
-            if error.wait_s is not None:
-                self._pace.pause(error.wait_s)
+            if error.wait_s is None:
+                raise RestRefusal(str(error)) from error
+            self._hold(error.wait_s, str(error))
             raise RestTrouble(str(error)) from error
 
     async def _send(self, get: Get) -> Reply:
@@ -149,14 +169,30 @@ class RestClient:
         return Reply(200, bytes(body))
 
     def _heed(self, status: int, headers: Mapping[str, str]) -> None:
-        """Holds everybody up for as long as a refusal asks."""
-        if status < 400:
-            return
-        wait_s = retry_after_s(headers.get("Retry-After"), self._now_ns() / 1e9)
-        if wait_s is None and status == 429:
-            wait_s = POLITE_PAUSE_S
-        if wait_s is not None:
-            self._pace.pause(wait_s)
+        """Holds everybody up for as long as a refusal asks, or until the minute is over whose allowance is used up."""
+        facts, now_s = self._facts, self._now_ns() / 1e9
+        if facts.used_header is not None and facts.limit_per_minute is not None:
+            used = _number(headers.get(facts.used_header))
+            if used >= HEADROOM * facts.limit_per_minute:
+                words = f"{used} of {facts.limit_per_minute} are used of this minute"
+                self._hold(MINUTE_S - now_s % MINUTE_S, words)
+        if status >= 400:
+            wait_s = hold_s(status, headers.get("Retry-After"), now_s, facts.ban_s, facts.longest_ban_s)
+            if wait_s is not None:
+                self._hold(wait_s, f"status {status}")
+
+    def _hold(self, wait_s: float, reason: str) -> None:
+        self._pace.pause(wait_s)
+        until_ns = self._now_ns() + round(wait_s * NS_PER_S)
+        if wait_s > 0 and (self.held is None or until_ns > self.held.until_ns):
+            self.held = RestHeld(self.exchange, until_ns, reason)
+            facts = {"exchange": self.exchange, "reason": reason, "wait_s": round(wait_s, 3)}
+            logger.bind(**facts, until=format_ns(until_ns)).warning("rest_holds_still")
+
+
+def _number(header: str | None) -> int:
+    """What a header counts; 0 if it says nothing."""
+    return int(header) if header is not None and header.isascii() and header.isdigit() else 0
 
 
 class RestClients:
@@ -164,6 +200,10 @@ class RestClients:
 
     def __init__(self, clients: Sequence[RestClient]) -> None:
         self._clients = {client.exchange: client for client in clients}
+
+    def held(self) -> list[RestHeld]:
+        """The venues whose requests were held up last, and until when: it may have passed."""
+        return [client.held for client in self._clients.values() if client.held is not None]
 
     async def trades(self, market: Market, first: int, last: int, *, is_spare: bool = False) -> TradePage:
         """As of ``RestClient``."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from feeds.catalogue import VENUES, venue_of
 from feeds.errors import Unplannable
-from feeds.market import by_exchange
 from feeds.protocol import Feed
 from sentinel.config import Config
 from sentinel.errors import UsageError
@@ -26,8 +25,8 @@ def url_of(config: Config, feed: str) -> str:
 
 
 def rest_urls(config: Config) -> dict[str, str]:
-    """The REST address of each exchange that something is collected from."""
-    return {exchange: config.venues[exchange].rest_url for exchange in by_exchange(config.markets)}
+    """The REST address of each exchange that something is, or may be, collected from."""
+    return {exchange: config.venues[exchange].rest_url for exchange in config.exchanges}
 
 
 def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan], Feed]:
@@ -39,7 +38,7 @@ def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan
     try:
         connectors = {
             exchange: VENUES[exchange].connector(config.venues[exchange], now_s, lambda: secrets.token_hex(NONCE_BYTES))
-            for exchange in by_exchange(config.markets)
+            for exchange in config.exchanges
         }
     except Unplannable as error:
         raise UsageError(str(error)) from error
@@ -47,21 +46,22 @@ def feed_maker(config: Config, now_s: Callable[[], float]) -> Callable[[LanePlan
 
 
 @asynccontextmanager
-async def open_rest(config: Config) -> AsyncIterator[RestClients]:
-    """A client for each exchange that something is collected from, each with its share of what the venue allows."""
+async def open_rest(config: Config, exchanges: Sequence[str] | None = None) -> AsyncIterator[RestClients]:
+    """A client for each of ``exchanges``, by default those that something is, or may be, collected from, each with its
+    share of what the venue allows."""
     async with AsyncExitStack() as stack:
         yield RestClients(
             [
                 await stack.enter_async_context(
                     RestClient(
                         VENUES[exchange],
-                        url,
+                        config.venues[exchange].rest_url,
                         _pace(config, exchange),
                         config.repair.timeout_s,
                         hosts=VENUES[exchange].rest_hosts(config.venues[exchange]),
                     )
                 )
-                for exchange, url in rest_urls(config).items()
+                for exchange in (config.exchanges if exchanges is None else exchanges)
             ]
         )
 

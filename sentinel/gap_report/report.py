@@ -15,9 +15,18 @@ from msgspec.structs import asdict
 
 from book.sampler import CADENCE_NS, count_instants
 from feeds.market import Market, names
-from sentinel.contract.gaps import NOT_COLLECTED, Gap
+from sentinel.contract.gaps import DELISTED, NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows
-from sentinel.coverage.holes import FRESH_NS, Interval, accounts_of, not_collected, subtract, unaccounted
+from sentinel.coverage.holes import (
+    FRESH_NS,
+    Interval,
+    accounts_of,
+    intersect,
+    missing,
+    not_collected,
+    subtract,
+    unaccounted,
+)
 from sentinel.gap_report import together
 from sentinel.pipeline.accounts import MINUTE_NS
 
@@ -154,13 +163,17 @@ def build(
     ``collected_only`` has time in which nobody collected named, but not counted.
     """
     asked, window = window, window.of_whole_minutes()
+
+    def is_wanted(market: Market) -> bool:
+        return (not exchanges or market.exchange in exchanges) and (not markets or market in markets)
+
     coverage: dict[Market, list[CoverageRow]] = defaultdict(list)
     gaps: dict[Market, list[GapRow]] = defaultdict(list)
     for row in rows.coverage:
-        if _is_wanted(row, markets, exchanges, collector):
+        if is_wanted(row.market) and collector in (None, row.collector):
             coverage[row.market].append(row)
     for lost in rows.gaps:
-        if _is_wanted(lost, markets, exchanges, collector):
+        if is_wanted(lost.market) and collector in (None, lost.collector):
             gaps[lost.market].append(lost)
     products = []
     for market in sorted({*coverage, *gaps}):
@@ -174,14 +187,15 @@ def build(
     )
     is_complete = bool(products) and all(product.is_complete for product in products)  # of nothing nothing is complete
     verdict: Literal["complete", "incomplete"] = "complete" if is_complete else "incomplete"
-    return Report(found, products, verdict, asked, collected_only, _backfilled(rows.backfill, window, markets))
+    backfilled = _backfilled([row for row in rows.backfill if is_wanted(row.market)], window)
+    return Report(found, products, verdict, asked, collected_only, backfilled)
 
 
-def _backfilled(rows: Iterable[BackfillRow], window: Window, markets: Collection[Market]) -> list[Backfilled]:
+def _backfilled(rows: Iterable[BackfillRow], window: Window) -> list[Backfilled]:
     """One for each market; of minutes that lie apart, all from the first to the last."""
     found: dict[Market, list[BackfillRow]] = defaultdict(list)
     for row in rows:
-        if (not markets or row.market in markets) and window.start_ns <= row.minute_ns < window.end_ns:
+        if window.start_ns <= row.minute_ns < window.end_ns:
             found[row.market].append(row)
     return [
         Backfilled(
@@ -195,13 +209,6 @@ def _backfilled(rows: Iterable[BackfillRow], window: Window, markets: Collection
         )
         for market, minutes in sorted(found.items())
     ]
-
-
-def _is_wanted(
-    row: CoverageRow | GapRow, markets: Collection[Market], exchanges: Collection[str], collector: str | None
-) -> bool:
-    is_of_exchange = not exchanges or row.market.exchange in exchanges
-    return is_of_exchange and (not markets or row.market in markets) and collector in (None, row.collector)
 
 
 class _OfMarket:
@@ -261,6 +268,8 @@ class _OfMarket:
         counted = samples.counted(collected_only=collected_only)
         lost_ns = 0 if collected_only else sum(end_ns - start_ns for start_ns, end_ns in nobody)
         of_ids = trades.count / (trades.count + trades.missing) if trades.count + trades.missing else 1.0
+        # of a time in which there was nothing to collect nothing is missing
+        of_nothing = float(any(gap.cause == DELISTED for gap in gaps))
         newest = max(coverage, key=lambda row: row.minute_ns, default=None)
         told = [*gaps, *(_nobody(span, self._count([span])) for span in nobody)]
         return ProductReport(
@@ -269,8 +278,8 @@ class _OfMarket:
             integrity=newest.integrity if newest else "none",
             samples=samples,
             trades=trades,
-            book_verified=verified / counted if counted else 0.0,
-            book_clean=samples.written / counted if counted else 0.0,
+            book_verified=verified / counted if counted else of_nothing,
+            book_clean=samples.written / counted if counted else of_nothing,
             trade_coverage=None if trade_proof == "none" else of_ids * (1 - lost_ns / max(1, asked[1] - asked[0])),
             gaps=[ToldGap(**asdict(gap)) for gap in sorted(told, key=lambda gap: gap.start_ns)],
             window=expected,
@@ -282,13 +291,14 @@ class _OfMarket:
         self, coverage: Sequence[CoverageRow], gaps: Sequence[Gap], window: Window, nobody: Sequence[Interval]
     ) -> tuple[Samples, int]:
         """Of one collector, by its own counts; and how many were verified."""
-        stops = [stop for gap in gaps if (stop := unaccounted(gap, self._cadence_ns)) is not None]
+        away = [gap for gap in gaps if gap.cause != DELISTED]
+        stops = [stop for gap in away if (stop := unaccounted(gap, self._cadence_ns)) is not None]
         of_window = [(max(start_ns, window.start_ns), min(end_ns, window.end_ns)) for start_ns, end_ns in stops]
         due = sum(row.samples_due for row in coverage) + self._count(of_window)
         # of the time of a gap that no minute accounts for, the gap alone remains
         for mine in self._accounts.values():
             lost = [(max(start, window.start_ns), min(end, window.end_ns)) for (start, end), _ in mine.lost]
-            due += self._count(subtract(lost, mine.covered))
+            due += self._count(subtract(lost, [*mine.covered, *mine.delisted]))
         written = sum(row.samples_written for row in coverage)
         verified = sum(row.samples_written for row in coverage if row.integrity != "none")
         return Samples(due, written, due - written, self._count(nobody)), verified
@@ -297,7 +307,9 @@ class _OfMarket:
         self, coverage: Sequence[CoverageRow], asked: Interval, nobody: Sequence[Interval]
     ) -> tuple[Samples, int]:
         """Of several collectors, what any of them has."""
-        due = self._count([asked]) - self._count(nobody)
+        delisted = [interval for mine in self._accounts.values() for interval in mine.delisted]
+        gone = intersect(missing(self._accounts.values(), asked), delisted)
+        due = self._count([asked]) - self._count(nobody) - self._count(gone)
         numbered = [row for row in self._coverage if row.integrity != "none"]
         by_number = accounts_of(numbered, self._gaps, self._cadence_ns)
         written = together.written(coverage, self._accounts.values(), asked, self._cadence_ns)

@@ -28,6 +28,7 @@ CAUSES = {
     "undecodable": "unreadable frame",
     "witness": "contradicted by another witness",
     "reset": "trade ids used again",
+    "delisted": "not listed by the venue",
 }
 
 GIVEN_UP = f"given up: {GIVE_UP_ANSWERS} answers of REST or more, over {GIVE_UP_NS // HOUR_NS} h or more, without them"

@@ -101,7 +101,7 @@ def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
         name, exchange = product.market.short, product.exchange
         if product.trades_missing:
             yield Condition("trades_missing", name, f"{product.trades_missing} trades are missing", exchange)
-        if product.crossed_for_s > 0:
+        if product.crossed_for_s > 0 and product.state == "trading":  # an auction may cross it
             yield Condition("crossed", name, f"the book is crossed for {product.crossed_for_s:.1f} s", exchange)
 
 

@@ -29,6 +29,7 @@ from sentinel.gap_report.text import as_json, as_table
 from sentinel.monitor.alerts import Alert, Webhook
 from sentinel.monitor.status import ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
+from sentinel.timing.instants import format_ns
 
 NOT_READY = 1
 REFRESH_S = 1.0
@@ -137,10 +138,13 @@ def view(found: Status) -> RenderableType:
         done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", sink.last_error or "")
         sinks.add_row(sink.name, sink.state, *waiting, *done)
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
+    held = [
+        Text(f"REST of {one.exchange} holds still until {format_ns(one.until_ns)}: {one.reason}", "yellow")
+        for one in found.rest_held
+    ]
     failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
-    return Group(
-        products, lines, sinks, f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}", *failed
-    )
+    figures = f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
+    return Group(products, lines, sinks, figures, *failed, *held)
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
@@ -163,6 +167,8 @@ def _of(found: Status, exchanges: tuple[str, ...]) -> Status:
 def _book(product: ProductStatus) -> str:
     if not product.is_listed:
         return "[yellow]not listed[/]"
+    if product.state != "trading":
+        return f"[yellow]{product.state}[/]"
     return "[green]proved[/]" if product.is_proved else "[red]not proved[/]"
 
 

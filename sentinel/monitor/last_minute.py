@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -15,6 +16,9 @@ from sentinel.timing.histogram import BUCKETS, Durations, Quantiles, quantiles, 
 MARK_EVERY_NS = 5_000_000_000
 MARKS = 13
 """A minute's worth, and the one it began with."""
+
+PER_ROW = ("lateness", "written", "withheld", "frames")
+"""The counters of products and of lanes; later ones are added at the end."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -29,6 +33,11 @@ class Mark(Struct, frozen=True):
     written: Counts
     withheld: Counts
     frames: Counts
+
+    def grown_like(self, other: Mark) -> Mark:
+        """The same with zeros for the products and lanes that there were not yet."""
+        fields = {name: _grown(getattr(self, name), len(getattr(other, name))) for name in PER_ROW}
+        return msgspec.structs.replace(self, **fields)
 
 
 class LastMinute:
@@ -46,11 +55,11 @@ class LastMinute:
 
     def look(self, now_ns: int) -> None:
         """Does nothing until ``MARK_EVERY_NS`` have passed since the last time. Cost: some microseconds a product."""
-        if self._marks and now_ns - self._marks[-1].at_ns < MARK_EVERY_NS:
+        if self._marks and now_ns - self._marks[-1].at_ns < MARK_EVERY_NS and not self._has_grown():
             return
         now = self._mark(now_ns)
         self._marks.append(now)
-        then = self._marks[0]
+        then = self._marks[0].grown_like(now)
         lateness = now.lateness - then.lateness
         self.lateness = _by_row(lateness)
         self.all_lateness = quantiles(lateness.sum(axis=0).tolist())
@@ -60,6 +69,11 @@ class LastMinute:
         self.withheld = (now.withheld - then.withheld).tolist()
         seconds = max((now_ns - then.at_ns) / 1e9, 1.0)
         self.frames_per_s = ((now.frames - then.frames) / seconds).tolist()
+
+    def _has_grown(self) -> bool:
+        """Whether there are products or lanes that the newest mark does not know."""
+        pipeline, mark = self._service.pipeline, self._marks[-1]
+        return len(mark.written) < len(pipeline.products) or len(mark.frames) < len(pipeline.lanes)
 
     def _mark(self, now_ns: int) -> Mark:
         service = self._service
@@ -73,6 +87,12 @@ class LastMinute:
             withheld=_counts([book.withheld_count for book in books]),
             frames=_counts([lane.counts.received for lane in service.pipeline.lanes]),
         )
+
+
+def _grown(counts: Counts, length: int) -> Counts:
+    grown = np.zeros((length, *counts.shape[1:]), np.int64)
+    grown[: len(counts)] = counts
+    return grown
 
 
 def _counts(values: Sequence[int]) -> Counts:

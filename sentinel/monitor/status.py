@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 from msgspec import Struct
 
+from book.events import ProductState as MarketState
 from book.native import is_native
 from feeds.catalogue import DEFAULT_EXCHANGE
 from feeds.market import Market
@@ -16,6 +17,7 @@ from sentinel.contract.gaps import Gap
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.disk.journal import Backlog
 from sentinel.disk.usage import Usage
+from sentinel.exchange.rest import RestHeld
 from sentinel.monitor.last_minute import LastMinute
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
@@ -55,8 +57,9 @@ class ProductStatus(Struct, frozen=True):
 
     Counts are since the start. ``lateness``, ``recent_written`` and ``recent_withheld`` are of the last minute: from a
     grid instant to the frame that proved it, and how many instants were written and withheld. ``is_listed`` is False
-    while the venue does not have the product, so that nothing can be expected of it. ``trades_missing`` are still asked
-    for, ``trades_given_up`` are not; where ``trade_proof`` is ``none``, nobody knows of any.
+    while the venue does not have the product, so that nothing can be expected of it. ``state`` is the venue's word on
+    the market: ``trading``, ``halted`` or ``delisted``. ``trades_missing`` are still asked for, ``trades_given_up`` are
+    not; where ``trade_proof`` is ``none``, nobody knows of any.
     """
 
     symbol: str
@@ -82,10 +85,16 @@ class ProductStatus(Struct, frozen=True):
     is_listed: bool = True
     trades_given_up: int = 0
     trade_proof: str = "ids"
+    state: MarketState = "trading"
 
     @property
     def market(self) -> Market:
         return Market(self.exchange, self.symbol)
+
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether nothing can be expected of it: it is not listed, or halted and without a book."""
+        return not self.is_listed or (self.state != "trading" and not self.is_proved)
 
 
 class ConnectionStatus(Struct, frozen=True):
@@ -137,7 +146,8 @@ class SinkStatus(Struct, frozen=True):
 class Status(Struct, frozen=True):
     """Everything at one moment.
 
-    ``stored_age_s`` is how long no line has reached the journal. ``is_native``: the C extension runs.
+    ``stored_age_s`` is how long no line has reached the journal. ``is_native``: the C extension runs. ``rest_held`` are
+    the venues that want us to ask nothing for a while.
 
     Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
     is timed), ``loop_lag``, by which the collector's own clockwork was late.
@@ -163,18 +173,20 @@ class Status(Struct, frozen=True):
     parts: list[PartStatus] = []
     stored_age_s: float = 0.0
     is_native: bool = False
+    rest_held: list[RestHeld] = []
 
 
 def expected(status: Status) -> Status:
-    """The part of it that can be well: without products that the venue does not list, and connections only for them."""
-    unlisted = {product.market for product in status.products if not product.is_listed}
-    if not unlisted:
+    """The part of it that can be well: without products of which nothing can be expected, their gaps, and connections
+    only for them."""
+    silent = {product.market for product in status.products if product.may_be_silent}
+    if not silent:
         return status
     return msgspec.structs.replace(
         status,
-        products=[product for product in status.products if product.is_listed],
-        connections=[line for line in status.connections if not unlisted.issuperset(line.markets)],
-        gaps=[gap for gap in status.gaps if gap.market not in unlisted],
+        products=[product for product in status.products if not product.may_be_silent],
+        connections=[line for line in status.connections if not silent.issuperset(line.markets)],
+        gaps=[gap for gap in status.gaps if gap.market not in silent],
     )
 
 
@@ -198,7 +210,9 @@ class StatusReader:
         now_ns: Callable[[], int],
         storage: Callable[[], Usage],
         delivery: Mapping[str, SinkStatistics],
+        rest_held: Callable[[], list[RestHeld]] = list,
     ) -> None:
+        self._rest_held = rest_held
         self._service = service
         self._collector = collector
         self._now_ns = now_ns
@@ -238,12 +252,14 @@ class StatusReader:
             connections=[
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
                 for at, lane in enumerate(lanes)
+                if lane.plan.markets
             ],
             sinks=[_sink(name, storage, stats, now_ns) for name, stats in sorted(self._delivery.items())],
             gaps=[_gap(product.market, gap, now_ns) for product in products for gap in _open_gaps(product)],
             parts=service.part_statuses(),
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
             is_native=is_native,
+            rest_held=[held for held in self._rest_held() if held.until_ns > now_ns],
         )
 
 
@@ -317,6 +333,7 @@ def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_l
         is_listed=is_listed,
         trades_given_up=trades.given_up_count,
         trade_proof=product.trade_proof,
+        state=product.state_at_venue if is_listed else "delisted",
     )
 
 

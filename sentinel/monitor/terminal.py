@@ -57,12 +57,12 @@ class Figures(Struct, frozen=True):
 
 def figures(service: Service) -> Figures:
     """The present moment."""
-    products = service.pipeline.products.values()
+    products = [product for product in service.pipeline.products.values() if not product.books.is_absent]
     lanes = service.pipeline.lanes
     return Figures(
         products=len(products),
         proved=sum(product.books.is_proved for product in products),
-        connections=len(lanes),
+        connections=sum(bool(lane.products) for lane in lanes),
         live_connections=sum(lane.is_live for lane in lanes),
         frames=sum(lane.counts.received for lane in lanes),
         lines_stored=service.committer.lines_stored,

@@ -36,7 +36,7 @@ from msgspec import Struct
 from book.events import Snapshot
 from book.sampler import Flaw, Sample, count_instants, first_instant
 from feeds.market import Market
-from sentinel.contract.gaps import Gap
+from sentinel.contract.gaps import DELISTED, Gap
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import note_of
@@ -106,7 +106,7 @@ class ProductBooks:
         return lane
 
     def leave(self, lane_number: int) -> None:
-        """A lane that is lost, and holds nothing that waits, carries it no more."""
+        """A lane carries it no more: what that holds has been given by another, or is of a time without the product."""
         del self.lanes[lane_number]
 
     @property
@@ -130,10 +130,17 @@ class ProductBooks:
     def halt(self, now_ns: int, *, is_halted: bool) -> None:
         """Its venue says that nothing can be traded from now on, or something again. What is crossed has the time to
         mend that any book has."""
+        if is_halted == self.is_halted:
+            return
         self.is_halted = is_halted
         for lane in self.lanes.values():
             if lane.flaw is not None:
                 lane.flaw_ns = max(lane.flaw_ns, now_ns)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the venue does not have the product: nothing is due until a book of it comes."""
+        return any(gap.cause == DELISTED for gap in self.gaps)
 
     # What becomes of a lane's book
 
@@ -202,7 +209,7 @@ class ProductBooks:
             lane.lost = gap
         lane.is_proved = False
         lane.flaw = None
-        if self.is_suspended:
+        if self.is_suspended or self.is_absent:
             return
         if self.next_ns is None:
             self._open_lost(gap)
@@ -294,6 +301,12 @@ class ProductBooks:
         first_ns = first_instant(lane.since_ns, self._cadence_ns)
         if self.next_ns is None:
             self.next_ns = first_ns
+        if self.is_absent:
+            (gap,) = self.gaps
+            gap.missing_count = self._skip(lane.since_ns)
+            self._close(gap, lane.since_ns)
+            self.proved_ns = max(self.proved_ns, lane.since_ns)
+            return
         others = [other.earliest_ns() for other in self.lanes.values() if other is not lane]
         if self.gaps and all(earliest_ns is None or earliest_ns >= first_ns for earliest_ns in others):
             self.withhold(first_ns)
@@ -344,8 +357,22 @@ class ProductBooks:
 
     def tick(self, now_ns: int) -> None:
         """While no book is proved, time passes without samples."""
-        if self.gaps and not self.is_proved:
+        if self.gaps and not self.is_proved and not self.is_absent:
             self.withhold(now_ns)
+
+    def delist(self, now_ns: int) -> None:
+        """The venue does not have the product any more, and no lane carries it: from here on nothing is due. It is no
+        news: whoever looked at the list has named it."""
+        is_unproved = bool(self.gaps) or not self.proved_ns
+        if self.gaps:
+            self.withhold(now_ns)
+        while self.gaps:
+            self._close(self.gaps[0], max(now_ns, self.gaps[0].start_ns))
+        gap = Gap("book", DELISTED, now_ns if is_unproved else self.proved_ns)
+        if self.next_ns is None:
+            self.next_ns = first_instant(gap.start_ns, self._cadence_ns)
+        self.gaps.append(gap)
+        self._output.accounts.append(self._lines.gap(gap))
 
     def suspend(self) -> None:
         """The disk refuses: books go on being kept, but nothing may be written."""
@@ -388,7 +415,7 @@ class ProductBooks:
             if lane.asked_ns is not None:
                 lane.asked_ns += step_ns
         self._prove_again(now_ns)
-        if self.next_ns is None:
+        if self.next_ns is None or self.is_absent:
             return
         if self.gaps and not self.is_proved:
             self.withhold(now_ns - step_ns)
@@ -432,7 +459,7 @@ class ProductBooks:
 
     def restart(self, now_ns: int) -> None:
         """After a stop: the time nobody ran is one ``stopped`` gap, whose instants are counted nowhere else."""
-        if self.next_ns is None:
+        if self.next_ns is None or self.is_absent:
             return
         is_unproved = bool(self.gaps) or not self.proved_ns
         start_ns = self.next_ns if is_unproved else self.proved_ns

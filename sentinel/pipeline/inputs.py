@@ -61,10 +61,23 @@ class LanePlan(Struct, frozen=True):
         """Whose feed it is."""
         return FEEDS[self.venue].exchange
 
+    @property
+    def markets(self) -> list[Market]:
+        return [Market(self.exchange, symbol) for symbol in self.subscription.products]
 
-def lane_of(number: int, lanes: int) -> int:
-    """Which of so many planned lanes a number is of, that of a lane or of a spare: spares are numbered after lanes."""
-    return number % lanes
+
+SPARES = 1 << 15
+"""Added to the number of a lane it is that of its spare. There are never so many lanes, and tapes have 16 bits."""
+
+
+def spare_of(lane: int) -> int:
+    """The number of the spare of a lane."""
+    return lane + SPARES
+
+
+def lane_of(number: int) -> int:
+    """Which lane a number is of, that of a lane or of a spare."""
+    return number % SPARES
 
 
 class Send(Struct, frozen=True):
@@ -204,6 +217,12 @@ class Step(Struct, frozen=True, tag=True):
     step_ns: int
 
 
+class Replan(Struct, frozen=True, tag=True):
+    """The connections from here on. Each lane keeps its number and its feed; one that has no products is closed."""
+
+    lanes: tuple[LanePlan, ...]
+
+
 class Suspend(Struct, frozen=True, tag=True):
     """Nothing can be written for now."""
 
@@ -217,7 +236,19 @@ class Stop(Struct, frozen=True, tag=True):
 
 
 Input = (
-    Start | Opened | Closed | Frame | RepairAnswer | BookAnswer | FetchedBook | Tick | Step | Suspend | Resume | Stop
+    Start
+    | Opened
+    | Closed
+    | Frame
+    | RepairAnswer
+    | BookAnswer
+    | FetchedBook
+    | Replan
+    | Tick
+    | Step
+    | Suspend
+    | Resume
+    | Stop
 )
 """Everything that can happen to the pipeline: what ``Pipeline.feed`` takes and a tape holds."""
 

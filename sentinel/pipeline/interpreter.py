@@ -89,10 +89,7 @@ class Interpreter:
             case Refused():
                 self._refused(lane, event, received_ns)
             case ProductStatus():
-                status = _about(lane, event.product)
-                self._output.notes.append(Note("product_status", status | {"state": event.state}))
-                if (product := lane.products.get(event.product)) is not None:
-                    product.books.halt(received_ns, is_halted=event.state != "trading")
+                self._product_status(lane, event, received_ns)
             case Closing():
                 self._output.notes.append(Note("venue_closes", {"lane": lane.plan.lane, "reason": event.reason}))
                 self._commands.append(Succeed(lane.number))
@@ -103,6 +100,18 @@ class Interpreter:
                 self._output.notes.append(Note("alias", alias | {"sent_as": event.sent_as}))
             case Heartbeat():
                 pass
+
+    def _product_status(self, lane: Lane, event: ProductStatus, received_ns: int) -> None:
+        """Kept for all to see, and told when it is news; a venue tells it of products nobody asked for, too."""
+        product = lane.products.get(event.product)
+        if product is None:
+            return
+        before = product.state_at_venue
+        lane.states[event.product] = event.state
+        product.heed_state(received_ns)
+        if product.state_at_venue != before:
+            facts: dict[str, str | int | None] = {"symbol": product.market.short, "state": event.state}
+            self._output.notes.append(Note("product_status", facts))
 
     def _begins_chain(self, lane: Lane, book: LaneBook, snapshot: Snapshot, received_ns: int) -> bool:
         """Whether a snapshot may be taken. If it bears the id that the book has, the book has stood still since its

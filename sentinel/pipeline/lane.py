@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from book.events import Subscribed
+from book.events import ProductState, Subscribed
 from book.proof import FrameCounter, make_chain
 from book.sampler import first_instant
 from feeds.protocol import Feed
-from sentinel.pipeline.inputs import Command, FetchBook, LanePlan, S, Send, Settings
+from sentinel.pipeline.inputs import Command, FetchBook, LanePlan, S, Send, Settings, spare_of
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.witness import BookWitness
 
@@ -86,8 +86,9 @@ class Skipped:
 class Lane:
     """State of one connection slot. ``feed`` is None while there is no connection.
 
-    ``number`` is what it is called in commands, inputs and on tapes. ``counts`` and ``skipped`` are those of the plan,
-    whichever of lane and spare serves it. ``ready_ns`` is since when it could do all that its spare does.
+    ``number`` is what it is called in commands, inputs and on tapes. ``counts``, ``skipped`` and ``states``, what the
+    venue has said of what can be done with products, are those of the plan, whichever of lane and spare serves it.
+    ``ready_ns`` is since when it could do all that its spare does.
 
     ``products`` are those it carries, by the venue's symbols: nothing a frame says is looked up anywhere else, so what
     another venue calls the same is not touched. ``books`` are its own copies of their books.
@@ -97,9 +98,9 @@ class Lane:
     ``is_numbered``: numbers show every frame that is lost, of the connection or of each book.
     """
 
-    def __init__(self, plan: LanePlan, settings: Settings, spare: Lane | None = None, number: int = 0) -> None:
+    def __init__(self, plan: LanePlan, settings: Settings, spare: Lane | None = None) -> None:
         self.plan = plan
-        self.number = plan.lane if spare is None else number
+        self.number = plan.lane if spare is None else spare_of(plan.lane)
         self.feed: Feed | None = None
         self.products: dict[str, Product] = {}
         self.counter: FrameCounter | None = None
@@ -120,6 +121,7 @@ class Lane:
         self.is_live = False
         self.last_refusal = ""
         self.unserved: dict[str, set[str]] = {}
+        self.states: dict[str, ProductState] = {} if spare is None else spare.states
         self._settings = settings
         self._wanted: set[str] = set()
         self._pinged_ns = 0
@@ -191,6 +193,14 @@ class Lane:
         self._resync_ns += step_ns
         if self.ready_ns is not None:
             self.ready_ns += step_ns
+
+    def drop(self, symbol: str) -> None:
+        """It carries a product no more; what still comes of it is nothing that was asked for."""
+        del self.products[symbol]
+        self.states.pop(symbol, None)
+        self._wanted.discard(symbol)
+        for waiting in self.unserved.values():
+            waiting.discard(symbol)
 
     def close(self) -> None:
         self.feed = None

@@ -33,6 +33,7 @@ from sentinel.pipeline.inputs import (
     Opened,
     Output,
     RepairAnswer,
+    Replan,
     Resume,
     Retire,
     Send,
@@ -77,9 +78,8 @@ class Pipeline:
     ) -> None:
         self.settings = settings
         self.commands: list[Command] = []
-        self.lanes = [Lane(plan, settings) for plan in plans]
-        spares = [Lane(lane.plan, settings, lane, len(plans) + lane.number) for lane in self.lanes]
-        self.slots = [*self.lanes, *spares]
+        self.lanes: list[Lane] = []
+        self.slots: dict[int, Lane] = {}
         self.products: dict[Market, Product] = {}
         self.clock_step_ms = 0
         self._behind_ms = 0
@@ -91,17 +91,28 @@ class Pipeline:
         self._accounts_ns = 0
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
-        known = decode_checkpoint(checkpoint)
-        for lane in self.lanes:
-            for symbol in lane.plan.subscription.products:
-                market = Market(FEEDS[lane.plan.venue].exchange, symbol)
-                product = self.products.get(market)
-                if product is None:
-                    proof = proof_of_trades(FEEDS[lane.plan.venue])
-                    product = Product(market, settings, self._output, known.pop(market, None), proof)
-                    self.products[market] = product
-                product.join(lane)
-        self._dormant = known
+        self._dormant = decode_checkpoint(checkpoint)
+        for plan in plans:
+            lane = self._add_lane(plan)
+            for market in plan.markets:
+                self._product(market, plan.venue).join(lane)
+
+    def _add_lane(self, plan: LanePlan) -> Lane:
+        """One more, and its spare."""
+        lane = Lane(plan, self.settings)
+        self.lanes.append(lane)
+        for each in (lane, Lane(plan, self.settings, lane)):
+            self.slots[each.number] = each
+        return lane
+
+    def _product(self, market: Market, feed: str) -> Product:
+        """One that is carried, or was; else a new one, with the state it had when it was collected before."""
+        product = self.products.get(market)
+        if product is None:
+            proof = proof_of_trades(FEEDS[feed])
+            product = Product(market, self.settings, self._output, self._dormant.pop(market, None), proof)
+            self.products[market] = product
+        return product
 
     # What happens
 
@@ -126,11 +137,13 @@ class Pipeline:
             case _:
                 self._turn(given, now_ns)
 
-    def _turn(self, given: Start | Step | Suspend | Resume | Stop, now_ns: int) -> None:
+    def _turn(self, given: Start | Replan | Step | Suspend | Resume | Stop, now_ns: int) -> None:
         """What concerns all there is."""
         match given:
             case Start():
                 self.start(now_ns)
+            case Replan(plans):
+                self.replan(plans, now_ns)
             case Step(step_ns):
                 self.step(step_ns, now_ns)
             case Suspend():
@@ -152,6 +165,45 @@ class Pipeline:
             self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))
             self.note_step(-ahead_ns // NS_PER_MS, now_ns)
 
+    def replan(self, plans: Sequence[LanePlan], now_ns: int) -> None:
+        """What the lanes carry from here on. A product that none carries any more is not listed by its venue; one that
+        comes for the first time is due from its first book on."""
+        for plan in plans[len(self.lanes) :]:
+            self._add_lane(plan)
+        for plan in plans:
+            self._replan_lane(self.slots[plan.lane], plan, now_ns)
+        for product in self.products.values():
+            if not product.is_carried and not product.books.is_absent:
+                product.books.delist(now_ns)
+
+    def _replan_lane(self, lane: Lane, plan: LanePlan, now_ns: int) -> None:
+        both = (lane, lane.spare)
+        for each in both:
+            each.plan = plan
+        before = lane.products.copy()
+        for symbol, product in before.items():
+            if symbol not in plan.subscription.products:
+                for each in both:
+                    self._in_doubt.pop((each.number, symbol), None)
+                product.part(lane, now_ns)
+        for market in plan.markets:
+            if market.symbol not in before:
+                self._join_later(market, lane, now_ns)
+        if not lane.products:
+            for each in both:
+                each.close()
+
+    def _join_later(self, market: Market, lane: Lane, now_ns: int) -> None:
+        """A product joins while others are collected already."""
+        is_new = market not in self.products
+        product = self._product(market, lane.plan.venue)
+        if is_new:
+            product.restart(now_ns)
+            if self._is_suspended:
+                product.books.suspend()
+                product.trades.suspend()
+        product.join(lane)
+
     def step(self, step_ns: int, now_ns: int) -> None:
         """The wall clock was found to be off by ``step_ns``.
 
@@ -163,7 +215,7 @@ class Pipeline:
         if step_ns > 0:
             self._accounts_ns += step_ns
             self._in_doubt = {key: due_ns + step_ns for key, due_ns in self._in_doubt.items()}
-            for lane in self.slots:
+            for lane in self.slots.values():
                 lane.step(step_ns, now_ns)
             for product in self.products.values():
                 product.step(step_ns, now_ns)
@@ -187,6 +239,9 @@ class Pipeline:
             product.use(lane)
         if lane.spare.feed is None:
             self.lanes[lane.plan.lane] = lane
+            lane.states.clear()
+            for product in lane.products.values():
+                product.heed_state(now_ns)
         self.commands.append(lane.open(self._make_feed(lane.plan), now_ns))
         feed = lane.feed
         assert feed is not None
@@ -295,7 +350,7 @@ class Pipeline:
 
     def tick(self, now_ns: int) -> None:
         """Time passes, ten times a second or so: deadlines, silence, finished minutes."""
-        for lane in self.slots:
+        for lane in self.slots.values():
             if lane.feed is not None:
                 self._tick_lane(lane, now_ns)
             if lane.books or lane.spare.feed is not None:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from book.events import Integrity, TradeProof
+from book.events import ProductState as MarketState
 from feeds.market import Market
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.books import BooksState, ProductBooks
@@ -66,7 +67,8 @@ class Product:
         for each in (lane, lane.spare):
             each.products[self.market.symbol] = self
         self._lanes.append(lane)
-        self._counted.append(FrameCounts())
+        counts = lane.counts
+        self._counted.append(FrameCounts(control=counts.control, duplicate=counts.duplicate, lost=counts.lost))
         self.use(lane)
 
     def use(self, lane: Lane) -> None:
@@ -76,9 +78,36 @@ class Product:
             lane.books[symbol] = self.books.join(lane.number)
 
     def leave(self, lane: Lane) -> None:
-        """The lane is a spare that is not used any more."""
-        self._frames_before += lane.books.pop(self.market.symbol).frames
-        self.books.leave(lane.number)
+        """The lane is a spare that is not used any more, or carries this product no more."""
+        book = lane.books.pop(self.market.symbol, None)
+        if book is not None:
+            self._frames_before += book.frames
+            self.books.leave(lane.number)
+
+    def part(self, lane: Lane, now_ns: int) -> None:
+        """``lane`` carries this product no more, nor does its spare."""
+        self._count_frames(self.books.account(now_ns))
+        at = self._lanes.index(lane)
+        del self._lanes[at], self._counted[at]
+        for each in (lane, lane.spare):
+            self.leave(each)
+            each.drop(self.market.symbol)
+        self.heed_state(now_ns)
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether any lane carries it."""
+        return bool(self._lanes)
+
+    @property
+    def state_at_venue(self) -> MarketState:
+        """The venue's last word on it, as its lanes have heard it; ``trading`` where nothing else was said."""
+        states = (lane.states[self.market.symbol] for lane in self._lanes if self.market.symbol in lane.states)
+        return next((state for state in states if state != "trading"), "trading")
+
+    def heed_state(self, now_ns: int) -> None:
+        """What its venue says of it, or nothing more, may be something else from now on."""
+        self.books.halt(now_ns, is_halted=self.state_at_venue != "trading")
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
@@ -102,7 +131,7 @@ class Product:
         self.books.tick(now_ns)
         if self.trades.is_due(now_ns):
             self.trades.tick(now_ns, commands)
-        next_ns = self.books.next_ns
+        next_ns = None if self.books.is_absent else self.books.next_ns
         # the samples of a second may be proved long after it, when the process stood still
         over_ns = now_ns if next_ns is None else min(now_ns, next_ns + GRACE_NS)
         for second_ns, fields in self.flow.advance(over_ns):
@@ -113,7 +142,7 @@ class Product:
 
         ``behind_ms``, not above 0, is how far the wall clock is behind ours all the while.
         """
-        minutes, next_ns = self.books.minutes, self.books.next_ns
+        minutes, next_ns = self.books.minutes, None if self.books.is_absent else self.books.next_ns
         for minute_ns in sorted(minutes):
             end_ns = minute_ns + MINUTE_NS
             is_over = end_ns <= now_ns and (next_ns is None or next_ns >= end_ns)

@@ -34,7 +34,7 @@ class BookState(Struct, frozen=True):
 
 
 class LaneState(Struct, frozen=True):
-    """A lane that is open. ``frames`` are those of its connection that told its feed what it must know."""
+    """A lane, or a spare, that is open. ``frames`` are those of its connection that told its feed what it must know."""
 
     lane: int
     frames: list[bytes]
@@ -44,16 +44,17 @@ class LaneState(Struct, frozen=True):
     good_ns: int
     unserved: dict[str, list[str]]
     books: list[BookState]
+    ready_ns: int | None = None
 
 
 def lane_states(pipeline: Pipeline, frames: Mapping[int, list[bytes]]) -> list[LaneState]:
     """The lanes that are open, each with its ``frames``."""
-    return [_lane_state(lane, frames[lane.plan.lane]) for lane in pipeline.lanes if lane.feed is not None]
+    return [_lane_state(lane, frames[number]) for number, lane in pipeline.slots.items() if lane.feed is not None]
 
 
 def _lane_state(lane: Lane, frames: list[bytes]) -> LaneState:
     return LaneState(
-        lane.plan.lane,
+        lane.number,
         frames,
         None if lane.counter is None else lane.counter.expected,
         lane.opened_ns,
@@ -61,6 +62,7 @@ def _lane_state(lane: Lane, frames: list[bytes]) -> LaneState:
         lane.good_ns,
         {channel: sorted(products) for channel, products in lane.unserved.items()},
         [_book_state(symbol, book) for symbol, book in lane.books.items()],
+        lane.ready_ns,
     )
 
 
@@ -85,13 +87,14 @@ def restore(pipeline: Pipeline, states: Sequence[LaneState], now_ns: int) -> Non
     """Puts a new pipeline where another one was at ``now_ns``."""
     for state in states:
         pipeline.opened(state.lane, now_ns)
-        lane = pipeline.lanes[state.lane]
+        lane = pipeline.slots[state.lane]
         assert lane.feed is not None
         for frame in state.frames:
             lane.feed.receive(frame)
         if lane.counter is not None and state.expected is not None:
             lane.counter.expected = state.expected
         lane.opened_ns, lane.heard_ns, lane.good_ns = state.opened_ns, state.heard_ns, state.good_ns
+        lane.ready_ns = state.ready_ns
         lane.unserved = {channel: set(products) for channel, products in state.unserved.items()}
         for of_book in state.books:
             _restore_book(lane, of_book, now_ns)

@@ -1,7 +1,7 @@
 """The books of a tape followed change by change, as rows of ``l2``: what the pipeline takes for proved, and no more.
 
-Of a redundant pair one copy is followed until it is lost, and then the other one, from the moment up to which the first
-was proved: so long the other keeps what it was told.
+Of a redundant pair, or of a connection and its successor, one copy is followed until it is lost, and then the other one,
+from the moment up to which the first was proved: so long the other keeps what it was told.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from feeds.catalogue import FEEDS, venue_of
+from feeds.catalogue import venue_of
 from feeds.market import Market
 from sentinel.archive.l2 import LOST, Rows
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.contract.gaps import NOT_COLLECTED
+from sentinel.contract.gaps import DELISTED, NOT_COLLECTED
 from sentinel.disk.tape import Kind
 from sentinel.pipeline import Pipeline
+from sentinel.pipeline.lane import Lane
+from sentinel.pipeline.lane_book import LaneBook
 from sentinel.replay.copies import Copy, FollowedBook, Told, Trail
 from sentinel.replay.play import Due
 
@@ -61,7 +63,7 @@ class Track:
         self._copies, self._written_ns = copies, hour_ns
         if state is not None:
             self._cause, self._venue_ns = state.cause, state.venue_ns
-            proved = (copy for copy in copies if copy.lane.plan.lane == state.lane and copy.of.is_proved)
+            proved = (copy for copy in copies if copy.lane.number == state.lane and copy.of.is_proved)
             self.source = next(proved, None)
         if self.source is not None:
             self.source.book.is_held = True
@@ -69,8 +71,16 @@ class Track:
         self.begin_hour(hour_ns)
 
     def state(self) -> TrackState:
-        lane = None if self.source is None else self.source.lane.plan.lane
+        lane = None if self.source is None else self.source.lane.number
         return TrackState(*self.market, lane, self._venue_ns, self._cause)
+
+    def carry(self, copies: list[Copy], now_ns: int) -> None:
+        """Copies come and go while a run goes on. One that goes while it is followed is of a product that leaves."""
+        self._copies = copies
+        if self.source is not None and self.source not in copies:
+            self.lose(self.source.of.unproved_ns(self.source.lane.good_ns), DELISTED, now_ns)
+        if copies and self.source is None and self._rows(now_ns).last_kind != LOST:
+            self._rows(now_ns).lose(now_ns, self._cause)
 
     def written(self, end_ns: int) -> None:
         """The hours before are on disk."""
@@ -197,7 +207,7 @@ class Follower:
         self.tracks: dict[Market, Track] = {}
         self._pipeline: Pipeline | None = None
         self._touched: list[FollowedBook] = []
-        self._by_lane: list[list[tuple[Track, Copy]]] = []
+        self._by_lane: dict[int, list[tuple[Track, Copy]]] = {}
         self._owners: dict[int, tuple[Track, Copy]] = {}
         self._asked_ns = 0
         self._current: list[Track] = []
@@ -236,10 +246,10 @@ class Follower:
         """Enters what an input has changed."""
         record = due.record
         now_ns = record.received_ns
-        lanes = self._by_lane[record.lane : record.lane + 1] if record.kind is Kind.FRAME else self._by_lane
+        lanes = [self._by_lane[record.lane]] if record.kind is Kind.FRAME else list(self._by_lane.values())
         venue_ns = None
         if self._touched and record.kind is Kind.FRAME:
-            feed = due.pipeline.lanes[record.lane].plan.venue
+            feed = due.pipeline.slots[record.lane].plan.venue
             venue_ns = venue_of(feed).frame_ns(feed, record.payload)
         renewed = []
         for book in self._touched:
@@ -258,13 +268,17 @@ class Follower:
             renewed += self._jumped(now_ns)
         for track in renewed:
             track.follow(now_ns, venue_ns)
+        if record.kind in (Kind.OPENED, Kind.REPLAN):
+            copies = self._attach(due.pipeline)
+            for market, track in self.tracks.items():
+                track.carry(copies.get(market, []), now_ns)
 
     def end(self, cause: str) -> None:
         """Nothing more comes of this run."""
         for track in self.tracks.values():
             track.end(cause)
         self._pipeline = None
-        self._by_lane, self._owners, self._current = [], {}, []
+        self._by_lane, self._owners, self._current = {}, {}, []
 
     def _begin(self, pipeline: Pipeline, now_ns: int) -> None:
         self.end("stopped")
@@ -274,25 +288,27 @@ class Follower:
             track.begin(copies.get(market, []), now_ns)
 
     def _attach(self, pipeline: Pipeline) -> dict[Market, list[Copy]]:
-        """Has the books of a pipeline followed, which may have levels already."""
+        """Has the books of a pipeline followed, and no others. One that is new may have levels already."""
         self._pipeline = pipeline
-        touched: list[FollowedBook] = []
+        before = {copy.of: copy for _, copy in self._owners.values()}
         found: dict[Market, list[Copy]] = {}
-        self._by_lane, self._owners = [], {}
-        for lane in pipeline.lanes:
-            self._by_lane.append([])
+        self._by_lane, self._owners = {}, {}
+        for number, lane in pipeline.slots.items():
+            self._by_lane[number] = []
             for symbol, of in lane.books.items():
-                book = FollowedBook(touched)
-                book.replace(dict(of.book.bids), dict(of.book.asks))
-                of.book = book
-                market, copy = Market(FEEDS[lane.plan.venue].exchange, symbol), Copy(lane, of, book)
+                market, copy = Market(lane.plan.exchange, symbol), before.get(of) or self._copy(lane, of)
                 found.setdefault(market, []).append(copy)
-                self._by_lane[-1].append((self._track(market), copy))
-                self._owners[id(book)] = self._track(market), copy
+                self._by_lane[number].append((self._track(market), copy))
+                self._owners[id(copy.book)] = self._track(market), copy
         self._current = [self._track(market) for market in found]
-        touched.clear()
-        self._touched = touched
+        self._touched.clear()
         return found
+
+    def _copy(self, lane: Lane, of: LaneBook) -> Copy:
+        book = FollowedBook(self._touched)
+        book.replace(dict(of.book.bids), dict(of.book.asks))
+        of.book = book
+        return Copy(lane, of, book)
 
     def _track(self, market: Market) -> Track:
         track = self.tracks.get(market)

@@ -28,7 +28,7 @@ from sentinel.disk.data_dir import L2_STATE
 from sentinel.disk.files import replacing
 from sentinel.disk.tape import Kind, read_tape, tape_files
 from sentinel.errors import TapeCorrupt, UsageError
-from sentinel.pipeline.inputs import Frame, Opened
+from sentinel.pipeline.inputs import Frame, LanePlan, Opened
 from sentinel.pipeline.resume import LaneState, lane_states, restore
 from sentinel.replay.followed import Follower, TrackState
 from sentinel.replay.play import AS_RECORDED, Due, Middle, inputs, pipeline_of
@@ -49,6 +49,8 @@ class TapeState(Struct, frozen=True):
     at_ns: int
     lanes: list[LaneState]
     tracks: list[TrackState]
+    plans: list[LanePlan] = []
+    """Those of then, if it is known: since the file was begun products may have joined or left."""
 
 
 def read_state(tapes: Path) -> TapeState | None:
@@ -137,6 +139,8 @@ class L2Archiver:
         files = files[names.index(state.file) :]
         try:
             pipeline = pipeline_of(files[0], AS_RECORDED, b"")
+            if state.plans:
+                pipeline.replan(state.plans, state.at_ns)
             restore(pipeline, state.lanes, state.at_ns)
         except (FeedError, LookupError):  # written by a version that knew the venue otherwise
             return files, None
@@ -170,7 +174,8 @@ class L2Archiver:
 
     def _state(self, due: Due, hour_ns: int) -> bytes:
         lanes = lane_states(due.pipeline, {lane: list(frames) for lane, frames in self._told.items()})
-        state = TapeState(VERSION, due.file.name, hour_ns, lanes, self._follower.states())
+        plans = [lane.plan for lane in due.pipeline.lanes]
+        state = TapeState(VERSION, due.file.name, hour_ns, lanes, self._follower.states(), plans)
         return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(state))
 
     def _write(self, until_ns: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -117,7 +117,7 @@ def inputs(
                 left_out += 1
                 continue
             try:
-                given = _input(record, len(pipeline.slots))
+                given = _input(record, pipeline.slots)
             except (ValueError, msgspec.MsgspecError) as error:
                 raise _foreign(file, error) from error
             yield Due(file, record, given, pipeline)
@@ -171,14 +171,14 @@ def _feed_maker(books: dict[str, str]) -> Callable[[LanePlan], Feed]:
     return lambda plan: connects[venue_of(plan.venue).exchange](plan.venue, plan.subscription)
 
 
-def _input(record: Record, lanes: int) -> Input:
+def _input(record: Record, lanes: Container[int]) -> Input:
     """The input a record is of.
 
     Raises:
         ValueError, msgspec.MsgspecError: if it says nothing known, or is of a lane that there is not.
     """
     given = input_of(record)
-    if isinstance(given, Opened | Closed | Frame | FetchedBook) and given.lane >= lanes:
+    if isinstance(given, Opened | Closed | Frame | FetchedBook) and given.lane not in lanes:
         raise ValueError(f"a record of lane {given.lane}")
     return given
 

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,10 +19,12 @@ from loguru import logger
 from rich.console import Console
 
 from feeds.catalogue import VENUES
+from feeds.market import Market
 from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
 from sentinel.backfill.worker import Backfiller
 from sentinel.collector.parts import Named
+from sentinel.collector.selecting import selecting, tell_selection, unless
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
@@ -35,7 +37,6 @@ from sentinel.disk.tape import TapeWriter
 from sentinel.disk.tape import prune as prune_tapes
 from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError
-from sentinel.exchange.listing import Listing
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.exchange.venues import open_rest, rest_urls, url_of
 from sentinel.monitor import logs, terminal
@@ -86,7 +87,8 @@ def collect(
 ) -> None:
     """Runs the collector until it is told to stop. ``reread`` gives the configuration as it is at a later time.
 
-    A shard tells its figures on stdout and stops at the end of its stdin, which is the end of its supervisor.
+    A shard tells its figures on stdout, is told on its stdin what joins, and stops at the end of that, which is the end
+    of its supervisor.
 
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
@@ -133,9 +135,14 @@ async def _collect(
             open_rest(config) as rest,
             _stopping(duration_s) as stop,
         ):
+            asked = config
+            listing = selecting(config, rest, is_kept=not is_dry_run)
+            if not await unless(stop, listing.begin(set(known), is_shard=is_shard)):
+                return
+            config = config.collecting(listing.markets)
             _check_proxies(config)
-            listing = Listing(rest, config.markets)
-            await listing.begin(set(known), is_shard=is_shard)
+            if is_dry_run or config.patterns:
+                tell_selection(config)
             tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
             service = Service(
                 config,
@@ -147,13 +154,18 @@ async def _collect(
                 tape=tape,
                 unlisted=lambda: listing.unlisted,
             )
+
+            def join(markets: Collection[Market]) -> None:
+                listing.add(markets)
+                service.replan(listing.markets)
+
             companions: list[Companion] = [
                 Named("systemd", partial(systemd.accompany, stop)),
-                Named("listing", listing.run),
+                Named("listing", partial(listing.run, lambda: service.replan(listing.markets))),
             ]
             if is_shard:
                 companions.append(Named("terminal", partial(terminal.tell, service)))
-                companions.append(Named("stdin", partial(_stop_with_stdin, stop)))
+                companions.append(Named("stdin", partial(_obey, stop, join)))
             elif console.is_terminal:
                 render = terminal.live_table if is_live else terminal.status_line
                 companions.append(Named("terminal", partial(terminal.show, service, console, render)))
@@ -161,7 +173,7 @@ async def _collect(
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
             sinks, told = _sinks(config, journal, clock)
             storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
-            reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told)
+            reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held)
             monitor = Monitor(config, service, reader)
 
             def apply(config: Config) -> None:
@@ -169,7 +181,7 @@ async def _collect(
                 monitor.apply(config)
 
             name = config.collector
-            reload = Reload(config, lambda: with_name(reread(), name), apply)
+            reload = Reload(asked, lambda: with_name(reread(), name), apply)
             companions.append(Named("reload", reload.run))
             if journal:
                 companions.append(Named("backfill", Backfiller(config.data_dir, rest, journal, random.random).run))
@@ -177,7 +189,7 @@ async def _collect(
                 companions += [Named("storage", storage.run), Named("alerts", monitor.watch)]
             if config.http is not None:
                 companions.append(Named("api", _server(monitor, config, stack)))
-            facts = {"products": len(config.products), "connections": len(service.connections)}
+            facts = {"products": len(config.markets), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
             await service.run(stop, companions, sinks)
@@ -280,13 +292,14 @@ async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _stop_with_stdin(stop: asyncio.Event) -> None:
-    """Nothing ever comes on the stdin of a shard but its end."""
+async def _obey(stop: asyncio.Event, join: Callable[[Collection[Market]], None]) -> None:
+    """On the stdin of a shard come products that are to be collected too, a list in JSON a line; its end is ours."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     try:
-        await reader.read()
+        async for line in reader:
+            join([Market.parse(name) for name in msgspec.json.decode(line, type=list[str])])
         stop.set()
     finally:
         transport.close()

@@ -16,6 +16,7 @@ from websockets.exceptions import WebSocketException
 from feeds.errors import FeedError
 from feeds.market import by_exchange
 from feeds.protocol import Subscription
+from sentinel.collector.selecting import chosen, dealt
 from sentinel.collector.service import lane_plans
 from sentinel.config import Config
 from sentinel.errors import SentinelError, UsageError
@@ -41,23 +42,42 @@ class Finding(NamedTuple):
         return f"{'works' if self.works else 'FAILS'}: {self.what}: {self.seen}"
 
 
-def try_out(config: Config, tell: Callable[[Finding], object]) -> bool:
-    """Tries one thing after another, and tells each outcome as it comes; True if all of it works."""
+def try_out(config: Config, tell: Callable[[object], object]) -> bool:
+    """Tries one thing after another, and tells each outcome as it comes; True if all of it works. What the patterns
+    select, and how it is dealt to connections, is told first."""
     return asyncio.run(_try_out(config, tell))
 
 
-async def _try_out(config: Config, tell: Callable[[Finding], object]) -> bool:
-    plans = {plan.venue: plan for plan in lane_plans(config)}.values()
-    trials = [(url, _products(config, exchange)) for exchange, url in rest_urls(config).items()]
-    trials += [(url_of(config, plan.venue), _conversation(config, plan)) for plan in plans]
-    if config.influx.url is not None:
-        trials.append((config.influx.url, _store(config)))
-    findings = [_disk(config.data_dir)]
-    tell(findings[0])
-    for what, trial in trials:
+async def _try_out(config: Config, tell: Callable[[object], object]) -> bool:
+    findings: list[Finding] = []
+
+    async def told(what: str, trial: Awaitable[str]) -> None:
         findings.append(await _told(what, trial))
         tell(findings[-1])
+
+    findings.append(_disk(config.data_dir))
+    tell(findings[0])
+    if config.patterns:
+        listings: list[Config] = []
+        await told(", ".join(pattern.short for pattern in config.patterns), _select(config, listings))
+        config = next(iter(listings), config)
+        for line in dealt(config):
+            tell(f"dealt: {line}")
+    plans = {plan.venue: plan for plan in lane_plans(config)}.values()
+    for exchange, url in rest_urls(config).items():
+        if any(market.exchange == exchange for market in config.markets):
+            await told(url, _products(config, exchange))
+    for plan in plans:
+        await told(url_of(config, plan.venue), _conversation(config, plan))
+    if config.influx.url is not None:
+        await told(config.influx.url, _store(config))
     return all(finding.works for finding in findings)
+
+
+async def _select(config: Config, found: list[Config]) -> str:
+    """What the patterns match, as the venues have it now."""
+    found.append(await chosen(config, is_kept=False))
+    return f"{len(found[0].markets)} products: {', '.join(market.short for market in found[0].markets)}"
 
 
 async def _told(what: str, trial: Awaitable[str]) -> Finding:

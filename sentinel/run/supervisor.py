@@ -1,8 +1,8 @@
 """``collect --processes N``: a supervisor that shares the products out to N collectors, each on a shard of its own.
 
-A shard is the same command with its part of the products. It tells its figures on stdout, and ends with its stdin, so
-that none outlives a supervisor that was killed. One that dies is started again; what it missed meanwhile is a
-``stopped`` gap of its products, as after any crash.
+A shard is the same command with its part of the products. It tells its figures on stdout, is told on stdin what joins
+it later, and ends with its stdin, so that none outlives a supervisor that was killed. One that dies is started again;
+what it missed meanwhile is a ``stopped`` gap of its products, as after any crash.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,15 @@ from rich.live import Live
 from rich.text import Text
 
 from feeds.market import Market
-from sentinel.collector.parts import Parts
+from sentinel.collector.parts import Named, Parts
+from sentinel.collector.selecting import chosen
 from sentinel.config import Config
 from sentinel.disk.collector_name import settle
 from sentinel.disk.shards import deal, products_of
 from sentinel.errors import SentinelError, UsageError
+from sentinel.exchange.listing import Listing
+from sentinel.exchange.selection import Selection
+from sentinel.exchange.venues import open_rest
 from sentinel.monitor import logs
 from sentinel.monitor.terminal import REFRESH_S, Figures, as_line
 from sentinel.run import systemd
@@ -49,8 +53,11 @@ class ShardFailed(SentinelError):
 class Shard:
     """One collector process, started again whenever it ends before it should."""
 
-    def __init__(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str], markets: Iterable[Market] = ()
+    ) -> None:
         self.name = folder.name
+        self.markets = list(markets)
         self.figures: Figures | None = None
         self._arguments = [*arguments, "--data-dir", str(folder)]
         self._environment = environment
@@ -61,6 +68,14 @@ class Shard:
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
+
+    def join(self, market: Market) -> None:
+        """It collects this market, too: at once, and whenever it is started again."""
+        self.markets.append(market)
+        if self.is_running:
+            assert self._process is not None
+            assert self._process.stdin is not None
+            self._process.stdin.write(msgspec.json.encode([market.short]) + b"\n")
 
     def send(self, number: int) -> None:
         """A signal, if there is somebody to hear it."""
@@ -94,7 +109,9 @@ class Shard:
         """Whether it collected at all, and its exit status."""
         # a process group of its own: Ctrl-C in a terminal goes to the supervisor alone, which passes it on
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sentinel", "collect", *self._arguments),
+            *(sys.executable, "-m", "sentinel", "collect"),
+            *(market.short for market in self.markets),
+            *self._arguments,
             stdin=PIPE,
             stdout=PIPE,
             env=self._environment,
@@ -154,7 +171,8 @@ def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | N
 
 
 def _supervise_all(config: Config, arguments: Sequence[str], console: Console, duration_s: float | None) -> None:
-    dealt = deal([Market.parse(name) for name in config.products], config.data_dir, config.processes)
+    config = asyncio.run(chosen(config, is_kept=True))
+    dealt = deal(config.markets, config.data_dir, config.processes)
     if len(dealt) > config.processes:
         logger.bind(asked=config.processes, needed=len(dealt)).warning("more_processes_than_asked")
     environment = {name: value for name, value in os.environ.items() if name not in OF_THE_SUPERVISOR}
@@ -163,11 +181,11 @@ def _supervise_all(config: Config, arguments: Sequence[str], console: Console, d
     environment["SENTINEL_COLLECTOR"] = settle(config, held).collector  # one name for all
     shards = []
     for number, (folder, markets) in enumerate(dealt.items()):
-        names = [market.short for market in markets]
-        own = [*names, "--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
-        shards.append(Shard(folder, own, environment))
-    logger.bind(products=len(config.products), processes=len(shards)).info("supervising")
-    asyncio.run(_supervise(shards, console, duration_s))
+        own = ["--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
+        shards.append(Shard(folder, own, environment, markets))
+    logger.bind(products=len(config.markets), processes=len(shards)).info("supervising")
+    follow = [Named("listing", partial(_follow, config, shards))] if config.patterns else []
+    asyncio.run(_supervise(shards, console, duration_s, follow))
     logger.info("all_stopped")
 
 
@@ -179,7 +197,9 @@ def http_arguments(config: Config, number: int) -> list[str]:
     return ["--http", f"{host}:{int(port) and int(port) + number}"]
 
 
-async def _supervise(shards: Sequence[Shard], console: Console, duration_s: float | None) -> None:
+async def _supervise(
+    shards: Sequence[Shard], console: Console, duration_s: float | None, companions: Sequence[Named[[]]] = ()
+) -> None:
     stop = asyncio.Event()
     failures: list[SentinelError] = []
     if duration_s is not None:
@@ -197,6 +217,7 @@ async def _supervise(shards: Sequence[Shard], console: Console, duration_s: floa
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(parts.keep(shard.name, partial(see_through, shard))) for shard in shards]
             beside = [tasks.create_task(parts.keep("systemd", partial(systemd.accompany, stop)))]
+            beside += [tasks.create_task(parts.keep(companion.part, companion)) for companion in companions]
             if console.is_terminal:
                 beside.append(tasks.create_task(parts.keep("terminal", partial(_show, shards, console))))
             await asyncio.wait(running)
@@ -204,6 +225,30 @@ async def _supervise(shards: Sequence[Shard], console: Console, duration_s: floa
                 task.cancel()
     if failures:
         raise failures[0]
+
+
+async def _follow(config: Config, shards: Sequence[Shard]) -> None:
+    """What is listed later and matches joins the shard that has the fewest, until cancelled."""
+    async with open_rest(config) as rest:
+        listing = Listing(rest, Selection.of(config), is_quiet=True)
+
+        def deal_out() -> None:
+            dealt = {market for shard in shards for market in shard.markets}
+            for market in listing.markets:
+                if market not in dealt:
+                    _join(market, shards)
+
+        await listing.run(deal_out)
+
+
+def _join(market: Market, shards: Sequence[Shard]) -> None:
+    """A shard has connections only to the venues it began with."""
+    able = [shard for shard in shards if any(held.exchange == market.exchange for held in shard.markets)]
+    if able:
+        min(able, key=lambda shard: len(shard.markets)).join(market)
+        logger.bind(symbol=market.short).info("product_newly_listed")
+    else:
+        logger.bind(symbol=market.short).warning("product_needs_restart")
 
 
 @contextmanager

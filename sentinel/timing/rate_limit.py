@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 
 class Pace:
-    """A token bucket of ``per_s`` a second that holds ``burst``; whoever asks first is served first.
+    """A token bucket of ``per_s``, one in ``step_s``, that holds ``burst``; whoever asks first is served first.
 
     Kept as one number, the instant at which the bucket would be full again, so nothing has to be refilled.
     """
@@ -20,6 +20,8 @@ class Pace:
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.burst = burst
+        self.step_s = 1 / per_s
         self._per_s = per_s
         self._burst_s = burst / per_s
         self._now_s = now_s
@@ -28,7 +30,7 @@ class Pace:
         self._turn = asyncio.Lock()
 
     async def take(self, count: int = 1) -> None:
-        """Waits until ``count``, which is at most ``burst``, may be used."""
+        """Waits until ``count`` may be used; for more than ``burst``, until none was used for as long as they take."""
         async with self._turn:
             while (wait_s := self._full_s + count / self._per_s - self._burst_s - self._now_s()) > 0:
                 await self._sleep(wait_s)

@@ -65,7 +65,7 @@ def judge_samples(store: Store, tape: Path, *, bins_every: int = 1, depth: int |
     lanes = {plan["lane"]: set(plan["subscription"]["products"]) for plan in header["lanes"]}
     events: dict[str, list[tuple[int, bool, list[tuple[str, str, str]]]]] = defaultdict(list)
     for received_ns, lane, product, is_snapshot, changes in book_frames(tape):
-        if product in lanes[lane_of(lane, len(lanes))]:
+        if product in lanes[lane_of(lane)]:
             events[product].append((received_ns, is_snapshot, changes))
     judged = 0
     for product, heard in events.items():

@@ -243,3 +243,13 @@ def test_the_streams_are_asked_for_microseconds_and_so_is_rest() -> None:
     heaviest = 250
     assert venue.rest_facts.burst >= heaviest
     assert 60 * venue.rest_facts.requests_per_s + venue.rest_facts.burst <= 6000
+
+
+def test_its_limits_are_those_it_tells() -> None:
+    facts = Binance.rest_facts
+    assert (facts.used_header, facts.limit_per_minute) == ("X-MBX-USED-WEIGHT-1M", 6000)
+    assert (facts.ban_s, facts.longest_ban_s) == (120, 3 * 86_400)
+    assert BinanceFeed.facts.streams_per_connection == 1024
+    products = tuple(f"C{number}USDT" for number in range(250))
+    feed = BinanceFeed(Subscription(frozenset({"book", "trades"}), products))
+    assert [len(json.loads(message)["params"]) for message in feed.open()] == [200, 200, 100]

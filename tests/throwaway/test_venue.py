@@ -17,6 +17,7 @@ from sentinel.config.names import known_names, venue_environment
 from sentinel.errors import UsageError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.repair import Repairer
+from sentinel.exchange.selection import Selection
 from sentinel.exchange.venues import feed_maker, open_rest, rest_urls, url_of
 from sentinel.pipeline import Repair, RepairAnswer
 from tests.servers.exchange import trading
@@ -101,10 +102,10 @@ async def test_pages_upwards_are_as_good_as_pages_downwards(tmp_path: Path) -> N
             working.cancel()
             await asyncio.wait([working])
             book = await rest.book(BTC)
-            listing = Listing(rest, [BTC])
+            listing = Listing(rest, Selection((BTC,)))
             await listing.begin((), is_shard=False)
             with pytest.raises(UsageError, match=r"^Tidepool has no product NO_USD$"):
-                await Listing(rest, [BTC, Market("tidepool", "NO_USD")]).begin((), is_shard=False)
+                await Listing(rest, Selection((BTC, Market("tidepool", "NO_USD")))).begin((), is_shard=False)
     ids = sorted(trade.trade_id for answer in answers for trade in answer.trades)
     assert ids == list(range(first.trade_id, last + 1))
     assert {answer.market for answer in answers} == {BTC}

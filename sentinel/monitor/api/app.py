@@ -74,7 +74,10 @@ def _probes(sight: Sight) -> APIRouter:
         status = sight.status()
         failures = _failures(expected(status))
         unlisted = [f"{each.market.short} is not listed by the venue" for each in status.products if not each.is_listed]
-        return _json({"ready": not failures, "reasons": failures + unlisted}, 503 if failures else 200)
+        halted = [
+            f"{each.market.short} is {each.state}" for each in status.products if each.is_listed and each.may_be_silent
+        ]
+        return _json({"ready": not failures, "reasons": failures + unlisted + halted}, 503 if failures else 200)
 
     return router
 

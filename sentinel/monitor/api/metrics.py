@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from sentinel.monitor.alerts import Alert
-from sentinel.monitor.status import Status
+from sentinel.monitor.status import Status, expected
 
 FRAMES = ("received", "applied", "control", "duplicate", "undecodable", "unasked", "lost")
 
@@ -72,14 +72,16 @@ def _products(status: Status) -> Iterator[Metric]:
     missing = GaugeMetricFamily("sentinel_trades_missing", "ids known to be missing", labels=labels)
     trades = CounterMetricFamily("sentinel_trades_stored", "trades stored since the start", labels=labels)
     written = CounterMetricFamily("sentinel_samples_written", "samples written since the start", labels=labels)
+    due = expected(status)
     withheld = CounterMetricFamily("sentinel_samples_withheld", "samples withheld since the start", labels=labels)
     for product in status.products:
         name = list(product.market)
-        proved.add_metric(name, float(product.is_proved))
+        if not product.may_be_silent:  # else whoever watches it would raise an alarm for ever
+            proved.add_metric(name, float(product.is_proved))
         if product.spread_bps is not None:
             spread.add_metric(name, product.spread_bps)
         for channel in ("book", "trades"):
-            count = sum((gap.market, gap.channel) == (product.market, channel) for gap in status.gaps)
+            count = sum((gap.market, gap.channel) == (product.market, channel) for gap in due.gaps)
             gaps.add_metric([*name, channel], count)
         missing.add_metric(name, product.trades_missing)
         trades.add_metric(name, product.trades_stored)

@@ -30,6 +30,7 @@ from sentinel.certificates.verify import read_chains
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.tape import Kind, TapeWriter, complete_bytes, tape_files
 from sentinel.pipeline import LanePlan
+from sentinel.pipeline.inputs import spare_of
 from sentinel.simulator.faults import Fault
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
@@ -154,16 +155,16 @@ def test_an_archive_changed_by_one_who_can_certify_does_not_agree_with_the_tape(
 
 
 def test_a_connection_that_succeeded_another_is_counted_as_one_more(tmp_path: Path) -> None:
-    """Its lane on the tape is the spare, which is numbered after those of the header."""
+    """Its lane on the tape is the spare of the one in the header."""
     hour_ns = 1_790_000_000_000_000_000 // HOUR_NS * HOUR_NS
     plan = LanePlan(0, "coinbase_advanced", Subscription(frozenset({"book"}), ("BTC-USD",)))
     header = {"created_ns": hour_ns, "settings": {}, "lanes": [msgspec.to_builtins(plan)], "books": {}}
     tape = TapeWriter(tmp_path, header)
     tape.write(Kind.START, 0, hour_ns, b"")
-    for lane, numbers in ((0, range(5)), (1, range(3))):
+    for lane, numbers in ((0, range(5)), (spare_of(0), range(3))):
         tape.write(Kind.OPENED, lane, hour_ns + 1, b"0")
         for number in numbers:
             tape.write(Kind.FRAME, lane, hour_ns + 2, b'{"channel":"heartbeats","sequence_num":%d}' % number)
     tape.close()
     found = TapeRecord(tmp_path, {hour_ns}).connections(Market("coinbase", "BTC-USD"), hour_ns)
-    assert found == [Frames(0, 0, 4, 5), Frames(1, 0, 2, 3)]
+    assert found == [Frames(0, 0, 4, 5), Frames(spare_of(0), 0, 2, 3)]

@@ -231,3 +231,15 @@ def test_a_header_that_cannot_be_read_is_told(tmp_path: Path, head: bytes) -> No
     file.write_bytes(MAGIC + packed(zstandard.compress(head)))
     with pytest.raises(TapeCorrupt, match="no header"):
         read_header(file)
+
+
+def test_the_header_of_a_file_is_that_of_its_first_record(tmp_path: Path) -> None:
+    """A run may change its plan before anything of it is on disk."""
+    tape = TapeWriter(tmp_path, HEADER | {"lanes": 1}, max_bytes=1)
+    tape.write(Kind.START, 0, 1, b"")
+    tape.amend({"lanes": 2})
+    tape.write(Kind.REPLAN, 0, 2, b"")
+    tape.flush()
+    tape.write(Kind.TICK, 0, 3, b"")
+    tape.close()
+    assert [read_header(file)["lanes"] for file in tape_files(tmp_path)] == [1, 2]

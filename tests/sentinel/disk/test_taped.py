@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book.events import Trade, Unusable
+from feeds.protocol import Subscription
 from sentinel.contract.gaps import Cause
 from sentinel.disk.tape import Kind, Record, TapeWriter, read_tape, tape_files
 from sentinel.disk.taped import input_of, record_of
@@ -23,6 +24,7 @@ ANSWER = RepairAnswer(
     "BTC-USD", 5, 9, (Trade("BTC-USD", 7, 100.5, 0.25, "sell", NOW_NS, is_live=False),), is_complete=False,
     unusable=(Unusable("BTC-USD", "trades", "no price", b'{"\xff', trade_id=8),), exchange="elsewhere",
 )  # fmt: skip
+PLAN = inputs.LanePlan(0, "coinbase_advanced", Subscription(frozenset({"book", "trades"}), ("BTC-USD", "ETH-USD")), 1)
 EXAMPLES: list[tuple[Input, Kind, int]] = [
     (inputs.Start(b"\x00state"), Kind.START, 0),
     (inputs.Start(), Kind.START, 0),
@@ -32,6 +34,7 @@ EXAMPLES: list[tuple[Input, Kind, int]] = [
     (ANSWER, Kind.REPAIR, 0),
     (BookAnswer("BTC-USD", NOW_NS, *SIDES, "elsewhere"), Kind.BOOK, 0),
     (FetchedBook(3, "BTC-USD", 2**53 + 1, *SIDES), Kind.FETCHED, 3),
+    (inputs.Replan((PLAN, inputs.LanePlan(1, "coinbase_exchange", Subscription(frozenset(), ())))), Kind.REPLAN, 0),
     (inputs.Step(-1_500_000_000), Kind.STEP, 0),
     (inputs.Tick(), Kind.TICK, 0),
     (inputs.Suspend(), Kind.SUSPEND, 0),

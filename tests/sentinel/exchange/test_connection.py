@@ -112,6 +112,7 @@ async def connected(
     large: asyncio.Lock | None = None,
     now_ns: Callable[[], int] = lambda: 0,
     connects: Pace | None = None,
+    ban_s: float | None = None,
 ) -> AsyncIterator[Connection]:
     waits = waits or Waits()
     connects, messages, large = connects or Pace(1000, 1000), messages or Pace(1000, 1000), large or asyncio.Lock()
@@ -129,6 +130,7 @@ async def connected(
             large,
             now_ns,
             max_age_s=max_age_s,
+            ban_s=ban_s,
             sleep=waits.sleep,
         )
 
@@ -359,6 +361,15 @@ async def test_retry_after_at_the_handshake_holds_up_every_connection_to_the_hos
             assert time.now_s - before_s == pytest.approx(wait_s, abs=0.1)
 
 
+@pytest.mark.parametrize(("status", "wait_s"), [("403 Forbidden", 60), ("418 Teapot", 60), ("503 Busy", 0)])
+async def test_a_ban_that_does_not_say_how_long_lasts_as_long_as_is_usual(status: str, wait_s: float) -> None:
+    time, intake = NoTime(), Record()
+    async with answering(f"HTTP/1.1 {status}\r\n\r\n".encode()) as url:
+        async with connected(url, intake, connects=time.pace, ban_s=60):
+            await intake.wait("closed", 2)
+            assert time.now_s == pytest.approx(wait_s, abs=0.1)
+
+
 async def test_nobody_there_and_then_somebody() -> None:
     async with venue(lambda socket, _: until_gone(socket)) as url:
         port = int(url.rsplit(":", 1)[1])
@@ -445,6 +456,22 @@ async def test_later_messages_keep_to_the_pace_and_the_first_ones_do_not_wait() 
         connection.send((b"three",))
         await intake.wait("frame", 3)
     assert taken == [2, 1]
+
+
+async def test_a_long_subscription_is_not_sent_faster_than_the_venue_allows() -> None:
+    heard: list[str | bytes] = []
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        async for message in socket:
+            heard.append(message)
+            await socket.send("heard")
+
+    intake, waits = Record(), Waits()
+    intake.greeting = tuple(b"%d" % number for number in range(7))
+    async with venue(talk) as url, connected(url, intake, waits=waits, messages=Pace(4, 4)) as _:
+        await intake.wait("frame", 7)
+    assert heard == [str(number) for number in range(7)]
+    assert waits.waits_s == [0.25] * 3
 
 
 async def test_a_message_of_the_last_connection_is_not_sent_on_the_next() -> None:

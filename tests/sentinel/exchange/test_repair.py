@@ -13,7 +13,7 @@ from book.events import Trade, Unusable
 from feeds.market import Market
 from feeds.rest import TradePage, page_downwards
 from sentinel.exchange.repair import Repairer
-from sentinel.exchange.rest import RestTrouble
+from sentinel.exchange.rest import RestRefusal, RestTrouble
 from sentinel.pipeline import Repair, RepairAnswer
 
 
@@ -69,8 +69,9 @@ class Answers:
 
 
 @asynccontextmanager
-async def repairing(venue: Venue, answers: Answers) -> AsyncIterator[Repairer]:
-    repairer = Repairer(venue, answers, lambda: 1.0, answers.sleep)
+async def repairing(venue: Venue, answers: Answers, *unlisted: str) -> AsyncIterator[Repairer]:
+    gone = {Market("coinbase", symbol) for symbol in unlisted}
+    repairer = Repairer(venue, answers, lambda: 1.0, answers.sleep, unlisted=lambda: gone)
     task = asyncio.create_task(repairer.run())
     try:
         yield repairer
@@ -135,6 +136,23 @@ async def test_an_empty_history_is_answered_so() -> None:
         repairer.request(Repair("BTC-USD", 10, 5000))
         await answers.complete()
     assert answers.given == [RepairAnswer("BTC-USD", 10, 5000, (), is_complete=True)]
+
+
+async def test_of_one_that_is_delisted_a_refusal_is_the_answer_that_there_is_nothing() -> None:
+    venue, answers = Venue(range(1, 200)), Answers()
+
+    def refuse(asked: int) -> None:
+        if asked == 1:
+            raise RestTrouble("no answer in time")
+        if venue.asked[-1][0] == "OLD-USD":
+            raise RestRefusal("status 404")
+
+    venue.script = refuse
+    async with repairing(venue, answers, "OLD-USD") as repairer:
+        repairer.request(Repair("OLD-USD", 50, 53))
+        await answers.complete()
+    assert answers.given == [RepairAnswer("OLD-USD", 50, 53, (), is_complete=True)]
+    assert len(answers.waits_s) > 1  # what is no answer is waited out as ever
 
 
 async def test_trouble_is_waited_out_however_long_it_lasts() -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
+from loguru import logger
 
 from book.events import Trade, Unusable
 from feeds.catalogue import VENUES
-from feeds.rest import TradePage
-from sentinel.exchange.rest import RestClient, RestTrouble
+from feeds.coinbase.rest import CoinbaseRest
+from feeds.coinbase.venue import Coinbase
+from feeds.rest import Get, RestFacts, Talk, TradePage
+from feeds.venue import Venue
+from sentinel.exchange.rest import RestClient, RestClients, RestHeld, RestTrouble
 from sentinel.pipeline import BookAnswer
+from sentinel.timing.instants import format_ns
 from sentinel.timing.rate_limit import Pace
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,10 +39,22 @@ class NoTime:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.pace = Pace(5, 5, lambda: self.now_s, self._sleep)
+        self.pace = self.paced(5, 5)
+
+    def paced(self, per_s: float, burst: int) -> Pace:
+        return Pace(per_s, burst, lambda: self.now_s, self._sleep)
 
     async def _sleep(self, wait_s: float) -> None:
         self.now_s += wait_s
+
+
+class Weighing(Coinbase):
+    """The same venue, should it weigh requests, tell what is used, and ban."""
+
+    rest_facts = RestFacts(
+        requests_per_s=100, burst=400, ban_s=120, longest_ban_s=259_200,
+        used_header="X-Used", limit_per_minute=6000,
+    )  # fmt: skip
 
 
 @asynccontextmanager
@@ -46,7 +63,7 @@ async def venue(
     pace: Pace | None = None,
     timeout_s: float = 5.0,
     now_ns: Callable[[], int] | None = None,
-    exchange: str = "coinbase",
+    of: Venue = VENUES["coinbase"],
 ) -> AsyncIterator[RestClient]:
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
@@ -56,9 +73,7 @@ async def venue(
     await site.start()
     host, port = runner.addresses[0][:2]
     try:
-        async with RestClient(
-            VENUES[exchange], f"http://{host}:{port}", pace or NoTime().pace, timeout_s, now_ns
-        ) as client:
+        async with RestClient(of, f"http://{host}:{port}", pace or NoTime().pace, timeout_s, now_ns) as client:
             yield client
     finally:
         await runner.cleanup()
@@ -431,10 +446,89 @@ async def test_the_body_of_a_refusal_is_not_read() -> None:
 )
 async def test_a_limit_told_in_an_answer_holds_everybody_up(error: str, wait_s: float) -> None:
     time = NoTime()
-    async with venue(answering({"error": [error]}), time.pace, exchange="kraken") as client:
+    async with venue(answering({"error": [error]}), time.pace, of=VENUES["kraken"]) as client:
         with pytest.raises(RestTrouble, match=error):
             await client.trades("BTC/USD", 7, 9)
         before_s = time.now_s
         with pytest.raises(RestTrouble):
             await client.products()
     assert time.now_s - before_s == pytest.approx(wait_s, abs=0.3)
+
+
+Said = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def said() -> Iterator[Said]:
+    found: Said = []
+    logger.remove()
+    handler = logger.add(lambda message: found.append((message.record["message"], message.record["extra"])))
+    yield found
+    logger.remove(handler)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "wait_s"),
+    [
+        (418, "3600", 3600),
+        (418, None, 120),
+        (429, "86400", 86400),
+        (429, None, 120),
+        (403, None, 120),
+        (403, "7", 7),
+        (418, "9999999", 259_200),
+        (503, None, 0),
+        (404, None, 0),
+    ],
+)
+async def test_a_ban_holds_up_everybody_and_is_told(status: int, header: str | None, wait_s: int, said: Said) -> None:
+    time = NoTime()
+    headers = {} if header is None else {"Retry-After": header}
+    now_ns = 1_800_000_000_000_000_000
+    async with venue(answering({}, status, headers), time.pace, now_ns=lambda: now_ns, of=Weighing()) as client:
+        with pytest.raises(RestTrouble, match=f"status {status}"):
+            await client.trades("BTC-USD", 1, 9)
+        held = RestClients([client]).held()
+        before_s = time.now_s
+        await time.pace.take()
+        assert time.now_s - before_s == pytest.approx(wait_s and wait_s + 0.2)
+    told = [(event, facts["exchange"], facts["until"]) for event, facts in said if event == "rest_holds_still"]
+    if wait_s:
+        until_ns = now_ns + wait_s * 1_000_000_000
+        assert held == [RestHeld("coinbase", until_ns, f"status {status}")]
+        assert told == [("rest_holds_still", "coinbase", format_ns(until_ns))]
+    else:
+        assert held == told == []
+
+
+@pytest.mark.parametrize(
+    ("used", "wait_s"), [("10", 0), ("5399", 0), ("5400", 40), ("6000", 40), ("many", 0), ("-1", 0), (None, 0)]
+)
+async def test_a_minute_whose_allowance_is_used_up_is_waited_out(used: str | None, wait_s: int) -> None:
+    time = NoTime()
+    headers = {} if used is None else {"X-Used": used}
+    async with venue(
+        answering([TRADE], headers=headers), time.pace, now_ns=lambda: 80 * 10**9, of=Weighing()
+    ) as client:
+        await client.trades("BTC-USD", 86327327, 86327327)
+        reasons = [held.reason for held in RestClients([client]).held()]
+        assert reasons == ([f"{used} of 6000 are used of this minute"] if wait_s else [])
+        await time.pace.take()
+    assert time.now_s == pytest.approx(wait_s and wait_s + 0.2)
+
+
+async def test_a_request_takes_its_weight() -> None:
+    class Heavy(CoinbaseRest):
+        def products(self) -> Talk[Any]:
+            for _ in range(3):
+                yield Get("/products", weight=40)
+            return []
+
+    class Weighed(Weighing):
+        def rest(self) -> CoinbaseRest:
+            return Heavy()
+
+    weights = NoTime()
+    async with venue(answering([]), weights.paced(20, 40), of=Weighed()) as client:
+        await client.products()
+    assert weights.now_s == pytest.approx(4)

@@ -18,7 +18,7 @@ from msgspec import UNSET
 from feeds.market import Market
 from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import Point
-from sentinel.coverage.accounts import CoverageRow, GapRow, Rows, from_points
+from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows, from_points
 from sentinel.gap_report.html import as_html
 from sentinel.gap_report.report import ProductReport, Window, build, lowest_percent
 from sentinel.gap_report.text import as_csv, as_json, as_table
@@ -516,3 +516,16 @@ def test_the_lowest_figure_decides() -> None:
 
 def test_a_report_without_a_product_is_not_complete() -> None:
     assert build(Rows(), Window(START_NS, START_NS + MINUTE_NS), now_ns=START_NS + MINUTE_NS).verdict == "incomplete"
+
+
+def test_what_was_backfilled_is_of_the_markets_and_exchanges_asked_for() -> None:
+    here, there = Market("coinbase", "BTC-USD"), Market("kraken", "BTC/USD")
+    rows = Rows(backfill=[BackfillRow(market, 0, 5, 1, 5, 0) for market in (here, there)])
+    window = Window(0, 60_000_000_000)
+    for asked, told in (
+        ({}, ["coinbase", "kraken"]),
+        ({"exchanges": ["kraken"]}, ["kraken"]),
+        ({"markets": [here]}, ["coinbase"]),
+        ({"markets": [here], "exchanges": ["kraken"]}, []),
+    ):
+        assert [each.exchange for each in build(rows, window, **asked).backfilled] == told  # type: ignore[arg-type]

@@ -57,6 +57,16 @@ def at(status: Status, seconds: float) -> Status:
     return change(status, now_ns=round(seconds * S))
 
 
+def test_the_silence_of_a_halted_market_is_no_alarm() -> None:
+    halted = change(GOOD_PRODUCT, state="halted", is_proved=False)
+    silent = change(GOOD, products=[halted], connections=[change(GOOD_LINE, silent_ms=6000.0)], gaps=[GAP])
+    assert list(conditions(silent, LIMITS)) == []
+    auction = change(GOOD, products=[change(GOOD_PRODUCT, state="halted", crossed_for_s=9.0)])
+    assert list(conditions(auction, LIMITS)) == []
+    back = change(silent, products=[change(halted, state="trading")])
+    assert {each.kind for each in conditions(back, LIMITS)} == {"silence", "gap_open"}
+
+
 def test_there_is_a_case_for_every_kind() -> None:
     assert set(BAD) == set(get_args(Kind))
     assert not list(conditions(GOOD, LIMITS))

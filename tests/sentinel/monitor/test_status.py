@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from book.trade_ledger import Range
 from sentinel.collector.service import Service
@@ -83,3 +84,26 @@ async def test_nothing_is_expected_of_a_product_that_is_not_listed(service: Serv
     left = expected(gone)
     assert left.products == [bitcoin]
     assert left.connections == [line for line in status.connections if line.products != ["ETH-USD"]]
+
+
+async def test_the_state_of_a_market_is_what_its_lanes_heard_last(service: Service) -> None:
+    watched = Watched(service)
+    lane = next(lane for lane in service.pipeline.lanes if "ETH-USD" in lane.products)
+    assert [product.state for product in watched.after(1).products] == ["trading", "trading"]
+    lane.states["ETH-USD"] = "halted"
+    status = watched.after(2)
+    assert [product.state for product in status.products] == ["trading", "halted"]
+    assert [product.symbol for product in expected(status).products] == ["BTC-USD"]  # it has no book now
+
+
+async def test_products_and_lanes_that_join_later_are_counted_from_nothing(service: Service) -> None:
+    watched = Watched(service)
+    before = watched.after(1)
+    plans = [lane.plan for lane in service.pipeline.lanes]
+    joining = replace(plans[0].subscription, products=("SOL-USD",))
+    service.intake.replan([*plans, replace(plans[0], lane=len(plans), subscription=joining)])
+    status = watched.after(2)
+    assert [product.symbol for product in status.products] == ["BTC-USD", "ETH-USD", "SOL-USD"]
+    assert [line.lane for line in status.connections] == [*(line.lane for line in before.connections), len(plans)]
+    service.intake.replan([*plans, replace(plans[0], lane=len(plans), subscription=replace(joining, products=()))])
+    assert len(watched.after(3).connections) == len(before.connections)

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 import pytest
 
 from book.events import Closing, Meaning
+from feeds.market import Market as Key
 from feeds.protocol import FeedFacts
 from sentinel.contract.lines import Lines
-from sentinel.pipeline import FetchedBook, Output, Pipeline, Retire, Settings, Succeed
+from sentinel.disk.taped import input_of, record_of
+from sentinel.pipeline import FetchedBook, LanePlan, Output, Pipeline, Retire, Settings, Succeed
+from sentinel.pipeline.inputs import Closed, Frame, Input, Opened, Replan, Stop, Tick, spare_of
 from tests.sentinel.pipeline.chained_venue import RANGE, ChainedFeed, frame
 from tests.sentinel.pipeline.venue import MS, START, S, Told, opened, plan, points
 
-BTC, ETH = "BTC-USD", "ETH-USD"
-OLD, NEW = 0, 1
+BTC, ETH, SOL = "BTC-USD", "ETH-USD", "SOL-USD"
+OLD, NEW = 0, spare_of(0)
 """The only lane, and its spare."""
 
 STEP = 20 * MS
@@ -366,3 +369,174 @@ def test_whatever_comes_and_goes_samples_are_the_truth_and_what_is_missing_is_na
             assert instant in written or named, (symbol, instant - START)
         assert market.told.total("samples_due", symbol) == len(tops) + market.told.total("samples_withheld", symbol)
     assert market.pipe.lanes[0].counts.residue == 0
+
+
+# Products join and leave meanwhile
+
+
+class Taped(Market):
+    """A market on two lanes of which every input is kept. ``carried`` are the products of each lane."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[tuple[Input, int]] = []
+        self.carried: list[tuple[str, ...]] = [(BTC, ETH)]
+
+    def give(self, given: Input, now_ns: int) -> None:
+        self.inputs.append((given, now_ns))
+        self.pipe.feed(given, now_ns)
+        self.take()
+
+    @property
+    def plans(self) -> tuple[LanePlan, ...]:
+        return tuple(plan(lane, "book", products=products) for lane, products in enumerate(self.carried))
+
+    def replan(self, *carried: tuple[str, ...]) -> None:
+        self.carried = list(carried)
+        self.give(Replan(self.plans), self.later_ns)
+
+    def open(self, slot: int) -> None:
+        self.give(Opened(slot), self.later_ns)
+        self.listening.add(slot)
+        said = json.dumps({"event": "subscribed", "products": list(self.of(slot))}).encode()
+        self.give(Frame(slot, said), self.later_ns)
+
+    def of(self, slot: int) -> tuple[str, ...]:
+        return self.carried[slot % spare_of(0)]
+
+    def fetch(self, slot: int, *symbols: str) -> None:
+        for symbol in symbols or self.of(slot):
+            book = FetchedBook(slot, symbol, self.count, {99.0: float(self.count)}, {101.0: 1.0})
+            self.give(book, self.later_ns)
+
+    def run(self, duration_ns: int) -> None:
+        for _ in range(duration_ns // STEP):
+            self.now_ns += STEP
+            self.count += 1
+            for slot in sorted(self.listening):
+                for symbol in self.of(slot):
+                    change = frame("delta", symbol, [("99.0", str(self.count))], [], first=self.count, last=self.count)
+                    self.give(Frame(slot, change), self.now_ns)
+            self.give(Tick(), self.now_ns + 10 * MS)
+
+    def end(self, slot: int) -> None:
+        self.listening.discard(slot)
+        self.give(Closed(slot, "disconnected"), self.later_ns)
+
+    def take(self) -> None:
+        for command in list(self.pipe.commands):
+            if isinstance(command, Retire):
+                self.retired.append(command.lane)
+                self.listening.discard(command.lane)
+                self.pipe.commands.remove(command)
+                self.give(Closed(command.lane, "disconnected"), self.now_ns + 12 * MS)
+        super().take()
+
+    def stop(self) -> None:
+        self.give(Stop(), self.now_ns + 16 * MS)
+
+    def replayed(self) -> list[bytes]:
+        """The lines of the same inputs from a tape."""
+        again = Market()
+        for given, now_ns in self.inputs:
+            again.pipe.feed(input_of(record_of(given, now_ns)), now_ns)
+            again.lines += again.pipe.take().book
+        return again.text
+
+    def tops(self, symbol: str) -> list[tuple[int, object]]:
+        found = [
+            point for point in points(self.lines) if point.measurement == "top" and ("symbol", symbol) in point.tags
+        ]
+        return [(point.time_ns, dict(point.fields)["bid_size"]) for point in found]
+
+
+def truth(first_ns: int, end_ns: int) -> list[tuple[int, object]]:
+    """The samples of any book of the market."""
+    first_ns += -first_ns % (100 * MS)
+    return [(at_ns, 100.0 + (at_ns - START) // STEP) for at_ns in range(first_ns, end_ns, 100 * MS)]
+
+
+def handing_over() -> Taped:
+    """One whose successor has proved one book of two."""
+    market = Taped()
+    market.open(OLD)
+    market.fetch(OLD)
+    market.run(1 * S)
+    market.open(NEW)
+    market.fetch(NEW, BTC)
+    market.run(300 * MS)
+    return market
+
+
+def test_what_joins_while_a_successor_proves_has_a_lane_and_a_spare_of_its_own() -> None:
+    market = handing_over()
+    market.replan((BTC, ETH), (SOL,))
+    market.open(1)
+    market.fetch(1)
+    market.run(300 * MS)
+    market.fetch(NEW, ETH)
+    market.run(1500 * MS)
+    assert market.retired == [OLD]
+    market.open(spare_of(1))
+    market.fetch(spare_of(1))
+    market.run(1500 * MS)
+    assert market.retired == [OLD, 1]
+    assert market.pipe.lanes == [market.pipe.slots[NEW], market.pipe.slots[spare_of(1)]]
+    market.stop()
+    assert market.told.gap_list() == []
+    for symbol, since_ns in ((BTC, START + 1), (ETH, START + 1), (SOL, START + 1300 * MS + 1)):
+        assert market.tops(symbol) == truth(since_ns, market.now_ns)
+    assert market.replayed() == market.text
+    assert market.pipe.lanes[1].counts.residue == 0
+
+
+def test_what_leaves_while_a_successor_proves_keeps_nobody_waiting() -> None:
+    market = handing_over()
+    market.run(3 * S)
+    assert market.retired == []  # ETH has not been proved
+    market.replan((BTC,))
+    market.run(1500 * MS)
+    assert market.retired == [OLD]
+    market.stop()
+    assert [(gap["symbol"], gap["cause"]) for gap in market.told.gap_list()] == [(ETH, "delisted")]
+    assert market.tops(BTC) == truth(START + 1, market.now_ns)
+    assert market.tops(ETH) == truth(START + 1, START + 4300 * MS)
+    books = market.pipe.products[Key("coinbase", ETH)].books
+    assert (books.lanes, market.pipe.slots[NEW].books.keys()) == ({}, {BTC})
+    assert market.replayed() == market.text
+    assert market.told.total("frames_applied", ETH) == 215 + 165  # of both connections
+
+
+def test_a_lane_whose_products_have_left_ends_with_its_spare_and_is_taken_again() -> None:
+    market = handing_over()
+    market.replan(())
+    lane, spare = market.pipe.slots[OLD], market.pipe.slots[NEW]
+    assert [(each.feed, each.books, each.products) for each in (lane, spare)] == [(None, {}, {})] * 2
+    for slot in (OLD, NEW):  # the service has ended them
+        market.end(slot)
+    market.run(1 * S)
+    market.replan((SOL,))
+    for slot in (OLD, NEW):
+        market.open(slot)
+        market.fetch(slot)
+        market.run(1500 * MS)
+    market.stop()
+    assert market.retired == [OLD]
+    assert market.pipe.lanes == [spare]
+    assert {gap["cause"] for gap in market.told.gap_list()} == {"delisted"}
+    assert market.tops(SOL) == truth(START + 2300 * MS + 1, market.now_ns)
+    assert market.replayed() == market.text
+
+
+def test_what_the_venue_says_of_a_product_outlives_a_succession_and_not_a_new_beginning() -> None:
+    market = handing_over()
+    product = market.pipe.products[Key("coinbase", ETH)]
+    market.pipe.slots[OLD].states[ETH] = "halted"
+    product.heed_state(market.now_ns)
+    market.fetch(NEW, ETH)
+    market.run(1500 * MS)
+    assert market.retired == [OLD]
+    assert (product.state_at_venue, product.books.is_halted) == ("halted", True)
+    market.end(NEW)
+    market.open(NEW)
+    assert (product.state_at_venue, product.books.is_halted) == ("trading", False)

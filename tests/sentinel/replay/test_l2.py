@@ -8,24 +8,31 @@ import random
 import shutil
 from pathlib import Path
 
+import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 import sentinel.data
 from feeds.market import Market
+from feeds.protocol import Subscription
 from sentinel.archive.l2 import L2
 from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.command import verify_command
 from sentinel.disk.data_dir import ARCHIVE, L2_STATE, TAPES
-from sentinel.disk.tape import read_tape, tape_files
+from sentinel.disk.tape import Kind, TapeWriter, read_tape, tape_files
+from sentinel.disk.taped import record_of
 from sentinel.errors import TapeCorrupt
+from sentinel.pipeline import LanePlan
+from sentinel.pipeline.inputs import Replan, spare_of
 from sentinel.replay import l2
 from sentinel.replay.capture import tape_from
 from sentinel.replay.l2 import L2Archiver, read_state
 from sentinel.run.archive import archive
 from sentinel.simulator.faults import Fault
+from sentinel.timing.instants import NS_PER_S
 from tests.captures import ADVANCED, capture
 from tests.end_to_end.judge import TruthFile
 from tests.sentinel.l2_judge import CADENCE_NS, WatchedBooks, judge_bins, judge_books, judge_frames, moved
@@ -252,3 +259,104 @@ def test_a_capture_gives_at_any_instant_the_book_of_its_frames(captured: Path) -
     CliRunner().invoke(archive, ["--data-dir", str(captured)])
     for product in PRODUCTS:
         assert judge_frames(captured, product, 100) > 80
+
+
+# Connections that are succeeded, products that join and leave
+
+
+def succeeded(tapes: Path) -> int:
+    """A tape over the end of an hour, which is given. Before it a connection is succeeded while another product leaves,
+    and one joins; after it the joiner's connection is succeeded, and ends."""
+    end_ns = 1_790_000_000_000_000_000 // HOUR_NS * HOUR_NS
+    began_ns = end_ns - 4 * NS_PER_S
+    plans = planned(("BTC-USD", "ETH-USD"))
+    header = {"created_ns": began_ns, "settings": {"collector": "tester"}, "books": {"coinbase": "coinbase_advanced"}}
+    tape = TapeWriter(tapes, header | {"lanes": msgspec.to_builtins(plans)})
+    carried: dict[int, tuple[str, ...]] = {}
+    numbers: dict[int, int] = {}
+
+    def say(at_ns: int, lane: int, channel: str, events: list[object]) -> None:
+        number = numbers[lane] = numbers.get(lane, -1) + 1
+        head = {"channel": channel, "timestamp": "2026-09-07T01:57:58Z", "sequence_num": number, "events": events}
+        tape.write(Kind.FRAME, lane, at_ns, msgspec.json.encode(head))
+
+    def book(at_ns: int, lane: int, kind: str, product: str, size: int) -> None:
+        bid = {"side": "bid", "price_level": "99", "new_quantity": str(size)}
+        ask = {"side": "offer", "price_level": "101", "new_quantity": "1"}
+        updates = [bid, ask] if kind == "snapshot" else [bid]
+        say(at_ns, lane, "l2_data", [{"type": kind, "product_id": product, "updates": updates}])
+
+    def begin(at_ns: int, lane: int, *products: str, size: int) -> None:
+        tape.write(Kind.OPENED, lane, at_ns, b"0")
+        carried[lane] = products
+        say(at_ns, lane, "subscriptions", [{"subscriptions": {"level2": list(products)}}])
+        for product in products:
+            book(at_ns, lane, "snapshot", product, size)
+
+    tape.write(Kind.START, 0, began_ns, b"")
+    for step in range(200):
+        at_ns = began_ns + step * 40_000_000
+        match step:
+            case 0:
+                begin(at_ns, 0, "BTC-USD", "ETH-USD", size=step)
+            case 40:
+                begin(at_ns, spare_of(0), "BTC-USD", "ETH-USD", size=step)
+            case 50:
+                plans = planned(("BTC-USD",), ("SOL-USD",))
+                tape.write(*record_of(Replan(tuple(plans)), at_ns))
+                tape.amend({"lanes": msgspec.to_builtins(plans)})
+            case 52:
+                begin(at_ns, 1, "SOL-USD", size=step)
+            case 120:
+                begin(at_ns, spare_of(1), "SOL-USD", size=step)
+            case 180:
+                tape.write(Kind.CLOSED, spare_of(1), at_ns, b"disconnected")
+                del carried[spare_of(1)]
+        for lane, retired in ((0, 70), (1, 150)):
+            if step == retired:
+                tape.write(Kind.CLOSED, lane, at_ns, b"disconnected")
+                del carried[lane]
+        for lane, products in carried.items():
+            for product in products:
+                book(at_ns + 1, lane, "update", product, step + 1)
+        tape.write(Kind.TICK, 0, at_ns + 20_000_000, b"")
+        tape.flush()
+    tape.close()
+    return end_ns
+
+
+def planned(*carried: tuple[str, ...]) -> list[LanePlan]:
+    channels = frozenset({"book"})
+    return [
+        LanePlan(lane, "coinbase_advanced", Subscription(channels, products)) for lane, products in enumerate(carried)
+    ]
+
+
+def test_a_connection_that_is_succeeded_and_products_that_join_and_leave_are_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(l2, "SETTLED_NS", 500_000_000)
+    tapes = tmp_path / TAPES
+    end_ns = succeeded(tapes)
+    L2Archiver(tapes, tmp_path / "once", FAR, is_over=True, keeps_state=False).write_hours(from_start=True)
+    for until_ns in (end_ns, FAR):
+        L2Archiver(tapes, tmp_path / "twice", until_ns, is_over=until_ns == FAR).write_hours(from_start=False)
+    assert hashes(tmp_path / "twice") == hashes(tmp_path / "once")
+
+    def rows(symbol: str, hour_ns: int) -> list[dict[str, object]]:
+        table = pq.read_table(Series(L2, Market("coinbase", symbol)).file(tmp_path / "once", hour_ns))
+        names = ["time", "side", "size", "cause"]
+        return table.select(names).set_column(0, "time", table["time"].cast(pa.int64())).to_pylist()
+
+    def lost(symbol: str, hour_ns: int) -> list[tuple[object, int]]:
+        return [(row["cause"], int(str(row["time"])) - end_ns) for row in rows(symbol, hour_ns) if row["cause"]]
+
+    step_ns, before_ns = 40_000_000, end_ns - HOUR_NS
+    began_ns = -4 * NS_PER_S
+    assert [cause for cause, _ in lost("ETH-USD", before_ns)] == ["not_collected", "delisted"]
+    assert not Series(L2, Market("coinbase", "ETH-USD")).file(tmp_path / "once", end_ns).exists()
+    assert lost("SOL-USD", before_ns) == [("not_collected", began_ns + 50 * step_ns)]
+    assert [cause for cause, _ in lost("SOL-USD", end_ns)][-1:] == ["disconnected"]
+    for symbol, last in (("BTC-USD", 200), ("SOL-USD", 180)):
+        sizes = [int(str(row["size"]).split(".")[0]) for row in rows(symbol, end_ns) if row["side"] == "bid"]
+        assert set(range(101, last + 1)) <= set(sizes)
