@@ -1,6 +1,6 @@
 """The books of a tape followed change by change, as rows of ``l2``: what the pipeline takes for proved, and no more.
 
-Of a redundant pair, or of a connection and its successor, one copy is followed until it is lost, and then the other one,
+Of a redundant pair, or of a connection and its successor, one copy is followed until it is lost, and then the other,
 from the moment up to which the first was proved: so long the other keeps what it was told.
 """
 
