@@ -146,6 +146,23 @@ def test_a_snapshot_older_than_all_that_was_told_is_fetched_anew(feed: str) -> N
     assert told.samples(told.btc) == [(600, 4)]
 
 
+@venues
+def test_a_snapshot_that_does_not_come_is_asked_for_again(feed: str) -> None:
+    told = ToldStory(feed)
+    told.open(is_answered=False)
+    told.answer(5)
+    told.fetches()
+    deadline_ms = round(told.facts.snapshot_deadline_s * 1000)
+    live(told, 500, deadline_ms, 500)
+    assert told.asked_for_books(deadline_ms - 1) == set()
+    assert told.asked_for_books(deadline_ms + 5) == {told.btc, told.eth}
+    told.give_book(told.btc, deadline_ms + 20)
+    told.change(told.btc, 2, deadline_ms + 150)
+    told.end(deadline_ms + 160)
+    assert told.samples(told.btc) == [(deadline_ms + 100, 1)]
+    assert told.gaps(told.btc) == []
+
+
 # A gap, a duplicate, another order
 
 
