@@ -13,6 +13,7 @@ class Binance(Story):
 
     feed = "binance"
     products = ("BTCUSDT", "ETHUSDT")
+    words = "Invalid request"
     refuses = "request"
     reset = "lower ids"
 

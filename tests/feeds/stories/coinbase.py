@@ -13,6 +13,7 @@ class CoinbaseAdvanced(Story):
 
     feed = "coinbase_advanced"
     products = ("BTC-USD", "ETH-USD")
+    words = "failure to subscribe"
     refuses = "request"
     reset = "counter"
 
@@ -78,6 +79,7 @@ class CoinbaseExchange(Story):
 
     feed = "coinbase_exchange"
     products = ("BTC-USD", "ETH-USD")
+    words = "is not a valid product"
     reset = "snapshot"
 
     def answers(self, messages: Sequence[bytes], refused: Collection[str] = ()) -> list[bytes]:

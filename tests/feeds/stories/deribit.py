@@ -14,6 +14,7 @@ class Deribit(Story):
 
     feed = "deribit"
     products = ("BTC-PERPETUAL", "ETH-PERPETUAL")
+    words = "not granted"
     reset = "unchained"
     states: ClassVar[dict[str, str]] = {"trading": "started", "halted": "halted", "delisted": "closed"}
 
@@ -48,9 +49,10 @@ class Deribit(Story):
             data["prev_change_id"] = self.ids[product]
             self.ids[product] += 3
         data["change_id"] = self.ids[product]
-        word = "new" if is_whole else "change"
         for side in ("bid", "ask"):
-            data[f"{side}s"] = [[word, float(price), float(size)] for price, size in sides(changes, side)]  # type: ignore[assignment]
+            levels = [(float(price), float(size)) for price, size in sides(changes, side)]
+            word = "new" if is_whole else "change"
+            data[f"{side}s"] = [[word if size else "delete", price, size] for price, size in levels]  # type: ignore[assignment]
         return self._notify(f"book.{product}.100ms", data)
 
     def tell_trade(self, product: str, trade_id: int, at_ns: int) -> bytes:

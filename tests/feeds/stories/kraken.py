@@ -15,6 +15,7 @@ class Kraken(Story):
 
     feed = "kraken"
     products = ("BTC/USD", "ETH/USD")
+    words = "Currency pair not supported"
     reset = "snapshot"
     states: ClassVar[dict[str, str]] = {"trading": "online", "halted": "cancel_only", "delisted": "delisted"}
 

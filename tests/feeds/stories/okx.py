@@ -15,6 +15,7 @@ class Okx(Story):
     feed = "okx"
     trades_feed = "okx_trades"
     products = ("BTC-USDT", "ETH-USDT")
+    words = "doesn't exist"
     reset = "chained"
     states: ClassVar[dict[str, str]] = {"trading": "live", "halted": "suspend"}
 

@@ -40,7 +40,9 @@ def packed(message: object) -> bytes:
 class Story(ABC):
     """One venue. ``at_ns`` is its time of what it tells.
 
-    ``refuses``: what a name it does not know costs, the ``product`` alone or the whole ``request`` it was in.
+    ``refuses``: what a name it does not know costs, the ``product`` alone or the whole ``request`` it was in; ``words``
+    are among those that tell so.
+    ``numbers_trades`` unless their ids skip as a rule, so that one that does not come is missed by nobody.
     ``reset`` is how it shows that it numbers anew, ``states`` are its words of what can be done with a product.
     """
 
@@ -48,7 +50,9 @@ class Story(ABC):
     trades_feed: ClassVar[str | None] = None
     """The feed of its trades, where that is another one."""
     products: ClassVar[tuple[str, str]]
+    words: ClassVar[str]
     refuses: ClassVar[Literal["product", "request"]] = "product"
+    numbers_trades: ClassVar[bool] = True
     reset: ClassVar[Reset]
     states: ClassVar[dict[str, str]] = {}
 

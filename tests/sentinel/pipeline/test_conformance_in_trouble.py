@@ -34,13 +34,18 @@ def test_a_venue_that_wants_to_be_asked_is_asked_and_its_answer_is_a_sign_of_lif
     told = opened(feed)
     told.pipe.commands.clear()
     after_s, quiet_ms = told.facts.ping_after_s, round(told.facts.quiet_s * 1000)
+    pinged: list[int] = []
     if after_s is None:
         told.tick(150 + quiet_ms - 100)
         assert told.pipe.commands == []
         return
     for at_ms in range(1000, 2 * quiet_ms, 250):
         told.tick(at_ms)
-        assert set(told.answer(at_ms + 10)) <= {told.facts.ping}
+        sent = told.answer(at_ms + 10)
+        pinged += [at_ms] * sent.count(told.facts.ping)
+        for product in told.products_in(sent):  # a look at a book that is quiet
+            told.give_book(product, at_ms + 20)
+    assert 150 + after_s * 1000 <= pinged[0] < 400 + after_s * 1000
     assert told.reconnects() == []
     assert told.gaps(told.btc) == []
 
@@ -72,7 +77,8 @@ def test_a_market_in_which_nothing_happens_is_sampled_as_far_as_the_venue_proves
         elif told.story.stands(product, ns(until_ms)) is not None:
             proved_ms, gaps, due = 180_000, 0, 0
         elif facts.look_after_s is not None:
-            proved_ms, gaps, due = asked[-1], 0, 3
+            pause_ms = round(facts.look_after_s * 1000) + 1000
+            proved_ms, gaps, due = asked[-1], 0, len(range(pause_ms, until_ms, pause_ms))
         else:
             quiet_ms = round(facts.quiet_book_s * 1000)
             due = len(range(150 + quiet_ms, until_ms, quiet_ms))

@@ -111,8 +111,12 @@ class ToldStory:
         """The products whose books were asked for since the last time and up to now, on the wire (where it is answered)
         or of REST."""
         self.tick(at_ms)
-        requests = [self.story.read(message) for message in self.answer(at_ms) if message != self.facts.ping]
-        return {product for request in requests for product in request.products} | self.fetches()
+        return self.products_in(self.answer(at_ms)) | self.fetches()
+
+    def products_in(self, messages: list[bytes]) -> set[str]:
+        """Those that are asked for."""
+        requests = [self.story.read(message) for message in messages if message != self.facts.ping]
+        return {product for request in requests for product in request.products}
 
     def fetches(self) -> set[str]:
         return {command.symbol for command in self._taken(FetchBook)}
@@ -230,6 +234,12 @@ class ToldStory:
         assert {(tags(point)["exchange"], tags(point)["symbol"]) for point in points} <= {
             (self.exchange, product) for product in self.story.products
         }
+        for point in self.told.trades:
+            assert (tags(point)["side"], dict(point.fields)["price"], dict(point.fields)["size"]) == (
+                "sell",
+                100.5,
+                0.25,
+            )
         for product in self.story.products:
             written = [at_ms for at_ms, _ in self.samples(product)]
             assert written == sorted(set(written))
