@@ -228,12 +228,14 @@ class ToldStory:
 
     def _assert_sound(self) -> None:
         """Every frame is accounted for, every instant that is due is written or withheld, none is written twice or
-        inside a gap, and none is of another product or exchange."""
+        inside a gap, none is of another product or exchange, and what proves them is said."""
         assert [lane.counts.residue for lane in self.pipe.lanes] == [0] * len(self.pipe.lanes)
         points = [*self.told.tops, *self.told.trades, *self.told.gaps.values(), *self.told.coverage.values()]
         assert {(tags(point)["exchange"], tags(point)["symbol"]) for point in points} <= {
             (self.exchange, product) for product in self.story.products
         }
+        proofs = {(dict(p.fields)["integrity"], dict(p.fields).get("trade_proof")) for p in self.told.coverage.values()}
+        assert proofs <= {(self.integrity, None if self.facts.has_dense_ids else "none")}
         for point in self.told.trades:
             assert (tags(point)["side"], dict(point.fields)["price"], dict(point.fields)["size"]) == (
                 "sell",
