@@ -97,8 +97,10 @@ class Pipeline:
                 market = Market(FEEDS[lane.plan.venue].exchange, symbol)
                 product = self.products.get(market)
                 if product is None:
-                    proof = proof_of_trades(FEEDS[lane.plan.venue])
-                    product = Product(market, settings, self._output, known.pop(market, None), proof)
+                    feed = FEEDS[lane.plan.venue]
+                    proof, skips_ids = proof_of_trades(feed), feed.facts.skips_ids
+                    state = known.pop(market, None)
+                    product = Product(market, settings, self._output, state, proof, skips_ids=skips_ids)
                     self.products[market] = product
                 product.join(lane)
         self._dormant = known
@@ -185,6 +187,8 @@ class Pipeline:
         lane = self.slots[lane_number]
         for product in lane.products.values():
             product.use(lane)
+            if lane.carries_trades:
+                product.trades.interrupt()
         if lane.spare.feed is None:
             self.lanes[lane.plan.lane] = lane
         self.commands.append(lane.open(self._make_feed(lane.plan), now_ns))
