@@ -112,7 +112,9 @@ class BybitRest(Rest):
             oldest_ns = next((record.venue_ns for record in records if isinstance(record, Trade)), None)
             records = [record for record in records if not isinstance(record, Trade) or record.venue_ns != oldest_ns]
         found = [record for record in records if record.trade_id is not None and first <= record.trade_id <= last]
-        return TradePage(first, last, found[::-1])
+        # up to the newest that is there: the rest is looked for again, and until then the oldest might be gone
+        until = max((record.trade_id for record in found if record.trade_id is not None), default=last)
+        return TradePage(first, until, found[::-1])
 
     def book(self, symbol: str) -> Talk[RestBook]:
         path = f"/v5/market/orderbook?category={self._category}&symbol={symbol}&limit={DEPTH}"

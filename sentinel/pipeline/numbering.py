@@ -182,7 +182,10 @@ class Numbering:
         self._is_interrupted = True
 
     def _skip(self, jump: Jump) -> None:
-        if self._is_interrupted or not self._skips_ids:
+        if not self._skips_ids:
+            self._await(jump)
+        elif self._is_interrupted:  # to be asked at once: REST may have the newest only
+            jump.noticed_ns -= self._settings.repair_grace_ns
             self._await(jump)
         elif not self._jumps and not any(self._questions or ()):  # nothing is to be filled
             self.ledger.forget_holes(SKIPS_KEPT)

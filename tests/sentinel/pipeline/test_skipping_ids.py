@@ -69,9 +69,9 @@ def test_what_was_skipped_while_a_connection_was_lost_is_asked_for_a_few_times()
     pipe.receive(0, fill(2500), START + 2500 * MS)
     pipe.receive(0, fill(2600), START + 2600 * MS)
     lost = START + 1, START + 2500 * MS - 1
+    pipe.tick(START + 2600 * MS)  # at once: REST has the newest only
     answers = 0
     for second in range(3, 3600):
-        pipe.tick(START + second * S)
         for first, last in asked(pipe):
             assert (first, last) == lost
             trades = [Trade("BTCUSDT", START + 1500 * MS, 100.5, 0.25, "sell", START + 1500 * MS, is_live=False)]
@@ -79,6 +79,7 @@ def test_what_was_skipped_while_a_connection_was_lost_is_asked_for_a_few_times()
                 RepairAnswer("BTCUSDT", first, last, tuple(trades), True, exchange="bybit_linear"), START + second * S
             )
             answers += 1
+        pipe.tick(START + second * S)
     assert answers == 3
     pipe.stop(START + 3600 * S)
     told.take(pipe)
