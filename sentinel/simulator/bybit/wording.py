@@ -74,10 +74,11 @@ def rest_trade(product: Product, fill: Fill, *, are_numbered: bool) -> dict[str,
 
 
 def execution_id(product: Product, fill: Fill, *, are_numbered: bool) -> str:
-    """Numbers skip by steps of two and more."""
+    """Numbers skip by steps of two and more; a UUID has the trade's number in its second half."""
     if are_numbered:
         return str(2_290_000_000_000_000_000 + 3 * fill.trade_id + fill.trade_id % 2)
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{product.name}/{fill.trade_id}"))
+    product_half = uuid.uuid5(uuid.NAMESPACE_URL, product.name).int >> 64
+    return str(uuid.UUID(int=product_half << 64 | fill.trade_id))
 
 
 def answered(request_id: str, op: str, refusal: str | None = None) -> str:
