@@ -131,6 +131,22 @@ class TruthFile:
                     self.connections.append(fact)
 
 
+def by_stored_ids(store: Store, truth: TruthFile, products: list[str]) -> None:
+    """Gives each published trade the id that the trade of its time, price, size and side is stored under, for venues
+    whose ids are not the market's numbers; what is not stored is left without one."""
+    for product in products:
+        published: dict[tuple[int, float, float, str], list[dict[str, Any]]] = defaultdict(list)
+        for fact in truth.trades.pop(product, {}).values():
+            key = fact["t_ns"] // 1000, float(fact["price"]), float(fact["size"]), fact["maker_side"]
+            published[key].append(fact)
+        for trade_id, point in store.trades(product).items():
+            values, taker = fields(point), dict(point.tags)["side"]
+            maker = {"buy": "sell", "sell": "buy"}[taker]
+            alike = published[point.time_ns // 1000, float(values["price"]), float(values["size"]), maker]
+            if alike:
+                truth.trades[product][trade_id] = alike.pop(0) | {"trade_id": trade_id}
+
+
 def judge_tops(store: Store, truth: TruthFile, product: str) -> None:
     """Every stored top is one the market had at that instant or, where the machine was busy, shortly before; and the
     tops follow the market in its order. That they are exactly those of the frames as they came, the tape judges."""

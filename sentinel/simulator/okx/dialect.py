@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from itertools import islice
 from typing import Any
 
 from sentinel.simulator.connection import Connection
 from sentinel.simulator.dialect import Body, Page, Venue
 from sentinel.simulator.facts import DialectFacts
 from sentinel.simulator.faults import KINDS
-from sentinel.simulator.market import Change, Fill, Product, Side
+from sentinel.simulator.market import Change, Fill, Product
 from sentinel.simulator.okx import wording
 from sentinel.simulator.synthetic import SyntheticMarket
+from sentinel.simulator.window import Window, shown
 
 S = 1_000_000_000
 DEPTH = 400
@@ -49,30 +49,14 @@ FACTS = DialectFacts(
 )
 
 
-class Told:
-    """What everybody has been told of a product's book: its levels by side, and the id of the last frame."""
+class Told(Window):
+    """What everybody has been told of a product's book, and the id of the last frame."""
 
     def __init__(self, product: Product) -> None:
+        super().__init__(product, DEPTH)
         self.last = product.sequence
-        self.levels: dict[Side, dict[int, int]] = {side: window(product, side) for side in ("bid", "ask")}
         self.said_ns = 0
         self.frames = 0
-
-    def changes(self, product: Product, changes: list[Change]) -> dict[str, dict[int, int]]:
-        """What is to be told now. Changes of what the market does not have are those of a fault, and told as well."""
-        rows: dict[str, dict[int, int]] = {}
-        for side, told in self.levels.items():
-            there = product.sides[side].levels
-            rows[side] = {
-                change.price: change.size
-                for change in changes
-                if change.side == side and change.price not in there and change.price not in told
-            }
-            now = window(product, side)
-            rows[side] |= {price: size for price, size in now.items() if told.get(price) != size}
-            rows[side] |= {price: 0 for price in told if price not in now}
-            self.levels[side] = now
-        return rows
 
     def step(self, product: Product, now_ns: int) -> tuple[int, int]:
         """The ids of the next frame: of the one before, and its own."""
@@ -81,12 +65,6 @@ class Told:
         is_maintenance = self.frames % MAINTENANCE_FRAMES == 0
         self.last = self.frames % 7 + 1 if is_maintenance else before + 1 + product.sequence % 93
         return before, self.last
-
-
-def window(product: Product, side: Side) -> dict[int, int]:
-    """The best levels, as many as the venue serves."""
-    levels = product.sides[side].levels.items()
-    return dict(islice(reversed(levels) if side == "bid" else iter(levels), DEPTH))
 
 
 class Okx:
@@ -156,11 +134,7 @@ class Okx:
 
     def _whole(self, connection: Connection | None, product: Product, now_ns: int) -> dict[str, dict[int, int]]:
         """The levels of a snapshot: those the venue serves, and what a fault adds."""
-        rows: dict[str, dict[int, int]] = {"bid": {}, "ask": {}}
-        for side, price, size in self._market.whole_book(connection, product, now_ns):
-            if len(rows[side]) < DEPTH or price not in product.sides[side].levels:
-                rows[side][price] = size
-        return rows
+        return shown(product, self._market.whole_book(connection, product, now_ns), DEPTH)
 
     def _instruments(self, kind: str) -> list[dict[str, str]]:
         names = [name for name in self._market.products if wording.kind_of(name) == kind]

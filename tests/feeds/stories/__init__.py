@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.feeds.stories.binance import Binance
+from tests.feeds.stories.bybit import Bybit, BybitLinear
 from tests.feeds.stories.coinbase import CoinbaseAdvanced, CoinbaseExchange
 from tests.feeds.stories.deribit import CoinbaseDerivatives, Deribit
 from tests.feeds.stories.kraken import Kraken
@@ -11,6 +12,16 @@ from tests.feeds.stories.story import Story
 
 STORIES: dict[str, type[Story]] = {
     story.feed: story
-    for story in (CoinbaseAdvanced, CoinbaseExchange, Kraken, Binance, Okx, Deribit, CoinbaseDerivatives)
+    for story in (
+        CoinbaseAdvanced,
+        CoinbaseExchange,
+        Kraken,
+        Binance,
+        Okx,
+        Deribit,
+        CoinbaseDerivatives,
+        Bybit,
+        BybitLinear,
+    )
 }
 """By the name of the feed that brings the books."""

@@ -19,7 +19,8 @@ from sentinel.simulator import market
 from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.market import Change
-from sentinel.simulator.okx.dialect import DEPTH, KEEP_ALIVE_NS, MAINTENANCE_FRAMES, OKX, Told, window
+from sentinel.simulator.okx.dialect import DEPTH, KEEP_ALIVE_NS, MAINTENANCE_FRAMES, OKX, Told
+from sentinel.simulator.window import best as best_of
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, trading
 
@@ -189,7 +190,7 @@ def test_what_leaves_the_400_levels_is_deleted_by_name_and_what_comes_in_is_told
     del product.sides["bid"].levels[best]
     rows = told.changes(product, [Change("bid", best, 0)])
     assert (rows["bid"][best], rows["bid"][worst]) == (0, product.sides["bid"].levels[worst])
-    assert told.levels["bid"] == window(product, "bid")
+    assert told.levels["bid"] == best_of(product, "bid", DEPTH)
 
 
 async def test_a_book_that_does_not_change_says_so_once_a_minute_and_who_is_silent_is_closed(tmp_path: Path) -> None:
