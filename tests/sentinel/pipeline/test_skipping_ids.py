@@ -12,11 +12,11 @@ from sentinel.pipeline.numbering import SKIPS_KEPT
 from tests.sentinel.pipeline.venue import MS, START, S, Told
 
 MARKET = Market("bybit_linear", "BTCUSDT")
-PLAN = LanePlan(0, "bybit_linear", Subscription(frozenset({"trades"}), (MARKET.symbol,)))
+PLANS = [LanePlan(lane, "bybit_linear", Subscription(frozenset({"trades"}), (MARKET.symbol,))) for lane in (0, 1)]
 
 
 def opened(checkpoint: bytes | None = None, now_ns: int = START) -> Pipeline:
-    pipe = Pipeline(Settings("tester"), [PLAN, PLAN], lambda plan: BybitLinearFeed(plan.subscription), checkpoint)
+    pipe = Pipeline(Settings("tester"), PLANS, lambda plan: BybitLinearFeed(plan.subscription), checkpoint)
     pipe.start(now_ns)
     for lane in (0, 1):
         pipe.opened(lane, now_ns)
