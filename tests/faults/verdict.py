@@ -162,7 +162,7 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
     held_up = [
         (fault["start_ns"], fault["end_ns"] + LAG_NS)
         for fault in truth.faults
-        if fault["fault"] in ("delay", "cross") and fault.get("feed") in (None, truth.feed)
+        if fault["fault"] == "delay" and fault.get("feed") in (None, truth.feed)
     ]
     position = 0
     for instant, stored in sorted(tops.items()):
@@ -181,6 +181,8 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
             )
             if held[number][1:] == values
         ]
+        if values[0] >= values[2]:
+            yield f"the sample at {instant} is crossed"
         if not found and moments:
             yield f"the sample at {instant} never was the market's top"
         elif len(moments) == 1:

@@ -9,6 +9,7 @@ FACTS = DialectFacts(
     name="Kraken",
     feeds=("kraken",),
     book_channel="book",
+    channels={"kraken": ("book", "trade", "heartbeat")},
     faults=KINDS - {"jump", "oversize_snapshot", "announce_close"},
     product_name="{}/USD",
     rest_per_s=2.0,

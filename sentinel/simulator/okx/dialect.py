@@ -40,9 +40,11 @@ FACTS = DialectFacts(
     feeds=(PUBLIC, BUSINESS),
     paths={PUBLIC: "ws/v5/public", BUSINESS: "ws/v5/business"},
     book_channel="books",
-    faults=KINDS - {"jump", "announce_close"},
+    channels={PUBLIC: ("books",), BUSINESS: ("trades-all",)},
+    faults=KINDS - {"jump"},
     product_name="{}-USDT",
     has_product_numbers=True,
+    time_step_us=1000,
     subscribe_within_s=30.0,
     rest_per_s=10.0,
     rest_burst=20.0,
@@ -242,6 +244,9 @@ class Okx:
 
     def misspelt(self, frame: str) -> str | None:
         return wording.misspelt(frame)
+
+    def closing(self, connection: Connection) -> str:
+        return wording.CLOSING
 
     # REST
 

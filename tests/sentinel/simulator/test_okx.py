@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from sentinel.simulator import market
 from sentinel.simulator.command import simulate
@@ -156,6 +157,21 @@ async def test_a_crossed_market_is_an_auction_and_instruments_say_so(tmp_path: P
         async with subscribed(exchange, "okx", {"channel": "instruments", "instType": "SPOT"}) as socket:
             told = await hear(socket, 3, channel="instruments", event="")
     assert [row["state"] for message in told for row in message["data"]] == ["live", "preopen", "live"]
+
+
+async def test_a_service_upgrade_is_announced_and_comes(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    notice = Fault(kind="announce_close", feed="okx", at_s=0.2, delay_s=0.3, code=1001)
+    async with trading([BTC], truth, notice, venue=OKX, levels=60, rate=50) as exchange:
+        async with subscribed(exchange, "okx", *books(BTC)) as socket:
+            (told,) = await hear(socket, 1, event="notice")
+            assert (told["code"], told["connId"]) == ("64008", "a4d3ae55")
+            assert await hear(socket, 2, channel="books", event="")
+            with pytest.raises(ConnectionClosed):
+                await hear(socket, 1000, channel="books", event="")
+            assert socket.close_code == 1001
+    (fact,) = TruthFile(truth).faults
+    assert fact["fault"] == "announce_close"
 
 
 @pytest.mark.parametrize("kind", ["drop", "reorder", "corrupt", "stall"])
