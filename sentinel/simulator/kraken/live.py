@@ -20,7 +20,7 @@ RECENT_TRADES = 50
 class LiveSource:
     """Says everything that happens on the market, to each connection what it has asked for.
 
-    ``_spoken_ns`` is when anything was last said to each.
+    ``_spoken_ns`` is when anything was last said to each, ``_statuses`` what all have been told of each product.
     """
 
     def __init__(self, market: SyntheticMarket) -> None:
@@ -28,9 +28,10 @@ class LiveSource:
         self._stage = market.stage
         self._views = {name: View(product.levels()) for name, product in market.products.items()}
         self._spoken_ns: dict[Connection, int] = {}
+        self._statuses = dict.fromkeys(market.products, "online")
 
     def names(self) -> Iterable[str]:
-        return self._market.names()
+        return [name for name in self._market.names() if not self._market.is_delisted(name)]
 
     async def run(self) -> None:
         await self._market.run(self)
@@ -38,7 +39,8 @@ class LiveSource:
     # Subscriptions
 
     def list_products(self, connection: Connection) -> None:
-        self._say(connection, "instrument", None, wording.instruments(self._market.products.values()))
+        listed = [(self._market.products[name], self.status(name)) for name in self.names()]
+        self._say(connection, "instrument", None, wording.instruments("snapshot", listed))
 
     def welcome(self, connection: Connection, channel: str, name: str, depth: int) -> None:
         product, now_ns = self._market.products[name], self._stage.now_ns()
@@ -82,14 +84,31 @@ class LiveSource:
                 self._say(connection, "trade", product.name, frame, [fill.trade_id])
 
     def tick(self, now_ns: int) -> None:
-        """A heartbeat to whom nothing was said for a second. Who has left is forgotten."""
+        """What has become of products, and a heartbeat to whom nothing was said for a second. Who has left is
+        forgotten."""
+        self._tell_statuses()
         here = self._stage.connections
         self._spoken_ns = {connection: self._spoken_ns.get(connection, now_ns) for connection in here}
         for connection, spoken_ns in list(self._spoken_ns.items()):
             if now_ns - spoken_ns >= HEARTBEAT_NS:
                 self._say(connection, "heartbeat", None, wording.HEARTBEAT)
 
+    def _tell_statuses(self) -> None:
+        """Of what was halted, goes on, or is gone."""
+        news = {name: status for name, told in self._statuses.items() if (status := self.status(name)) != told}
+        if news:
+            self._statuses |= news
+            frame = wording.instruments("update", [(self._market.products[name], news[name]) for name in news])
+            for connection in self._stage.connections:
+                if "instrument" in connection.channels:
+                    self._say(connection, "instrument", None, frame)
+
     # REST
+
+    def status(self, name: str) -> str:
+        if self._market.is_delisted(name):
+            return "delisted"
+        return "maintenance" if self._market.is_halted(name) else "online"
 
     def precision(self, name: str) -> tuple[int, int]:
         product = self._market.products[name]

@@ -161,6 +161,30 @@ async def test_what_is_listed_has_its_precision_and_quiet_connections_hear_a_hea
     assert [pair["qty_precision"] for pair in listed["data"]["pairs"]] == [p["lot_decimals"] for p in pairs.values()]
 
 
+async def test_what_is_halted_or_delisted_says_so_and_falls_silent(tmp_path: Path) -> None:
+    halt = Fault(kind="halt", product=BTC, at_s=0.3, duration_s=0.4)
+    gone = Fault(kind="delist", product=ETH, at_s=1.0)
+    async with trading([BTC, ETH], tmp_path / "t", halt, gone, venue=KRAKEN, levels=60) as exchange:
+        async with talking(exchange, '{"method":"subscribe","params":{"channel":"instrument"}}') as socket:
+            listed, *news = await hear(socket, "instrument", 4)
+            await socket.send(request("book", ETH))
+            (refused,) = await hear(socket, "subscribe", 1)
+        pairs = (await get(exchange, "AssetPairs"))["result"]
+        halt.at_s, halt.duration_s = 0.0, None
+        halted = (await get(exchange, "AssetPairs"))["result"]
+        unknown = await get(exchange, "Trades?pair=ETHUSD")
+    assert [message["type"] for message in (listed, *news)] == ["snapshot", "update", "update", "update"]
+    assert [[(pair["symbol"], pair["status"]) for pair in message["data"]["pairs"]] for message in news] == [
+        [(BTC, "maintenance")],
+        [(BTC, "online")],
+        [(ETH, "delisted")],
+    ]
+    assert refused["error"] == f"Currency pair not supported {ETH}"
+    assert [(pair["wsname"], pair["status"]) for pair in pairs.values()] == [("XBT/USD", "online")]
+    assert [(pair["wsname"], pair["status"]) for pair in halted.values()] == [("XBT/USD", "maintenance")]
+    assert unknown == {"error": ["EQuery:Unknown asset pair"]}
+
+
 async def test_trades_rise_by_one_and_rest_has_them_by_time(tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
     hidden = Fault(kind="hide", count=2, at_s=0.3)
