@@ -11,7 +11,7 @@ from typing import Any
 from sentinel.simulator.facts import DialectFacts
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
 from tests.end_to_end.store import Store, fields, whole
-from tests.faults import chains
+from tests.faults import chains, checksums
 from tests.faults.played import COINBASE, Played
 from tests.faults.warp import Warp
 
@@ -74,6 +74,10 @@ def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product:
     if facts.has_product_numbers:
         yield from chains.judge_unproved(truth, facts, product, instants, LATE_NS)
         yield from chains.judge_holes(truth, facts, product, named)
+    elif facts.has_checksums:
+        losses = [gap["start_ns"] for tags, gap in gaps if (tags["channel"], tags["cause"]) == ("book", "sequence")]
+        yield from checksums.judge_refuted(truth, product, instants, LATE_NS)
+        yield from checksums.judge_losses(truth, facts, product, losses, warp)
     else:
         yield from _judge_unproved(truth, product, instants)
         yield from _judge_holes(truth, product, named)

@@ -11,6 +11,7 @@ FACTS = DialectFacts(
     book_channel="book",
     channels={"kraken": ("book", "trade", "heartbeat")},
     faults=KINDS - {"jump", "oversize_snapshot", "announce_close"},
+    has_checksums=True,
     product_name="{}/USD",
     rest_per_s=2.0,
     rest_burst=4.0,

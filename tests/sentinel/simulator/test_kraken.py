@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
+from sentinel.simulator.instants import ns_of
 from sentinel.simulator.kraken.dialect import KRAKEN
 from sentinel.simulator.kraken.view import View
 from sentinel.simulator.market import Change
@@ -216,6 +217,25 @@ async def test_a_fault_is_written_down(kind: Any, tmp_path: Path) -> None:
             await hear(socket, "book", 60)
     (written,) = TruthFile(truth).faults
     assert (written["fault"], written["feed"], written["sequence_first"]) == (kind, "kraken", None)
+
+
+@pytest.mark.parametrize("kind", ["drop", "stall"])
+async def test_checksums_that_a_client_cannot_have_after_a_loss_are_written_down(kind: Any, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    fault = Fault(kind=kind, channel="book", product=BTC, at_s=0.3, duration_s=0.2, count=3)
+    async with trading([BTC], truth, fault, venue=KRAKEN, levels=60, rate=100, trade_rate=20) as exchange:
+        async with talking(exchange, request("instrument"), request("book", BTC, depth=10)) as socket:
+            records = [frame["data"][0] for frame in await hear(socket, "book", 100)]
+    book, refuted = Book(10), []
+    for number, record in enumerate(records):
+        book.take(record)
+        if book.checksum != record["checksum"]:
+            refuted.append(number)
+    written = TruthFile(truth).refuted
+    assert refuted
+    assert len(written) >= len(refuted)
+    times = [record["timestamp"] for record in records]
+    assert [fact["t_ns"] // 10**6 for fact in written[: len(refuted)]] == [ns_of(times[at]) // 10**6 for at in refuted]
 
 
 def test_the_command_speaks_it() -> None:
