@@ -92,7 +92,7 @@ class Connection:
         self._silent_until_ns = 0
         self._stalled_ns = 0
         self._swallowed: dict[str | None, Numbers] = {}
-        self._held: list[str] = []
+        self._held: list[tuple[str | None, str]] = []
         self._delayed: list[str] = []
         self._delayed_until_ns = 0
         self._closing: tuple[int, int] | None = None
@@ -141,10 +141,17 @@ class Connection:
                 return FATES.get(fault.kind, "lost")
         self._put(frame)
         if self._held:
-            held, self._held = self._held, []
-            for late in held:
-                self._put(late)
+            self._overtaken_by(None if numbers is None else product)
         return "sent"
+
+    def _overtaken_by(self, product: str | None) -> None:
+        """Sends what was held back until this: a frame of its own product, where the numbers are of products."""
+        held, self._held = self._held, []
+        for whose, late in held:
+            if whose in (None, product):
+                self._put(late)
+            else:
+                self._held.append((whose, late))
 
     def _put(self, frame: str) -> None:
         """Nothing overtakes a frame that is delayed."""
@@ -182,7 +189,8 @@ class Connection:
                 self._put(frame)
                 self._put(frame)
             case "reorder":
-                self._held.append(frame)
+                is_of_product = self._has_product_numbers and numbers is not None
+                self._held.append((product if is_of_product else None, frame))
             case "corrupt":
                 misspelt = self._wording.misspelt(frame) if fault.how == "nan" else None
                 if misspelt is not None:  # so its number is not lost: only what is in it is
