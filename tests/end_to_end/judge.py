@@ -115,6 +115,7 @@ class TruthFile:
         self.faults: list[dict[str, Any]] = []
         self.connections: list[dict[str, Any]] = []
         self.snapshots: list[dict[str, Any]] = []
+        self.refuted: list[dict[str, Any]] = []
         for line in path.read_text().splitlines():
             fact = json.loads(line)
             match fact["kind"]:
@@ -127,6 +128,8 @@ class TruthFile:
                     self.faults.append(fact)
                 case "snapshot":
                     self.snapshots.append(fact)
+                case "refuted":
+                    self.refuted.append(fact)
                 case "connection":
                     self.connections.append(fact)
 

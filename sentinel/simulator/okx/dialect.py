@@ -40,9 +40,11 @@ FACTS = DialectFacts(
     feeds=(PUBLIC, BUSINESS),
     paths={PUBLIC: "ws/v5/public", BUSINESS: "ws/v5/business"},
     book_channel="books",
-    faults=KINDS - {"jump", "announce_close"},
+    channels={PUBLIC: ("books",), BUSINESS: ("trades-all",)},
+    faults=KINDS - {"jump"},
     product_name="{}-USDT",
     has_product_numbers=True,
+    time_step_us=1000,
     subscribe_within_s=30.0,
     rest_per_s=10.0,
     rest_burst=20.0,
@@ -68,8 +70,8 @@ class Told(Window):
 
 
 class Okx:
-    """``_sent_ns`` is when something last went to a client, ``_requests`` how often it asked for something, ``_halted``
-    are products in an auction."""
+    """``_sent_ns`` is when something last went to a client, ``_requests`` how often it asked for something,
+    ``_states`` what all have been told of each product."""
 
     def __init__(self, market: SyntheticMarket) -> None:
         self._market = market
@@ -77,7 +79,7 @@ class Okx:
         self._told = {name: Told(product) for name, product in market.products.items()}
         self._sent_ns: dict[Connection, int] = {}
         self._requests: dict[Connection, int] = {}
-        self._halted: set[str] = set()
+        self._states = dict.fromkeys(market.products, "live")
 
     async def run(self) -> None:
         await self._market.run(self)
@@ -106,7 +108,9 @@ class Okx:
 
     def _ask(self, connection: Connection, action: str, arg: dict[str, str]) -> None:
         channel, name = arg["channel"], arg.get("instId", arg.get("instType", ""))
-        is_known = channel in CHANNELS[connection.feed] and (channel == "instruments" or name in self._market.products)
+        is_known = channel in CHANNELS[connection.feed] and (
+            channel == "instruments" or self._product(name) is not None
+        )
         refused = self._stage.faults.lasting("refuse_product", feed=connection.feed, product=name)
         if not is_known or refused is not None:
             self._refuse(connection, "60018", wording.NO_SUCH.format(channel=channel, product=name), name)
@@ -137,11 +141,19 @@ class Okx:
         return shown(product, self._market.whole_book(connection, product, now_ns), DEPTH)
 
     def _instruments(self, kind: str) -> list[dict[str, str]]:
-        names = [name for name in self._market.products if wording.kind_of(name) == kind]
+        names = [name for name in self._market.products if wording.kind_of(name) == kind and self._product(name)]
         return [wording.instrument(name, kind, self._state(name)) for name in names]
 
     def _state(self, name: str) -> str:
-        return "preopen" if name in self._halted else "live"
+        """One that is delisted is suspended, and in no list any more."""
+        if self._market.is_halted(name) or self._market.is_delisted(name):
+            return "suspend"
+        faults = self._stage.faults
+        return "preopen" if faults and faults.lasting("cross", product=name) is not None else "live"
+
+    def _product(self, name: str) -> Product | None:
+        """None if there is none now."""
+        return None if self._market.is_delisted(name) else self._market.products.get(name)
 
     def _send(
         self,
@@ -188,7 +200,7 @@ class Okx:
             if now_ns - told.said_ns >= KEEP_ALIVE_NS:
                 told.said_ns = now_ns
                 self._tell(self._market.products[name], {"bid": {}, "ask": {}}, (told.last, told.last), now_ns)
-        self._hold_auctions()
+        self._tell_states()
         here = self._stage.connections
         self._sent_ns = {one: self._sent_ns.get(one, now_ns) for one in here}
         self._requests = {one: self._requests.get(one, 0) for one in here}
@@ -196,15 +208,12 @@ class Okx:
             if now_ns - sent_ns > SILENT_NS:
                 connection.close_soon(NO_DATA)
 
-    def _hold_auctions(self) -> None:
-        faults = self._stage.faults
-        crossed = {name for name in self._told if faults and faults.lasting("cross", product=name) is not None}
-        changed, self._halted = crossed ^ self._halted, crossed
-        for name in changed:
+    def _tell_states(self) -> None:
+        news = {name: state for name, told in self._states.items() if (state := self._state(name)) != told}
+        self._states |= news
+        for name, state in news.items():
             kind = wording.kind_of(name)
-            frame = wording.data(
-                {"channel": "instruments", "instType": kind}, wording.instrument(name, kind, self._state(name))
-            )
+            frame = wording.data({"channel": "instruments", "instType": kind}, wording.instrument(name, kind, state))
             for connection in self._stage.connections:
                 if connection.wants("instruments", kind):
                     self._send(connection, "instruments", None, frame)
@@ -217,6 +226,9 @@ class Okx:
     def misspelt(self, frame: str) -> str | None:
         return wording.misspelt(frame)
 
+    def closing(self, connection: Connection) -> str:
+        return wording.CLOSING
+
     # REST
 
     def page(self, path: list[str], query: Mapping[str, str]) -> Page:
@@ -226,7 +238,7 @@ class Okx:
             case ["public", "instruments"]:
                 return _answer(*self._instruments(query["instType"]) if "instType" in query else ())
             case ["market", "books" | "history-trades" as wanted]:
-                product = self._market.products.get(query.get("instId", ""))
+                product = self._product(query.get("instId", ""))
                 if product is None:
                     return Page(200, {"code": "51001", "msg": "Instrument ID does not exist", "data": []})
                 if wanted == "books":
