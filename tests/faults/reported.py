@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from book.sampler import count_instants
 from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.gap_report.local import read
@@ -31,7 +32,8 @@ def judge_report(data_dir: Path, markets: list[Market], warp: Warp) -> Iterator[
 
 
 def _judge(report: ProductReport, store: Store, product: str, tops: list[int], warp: Warp) -> Iterator[str]:
-    instants = (tops[-1] - tops[0]) // CADENCE_NS + 1
+    # it begins before the first sample where the collector did: with a book that was crossed, say
+    instants = count_instants(report.window.start_ns, report.window.end_ns, CADENCE_NS)
     missing = store.missing_trades(product)
     if report.trades.missing != len(missing):
         yield f"{report.trades.missing} trades are reported missing, {len(missing)} are"
