@@ -51,6 +51,7 @@ def trades(symbol: str, since: str, until: str | None, data_dir: Path | None, co
     market = Market.parse(symbol)
     flags: dict[str, object] = {"products": (str(market),)} | ({} if data_dir is None else {"data_dir": data_dir})
     config = load(flags, config_file)
+    _require_ids(market)
     folder = folder_of(config.data_dir, market)
     task = _task(folder, market, since, until)
     path = task_path(folder, task)
@@ -71,6 +72,13 @@ def trades(symbol: str, since: str, until: str | None, data_dir: Path | None, co
             finally:
                 journal.close()
     _tell(read(path))
+
+
+def _require_ids(market: Market) -> None:
+    """What is looked for by ids that skip as a rule is not found, which must not be taken for no trades."""
+    venue = VENUES[market.exchange]
+    if any(feed.facts.skips_ids for feed in venue.feeds):
+        raise UsageError(f"trades of {venue.title} cannot be found by their ids, so the past cannot be filled up")
 
 
 def _task(folder: Path, market: Market, since: str, until: str | None) -> Task:

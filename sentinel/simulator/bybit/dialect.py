@@ -147,10 +147,9 @@ class Bybit:
         if not listeners:
             return
         self._stage.truth.top(self._feed, product, now_ns)
-        whole: Rows = {side: told.levels[side] for side in told.levels}
-        frame = wording.book_frame(
-            product, whole if is_anew else rows, told.depth, told.last, now_ns, is_snapshot=is_anew
-        )
+        if is_anew:
+            rows = shown(product, product.levels(), told.depth)
+        frame = wording.book_frame(product, rows, told.depth, told.last, now_ns, is_snapshot=is_anew)
         for connection in listeners:
             connection.send(BOOKS[told.depth], product.name, frame, (told.last, told.last))
 
