@@ -25,15 +25,16 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 
 @click.command()
 @click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
-@click.option("--until", metavar="TIME", help="Not included; may cut an hour.  [default: the last full hour]")
+@click.option("--until", metavar="TIME", help="Not included; may cut an hour: `now` takes all.  [default: the last full hour]")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
 @click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
 def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
     """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
 
     A collector does so by itself every hour; this is for data from elsewhere, or a lost archive. What an hour's file
-    has already stays; a point that both have is taken from the source. Every change of the books comes from the tapes.
-    Each process of a sharded collector has its own.
+    has already stays; a point that both have is taken from the source. Every change of the books comes from the tapes:
+    of an hour that is cut they are there up to the cut, until a later pass writes it whole. Each process of a sharded
+    collector has its own.
     """
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
