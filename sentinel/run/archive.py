@@ -25,7 +25,9 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 
 @click.command()
 @click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
-@click.option("--until", metavar="TIME", help="Not included; may cut an hour: `now` takes all.  [default: the last full hour]")
+@click.option(
+    "--until", metavar="TIME", help="Not included; may cut an hour: `now` takes all.  [default: the last full hour]"
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
 @click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
 def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
