@@ -20,13 +20,13 @@ from msgspec import Struct
 from book.events import Alias, Subscribed
 from feeds.errors import FeedError
 from feeds.market import Market
-from sentinel.archive import manifest
+from sentinel.archive import manifest, uncertified
 from sentinel.archive.l2 import L2, LOST, Rows, write
 from sentinel.archive.l2_reader import NOT_ARCHIVED
 from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.disk.data_dir import L2_STATE
-from sentinel.disk.files import replacing
+from sentinel.disk.files import clear, replacing
 from sentinel.disk.tape import Kind, read_tape, tape_files
 from sentinel.errors import TapeCorrupt, UsageError
 from sentinel.pipeline.inputs import Frame, Opened
@@ -187,6 +187,7 @@ class L2Archiver:
             track.written(end_ns)
         past = sorted(hour_ns for hour_ns in self._states if hour_ns <= end_ns)
         if past and self._keeps_state:
+            clear(self._tapes)
             with replacing(self._tapes / L2_STATE) as temporary:
                 temporary.write_bytes(self._states[past[-1]])
         for hour_ns in past:
@@ -207,6 +208,7 @@ class L2Archiver:
         found = ((track.market, track.hours.get(hour_ns)) for track in self._follower.tracks.values())
         files = [self._write_file(market, hour_ns, rows) for market, rows in found if rows]
         manifest.update(files)
+        uncertified.note(self._root, map(uncertified.hour, files))
         self.files += files
 
     def _write_file(self, market: Market, hour_ns: int, rows: Rows) -> Path:

@@ -12,7 +12,7 @@ from rich.progress import Progress, track
 
 from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
-from sentinel.certificates.issuer import Folders, hours_of, issue
+from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.config import Influx
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
@@ -70,7 +70,7 @@ def _folders(data_dir: Path) -> list[Path]:
 def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
     """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
     with alone(folder / ARCHIVE):
-        issue(Folders.of(folder), [hour for hour in hours_of(written) if hour.hour_ns + HOUR_NS <= end_ns])
+        issue_noted(Folders.of(folder), end_ns)
     click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
 
 
