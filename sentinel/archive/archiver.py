@@ -11,10 +11,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from sentinel.archive import manifest
+from sentinel.archive import manifest, uncertified
 from sentinel.archive.hour import archive_hour
 from sentinel.archive.schedule import HOUR_NS, end_of_waiting_ns
 from sentinel.disk.data_dir import ARCHIVE_LOCK, PRUNED, hour_of
+from sentinel.disk.files import PARTS, append_lines
 from sentinel.disk.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
 from sentinel.disk.lock import Held, hold
 from sentinel.errors import UsageError
@@ -111,6 +112,7 @@ def write_hours(
                 end_ns = min(end_ns, until_ns)
             files = archive_hour(journal, root, hour.stream, hour.start_ns, end_ns)
             manifest.update(files)
+            uncertified.note(root, map(uncertified.hour, files))
             written += files
             done(hour)
     return written
@@ -128,8 +130,8 @@ def alone(root: Path) -> Iterator[None]:
     except Held:
         raise UsageError(f"{root} is being written by another process") from None
     with lock:
-        for part in root.rglob(".*.part"):
-            part.unlink()
+        for part in list(root.rglob(PARTS)):
+            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
         yield
 
 
@@ -150,9 +152,9 @@ def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | Non
         is_old = oldest_ns is not None and _end_ns(day) <= oldest_ns
         if not is_old and excess <= 0:
             continue
-        with (root / PRUNED).open("a") as notes:
-            notes.write(f"{day.relative_to(root)}\n")
-        shutil.rmtree(day)
+        append_lines(root / PRUNED, [str(day.relative_to(root))])
+        # a day that is half gone would look damaged, and whatever else was pruned for it might stay
+        shutil.rmtree(day.rename(root / f".{day.name}.part"))
         excess -= size
         gone += 1
     return gone

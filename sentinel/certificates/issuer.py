@@ -7,11 +7,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from feeds.market import Market
+from sentinel.archive import uncertified
+from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import NOBODY, Certificate, Damaged, Head
 from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.tapes import TapeRecord
-from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, HOURS, MARKETS, TAPES, hour_of, market_of
+from sentinel.disk.data_dir import (
+    ARCHIVE,
+    CERTIFICATES,
+    HOURS,
+    MARKETS,
+    TAPES,
+    hour_of,
+    hour_path,
+    market_of,
+    market_path,
+)
+from sentinel.disk.files import clear
 from sentinel.disk.sealed import sealed
 from sentinel.timing.instants import format_ns
 from sentinel.version import software
@@ -46,8 +59,16 @@ def all_hours(folders: Folders) -> set[MarketHour]:
     return hours_of(folders.archive.glob(f"*/{MARKETS}/{HOURS}"))
 
 
+def issue_noted(folders: Folders, end_ns: int) -> list[Path]:
+    """Issues what is due of the hours that were written and end by ``end_ns``. As ``issue`` otherwise."""
+    noted = hours_of(uncertified.noted(folders.archive))
+    return issue(folders, [hour for hour in noted if hour.hour_ns + HOUR_NS <= end_ns])
+
+
 def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
     """Issues what is due of ``hours``, a market's oldest first; those certified as they are get nothing new.
+
+    Killed at any time, it may be called again with any hours: they are noted as due until the end.
 
     Returns:
         The files written.
@@ -55,6 +76,9 @@ def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
     Raises:
         Damaged: if a chain cannot be continued because its end is not as it was written; the others are, before.
     """
+    notes = [market_path(*hour.market) / hour_path(hour.hour_ns) for hour in hours]
+    begun = hours_of(uncertified.noted(folders.archive))
+    uncertified.note(folders.archive, notes)
     tape = TapeRecord(folders.tapes, {hour.hour_ns for hour in hours}) if folders.tapes.is_dir() else None
     by_market: dict[Market, list[MarketHour]] = {}
     for hour in sorted(hours):
@@ -64,6 +88,9 @@ def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
     for market, of_market in by_market.items():
         try:
             chain = Chain(folders.certificates, market)
+            for hour in begun:  # of one of them the head may not be written
+                if hour.market == market:
+                    chain.last_of(hour.hour_ns)
             for hour in of_market:
                 last = chain.last_of(hour.hour_ns)
                 evidence = evidence_of(folders.archive, market, hour.hour_ns, tape)
@@ -72,6 +99,7 @@ def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
                     written.append(chain.add(hour.hour_ns, revision, evidence))
         except Damaged as error:  # the other markets have chains of their own
             damage.append(error)
+    uncertified.drop(folders.archive, notes)
     if damage:
         raise damage[0]
     return written
@@ -83,11 +111,13 @@ class Chain:
     def __init__(self, root: Path, market: Market) -> None:
         self._root = root
         self._market = market
+        clear(papers.folder_of(root, market))
         self._head = papers.read_head(papers.folder_of(root, market)) or Head(0, NOBODY)
 
     def last_of(self, hour_ns: int) -> Certificate | None:
         """The last certificate of an hour."""
         first = papers.certificate_file(self._root, self._market, hour_ns, 1)
+        clear(first.parent)
         revisions = [papers.read(file) for file in first.parent.glob(f"{first.stem}*.json")]
         last = max(revisions, key=lambda found: found.revision, default=None)
         if last is not None and last.number == self._head.number + 1:  # a crash came between it and the head

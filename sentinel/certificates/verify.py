@@ -19,6 +19,7 @@ from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.issuer import Folders
 from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.disk.data_dir import HEAD, MANIFEST, MARKETS, TAPE_SUFFIX, hour_of, market_of
+from sentinel.disk.files import PARTS
 from sentinel.disk.tape import pruned as pruned_tapes
 from sentinel.timing.instants import parse_instant_ns
 
@@ -78,6 +79,8 @@ def read_chains(root: Path) -> Chains:
 
 def _links(root: Path, market: Market, check: Check) -> Iterator[Certificate]:
     for file in sorted(papers.folder_of(root, market).glob("date=*/*")):
+        if file.match(PARTS):  # being written, or left by a killed writer
+            continue
         if NAME.fullmatch(file.name) is None:
             check.problems.append(f"{file} is no certificate")
             continue
@@ -137,6 +140,8 @@ def check_for_strangers(archive: Path, latest: Sequence[Certificate]) -> Check:
         newest[link.market] = max(newest.get(link.market, 0), hour_ns(link))
     waiting = 0
     for file in sorted(archive.glob(f"*/{MARKETS}/date=*/*")):
+        if file.match(PARTS):
+            continue
         check.compared += 1
         if file.name == MANIFEST or str(file.relative_to(archive)) in named:
             continue

@@ -7,7 +7,8 @@
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
     dead_letters.lp     lines that InfluxDB will never take
     tapes/              tape-<created_ns>.swtape, pruned.txt, l2.swstate: how far the archive has them
-    archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt, .lock
+    archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt,
+                        uncertified.txt, .lock
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
     backfill/           <market>-<since_ns>-<until_ns>.json: trades of before, asked for or fetched
     datasets/           <name>/<number>/manifest.json, croissant.json, and an archive/ of what was frozen; .lock
@@ -37,6 +38,9 @@ SHARD = "shard="
 
 PRUNED = "pruned.txt"
 """Beside tapes and in the archive: the names of the files that retention removed, one a line."""
+
+UNCERTIFIED = "uncertified.txt"
+"""In the archive: the hours that were written and are to be certified, one a line."""
 
 TAPE_PREFIX = "tape-"
 TAPE_SUFFIX = ".swtape"

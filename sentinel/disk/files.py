@@ -1,11 +1,14 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and lines that stay."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PARTS = ".*.part"
+"""What is being written, or was when its writer was killed."""
 
 
 @contextmanager
@@ -23,8 +26,29 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def clear(folder: Path) -> None:
+    """Removes what killed writers left in a folder. Nobody may be writing there."""
+    for part in folder.glob(PARTS):
+        part.unlink()
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Adds lines to a file, on disk for good."""
+    is_new = not path.exists()
+    with path.open("a") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

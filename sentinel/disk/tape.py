@@ -32,6 +32,7 @@ import msgspec
 import zstandard
 
 from sentinel.disk.data_dir import PRUNED, TAPE_PREFIX, TAPE_SUFFIX
+from sentinel.disk.files import append_lines
 from sentinel.errors import TapeCorrupt, UsageError
 
 MAGIC = b"SWTAPE1\n"
@@ -246,8 +247,7 @@ def remove(file: Path) -> None:
     Raises:
         OSError: if the disk refuses.
     """
-    with (file.parent / PRUNED).open("a") as notes:
-        notes.write(f"{file.name}\n")
+    append_lines(file.parent / PRUNED, [file.name])
     file.unlink(missing_ok=True)
 
 

@@ -20,12 +20,13 @@ from msgspec import Struct
 from book.events import Alias, Subscribed
 from feeds.errors import FeedError
 from feeds.market import Market
-from sentinel.archive import manifest
-from sentinel.archive.l2 import L2, Rows, write
+from sentinel.archive import manifest, uncertified
+from sentinel.archive.l2 import L2, LOST, Rows, write
+from sentinel.archive.l2_reader import NOT_ARCHIVED
 from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.disk.data_dir import L2_STATE
-from sentinel.disk.files import replacing
+from sentinel.disk.files import clear, replacing
 from sentinel.disk.tape import Kind, read_tape, tape_files
 from sentinel.errors import TapeCorrupt, UsageError
 from sentinel.pipeline.inputs import Frame, LanePlan, Opened
@@ -64,7 +65,7 @@ def read_state(tapes: Path) -> TapeState | None:
 
 
 class L2Archiver:
-    """Writes the hours that end by ``until_ns`` and begin at ``since_ns`` or later; ``files`` are those written.
+    """Writes the hours that ``since_ns <= time < until_ns`` touches, cut at its end; ``files`` are those written.
 
     ``is_over``: nobody is recording, so that the tapes end where their last run does. ``keeps_state``: another pass
     may go on from here; one that leaves hours out must not.
@@ -124,12 +125,14 @@ class L2Archiver:
             for due in inputs(files, AS_RECORDED, passed, middle):
                 self._take(due)
                 if due.record.received_ns >= self._until_ns + SETTLED_NS:
+                    self._write_begun()
                     return
         except UsageError:  # the start of what there is was pruned, and nothing says how it went on
             pass
         if self._is_over:
             self._follower.end("stopped")
             self._write(self._until_ns)
+            self._write_begun()
 
     def _take_up(self, state: TapeState, files: list[Path]) -> tuple[list[Path], Middle | None]:
         """Goes on where an earlier pass ended, if that is still there: the files from there on, and the place."""
@@ -184,18 +187,34 @@ class L2Archiver:
         tracks = self._follower.tracks.values()
         for hour_ns in sorted({hour_ns for track in tracks for hour_ns in track.hours if hour_ns < end_ns}):
             if hour_ns > self._since_ns - HOUR_NS:
-                found = ((track.market, track.hours.get(hour_ns)) for track in tracks)
-                files = [self._write_file(market, hour_ns, rows) for market, rows in found if rows]
-                manifest.update(files)
-                self.files += files
+                self._write_hour(hour_ns)
         for track in tracks:
             track.written(end_ns)
         past = sorted(hour_ns for hour_ns in self._states if hour_ns <= end_ns)
         if past and self._keeps_state:
+            clear(self._tapes)
             with replacing(self._tapes / L2_STATE) as temporary:
                 temporary.write_bytes(self._states[past[-1]])
         for hour_ns in past:
             del self._states[hour_ns]
+
+    def _write_begun(self) -> None:
+        """Writes the hour that ``until_ns`` cuts, for what it is worth: a later pass writes it anew."""
+        hour_ns = self._until_ns - self._until_ns % HOUR_NS
+        for track in self._follower.tracks.values():
+            rows = track.hours.get(hour_ns)
+            if rows is not None:
+                rows.cut(self._until_ns - 1)
+                if rows.last_kind not in (None, LOST):
+                    rows.lose(self._until_ns, NOT_ARCHIVED)
+        self._write_hour(hour_ns)
+
+    def _write_hour(self, hour_ns: int) -> None:
+        found = ((track.market, track.hours.get(hour_ns)) for track in self._follower.tracks.values())
+        files = [self._write_file(market, hour_ns, rows) for market, rows in found if rows]
+        manifest.update(files)
+        uncertified.note(self._root, map(uncertified.hour, files))
+        self.files += files
 
     def _write_file(self, market: Market, hour_ns: int, rows: Rows) -> Path:
         """What the file has of before these rows stays: the tape it came from may have been pruned."""

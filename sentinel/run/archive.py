@@ -12,7 +12,7 @@ from rich.progress import Progress, track
 
 from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
-from sentinel.certificates.issuer import Folders, hours_of, issue
+from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.config import Influx
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
@@ -25,15 +25,18 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 
 @click.command()
 @click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
-@click.option("--until", metavar="TIME", help="Not included; may cut an hour.  [default: the last full hour]")
+@click.option(
+    "--until", metavar="TIME", help="Not included; may cut an hour: `now` takes all.  [default: the last full hour]"
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
 @click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
 def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
     """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
 
     A collector does so by itself every hour; this is for data from elsewhere, or a lost archive. What an hour's file
-    has already stays; a point that both have is taken from the source. Every change of the books comes from the tapes.
-    Each process of a sharded collector has its own.
+    has already stays; a point that both have is taken from the source. Every change of the books comes from the tapes:
+    of an hour that is cut they are there up to the cut, until a later pass writes it whole. Each process of a sharded
+    collector has its own.
     """
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
@@ -67,7 +70,7 @@ def _folders(data_dir: Path) -> list[Path]:
 def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
     """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
     with alone(folder / ARCHIVE):
-        issue(Folders.of(folder), [hour for hour in hours_of(written) if hour.hour_ns + HOUR_NS <= end_ns])
+        issue_noted(Folders.of(folder), end_ns)
     click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
 
 

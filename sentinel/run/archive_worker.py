@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from sentinel.archive.archiver import Seen, alone, due_hours, prune, write_hours
-from sentinel.archive.schedule import HOUR_NS, UNLIMITED, end_of_archive_ns
+from sentinel.archive.schedule import UNLIMITED, end_of_archive_ns
 from sentinel.certificates.certificate import Damaged
-from sentinel.certificates.issuer import Folders, hours_of, issue
+from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.disk.data_dir import TAPES
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.shards import has_tapes
@@ -32,12 +32,11 @@ def main(
     before_ns = end_of_archive_ns(int(now_ns))
     with alone(archive), JournalReader(Path(journal)) as reader:
         due = due_hours(reader, int(after_id), before_ns, Seen(*map(int, seen)) if seen else None)
-        files = write_hours(reader, archive, due.hours, before_ns)
+        write_hours(reader, archive, due.hours, before_ns)
         if has_tapes(archive.parent):
-            files += _changes(archive, before_ns)
+            _archive_changes(archive, before_ns)
         try:
-            over = {hour for hour in hours_of(files) if hour.hour_ns + HOUR_NS <= before_ns}
-            issue(Folders.of(archive.parent), over)
+            issue_noted(Folders.of(archive.parent), before_ns)
         except Damaged as error:  # an archive without certificates is better than no archive
             sys.stderr.write(f"{error}\n")
         if has_tapes(archive.parent):
@@ -51,7 +50,7 @@ def main(
     sys.stdout.write(f"{due.cursor}\n")
 
 
-def _changes(archive: Path, before_ns: int) -> list[Path]:
+def _archive_changes(archive: Path, before_ns: int) -> None:
     """Every change of the books, from the tapes."""
     from sentinel.replay.l2 import L2Archiver  # with the pipeline and its feeds
 
@@ -60,7 +59,6 @@ def _changes(archive: Path, before_ns: int) -> list[Path]:
         archiver.write_hours(from_start=False)
     except (SentinelError, OSError) as error:  # what can be read is archived, and the rest is no worse than no tape
         sys.stderr.write(f"{error}\n")
-    return archiver.files
 
 
 def _prune_tapes(archive: Path, now_ns: int, keep_s: float) -> None:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from feeds.market import Market
 from sentinel.archive import manifest
 from sentinel.archive.archiver import all_hours as journal_hours
-from sentinel.archive.archiver import prune, write_hours
+from sentinel.archive.archiver import alone, prune, write_hours
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.certificate import Damaged, Evidence
 from sentinel.certificates.command import certify, verify_command
@@ -316,6 +316,39 @@ def test_a_crash_before_the_head_costs_nothing(data_dir: Path) -> None:
     assert issued(data_dir) == []
     assert papers.read_head(folder) == papers.Head(last.number + 1, papers.read(certificate(data_dir, -1)).sha256)
     assert problems(data_dir) == []
+
+
+def test_a_crash_before_the_head_and_an_earlier_hour_next(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two certificates must not get the same number."""
+
+    def repaired(hour: int) -> None:
+        late = trade(9_990 + hour, MIDNIGHT_NS + hour * HOUR_NS + HOUR_NS - 5, repaired=True)
+        asyncio.run(write(data_dir, [{"trades": [late], "book": [], "accounts": []}]))
+        archived(data_dir)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    repaired(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(papers, "write_head", dies)
+        with pytest.raises(KeyboardInterrupt):
+            issued(data_dir)
+    repaired(1)
+    issued(data_dir)
+    assert problems(data_dir) == []
+
+
+def test_what_a_killed_writer_left_is_no_problem_and_goes(data_dir: Path) -> None:
+    folder = certificate(data_dir, 0).parent
+    parts = [folder / ".hour=00.json.7.part", folder.parent / ".head.json.7.part"]
+    for part in (*parts, (day := parquet(data_dir, 0).parent) / ".hour=00.parquet.7.part"):
+        part.write_bytes(b"half")
+    assert problems(data_dir) == []
+    issued(data_dir)
+    assert not any(part.exists() for part in parts)
+    with alone(data_dir / "archive"):
+        assert not list(day.glob(".*"))
 
 
 def test_what_was_pruned_is_not_missing(data_dir: Path) -> None:

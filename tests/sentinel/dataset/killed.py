@@ -5,10 +5,6 @@ python -m tests.sentinel.dataset.killed --points 50
 
 from __future__ import annotations
 
-import random
-import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,44 +12,20 @@ import click
 
 from sentinel.dataset import manifest as manifests
 from sentinel.dataset.verify import problems
-from tests import ROOT
+from tests import dying
 from tests.sentinel.dataset.made import make
-
-# Every step that Python takes on the file system is told to the hook first, so that each of them can be the last.
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-from sentinel.cli import cli
-from sentinel.dataset import freeze
-STEPS = ("open", "os.link", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.listdir")
-data_dir, last, seen = sys.argv[1], int(sys.argv[2]), 0
-def step(event, arguments):
-    global seen
-    if event in STEPS and "datasets" in str(arguments[:2]):
-        if seen == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seen += 1
-sys.addaudithook(step)
-cli(["dataset", "freeze", "paper", "--data-dir", data_dir], standalone_mode=False)
-print(seen)
-"""
 
 
 def freeze(data_dir: Path, last_step: int = -1) -> int | None:
     """Freezes in a process of its own, which dies before ``last_step``. Gives its steps; None if it was killed."""
-    command = [sys.executable, "-c", CHILD, str(data_dir), str(last_step)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.split()[-1])
+    command = ["dataset", "freeze", "paper", "--data-dir", data_dir]
+    return dying.run("sentinel", command, data_dir / "datasets", last_step)
 
 
 def try_at(folder: Path, points: int, seed: int) -> None:
     """Kills at so many different steps, each time in an archive where nothing was frozen before."""
     steps = freeze(make(folder / "whole"))
-    assert steps is not None
-    for step in sorted(random.Random(seed).sample(range(steps), points)):
+    for step in dying.some(steps, points, seed):
         data_dir = make(folder / f"step-{step}")
         assert freeze(data_dir, step) is None
         # what is listed after the kill is whole

@@ -226,6 +226,31 @@ def test_a_book_is_written_at_the_start_of_each_hour(over_an_hour: Path) -> None
 # The command, and certificates
 
 
+@pytest.mark.parametrize("later_s", [2.0, 3600.0])
+def test_an_hour_under_way_is_taken_on_request(over_an_hour: Path, later_s: float) -> None:
+    """As far as asked for, or as there is anything; and anew when it is over."""
+    tapes, end_ns = over_an_hour / TAPES, hour_end(over_an_hour)
+    L2Archiver(tapes, over_an_hour / "once" / ARCHIVE, FAR, is_over=True, keeps_state=False).write_hours(
+        from_start=True
+    )
+    until_ns = end_ns + round(later_s * 1e9) - 1
+    arguments = ["--data-dir", str(over_an_hour), "--until"]
+    done = CliRunner().invoke(archive, [*arguments, str(until_ns)])
+    assert done.exit_code == 0, done.output
+    last_ns = next(reversed(list(read_tape(tape_files(tapes)[-1])))).received_ns
+    for product in PRODUCTS:
+        asked = product, end_ns - HOUR_NS, min(until_ns, last_ns)
+        found = sentinel.data.changes(*asked, data_dir=over_an_hour)
+        wanted = sentinel.data.changes(*asked, data_dir=over_an_hour / "once")
+        assert found.table.equals(wanted.table)
+        assert found.holes == wanted.holes
+        with pytest.raises(sentinel.data.NoBook, match="not_archived" if until_ns < last_ns else "stopped"):
+            sentinel.data.order_book(product, until_ns, data_dir=over_an_hour)
+    done = CliRunner().invoke(archive, [*arguments, str(end_ns + HOUR_NS)])
+    assert done.exit_code == 0, done.output
+    assert hashes(over_an_hour / ARCHIVE) == hashes(over_an_hour / "once" / ARCHIVE)
+
+
 @pytest.fixture
 def captured(tmp_path: Path) -> Path:
     tape_from(capture(f"{ADVANCED}/raw.jsonl.zst"), tmp_path / TAPES)

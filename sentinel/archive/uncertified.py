@@ -1,0 +1,41 @@
+"""The hours whose certificates are due, noted on disk: whoever writes or certifies an hour may be killed at any time.
+
+``uncertified.txt`` has a line for each, ``exchange=coinbase/symbol=BTC-USD/date=2026-11-23/hour=10``, from when its
+files are written until its certificate is, with the head of its chain. Who holds the archive alone may call these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from sentinel.disk.data_dir import UNCERTIFIED
+from sentinel.disk.files import append_lines, replacing
+
+
+def hour(file: Path) -> Path:
+    """The hour that a file of the archive is of, as it is noted."""
+    return Path(*file.with_suffix("").parts[-4:])
+
+
+def note(root: Path, hours: Iterable[Path]) -> None:
+    """Adds hours, for good."""
+    new = sorted(set(hours) - noted(root))
+    if new:
+        append_lines(root / UNCERTIFIED, map(str, new))
+
+
+def noted(root: Path) -> set[Path]:
+    """The hours that are due."""
+    notes = root / UNCERTIFIED
+    return set(map(Path, notes.read_text().splitlines())) if notes.exists() else set()
+
+
+def drop(root: Path, hours: Collection[Path]) -> None:
+    """Takes hours away: they are certified."""
+    left = sorted(noted(root) - set(hours))
+    if not left:
+        (root / UNCERTIFIED).unlink(missing_ok=True)
+        return
+    with replacing(root / UNCERTIFIED) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in left))
