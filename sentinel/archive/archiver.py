@@ -17,7 +17,7 @@ from sentinel.archive.schedule import HOUR_NS, end_of_waiting_ns
 from sentinel.disk.data_dir import ARCHIVE_LOCK, PRUNED, hour_of
 from sentinel.disk.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
 from sentinel.disk.lock import Held, hold
-from sentinel.errors import UsageError
+from sentinel.disk.object_store import Folder
 
 TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
 
@@ -121,22 +121,29 @@ def alone(root: Path) -> Iterator[None]:
     """Holds the archive for this process, and clears away what a killed one left half done.
 
     Raises:
-        UsageError: if another process is writing, or the folder cannot be written or locked.
+        Held: if another process is writing.
+        UsageError: if the folder cannot be written or locked.
     """
     try:
         lock = hold(root / ARCHIVE_LOCK)
     except Held:
-        raise UsageError(f"{root} is being written by another process") from None
+        raise Held(f"{root} is being written by another process") from None
     with lock:
         for part in root.rglob(".*.part"):
             part.unlink()
         yield
 
 
-def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | None) -> int:
+def prune(
+    root: Path,
+    now_ns: int,
+    max_age_s: float | None,
+    max_bytes: int | None,
+    may_go: Callable[[Path], bool] = lambda day: True,
+) -> int:
     """Removes the oldest days that are older than ``max_age_s`` or in the way of ``max_bytes``; None sets no limit.
 
-    What goes is noted in ``PRUNED``, so that it can be told from what was lost.
+    What goes is noted in ``PRUNED``, so that it can be told from what was lost. A day that ``may_go`` refuses stays.
 
     Returns:
         How many days' folders are gone.
@@ -148,7 +155,7 @@ def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | Non
     gone = 0
     for day, size in zip(days, sizes, strict=True):
         is_old = oldest_ns is not None and _end_ns(day) <= oldest_ns
-        if not is_old and excess <= 0:
+        if (not is_old and excess <= 0) or not may_go(day):
             continue
         with (root / PRUNED).open("a") as notes:
             notes.write(f"{day.relative_to(root)}\n")
@@ -158,7 +165,7 @@ def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | Non
     return gone
 
 
-def pruned(root: Path) -> set[str]:
+def pruned(root: Folder) -> set[str]:
     """The days that were removed on purpose, as paths below ``root``."""
     notes = root / PRUNED
     return set(notes.read_text().splitlines()) if notes.exists() else set()

@@ -73,9 +73,7 @@ class Tail:
                 window = start_ns, min(start_ns + WINDOW_NS, end_ns)
                 parts = [self._recent(measurement, of_hour, *window)]
                 # the archive after the journal: what moves meanwhile is in both
-                parts += [
-                    between(read_earlier(series, file, self._files), *window) for series, file in files if file.exists()
-                ]
+                parts += [between(read_earlier(series, file), *window) for series, file in files if file.exists()]
                 found = [part for part in parts if part is not None and part.num_rows]
                 if found:
                     yield from ((series.market, rows) for series, rows in split(measurement, join(found)))
