@@ -101,13 +101,13 @@ class Uploader:
         target: ObjectPath,
         now_ns: Callable[[], int],
         told: Callable[[Progress], object] = lambda progress: None,
-        at_once: int = AT_ONCE,
+        at_once: int | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._target = target
         self._now_ns = now_ns
         self._told = told
-        self._at_once = at_once
+        self._at_once = at_once or AT_ONCE
         self.notes = _read_notes(data_dir / UPLOADED, str(target))
         self.refused: set[str] = set()
         """Files that are not as their manifest says, and days of which the store has more than is here."""

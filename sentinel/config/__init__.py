@@ -99,7 +99,7 @@ class Archive(Section):
     max_bytes: int | None = Field(default=None, gt=0)
     """Beyond this size the oldest days are removed here, likewise."""
     url: str | None = Field(default=None, pattern=r"^(s3://[^@\s]+|file:///\S+)$")
-    """``s3://bucket/prefix``, where archive and certificates are stored, too; keys are in ``AWS_ACCESS_KEY_ID`` and so on."""
+    """``s3://bucket/prefix``, where archive and certificates go, too. Keys are in ``AWS_ACCESS_KEY_ID`` and so on."""
 
 
 class Tape(Section):

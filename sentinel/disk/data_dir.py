@@ -53,7 +53,16 @@ ARCHIVE_LOCK = ".lock"
 HEAD = "head.json"
 
 MARKETS = "exchange=*/symbol=*"
-HOURS = "date=*/hour=*.parquet"
+DAYS = "date=*"
+HOUR = "hour=*.parquet"
+HOURS = f"{DAYS}/{HOUR}"
+FIRST_HOUR = "hour=00.parquet"
+
+
+def journal_in(folder: Folder) -> Path | None:
+    """The journal of a data folder, if there is one: in an object store there is none."""
+    path = folder / JOURNAL
+    return path if isinstance(path, Path) and path.exists() else None
 
 
 def market_path(exchange: str, symbol: str) -> Path:

@@ -144,7 +144,10 @@ class ObjectPath:
         from pyarrow import fs
 
         selector = fs.FileSelector(str(folder), allow_not_found=True, recursive=recursive)
-        return sorted(self.files.get_file_info(selector), key=lambda info: str(info.path))
+        try:
+            return sorted(self.files.get_file_info(selector), key=lambda info: str(info.path))
+        except NotADirectoryError:
+            return []
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """Everything of that pattern, whose names may have ``*`` in them. A folder is listed once, as it is reached."""
@@ -205,7 +208,7 @@ class ObjectPath:
 Folder: TypeAlias = Path | ObjectPath
 """Where data are read from."""
 
-AnyFolder = TypeVar("AnyFolder", Path, ObjectPath)
+AnyFolder = TypeVar("AnyFolder", Path, ObjectPath, Path | ObjectPath)
 
 
 def check_url(url: str) -> None:
@@ -239,6 +242,18 @@ def folder_at(where: str | os.PathLike[str] | ObjectPath) -> Folder:
     if isinstance(where, str) and URL.match(where):
         return ObjectPath.of(where)
     return Path(where)
+
+
+def found(folder: Folder, pattern: str) -> list[Folder]:
+    """Everything of that pattern, sorted."""
+    paths: list[Folder] = list(folder.glob(pattern))
+    paths.sort()
+    return paths
+
+
+def below(file: Folder, root: Folder) -> str:
+    """The path of a file, from ``root`` on."""
+    return str(PurePosixPath(inside(file)).relative_to(inside(root)))
 
 
 def inside(file: Folder) -> str:

@@ -13,6 +13,7 @@ import pytest
 from sentinel.archive.upload import NotOurs, StoreAway, Uploader
 from sentinel.disk.object_store import ObjectPath
 from sentinel.run.upload_worker import upload
+from tests.sentinel.archive.killed import try_at
 from tests.sentinel.archive.market import HOUR_NS, trade, write
 from tests.sentinel.dataset.made import DAY_NS, archive, make
 from tests.servers.object_store import CREDENTIALS, ObjectStore, object_store
@@ -182,3 +183,8 @@ def test_what_is_being_written_is_not_noted_as_stored(data_dir: Path, target: Ob
     uploader = Uploader(data_dir, target, lambda: changed_ns)
     uploader.run()
     assert DAY not in uploader.notes.folders
+
+
+def test_a_pass_that_is_killed_loses_and_doubles_nothing(store: ObjectStore, tmp_path: Path) -> None:
+    """At four of its steps; ``python -m tests.sentinel.archive.killed`` does it at fifty."""
+    try_at(tmp_path, store, points=4, seed=5)
