@@ -38,13 +38,16 @@ from sentinel.disk.data_dir import (
     UPLOADED,
 )
 from sentinel.disk.files import replacing
-from sentinel.disk.object_store import ObjectPath
+from sentinel.disk.object_store import ObjectPath, below
 from sentinel.errors import SentinelError, UsageError
 
 AT_ONCE = 8
 """Folders under way at the same time."""
 
 PART_BYTES = 8 * 2**20
+WRITING_NS = 3_600_000_000_000
+"""How long a file may be without its manifest: that is written after all files of an hour."""
+
 TICK_NS = 1_000_000_000
 """A folder that changed so short ago may change again without its time showing it."""
 
@@ -83,13 +86,16 @@ class NotOurs(UsageError):
     """The prefix holds what is not of this data directory."""
 
 
+class Unfit(Exception):
+    """Something here that is not as it should be, which may be because it is being written."""
+
+
 class Unit(NamedTuple):
     """A folder or a file, and when it was changed last."""
 
     key: str
     changed_ns: int
-    send: Callable[[Path, ObjectPath], bool]
-    """Gives whether everything of it is stored now."""
+    send: Callable[[Path, ObjectPath], None]
 
 
 class Uploader:
@@ -123,12 +129,15 @@ class Uploader:
             NotOurs: if the store has other certificates than those here.
         """
         try:
-            groups = [self.due(units) for units in (self.days(), self._certificates(), self._others())]
+            groups = [self.due(units) for units in (self.days(), self._certificates(), self._heads(), self._others())]
             waiting = sum(map(len, groups))
             self._tell(waiting)
             with speaking_of(self._target), ThreadPoolExecutor(self._at_once) as pool:
+                heads = [self._target / unit.key for unit in groups[2]]
                 if waiting and not self.notes.folders:
-                    self._check_ours()
+                    heads = list((self._target / CERTIFICATES).glob(f"{MARKETS}/{HEAD}"))
+                for _ in pool.map(self._check_ours, heads):
+                    pass
                 for group in groups:  # one after the other: a head must not come before its certificates
                     running = [pool.submit(self._settle, unit) for unit in group]
                     try:
@@ -141,18 +150,16 @@ class Uploader:
         finally:
             self.save()
 
-    def _check_ours(self) -> None:
+    def _check_ours(self, there: ObjectPath) -> None:
         """Nobody else's data are written over: neither a twin's, nor those of a data directory that was lost."""
-        for there in (self._target / CERTIFICATES).glob(f"{MARKETS}/{HEAD}"):
-            folder = self._data_dir / str(there.parent.relative_to(self._target))
-            end = there.read_bytes()
-            # a certificate is sealed with the sum that the head names
-            sealed = (file.read_bytes() for file in folder.glob("date=*/*.json"))
-            sha256 = msgspec.json.decode(end, type=HeadSum).sha256.encode()
-            if not any(sha256 in content for content in sealed):
-                raise NotOurs(
-                    f"{self._target} has certificates of another data directory: give this one its own prefix"
-                )
+        end = _content(there)
+        if end is None:
+            return
+        sha256 = msgspec.json.decode(end, type=HeadSum).sha256.encode()
+        # a certificate is sealed with the sum that the head names, which is most often that of the last but one
+        files = sorted((self._data_dir / below(there.parent, self._target)).glob("date=*/*.json"), reverse=True)
+        if not any(sha256 in file.read_bytes() for file in files):
+            raise NotOurs(f"{self._target} has certificates of another data directory: give this one its own prefix")
 
     def save(self) -> None:
         """Writes the notes down."""
@@ -183,7 +190,7 @@ class Uploader:
     def due(self, units: Iterable[Unit]) -> list[Unit]:
         return [unit for unit in units if self.notes.folders.get(unit.key) != unit.changed_ns]
 
-    def _units(self, paths: Iterable[Path], send: Callable[[Path, ObjectPath], bool]) -> Iterator[Unit]:
+    def _units(self, paths: Iterable[Path], send: Callable[[Path, ObjectPath], None]) -> Iterator[Unit]:
         for path in sorted(paths):
             with suppress(FileNotFoundError):
                 yield Unit(str(path.relative_to(self._data_dir)), path.stat().st_mtime_ns, send)
@@ -194,9 +201,11 @@ class Uploader:
     def _certificates(self) -> Iterator[Unit]:
         return self._units((self._data_dir / CERTIFICATES).glob(f"{MARKETS}/date=*"), self._send_new)
 
+    def _heads(self) -> Iterator[Unit]:
+        return self._units((self._data_dir / CERTIFICATES).glob(f"{MARKETS}/{HEAD}"), self._send_file)
+
     def _others(self) -> Iterator[Unit]:
         root = self._data_dir
-        yield from self._units((root / CERTIFICATES).glob(f"{MARKETS}/{HEAD}"), self._send_file)
         yield from self._units((root / DATASETS).glob("*/[0-9]*"), self._send_data_set)
         yield from self._units((root / name for name in (PRODUCTS, COLLECTOR_NAME)), self._send_file)
         yield from self._units([root / ARCHIVE / PRUNED], self._send_pruned)
@@ -205,62 +214,60 @@ class Uploader:
 
     def _settle(self, unit: Unit) -> bool:
         """Whether everything of it is stored."""
-        is_quiet = self._now_ns() - unit.changed_ns > TICK_NS
+        age_ns = self._now_ns() - unit.changed_ns
         here = self._data_dir / unit.key
         try:
-            is_stored = unit.send(here, self._target / unit.key)
+            unit.send(here, self._target / unit.key)
+        except Unfit as error:
+            if age_ns > WRITING_NS:
+                self.refused.add(str(error))
+            return False
         except FileNotFoundError:
-            if here.exists() and is_quiet:
+            if here.exists() and age_ns > TICK_NS:
                 raise
-            is_stored = False  # retention was here, or a file is being replaced
-        if is_stored and is_quiet:
+            return False  # retention was here, or a file is being replaced
+        if age_ns > TICK_NS:
             self.notes.folders[unit.key] = unit.changed_ns
-        return is_stored
+        return True
 
     def _tell(self, waiting: int) -> None:
         self._told(Progress(waiting, self._files_stored, self._bytes_stored))
 
-    def _send_day(self, day: Path, there: ObjectPath) -> bool:
-        """The files that its manifest names, then the manifest; what is being written is left for the next time."""
+    def _send_day(self, day: Path, there: ObjectPath) -> None:
+        """The files that its manifest names, then the manifest."""
         try:
             files = manifest.read(day).files
-        except SentinelError:  # it is being written, or damaged
-            self.refused.add(str(day / MANIFEST))
-            return False
+        except SentinelError:
+            raise Unfit(day / MANIFEST) from None
         content = (day / MANIFEST).read_bytes()
         stored = _stored(there)
         if stored.keys() - files.keys():
-            self.refused.add(str(day))
-            return False
+            raise Unfit(day)
         sizes = there.sizes() if stored else {}
         for name, entry in files.items():
             is_stored = stored.get(name) == entry.sha256 and sizes.get(name) == entry.bytes
-            if not is_stored and not self._send(day / name, there / name, entry.sha256):
-                return False
+            if not is_stored:
+                self._send(day / name, there / name, entry.sha256)
         self._send_content(content, there / MANIFEST)
-        return True
 
-    def _send_new(self, folder: Path, there: ObjectPath) -> bool:
+    def _send_new(self, folder: Path, there: ObjectPath) -> None:
         """Files that never change once they are there."""
         sizes = there.sizes()
         for file in sorted(folder.iterdir()):
             if not file.name.startswith(".") and sizes.get(file.name) != file.stat().st_size:
                 self._send_file(file, there / file.name)
-        return True
 
-    def _send_file(self, file: Path, there: ObjectPath) -> bool:
+    def _send_file(self, file: Path, there: ObjectPath) -> None:
         self._send_content(file.read_bytes(), there)
-        return True
 
-    def _send_data_set(self, folder: Path, there: ObjectPath) -> bool:
+    def _send_data_set(self, folder: Path, there: ObjectPath) -> None:
         """Its manifest last: what is listed is whole."""
         last = folder / "manifest.json"
         for file in sorted(folder.rglob("*"), key=lambda file: (file == last, file)):
             if file.is_file():
                 self._send(file, there / str(file.relative_to(folder)), _sha256(_parts(file)))
-        return True
 
-    def _send_pruned(self, file: Path, there: ObjectPath) -> bool:
+    def _send_pruned(self, file: Path, there: ObjectPath) -> None:
         """The days that were removed on purpose before they could be stored."""
         gone = pruned(file.parent)
         for day in gone - self.notes.pruned:
@@ -269,16 +276,13 @@ class Uploader:
         never = sorted(gone - self.notes.pruned)
         if never:
             self._send_content("".join(f"{day}\n" for day in never).encode(), there)
-        return True
 
-    def _send(self, file: Path, there: ObjectPath, sha256: str) -> bool:
-        """One that may be large. Gives whether it was what it should be; what is damaged here stays here."""
+    def _send(self, file: Path, there: ObjectPath, sha256: str) -> None:
+        """One that may be large. What is damaged here stays here."""
         if _sha256(_parts(file)) != sha256:
-            self.refused.add(str(file))
-            return False
+            raise Unfit(file)
         there.put(_parts(file))
         self._read_back(there, sha256, file.stat().st_size)
-        return True
 
     def _send_content(self, content: bytes, there: ObjectPath) -> None:
         if _content(there) != content:

@@ -121,14 +121,17 @@ class ObjectPath:
         return self.files.get_file_info(str(self.path))
 
     def exists(self) -> bool:
-        return self.is_file() or self.is_dir()
+        from pyarrow import fs
+
+        return bool(self._info().type != fs.FileType.NotFound)
 
     def is_file(self) -> bool:
         return bool(self._info().is_file)
 
     def is_dir(self) -> bool:
-        """Whether anything is below it."""
-        return bool(self._list(self.path))
+        from pyarrow import fs
+
+        return bool(self._info().type == fs.FileType.Directory)
 
     def stat(self) -> Size:
         """

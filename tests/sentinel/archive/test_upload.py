@@ -188,3 +188,28 @@ def test_what_is_being_written_is_not_noted_as_stored(data_dir: Path, target: Ob
 def test_a_pass_that_is_killed_loses_and_doubles_nothing(store: ObjectStore, tmp_path: Path) -> None:
     """At four of its steps; ``python -m tests.sentinel.archive.killed`` does it at fifty."""
     try_at(tmp_path, store, points=4, seed=5)
+
+
+def test_a_twin_that_began_at_the_same_time_is_barred_at_the_first_head(
+    data_dir: Path, target: ObjectPath, tmp_path: Path
+) -> None:
+    """When it looked, there was no certificate yet."""
+    upload(data_dir, target, None, None, NOW_NS)
+    before = stored(target)
+    other = make(tmp_path / "other", {"trades": [trade(77, DAY_NS + 7)]})
+    notes = Uploader(other, target, lambda: NOW_NS)
+    notes.notes.folders["archive"] = 1
+    notes.save()
+    with pytest.raises(NotOurs, match="another data directory"):
+        upload(other, target, None, None, NOW_NS)
+    assert stored(target) == before
+
+
+def test_a_day_without_its_manifest_is_being_written(data_dir: Path, target: ObjectPath) -> None:
+    (data_dir / DAY / "_manifest.json").unlink()
+    changed_ns = (data_dir / DAY).stat().st_mtime_ns
+    soon, late = (Uploader(data_dir, target, lambda now_ns=changed_ns + age_ns: now_ns) for age_ns in (10**10, 10**13))
+    soon.run()
+    assert soon.refused == set()
+    late.run()
+    assert late.refused == {str(data_dir / DAY / "_manifest.json")}
