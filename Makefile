@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant strangers bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +55,11 @@ croissant: $(READY) ## Hold the metadata of a data set against Croissant's own v
 	.venv-croissant/bin/pip install --quiet --disable-pip-version-check -r tests/croissant/requirements.txt
 	$(BIN)/python -m tests.croissant.compare .venv-croissant/bin/python
 
+strangers: $(READY) ## Read an archive in an object store with DuckDB, Polars, ClickHouse and Spark (needs Java)
+	test -d .venv-strangers || $(PYTHON) -m venv .venv-strangers
+	.venv-strangers/bin/pip install --quiet --disable-pip-version-check -r tests/strangers/requirements.txt
+	$(BIN)/python -m tests.strangers.compare .venv-strangers/bin/python
+
 bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 	$(BIN)/python -m bench.results
 
@@ -65,4 +70,4 @@ lock: ## Resolve the dependencies anew and pin them
 	rm -rf .venv-lock build *.egg-info
 
 clean: ## Remove everything that was made here
-	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-lock .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

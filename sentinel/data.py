@@ -12,7 +12,8 @@ those of every venue by normalised names:
     for market in sentinel.data.find(base="BTC", quote="USD", kind="spot"):
         sentinel.data.load("top", market.name, "1h")        # coinbase:BTC-USD, kraken:BTC/USD, …
 
-Reads archive and journal of a ``data_dir``, also while a collector writes them. Times are an instant as the command
+Reads archive and journal of a ``data_dir``, also while a collector writes them, or the archive in an object store:
+``data_dir="s3://bucket/prefix"``, the ``archive.url`` of a collector. Times are an instant as the command
 line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a Unix time in s, ms, µs or ns.
 """
 
@@ -47,6 +48,7 @@ from sentinel.coverage.holes import FRESH_NS, Hole, accounts_with_samples, sampl
 from sentinel.dataset.manifest import Manifest
 from sentinel.dataset.verify import Opened
 from sentinel.dataset.verify import opened as open_dataset
+from sentinel.disk.object_store import Folder, ObjectPath, folder_at
 from sentinel.disk.product_list import read_listings
 from sentinel.disk.shards import data_folders, folder_of
 from sentinel.errors import SentinelError, UsageError
@@ -82,6 +84,7 @@ __all__ = [
 ]
 
 Instant = str | int | float | datetime | date | timedelta
+DataDir = str | os.PathLike[str] | ObjectPath
 DATA_DIR = Path("data")
 MINUTE_NS = 60 * NS_PER_S
 
@@ -141,7 +144,7 @@ class MarketData(Struct, frozen=True, kw_only=True):
         return str(Market(self.exchange, self.symbol))
 
 
-def markets(*, data_dir: str | os.PathLike[str] = DATA_DIR) -> list[MarketData]:
+def markets(*, data_dir: DataDir = DATA_DIR) -> list[MarketData]:
     """Every market there is in the data, by exchange, then symbol.
 
         >>> sentinel.data.markets()
@@ -154,7 +157,7 @@ def markets(*, data_dir: str | os.PathLike[str] = DATA_DIR) -> list[MarketData]:
     Raises:
         UsageError: for a ``data_dir`` without data.
     """
-    listings, found = read_listings(Path(data_dir)), inventory(data_folders(Path(data_dir)))
+    listings, found = read_listings(folder_at(data_dir)), inventory(data_folders(folder_at(data_dir)))
     known = []
     for market in sorted({series.market for series in found}):
         names = tuple(name for name in MEASUREMENTS if Series(name, market) in found)
@@ -180,7 +183,7 @@ def find(
     quote: str | None = None,
     kind: ProductKind | None = None,
     exchange: str | None = None,
-    data_dir: str | os.PathLike[str] = DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
 ) -> list[MarketData]:
     """The markets in the data, of every venue, that are what is asked for; None is anything.
 
@@ -207,7 +210,7 @@ class Dataset(Struct, frozen=True):
     ``folder`` is a data directory of its own: whatever takes a ``data_dir`` reads it.
     """
 
-    folder: Path
+    folder: Folder
     manifest: Manifest
 
     def load(
@@ -236,14 +239,14 @@ class Dataset(Struct, frozen=True):
         return Loaded(*opened.rows(measurement, market, asked, columns, only_verified=only_verified))
 
 
-def dataset(reference: str, *, data_dir: str | os.PathLike[str] = DATA_DIR) -> Dataset:
+def dataset(reference: str, *, data_dir: DataDir = DATA_DIR) -> Dataset:
     """The data set ``NAME@1``, after every byte of it was held against its manifest.
 
     Raises:
         UsageError: if there is none.
         SentinelError: if anything is not as it was frozen; it names the file.
     """
-    found = open_dataset(Path(data_dir), reference)
+    found = open_dataset(folder_at(data_dir), reference)
     return Dataset(found.folder, found.manifest)
 
 
@@ -254,7 +257,7 @@ def load(
     end: Instant = "now",
     *,
     columns: Sequence[str] | None = None,
-    data_dir: str | os.PathLike[str] = DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
 ) -> Loaded:
     """Points with ``start <= time < end``. ``columns`` are all by default; ``time`` comes always.
@@ -272,7 +275,7 @@ def gaps(
     start: Instant,
     end: Instant = "now",
     *,
-    data_dir: str | os.PathLike[str] = DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
 ) -> pa.Table:
     """The gaps as they were recorded, of every collector, that touch the interval; repaired ones, too."""
@@ -285,7 +288,7 @@ def coverage(
     start: Instant,
     end: Instant = "now",
     *,
-    data_dir: str | os.PathLike[str] = DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
 ) -> pa.Table:
     """The accounts of each minute that touches the interval, by collector."""
@@ -294,9 +297,7 @@ def coverage(
     return _source(data_dir, market).rows(Series("coverage", market), start_ns - start_ns % MINUTE_NS, end_ns)
 
 
-def book(
-    symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str | None = None
-) -> BookAt:
+def book(symbol: str, at: Instant, *, data_dir: DataDir = DATA_DIR, exchange: str | None = None) -> BookAt:
     """The last sample at or before ``at``.
 
     Raises:
@@ -316,9 +317,7 @@ def book(
     return BookAt(time_ns, last.drop_columns("time").to_pylist()[0], bins)
 
 
-def order_book(
-    symbol: str, at: Instant, *, data_dir: str | os.PathLike[str] = DATA_DIR, exchange: str | None = None
-) -> WholeBook:
+def order_book(symbol: str, at: Instant, *, data_dir: DataDir = DATA_DIR, exchange: str | None = None) -> WholeBook:
     """Every level of the book at ``at``, after all that had been received by then, the best first, as decimals.
 
     >>> order_book("BTC-USD", "2026-11-23T10:30:00.123Z").asks.slice(0, 2).to_pylist()
@@ -341,7 +340,7 @@ def changes(
     start: Instant,
     end: Instant = "now",
     *,
-    data_dir: str | os.PathLike[str] = DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
 ) -> Loaded:
     """Every change of a level with ``start <= time < end``, in the order in which they came; size 0: it is gone.
@@ -365,7 +364,7 @@ def books(
     *,
     every: str | timedelta = "1s",
     depth: int = 50,
-    data_dir: str | os.PathLike[str] = DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
 ) -> Loaded:
     """The best ``depth`` levels of each side at every multiple of ``every``: bids before asks, the best is level 0.
@@ -390,7 +389,7 @@ def bins(
     *,
     edges_bps: Sequence[float | Decimal | Fraction | str] = DEFAULT_EDGES_BPS,
     every: str | timedelta = "100ms",
-    data_dir: str | os.PathLike[str] = DATA_DIR,
+    data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
 ) -> Loaded:
     """What ``load("book", …)`` would give had it been sampled with these edges at every multiple of ``every``.
@@ -405,7 +404,7 @@ def bins(
     return Loaded(*_l2(data_dir, market).bins(*interval, _step(every), _edges(edges_bps)))
 
 
-def _l2(data_dir: str | os.PathLike[str], market: Market) -> L2Reader:
+def _l2(data_dir: DataDir, market: Market) -> L2Reader:
     return L2Reader(_source(data_dir, market).root, market)
 
 
@@ -432,7 +431,7 @@ def _load(
     market: Market,
     asked: tuple[int, int],
     columns: Sequence[str] | None,
-    data_dir: str | os.PathLike[str],
+    data_dir: DataDir,
 ) -> Loaded:
     source = _source(data_dir, market)
     table = source.rows(Series(measurement, market), *asked, columns)
@@ -471,8 +470,8 @@ def _market(symbol: str, exchange: str | None) -> Market:
     return found
 
 
-def _source(data_dir: str | os.PathLike[str], market: Market) -> Source:
-    return Source(folder_of(Path(data_dir), market))
+def _source(data_dir: DataDir, market: Market) -> Source:
+    return Source(folder_of(folder_at(data_dir), market))
 
 
 def _gaps(source: Source, market: Market, start_ns: int, end_ns: int) -> pa.Table:

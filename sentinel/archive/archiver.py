@@ -18,7 +18,7 @@ from sentinel.disk.data_dir import ARCHIVE_LOCK, PRUNED, hour_of
 from sentinel.disk.files import PARTS, append_lines
 from sentinel.disk.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
 from sentinel.disk.lock import Held, hold
-from sentinel.errors import UsageError
+from sentinel.disk.object_store import Folder
 
 TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
 
@@ -123,22 +123,29 @@ def alone(root: Path) -> Iterator[None]:
     """Holds the archive for this process, and clears away what a killed one left half done.
 
     Raises:
-        UsageError: if another process is writing, or the folder cannot be written or locked.
+        Held: if another process is writing.
+        UsageError: if the folder cannot be written or locked.
     """
     try:
         lock = hold(root / ARCHIVE_LOCK)
     except Held:
-        raise UsageError(f"{root} is being written by another process") from None
+        raise Held(f"{root} is being written by another process") from None
     with lock:
         for part in list(root.rglob(PARTS)):
             shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
         yield
 
 
-def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | None) -> int:
+def prune(
+    root: Path,
+    now_ns: int,
+    max_age_s: float | None,
+    max_bytes: int | None,
+    may_go: Callable[[Path], bool] = lambda day: True,
+) -> int:
     """Removes the oldest days that are older than ``max_age_s`` or in the way of ``max_bytes``; None sets no limit.
 
-    What goes is noted in ``PRUNED``, so that it can be told from what was lost.
+    What goes is noted in ``PRUNED``, so that it can be told from what was lost. A day that ``may_go`` refuses stays.
 
     Returns:
         How many days' folders are gone.
@@ -150,7 +157,7 @@ def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | Non
     gone = 0
     for day, size in zip(days, sizes, strict=True):
         is_old = oldest_ns is not None and _end_ns(day) <= oldest_ns
-        if not is_old and excess <= 0:
+        if (not is_old and excess <= 0) or not may_go(day):
             continue
         append_lines(root / PRUNED, [str(day.relative_to(root))])
         # a day that is half gone would look damaged, and whatever else was pruned for it might stay
@@ -160,7 +167,7 @@ def prune(root: Path, now_ns: int, max_age_s: float | None, max_bytes: int | Non
     return gone
 
 
-def pruned(root: Path) -> set[str]:
+def pruned(root: Folder) -> set[str]:
     """The days that were removed on purpose, as paths below ``root``."""
     notes = root / PRUNED
     return set(notes.read_text().splitlines()) if notes.exists() else set()

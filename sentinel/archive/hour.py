@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow import fs
 
 from feeds.market import Market
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema
@@ -24,6 +23,7 @@ from sentinel.archive.table_file import TableFile
 from sentinel.archive.tables import ORDER, join, tables
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.journal import ByTime, JournalReader
+from sentinel.disk.object_store import Folder, files_of, inside
 
 LINES_AT_ONCE = 600_000
 """A window of so many is sorted in memory, with 300 MB: one product's hour of book and top, 10 s of 400 products."""
@@ -68,9 +68,9 @@ def _earlier(root: Path, stream: str, hour_ns: int) -> dict[Series, pa.Table]:
     return found
 
 
-def read_earlier(series: Series, path: Path, files: fs.FileSystem | None = None) -> pa.Table:
+def read_earlier(series: Series, path: Folder) -> pa.Table:
     """A file in the shape of ``tables``, its rows before every line of a journal."""
-    table = pq.read_table(path if files is None else str(path), partitioning=None, filesystem=files)
+    table = pq.read_table(inside(path), partitioning=None, filesystem=files_of(path))
     time = table["time"].cast(pa.int64())
     table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
     for name, value in zip(PARTITIONS, series.market, strict=True):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from sentinel.archive.layout import Series
 from sentinel.archive.sink import SINK
@@ -16,15 +15,16 @@ from sentinel.archive.source import Source
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.coverage.accounts import Rows, from_points, merged
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.data_dir import ARCHIVE, journal_in
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
+from sentinel.disk.object_store import Folder
 from sentinel.timing.instants import NS_PER_S
 
 Days = Mapping[Series, set[date]]
 
 
-def inventory(folders: Iterable[Path]) -> Days:
+def inventory(folders: Iterable[Folder]) -> Days:
     """The days, in UTC, of each series in these data folders.
 
     Raises:
@@ -43,10 +43,11 @@ def inventory(folders: Iterable[Path]) -> Days:
     return {series: days for series, days in found.items() if days}
 
 
-def _not_archived(folder: Path) -> Rows:
-    if not (folder / JOURNAL).exists():
+def _not_archived(folder: Folder) -> Rows:
+    journal = journal_in(folder)
+    if journal is None:
         return Rows()
-    with JournalReader(folder / JOURNAL) as reader:
+    with JournalReader(journal) as reader:
         return from_points(_accounts(reader))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.coverage.holes import Hole
 from sentinel.disk.data_dir import HOURS, hour_of
+from sentinel.disk.object_store import Folder, files_of, found, inside
 
 Longs = npt.NDArray[np.int64]
 Wholes = npt.NDArray[Any]
@@ -61,9 +61,9 @@ class WholeBook(Struct, frozen=True):
 class HourFile:
     """One file, of which no more is decoded than is asked for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Folder) -> None:
         self.hour_ns = hour_of(path)
-        self._parquet = pq.ParquetFile(path)
+        self._parquet = pq.ParquetFile(inside(path), filesystem=files_of(path))
         groups = map(self._parquet.metadata.row_group, range(self._parquet.num_row_groups))
         self._begins = [int(group.column(0).statistics.min_raw) for group in groups]
 
@@ -167,8 +167,8 @@ def doubles(values: Wholes, decimals: int) -> list[float]:
 class L2Reader:
     """The files of one market in the archive at ``root``."""
 
-    def __init__(self, root: Path, market: Market) -> None:
-        files = sorted(Series(L2, market).folder(root).glob(HOURS))
+    def __init__(self, root: Folder, market: Market) -> None:
+        files = found(Series(L2, market).folder(root), HOURS)
         self._files = {hour_of(file): file for file in files}
 
     def book_at(self, at_ns: int) -> WholeBook | Hole:
@@ -268,7 +268,7 @@ class L2Reader:
             if table.num_rows:
                 yield Hour(table), from_ns, until_ns
 
-    def _between(self, start_ns: int, end_ns: int) -> list[Path]:
+    def _between(self, start_ns: int, end_ns: int) -> list[Folder]:
         return [path for hour_ns, path in self._files.items() if start_ns - HOUR_NS < hour_ns < end_ns]
 
 

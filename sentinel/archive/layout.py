@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from feeds.market import Market
 from sentinel.contract.line_protocol import Value
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.data_dir import MARKETS, hour_path, market_of, market_path
+from sentinel.disk.object_store import AnyFolder, Folder
 
 PARTITIONS = Market._fields
 """What is a folder and no column."""
@@ -39,20 +39,20 @@ class Series(Struct, frozen=True, order=True):
     measurement: str
     market: Market
 
-    def folder(self, root: Path) -> Path:
+    def folder(self, root: AnyFolder) -> AnyFolder:
         return root / self.measurement / market_path(*self.market)
 
     @classmethod
-    def of(cls, folder: Path) -> Self:
+    def of(cls, folder: Folder) -> Self:
         """The one whose folder this is."""
         return cls(folder.parent.parent.name, market_of(folder))
 
     @classmethod
-    def all(cls, root: Path, measurement: str) -> list[Self]:
+    def all(cls, root: Folder, measurement: str) -> list[Self]:
         """Every series of a measurement in the archive at ``root``."""
         return sorted(cls.of(folder) for folder in root.glob(f"{measurement}/{MARKETS}"))
 
-    def file(self, root: Path, hour_ns: int) -> Path:
+    def file(self, root: AnyFolder, hour_ns: int) -> AnyFolder:
         """The file of the hour that begins at ``hour_ns``."""
         return self.folder(root) / hour_path(hour_ns).with_suffix(".parquet")
 

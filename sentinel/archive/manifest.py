@@ -14,6 +14,7 @@ from msgspec import Struct
 from sentinel.disk import sealed as sealing
 from sentinel.disk.data_dir import MANIFEST
 from sentinel.disk.files import replacing
+from sentinel.disk.object_store import Folder
 from sentinel.disk.sealed import is_whole
 from sentinel.errors import SentinelError
 from sentinel.timing.instants import format_ns
@@ -41,7 +42,7 @@ class Manifest(Struct):
     sha256: str = ""
 
 
-def read(day: Path) -> Manifest:
+def read(day: Folder) -> Manifest:
     """The manifest of a day's folder.
 
     Raises:
@@ -91,7 +92,7 @@ def _range(parquet: pq.ParquetFile, column: str) -> tuple[int | None, int | None
     return int(numbers.min()), int(numbers.max())
 
 
-def problems(day: Path) -> list[str]:
+def problems(day: Folder) -> list[str]:
     """What does not agree with the manifest: files missing, changed or not named. Empty when all is well."""
     try:
         manifest = read(day)

@@ -70,6 +70,8 @@ class ArchiveSink:
     async def _work(self, cursor: int, now_ns: int, drain: asyncio.Event) -> int | None:
         """One run of the worker: the batch it got to, or None if it failed or had to be stopped."""
         limits = (self._settings.max_age_s, self._settings.max_bytes)
+        if self._settings.url is not None:  # whoever takes days to the object store knows which may go
+            limits = (None, None)
         facts = [self._journal.path, self._root, cursor, now_ns, *(UNLIMITED if x is None else x for x in limits)]
         facts += [self._keep_tapes_s, *(self._seen or ())]
         worker = await asyncio.create_subprocess_exec(

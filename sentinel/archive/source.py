@@ -7,7 +7,6 @@ never in none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,11 +21,14 @@ from sentinel.archive.sink import SINK
 from sentinel.archive.tables import ORDER, join, tables
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.coverage.accounts import Rows, unwritten
-from sentinel.disk.data_dir import ARCHIVE, HOURS, JOURNAL, hour_of
+from sentinel.disk.data_dir import ARCHIVE, DAYS, FIRST_HOUR, HOUR, hour_of, journal_in
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
+from sentinel.disk.object_store import Folder, files_of, found, inside
 from sentinel.errors import UsageError
 from sentinel.pipeline.checkpoint import decode_checkpoint
+
+DAY_NS = 24 * HOUR_NS
 
 
 class Source:
@@ -36,10 +38,10 @@ class Source:
         UsageError: if there is neither a journal nor an archive in it.
     """
 
-    def __init__(self, data_dir: Path) -> None:
-        self.root = data_dir / ARCHIVE
-        self._journal = data_dir / JOURNAL
-        if not self._journal.exists() and not self.root.is_dir():
+    def __init__(self, data_dir: Folder) -> None:
+        self.root: Folder = data_dir / ARCHIVE
+        self._journal = journal_in(data_dir)
+        if self._journal is None and not self.root.is_dir():
             raise UsageError(f"no journal and no archive in {data_dir}")
 
     def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -52,7 +54,7 @@ class Source:
         """
         recent = self._from_journal(series, start_ns, end_ns)
         files = self.files(series, start_ns, end_ns)
-        shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
+        shapes = [schema(series.measurement), *(_schema_of(file) for file in files)]
         if recent is not None:
             recent = recent.set_column(0, "time", recent["time"].cast(TIME))
             shapes.append(pa.schema(field for field in recent.schema if field.name not in (*PARTITIONS, ORDER)))
@@ -76,7 +78,7 @@ class Source:
 
     def unwritten(self) -> Rows:
         """What the accounts of every product do not say yet, as of the last commit."""
-        if not self._journal.exists():
+        if self._journal is None:
             return Rows()
         with JournalReader(self._journal) as reader:
             checkpoint = reader.checkpoint()
@@ -85,7 +87,7 @@ class Source:
     def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Tags and fields, and the time, of each point that the archive has."""
         files = self.files(series, start_ns, end_ns)
-        shapes = [schema(series.measurement), *(pq.read_schema(file) for file in files)]
+        shapes = [schema(series.measurement), *(_schema_of(file) for file in files)]
         shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), None)
         table = _between(files, shape, start_ns, end_ns)
         market = series.market._asdict()
@@ -99,7 +101,7 @@ class Source:
         return hour_of(files[0]) if files else None
 
     def _from_journal(self, series: Series, start_ns: int, end_ns: int) -> pa.Table | None:
-        if not self._journal.exists():
+        if self._journal is None:
             return None
         line = line_pattern(series.measurement, [series.market])
         lines: list[bytes] = []
@@ -115,10 +117,20 @@ class Source:
         table = table.filter(pc.and_(pc.greater_equal(time, start_ns), pc.less(time, end_ns)))
         return table if table.num_rows else None
 
-    def files(self, series: Series, start_ns: int, end_ns: int) -> list[Path]:
+    def files(self, series: Series, start_ns: int, end_ns: int) -> list[Folder]:
         """The files of the archive that may hold points of that time, in order of time."""
-        files = sorted(series.folder(self.root).glob(HOURS))
-        return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
+        return hour_files(series.folder(self.root), start_ns, end_ns)
+
+
+def hour_files(folder: Folder, start_ns: int, end_ns: int) -> list[Folder]:
+    """The files in a series' folder that may hold rows of that time, in order of time: no other day is listed."""
+    days = (day for day in found(folder, DAYS) if start_ns - DAY_NS < hour_of(day / FIRST_HOUR) < end_ns)
+    files = (file for day in days for file in found(day, HOUR))
+    return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
+
+
+def _schema_of(file: Folder) -> pa.Schema:
+    return pq.read_schema(inside(file), filesystem=files_of(file))
 
 
 def _chosen(measurement: str, known: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
@@ -133,10 +145,12 @@ def _chosen(measurement: str, known: pa.Schema, columns: Sequence[str] | None) -
     return pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
 
 
-def _between(files: Sequence[Path], shape: pa.Schema, start_ns: int, end_ns: int) -> pa.Table:
+def _between(files: Sequence[Folder], shape: pa.Schema, start_ns: int, end_ns: int) -> pa.Table:
     """The rows of ``files`` with ``start_ns <= time < end_ns``; a column that a file has not is null."""
     if not files:
         return shape.empty_table()
     first, last = (pa.scalar(ns, pa.int64()).cast(TIME) for ns in (start_ns, end_ns))
     is_inside = (ds.field("time") >= first) & (ds.field("time") < last)
-    return ds.dataset(list(files), schema=shape, format="parquet").to_table(filter=is_inside)
+    paths = [inside(file) for file in files]
+    data = ds.dataset(paths, schema=shape, format="parquet", filesystem=files_of(files[0]))
+    return data.to_table(filter=is_inside)

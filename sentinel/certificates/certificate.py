@@ -20,6 +20,7 @@ from sentinel.contract.gaps import Gap
 from sentinel.disk import sealed as sealing
 from sentinel.disk.data_dir import HEAD, MARKETS, market_of, market_path
 from sentinel.disk.files import replacing
+from sentinel.disk.object_store import AnyFolder, Folder
 from sentinel.disk.sealed import is_whole
 from sentinel.errors import SentinelError
 
@@ -31,7 +32,7 @@ class Damaged(SentinelError):
     """A certificate or a head that is not as it was written."""
 
 
-def folder_of(root: Path, market: Market) -> Path:
+def folder_of(root: AnyFolder, market: Market) -> AnyFolder:
     """The folder of a market's chain, below ``root``."""
     return root / market_path(*market)
 
@@ -135,14 +136,14 @@ class Head(Struct, frozen=True):
         return msgspec.json.encode(self) + b"\n"
 
 
-def certificate_file(root: Path, market: Market, hour_ns: int, revision: int) -> Path:
+def certificate_file(root: AnyFolder, market: Market, hour_ns: int, revision: int) -> AnyFolder:
     """Where a certificate is, below ``root``."""
     parquet = Path(parquet_file(market, "any", hour_ns))
     name = parquet.stem if revision == 1 else f"{parquet.stem}.{revision}"
     return folder_of(root, market) / parquet.parent.name / f"{name}.json"
 
 
-def read(file: Path) -> Certificate:
+def read(file: Folder) -> Certificate:
     """A certificate.
 
     Raises:
@@ -160,14 +161,14 @@ def read(file: Path) -> Certificate:
     return found
 
 
-def _place(file: Path, found: Certificate) -> Path:
+def _place(file: Folder, found: Certificate) -> Folder:
     """Where the certificate in ``file`` says it belongs."""
     date, _, hour = found.hour.partition("T")
     name = f"hour={hour[:2]}" if found.revision == 1 else f"hour={hour[:2]}.{found.revision}"
     return file.parent.parent / f"date={date}" / f"{name}.json"
 
 
-def read_head(folder: Path) -> Head | None:
+def read_head(folder: Folder) -> Head | None:
     """The end of the chain in a market's folder; None if there is no chain.
 
     Raises:
@@ -203,6 +204,6 @@ def write_head(root: Path, certificate: Certificate) -> Head:
     return head
 
 
-def markets(root: Path) -> list[Market]:
+def markets(root: Folder) -> list[Market]:
     """Every market that has a folder."""
     return sorted(market_of(folder) for folder in root.glob(MARKETS))

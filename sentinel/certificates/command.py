@@ -16,10 +16,12 @@ from sentinel.archive.archiver import alone
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.issuer import Folders, all_hours, issue
-from sentinel.certificates.verify import Check, read_chains, verify, within
+from sentinel.certificates.verify import Check, Stored, read_chains, verify, within
 from sentinel.config import Config
 from sentinel.config.loading import load
-from sentinel.disk.data_dir import TAPE_SUFFIX
+from sentinel.disk.data_dir import CERTIFICATES, TAPE_SUFFIX
+from sentinel.disk.folder_option import FOLDER
+from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders
 from sentinel.errors import UsageError
 from sentinel.timing.instants import parse_instant_ns
@@ -51,16 +53,14 @@ def certify(data_dir: Path | None) -> None:
 
 
 @click.command("verify")
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where archive and certificates are.  [default: data]"
-)
+@click.option("--data-dir", type=FOLDER, help="Where archive and certificates are; may be a URL.  [default: data]")
 @click.option("--influx-url", help="Compare with what this InfluxDB holds, too.")
 @click.option("--from", "since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
 @click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
 @click.option("--no-replay", is_flag=True, help="Do not derive the archive again from the tapes.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def verify_command(
-    data_dir: Path | None, influx_url: str | None, since: str | None, until: str | None, no_replay: bool, form: str
+    data_dir: Folder | None, influx_url: str | None, since: str | None, until: str | None, no_replay: bool, form: str
 ) -> None:
     """Check that everything certified is still there and as it was, and say what holds.
 
@@ -69,19 +69,18 @@ def verify_command(
     now_ns = time.time_ns()
     since_ns = 0 if since is None else parse_instant_ns(since, now_ns) // HOUR_NS * HOUR_NS
     until_ns = 2**63 - 1 if until is None else parse_instant_ns(until, now_ns)
-    config = _config(data_dir, influx_url)
+    config = _config(None, influx_url)
+    root = data_dir or config.data_dir
     checks: dict[str, Check] = {}
     heads: dict[str, papers.Head] = {}
-    every = [
-        (folders := Folders.of(folder), read_chains(folders.certificates)) for folder in data_folders(config.data_dir)
-    ]
+    every = [(folder, read_chains(folder / CERTIFICATES)) for folder in data_folders(root)]
     if not any(within(chains.latest, since_ns, until_ns) or chains.check.problems for _, chains in every):
-        raise UsageError(f"nothing certified in {config.data_dir} in that time; see sentinel-ws certify")
-    for folders, chains in every:
+        raise UsageError(f"nothing certified in {root} in that time; see sentinel-ws certify")
+    for folder, chains in every:
         latest = within(chains.latest, since_ns, until_ns)
-        found = [chains.check, *verify(folders, chains.latest, latest)]
-        if not no_replay:
-            found.append(_rederive(folders, latest))
+        found = [chains.check, *verify(Stored.of(folder), chains.latest, latest)]
+        if not no_replay and isinstance(folder, Path):  # tapes are not in an object store
+            found.append(_rederive(Folders.of(folder), latest))
         if influx_url is not None:
             found.append(asyncio.run(_compare_influx(config, latest)))
         heads |= chains.heads

@@ -6,7 +6,6 @@ import hashlib
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,13 +26,14 @@ from sentinel.contract.gaps import NOT_COLLECTED, Gap
 from sentinel.contract.measurements import COUNTS, MEASUREMENTS
 from sentinel.coverage.accounts import GapRow, coverage_row, gap_row
 from sentinel.coverage.holes import accounts_with_samples, not_collected
+from sentinel.disk.object_store import Folder, files_of, inside
 from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.timing.instants import format_ns
 
 SUMMED = tuple(name for name in COUNTS if not name.endswith("_trade_id") and name != "clock_step_ms")
 
 
-def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | None = None) -> Evidence:
+def evidence_of(archive: Folder, market: Market, hour_ns: int, tape: TapeRecord | None = None) -> Evidence:
     """Reads the hour's Parquet files; ``tape`` adds what is on the tape.
 
     Raises:
@@ -41,7 +41,7 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     """
     paths = {name: parquet_file(market, name, hour_ns) for name in (*MEASUREMENTS, L2)}
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
-    found = {name: pq.read_table(archive / path, partitioning=None) for name, path in paths.items() if name != L2}
+    found = {name: _read(archive / path) for name, path in paths.items() if name != L2}
     accounts = _rows(found["coverage"]) if "coverage" in found else []
     gaps = [gap_row(*facts) for facts in _facts(found.get("gaps"), market)]
     trade_proof: str | UnsetType = "none" if any(row.get("trade_proof") == "none" for row in accounts) else UNSET
@@ -60,8 +60,12 @@ def evidence_of(archive: Path, market: Market, hour_ns: int, tape: TapeRecord | 
     )
 
 
-def _seal(file: Path) -> FileSeal:
-    return FileSeal(pq.read_metadata(file).num_rows, sha256_of(file))
+def _read(file: Folder) -> pa.Table:
+    return pq.read_table(inside(file), partitioning=None, filesystem=files_of(file))
+
+
+def _seal(file: Folder) -> FileSeal:
+    return FileSeal(pq.read_metadata(inside(file), filesystem=files_of(file)).num_rows, sha256_of(file))
 
 
 def _rows(table: pa.Table) -> list[dict[str, Any]]:

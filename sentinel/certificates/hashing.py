@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+
+from sentinel.disk.object_store import Folder
 
 PART_BYTES = 2**20
 
 
-def sha256_of(file: Path, most_bytes: int | None = None) -> str:
+def sha256_of(file: Folder, most_bytes: int | None = None) -> str:
     """Of a file, or of its first bytes."""
     digest = hashlib.sha256()
     left = file.stat().st_size if most_bytes is None else most_bytes

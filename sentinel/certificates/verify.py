@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,8 +20,19 @@ from sentinel.certificates.evidence import evidence_of
 from sentinel.certificates.hashing import sha256_of
 from sentinel.certificates.issuer import Folders
 from sentinel.contract.gaps import NOT_COLLECTED
-from sentinel.disk.data_dir import HEAD, MANIFEST, MARKETS, TAPE_SUFFIX, hour_of, market_of
+from sentinel.disk.data_dir import (
+    ARCHIVE,
+    CERTIFICATES,
+    HEAD,
+    MANIFEST,
+    MARKETS,
+    TAPE_SUFFIX,
+    TAPES,
+    hour_of,
+    market_of,
+)
 from sentinel.disk.files import PARTS
+from sentinel.disk.object_store import Folder, below, found
 from sentinel.disk.tape import pruned as pruned_tapes
 from sentinel.timing.instants import parse_instant_ns
 
@@ -49,7 +62,7 @@ def hour_ns(certificate: Certificate) -> int:
     return parse_instant_ns(certificate.hour, 0)
 
 
-def read_chains(root: Path) -> Chains:
+def read_chains(root: Folder) -> Chains:
     """Reads every certificate there is, and checks that each chain is whole."""
     check = Check("chain of certificates")
     latest: list[Certificate] = []
@@ -77,9 +90,9 @@ def read_chains(root: Path) -> Chains:
     return Chains(latest, heads, check)
 
 
-def _links(root: Path, market: Market, check: Check) -> Iterator[Certificate]:
-    for file in sorted(papers.folder_of(root, market).glob("date=*/*")):
-        if file.match(PARTS):  # being written, or left by a killed writer
+def _links(root: Folder, market: Market, check: Check) -> Iterator[Certificate]:
+    for file in found(papers.folder_of(root, market), "date=*/*"):
+        if fnmatch(file.name, PARTS):  # being written, or left by a killed writer
             continue
         if NAME.fullmatch(file.name) is None:
             check.problems.append(f"{file} is no certificate")
@@ -102,7 +115,7 @@ def _follow(links: Sequence[Certificate], market: Market, check: Check) -> None:
         expected, previous = link.number + 1, link.sha256
 
 
-def check_files(archive: Path, latest: Sequence[Certificate]) -> tuple[Check, list[Certificate]]:
+def check_files(archive: Folder, latest: Sequence[Certificate]) -> tuple[Check, list[Certificate]]:
     """Each Parquet file as it was certified; and the certificates of which that can be said."""
     check = Check("Parquet files")
     intact = []
@@ -121,17 +134,17 @@ def check_files(archive: Path, latest: Sequence[Certificate]) -> tuple[Check, li
     return check, intact
 
 
-def _is_gone(archive: Path, path: str, gone: Collection[str]) -> bool:
+def _is_gone(archive: Folder, path: str, gone: Collection[str]) -> bool:
     return str(Path(path).parent) in gone and not (archive / path).exists()
 
 
-def _file_problem(file: Path, sha256: str, most_bytes: int | None = None) -> str:
+def _file_problem(file: Folder, sha256: str, most_bytes: int | None = None) -> str:
     if not file.exists():
         return f"{file} is missing"
     return "" if sha256_of(file, most_bytes) == sha256 else f"{file} has been changed"
 
 
-def check_for_strangers(archive: Path, latest: Sequence[Certificate]) -> Check:
+def check_for_strangers(archive: Folder, latest: Sequence[Certificate]) -> Check:
     """No file in the archive that nobody certified. ``latest`` must be of all hours."""
     check = Check("files without a certificate")
     named = {path for link in latest for path in link.evidence.files}
@@ -139,11 +152,11 @@ def check_for_strangers(archive: Path, latest: Sequence[Certificate]) -> Check:
     for link in latest:
         newest[link.market] = max(newest.get(link.market, 0), hour_ns(link))
     waiting = 0
-    for file in sorted(archive.glob(f"*/{MARKETS}/date=*/*")):
-        if file.match(PARTS):
+    for file in found(archive, f"*/{MARKETS}/date=*/*"):
+        if fnmatch(file.name, PARTS):
             continue
         check.compared += 1
-        if file.name == MANIFEST or str(file.relative_to(archive)) in named:
+        if file.name == MANIFEST or below(file, archive) in named:
             continue
         is_hour = PARQUET.fullmatch(file.name) is not None
         if is_hour and hour_of(file) > newest.get(market_of(file.parent.parent), 0):
@@ -155,7 +168,7 @@ def check_for_strangers(archive: Path, latest: Sequence[Certificate]) -> Check:
     return check
 
 
-def check_contents(archive: Path, intact: Sequence[Certificate]) -> Check:
+def check_contents(archive: Folder, intact: Sequence[Certificate]) -> Check:
     """The counts, ids, accounts, gaps and edges of each hour, read from its files once more."""
     check = Check("what the files say")
     unproved = sorted({spelled(link.market) for link in intact if link.evidence.trade_proof == "none"})
@@ -174,7 +187,7 @@ def check_contents(archive: Path, intact: Sequence[Certificate]) -> Check:
     return check
 
 
-def check_manifests(archive: Path, latest: Sequence[Certificate]) -> Check:
+def check_manifests(archive: Folder, latest: Sequence[Certificate]) -> Check:
     """The manifest of each day that has a certified file."""
     check = Check("manifests of the archive")
     days = {(archive / path).parent for link in latest for path in link.evidence.files}
@@ -184,9 +197,12 @@ def check_manifests(archive: Path, latest: Sequence[Certificate]) -> Check:
     return check
 
 
-def check_tapes(tapes: Path, latest: Sequence[Certificate]) -> Check:
+def check_tapes(tapes: Folder, latest: Sequence[Certificate]) -> Check:
     """The tape files, as far as they had got when they were certified."""
     check = Check("tapes")
+    if not isinstance(tapes, Path):
+        check.note = "tapes stay where they were recorded"
+        return check
     longest: dict[str, int] = {}
     gone = {name for name in pruned_tapes(tapes) if not (tapes / name).exists()}
     seals = {(name, seal) for link in latest for name, seal in link.evidence.tapes.items() if name not in gone}
@@ -210,16 +226,29 @@ def within(latest: Sequence[Certificate], since_ns: int, until_ns: int) -> list[
     return [link for link in latest if since_ns <= hour_ns(link) < until_ns]
 
 
-def verify(folders: Folders, every: Sequence[Certificate], latest: Sequence[Certificate]) -> list[Check]:
-    """Every check that needs nothing but the data directory, except the chain's own.
+class Stored(NamedTuple):
+    """Where things are in a data folder that is only read, be it in an object store."""
+
+    archive: Folder
+    tapes: Folder
+    certificates: Folder
+
+    @classmethod
+    def of(cls, data_dir: Folder) -> Stored:
+        return cls(data_dir / ARCHIVE, data_dir / TAPES, data_dir / CERTIFICATES)
+
+
+def verify(folders: Folders | Stored, every: Sequence[Certificate], latest: Sequence[Certificate]) -> list[Check]:
+    """Every check that needs nothing but the data folder, except the chain's own.
 
     ``every`` is of all hours, ``latest`` of those to be looked into.
     """
-    files, intact = check_files(folders.archive, latest)
+    archive = folders.archive
+    files, intact = check_files(archive, latest)
     return [
         files,
-        check_for_strangers(folders.archive, every),
-        check_contents(folders.archive, intact),
-        check_manifests(folders.archive, latest),
+        check_for_strangers(archive, every),
+        check_contents(archive, intact),
+        check_manifests(archive, latest),
         check_tapes(folders.tapes, latest),
     ]

@@ -113,9 +113,11 @@ class Archive(Section):
     interval_s: float = Field(default=300, ge=1)
     """How often hours that have ended are looked for, to be archived."""
     max_age_s: float | None = Field(default=None, gt=0)
-    """Days older than this are removed."""
+    """Days older than this are removed here; with ``url`` not before the object store has them, where they stay."""
     max_bytes: int | None = Field(default=None, gt=0)
-    """Beyond this size the oldest days are removed."""
+    """Beyond this size the oldest days are removed here, likewise."""
+    url: str | None = Field(default=None, pattern=r"^(s3://[^@\s]+|file:///\S+)$")
+    """``s3://bucket/prefix``, where archive and certificates go, too. Keys are in ``AWS_ACCESS_KEY_ID`` and so on."""
 
 
 class Tape(Section):

@@ -18,6 +18,7 @@ from sentinel.certificates.certificate import Head
 from sentinel.coverage.holes import Hole, Interval
 from sentinel.disk import sealed as sealing
 from sentinel.disk.data_dir import DATASETS
+from sentinel.disk.object_store import AnyFolder, Folder
 from sentinel.disk.sealed import is_whole
 from sentinel.errors import SentinelError, UsageError
 
@@ -121,18 +122,18 @@ class Place(Struct, frozen=True, order=True):
     def __str__(self) -> str:
         return f"{self.name}@{self.number}"
 
-    def folder(self, data_dir: Path) -> Path:
+    def folder(self, data_dir: AnyFolder) -> AnyFolder:
         return data_dir / DATASETS / self.name / str(self.number)
 
 
-def places(data_dir: Path) -> list[Place]:
+def places(data_dir: Folder) -> list[Place]:
     """Every data set there is."""
     folders = (file.parent for file in (data_dir / DATASETS).glob(f"*/*/{MANIFEST}"))
     names = (f"{folder.parent.name}@{folder.name}" for folder in folders)
     return sorted(Place.parse(name) for name in names if REFERENCE.fullmatch(name))
 
 
-def read(data_dir: Path, place: Place) -> Manifest:
+def read(data_dir: Folder, place: Place) -> Manifest:
     """The manifest of a data set.
 
     Raises:

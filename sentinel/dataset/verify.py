@@ -20,6 +20,7 @@ from sentinel.dataset import manifest as manifests
 from sentinel.dataset.croissant import CROISSANT, croissant
 from sentinel.dataset.manifest import MANIFEST, Damaged, Manifest, Place
 from sentinel.disk.data_dir import ARCHIVE, hour_of
+from sentinel.disk.object_store import Folder, below
 from sentinel.errors import UsageError
 from sentinel.timing.instants import format_ns
 
@@ -27,7 +28,7 @@ UNVERIFIED = "unverified"
 """The cause of a hole where there are rows that nothing proves; no collector writes it."""
 
 
-def problems(folder: Path, manifest: Manifest) -> list[str]:
+def problems(folder: Folder, manifest: Manifest) -> list[str]:
     """Every file that is missing, changed, or nobody's. Empty when all is as it was frozen."""
     found = []
     for path, frozen in manifest.files.items():
@@ -40,14 +41,16 @@ def problems(folder: Path, manifest: Manifest) -> list[str]:
     if not about.is_file() or about.read_bytes() != croissant(manifest):
         found.append(f"{about} has been changed" if about.is_file() else f"{about} is missing")
     known = {MANIFEST, CROISSANT, *manifest.files}
-    present = (str(file.relative_to(folder)) for file in sorted(folder.rglob("*")) if not file.is_dir())
+    everything: list[Folder] = list(folder.rglob("*"))
+    everything.sort()
+    present = (below(file, folder) for file in everything if not file.is_dir())
     return found + [f"{folder / path} is not in the manifest" for path in present if path not in known]
 
 
 class Opened(Struct, frozen=True):
     """A data set every byte of which is as it was frozen."""
 
-    folder: Path
+    folder: Folder
     manifest: Manifest
 
     def rows(
@@ -93,7 +96,7 @@ class Opened(Struct, frozen=True):
         return merge((hour_of(path), hour_of(path) + HOUR_NS) for path in bare)
 
 
-def opened(data_dir: Path, reference: str) -> Opened:
+def opened(data_dir: Folder, reference: str) -> Opened:
     """The data set of a reference such as ``NAME@1``, after every byte of it was checked.
 
     Raises:

@@ -11,6 +11,7 @@
                         uncertified.txt, .lock
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
     backfill/           <market>-<since_ns>-<until_ns>.json: trades of before, asked for or fetched
+    uploaded.json       which folders the object store has as they are, if there is one
     datasets/           <name>/<number>/manifest.json, croissant.json, and an archive/ of what was frozen; .lock
     shard=00/ …         the same again, for each of several processes
 
@@ -24,6 +25,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from feeds.market import Market
+from sentinel.disk.object_store import Folder
 
 COLLECTOR_NAME = "collector.txt"
 PRODUCTS = "products.json"
@@ -34,6 +36,8 @@ ARCHIVE = "archive"
 CERTIFICATES = "certificates"
 BACKFILL = "backfill"
 DATASETS = "datasets"
+UPLOADED = "uploaded.json"
+UPLOAD_LOCK = ".upload.lock"
 SHARD = "shard="
 
 PRUNED = "pruned.txt"
@@ -53,7 +57,16 @@ ARCHIVE_LOCK = ".lock"
 HEAD = "head.json"
 
 MARKETS = "exchange=*/symbol=*"
-HOURS = "date=*/hour=*.parquet"
+DAYS = "date=*"
+HOUR = "hour=*.parquet"
+HOURS = f"{DAYS}/{HOUR}"
+FIRST_HOUR = "hour=00.parquet"
+
+
+def journal_in(folder: Folder) -> Path | None:
+    """The journal of a data folder, if there is one: in an object store there is none."""
+    path = folder / JOURNAL
+    return path if isinstance(path, Path) and path.exists() else None
 
 
 def market_path(exchange: str, symbol: str) -> Path:
@@ -65,7 +78,7 @@ def market_path(exchange: str, symbol: str) -> Path:
     return Path(f"exchange={quote(exchange, safe='')}", f"symbol={quote(symbol, safe='')}")
 
 
-def market_of(folder: Path) -> Market:
+def market_of(folder: Folder) -> Market:
     """The market whose folder this is."""
     return Market(unquote(folder.parent.name.partition("=")[2]), unquote(folder.name.partition("=")[2]))
 
@@ -76,7 +89,7 @@ def hour_path(hour_ns: int) -> Path:
     return Path(f"date={hour:%Y-%m-%d}", f"hour={hour:%H}")
 
 
-def hour_of(file: Path) -> int:
+def hour_of(file: Folder) -> int:
     """The hour, in ns, that a file of the archive is of; the inverse of ``hour_path``."""
     date = file.parent.name.removeprefix("date=")
     hour = int(file.stem.removeprefix("hour="))

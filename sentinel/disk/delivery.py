@@ -12,6 +12,20 @@ SINK = "influx"
 State = Literal["delivering", "waiting", "barred"]
 
 
+class UploadStatistics(Struct):
+    """How it goes with an object store: ``waiting`` while it is away, ``barred`` where it holds somebody else's data.
+
+    ``folders_waiting`` have something that it has not got yet; files and bytes since the start.
+    """
+
+    url: str
+    state: State = "delivering"
+    folders_waiting: int = 0
+    files_stored: int = 0
+    bytes_stored: int = 0
+    last_error: str | None = None
+
+
 class SinkStatistics(Struct):
     """What a sink has done since it started, and how it is. ``by_design_s`` is how far behind it may always be,
     ``set_aside_ns`` when it last set lines aside.

@@ -15,6 +15,7 @@ from feeds.market import Market
 from feeds.rest import Listed
 from sentinel.disk.data_dir import PRODUCTS
 from sentinel.disk.files import replacing
+from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import shard_folders
 from sentinel.errors import UsageError
 
@@ -33,13 +34,14 @@ class ProductList(Struct, frozen=True):
     products: list[ListedAt]
 
 
-def read_listings(data_dir: Path) -> Listings:
+def read_listings(data_dir: Folder) -> Listings:
     """Of a data directory, its shards included; nothing if there is none yet.
 
     Raises:
         UsageError: if it cannot be read.
     """
-    return {market: one for folder in (data_dir, *shard_folders(data_dir)) for market, one in _read(folder).items()}
+    folders: list[Folder] = [data_dir, *shard_folders(data_dir)]
+    return {market: one for folder in folders for market, one in _read(folder).items()}
 
 
 class ListingsFile:
@@ -58,7 +60,7 @@ class ListingsFile:
             logger.bind(reason=str(error)).error("product_list_not_kept")
 
 
-def _read(folder: Path) -> Listings:
+def _read(folder: Folder) -> Listings:
     path = folder / PRODUCTS
     try:
         products = msgspec.json.decode(path.read_bytes(), type=ProductList).products

@@ -14,22 +14,25 @@ from itertools import chain
 from pathlib import Path
 
 from feeds.market import Market
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPE_SUFFIX, TAPES, market_path
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPE_SUFFIX, TAPES, journal_in, market_path
 from sentinel.disk.journal import JournalReader
+from sentinel.disk.object_store import AnyFolder, Folder
 from sentinel.errors import SentinelError
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.pipeline.product import ProductState
 
 
-def shard_folders(data_dir: Path) -> list[Path]:
+def shard_folders(data_dir: AnyFolder) -> list[AnyFolder]:
     """The folders of its shards, in order; none if it was only ever collected by one process."""
-    return sorted(folder for folder in data_dir.glob(f"{SHARD}*") if folder.is_dir())
+    folders: list[AnyFolder] = [folder for folder in data_dir.glob(f"{SHARD}*") if folder.is_dir()]
+    return sorted(folders)
 
 
-def data_folders(data_dir: Path) -> list[Path]:
+def data_folders(data_dir: AnyFolder) -> list[AnyFolder]:
     """Everywhere in a data directory where there is a journal or an archive; itself, if there is none."""
-    candidates = [data_dir, *shard_folders(data_dir)]
-    found = [folder for folder in candidates if (folder / JOURNAL).exists() or (folder / ARCHIVE).is_dir()]
+    candidates = [data_dir]
+    candidates += shard_folders(data_dir)
+    found = [folder for folder in candidates if journal_in(folder) or (folder / ARCHIVE).is_dir()]
     return found or [data_dir]
 
 
@@ -49,7 +52,7 @@ def archives(data_dir: Path) -> list[Path]:
     return [folder / ARCHIVE for folder in data_folders(data_dir) if (folder / ARCHIVE).is_dir()]
 
 
-def folder_of(data_dir: Path, market: Market) -> Path:
+def folder_of(data_dir: AnyFolder, market: Market) -> AnyFolder:
     """Where a product's data are."""
     folders = data_folders(data_dir)
     if len(folders) == 1:
@@ -59,11 +62,12 @@ def folder_of(data_dir: Path, market: Market) -> Path:
     return next(chain(with_state, archived), folders[0])
 
 
-def products_of(folder: Path) -> dict[Market, ProductState]:
+def products_of(folder: Folder) -> dict[Market, ProductState]:
     """The products whose state is in the journal of ``folder``."""
-    if not (folder / JOURNAL).exists():
+    journal = journal_in(folder)
+    if journal is None:
         return {}
-    with JournalReader(folder / JOURNAL) as reader:
+    with JournalReader(journal) as reader:
         checkpoint = reader.checkpoint()
     try:
         return decode_checkpoint(checkpoint)

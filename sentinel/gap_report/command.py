@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from feeds.market import Market
-from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
 from sentinel.disk.files import replacing
+from sentinel.disk.folder_option import FOLDER
+from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders, shard_folders
 from sentinel.errors import UsageError
 from sentinel.gap_report import html, local, remote, text
@@ -25,7 +26,7 @@ UNDER = 3
 
 
 @click.command("gap-report")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
+@click.option("--data-dir", type=FOLDER, help="Where journal and archive are; may be a URL.  [default: data]")
 @click.option("--influx-url", help="Read the accounts from this InfluxDB instead.")
 @click.option(
     "--since", default="24h", show_default=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago."
@@ -43,7 +44,7 @@ UNDER = 3
 @click.option("--collected-only", is_flag=True, help="Name time in which nobody collected, but do not count it.")
 @click.option("--fail-under", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit with 3 below this.")
 def gap_report(
-    data_dir: Path | None,
+    data_dir: Folder | None,
     influx_url: str | None,
     since: str,
     until: str,
@@ -65,12 +66,13 @@ def gap_report(
     window = Window(parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns))
     if window.end_ns <= window.start_ns:
         raise UsageError(f"--since {since} is not before --until {until}")
-    flags: dict[str, object] = {} if data_dir is None else {"data_dir": data_dir}
+    flags: dict[str, object] = {}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
     config = load(flags, None)
     markets = [Market.parse(symbol) for symbol in symbols]
-    rows = _rows(config, window, is_remote=influx_url is not None)
+    folder = data_dir or config.data_dir
+    rows = _rows(folder, window) if influx_url is None else remote.read(config.influx, window)
     cadence_ns = config.book.cadence_ms * 1_000_000
     report = build(
         rows,
@@ -89,17 +91,15 @@ def gap_report(
     absent += sorted(set(exchanges) - {market.exchange for market in told})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
-        raise UsageError(f"no accounts{of} in {config.influx.url or config.data_dir} in that time")
+        raise UsageError(f"no accounts{of} in {config.influx.url if influx_url else folder} in that time")
     _write(_rendered(report, form, output), output)
     if fail_under is not None and lowest_percent(report) < fail_under:
         sys.exit(UNDER)
 
 
-def _rows(config: Config, window: Window, *, is_remote: bool) -> Rows:
-    if is_remote:
-        return remote.read(config.influx, window)
-    folders = data_folders(config.data_dir)
-    for folder in shard_folders(config.data_dir):
+def _rows(data_dir: Folder, window: Window) -> Rows:
+    folders = data_folders(data_dir)
+    for folder in shard_folders(data_dir):
         if folder not in folders:  # a process that never got so far, or a journal that was lost
             click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
     return local.read_all(folders, window)

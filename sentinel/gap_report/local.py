@@ -24,9 +24,10 @@ from sentinel.coverage.accounts import (
     unwritten,
 )
 from sentinel.coverage.holes import begun
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.data_dir import ARCHIVE, journal_in
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
+from sentinel.disk.object_store import Folder
 from sentinel.errors import UsageError
 from sentinel.gap_report.report import Window
 from sentinel.pipeline.accounts import MINUTE_NS
@@ -37,7 +38,7 @@ LONGEST_GAP_NS = 31 * 86_400 * 10**9
 """Gaps are looked for this long before the window; of one that lasts longer, the rest is ``not_collected``."""
 
 
-def read_all(folders: Sequence[Path], window: Window) -> Rows:
+def read_all(folders: Sequence[Folder], window: Window) -> Rows:
     """The rows of several data folders, each with a journal or an archive.
 
     Raises:
@@ -46,7 +47,7 @@ def read_all(folders: Sequence[Path], window: Window) -> Rows:
     return merged(read(folder, window) for folder in folders)
 
 
-def read(folder: Path, window: Window) -> Rows:
+def read(folder: Folder, window: Window) -> Rows:
     """The rows of a data folder that matter to a window, with what its collector has not written yet, and for each
     product collected before the window at least one row from then.
 
@@ -56,8 +57,8 @@ def read(folder: Path, window: Window) -> Rows:
         UsageError: if there is neither a journal nor an archive in ``folder``.
     """
     window = window.of_whole_minutes()
-    journal, archive = folder / JOURNAL, folder / ARCHIVE
-    if journal.exists():
+    journal, archive = journal_in(folder), folder / ARCHIVE
+    if journal is not None:
         rows, is_enough = _from_journal(journal, window)
         if not is_enough and any(archive.glob("coverage/*/*")):
             rows = merged([_from_archive(folder, window), rows])
@@ -68,10 +69,10 @@ def read(folder: Path, window: Window) -> Rows:
     return replace(rows, coverage=begun(rows.coverage, partial(_first_sample, journal, folder)))
 
 
-def _first_sample(journal: Path, folder: Path, row: CoverageRow) -> int | None:
+def _first_sample(journal: Path | None, folder: Folder, row: CoverageRow) -> int | None:
     """When the first sample of a minute is of."""
     end_ns = row.minute_ns + MINUTE_NS
-    if journal.exists():
+    if journal is not None:
         pattern = line_pattern("top", [row.market])
         with JournalReader(journal) as reader:
             found = (pattern.finditer(batch.body) for batch in reader.overlapping("book", row.minute_ns, end_ns))
@@ -135,7 +136,7 @@ def _first_points(reader: JournalReader, markets: Collection[Market] | None, win
             return
 
 
-def _from_archive(folder: Path, window: Window) -> Rows:
+def _from_archive(folder: Folder, window: Window) -> Rows:
     from sentinel.archive.layout import Series  # with Arrow, which a collector does without
     from sentinel.archive.source import Source
 

@@ -26,6 +26,7 @@ Kind = Literal[
     "sink_behind",
     "sink_barred",
     "dead_letters",
+    "object_store",
     "disk_low",
     "clock_step",
     "crossed",
@@ -74,6 +75,9 @@ def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     yield from _of_products(status, limits)
     yield from _of_sinks(status, limits)
     yield from _of_parts(status)
+    store = status.object_store
+    if store is not None and store.state != "delivering":
+        yield Condition("object_store", store.url, store.last_error or "away")
     if 0 < status.disk_free_bytes < limits.disk_free_bytes:
         yield Condition("disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free")
     if abs(status.clock_step_ms) > limits.clock_step_ms:

@@ -137,6 +137,10 @@ def view(found: Status) -> RenderableType:
         waiting = (f"{sink.backlog_lines:,}", f"{sink.behind_s:,.0f} s")
         done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", sink.last_error or "")
         sinks.add_row(sink.name, sink.state, *waiting, *done)
+    store = found.object_store
+    if store is not None:
+        waiting = (f"{store.folders_waiting:,} days", "")
+        sinks.add_row(store.url, store.state, *waiting, f"{store.files_stored:,} files", "", store.last_error or "")
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
     held = [
         Text(f"REST of {one.exchange} holds still until {format_ns(one.until_ns)}: {one.reason}", "yellow")

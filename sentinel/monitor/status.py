@@ -14,7 +14,7 @@ from feeds.market import Market
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
 from sentinel.contract.gaps import Gap
-from sentinel.disk.delivery import SinkStatistics
+from sentinel.disk.delivery import SinkStatistics, UploadStatistics
 from sentinel.disk.journal import Backlog
 from sentinel.disk.usage import Usage
 from sentinel.exchange.rest import RestHeld
@@ -143,6 +143,21 @@ class SinkStatus(Struct, frozen=True):
     set_aside_age_s: float = 0.0
 
 
+class ObjectStoreStatus(Struct, frozen=True):
+    """Where the archive goes. ``state`` is ``delivering``, ``waiting`` while the store is away, or ``barred`` if it has
+    another collector's data there; then ``last_error`` says why.
+
+    ``folders_waiting``, days of a market, have something that is not stored yet; files and bytes are since the start.
+    """
+
+    url: str
+    state: str
+    folders_waiting: int
+    files_stored: int
+    bytes_stored: int
+    last_error: str | None
+
+
 class Status(Struct, frozen=True):
     """Everything at one moment.
 
@@ -174,6 +189,7 @@ class Status(Struct, frozen=True):
     stored_age_s: float = 0.0
     is_native: bool = False
     rest_held: list[RestHeld] = []
+    object_store: ObjectStoreStatus | None = None
 
 
 def expected(status: Status) -> Status:
@@ -201,7 +217,8 @@ def of_exchanges(status: Status, exchanges: Collection[str]) -> Status:
 
 
 class StatusReader:
-    """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run."""
+    """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run,
+    ``upload`` what the object store has, if there is one."""
 
     def __init__(
         self,
@@ -211,6 +228,7 @@ class StatusReader:
         storage: Callable[[], Usage],
         delivery: Mapping[str, SinkStatistics],
         rest_held: Callable[[], list[RestHeld]] = list,
+        upload: UploadStatistics | None = None,
     ) -> None:
         self._rest_held = rest_held
         self._service = service
@@ -218,6 +236,7 @@ class StatusReader:
         self._now_ns = now_ns
         self._storage = storage
         self._delivery = delivery
+        self._upload = upload
         self._started_ns = now_ns()
         self._recent = LastMinute(service, self._started_ns)
         self._software = software()
@@ -260,6 +279,7 @@ class StatusReader:
             stored_age_s=max(0, now_ns - self._stored_ns) / NS_PER_S,
             is_native=is_native,
             rest_held=[held for held in self._rest_held() if held.until_ns > now_ns],
+            object_store=None if self._upload is None else _object_store(self._upload),
         )
 
 
@@ -277,6 +297,10 @@ def _sink(name: str, storage: Usage, stats: SinkStatistics, now_ns: int) -> Sink
         by_design_s=stats.by_design_s,
         set_aside_age_s=max(0, now_ns - stats.set_aside_ns) / NS_PER_S if stats.lines_set_aside else 0.0,
     )
+
+
+def _object_store(stats: UploadStatistics) -> ObjectStoreStatus:
+    return ObjectStoreStatus(**msgspec.structs.asdict(stats))
 
 
 def _open_gaps(product: Product) -> list[Gap]:

@@ -22,6 +22,7 @@ from feeds.catalogue import VENUES
 from feeds.market import Market
 from sentinel.archive.sink import SINK as ARCHIVE_SINK
 from sentinel.archive.sink import ArchiveSink
+from sentinel.archive.uploading import OBJECT_STORE, Uploading
 from sentinel.backfill.worker import Backfiller
 from sentinel.collector.parts import Named
 from sentinel.collector.selecting import selecting, tell_selection, unless
@@ -30,9 +31,10 @@ from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
 from sentinel.contract.lines import Lines
 from sentinel.disk.collector_name import settle, with_name
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPES
 from sentinel.disk.delivery import SINK, SinkStatistics
 from sentinel.disk.journal import Journal
+from sentinel.disk.object_store import check_url
 from sentinel.disk.tape import TapeWriter
 from sentinel.disk.tape import prune as prune_tapes
 from sentinel.disk.usage import UsageReader
@@ -172,8 +174,14 @@ async def _collect(
             if tape:
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
             sinks, told = _sinks(config, journal, clock)
+            uploading = _uploading(config) if journal else None
+            if uploading:
+                sinks.append(Named(OBJECT_STORE, uploading.run))
             storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
-            reader = StatusReader(service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held)
+            upload = uploading.statistics if uploading else None
+            reader = StatusReader(
+                service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload
+            )
             monitor = Monitor(config, service, reader)
 
             def apply(config: Config) -> None:
@@ -209,6 +217,18 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
         sinks.append(Named(SINK, delivery.run))
         told[SINK] = delivery.statistics
     return sinks, told
+
+
+def _uploading(config: Config) -> Uploading | None:
+    """Whoever takes the archive to its object store, below a shard's own name if there are several."""
+    url = config.archive.url
+    if url is None or not config.archive.is_enabled:
+        return None
+    check_url(url)
+    if config.data_dir.name.startswith(SHARD):
+        path, mark, query = url.partition("?")
+        url = f"{path.rstrip('/')}/{config.data_dir.name}{mark}{query}"
+    return Uploading(config.data_dir, url, config.archive, random.random)
 
 
 def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:

@@ -13,6 +13,8 @@ import msgspec
 
 from feeds.market import Market
 from sentinel.config.loading import load
+from sentinel.disk.folder_option import FOLDER
+from sentinel.disk.object_store import Folder
 from sentinel.errors import UsageError
 from sentinel.timing.instants import format_ns, parse_instant_ns
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where archive and data sets are.  [default: data]"
+    "--data-dir", type=FOLDER, help="Where archive and data sets are; a URL is read only.  [default: data]"
 )
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -53,7 +55,7 @@ def freeze(
     measurements: tuple[str, ...],
     licence: str,
     description: str,
-    data_dir: Path | None,
+    data_dir: Folder | None,
     form: str,
 ) -> None:
     """Freeze hours of the archive as NAME@1, NAME@2, and so on, whatever happens to the archive later."""
@@ -61,6 +63,8 @@ def freeze(
     from sentinel.dataset.freeze import freeze as freeze_it
 
     folder = _folder(data_dir)
+    if not isinstance(folder, Path):
+        raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store, too")
     wanted = _words(measurements)
     unknown = sorted(set(wanted) - set(FREEZABLE))
     if unknown:
@@ -94,7 +98,7 @@ def freeze(
 @dataset.command("list")
 @data_dir_option
 @format_option
-def list_command(data_dir: Path | None, form: str) -> None:
+def list_command(data_dir: Folder | None, form: str) -> None:
     """List what is frozen."""
     from sentinel.dataset import manifest as manifests
 
@@ -129,7 +133,7 @@ def list_command(data_dir: Path | None, form: str) -> None:
 @click.argument("reference", metavar="NAME@N")
 @data_dir_option
 @format_option
-def verify_command(reference: str, data_dir: Path | None, form: str) -> None:
+def verify_command(reference: str, data_dir: Folder | None, form: str) -> None:
     """Check every byte of a data set against its manifest.
 
     Exits with 1 if anything is not as it was frozen.
@@ -153,8 +157,8 @@ def verify_command(reference: str, data_dir: Path | None, form: str) -> None:
         sys.exit(FAILED)
 
 
-def _folder(data_dir: Path | None) -> Path:
-    return load({} if data_dir is None else {"data_dir": data_dir}, None).data_dir
+def _folder(data_dir: Folder | None) -> Folder:
+    return load({}, None).data_dir if data_dir is None else data_dir
 
 
 def _words(given: Iterable[str]) -> list[str]:

@@ -11,6 +11,8 @@ import click
 
 from sentinel.config.loading import load
 from sentinel.disk.files import replacing
+from sentinel.disk.folder_option import FOLDER
+from sentinel.disk.object_store import Folder
 from sentinel.errors import SentinelError, UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ PROMPT, MORE = "sql> ", "...> "
     "--format", "form", type=click.Choice(["table", "csv", "json", PARQUET]), default="table", show_default=True
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where archive and journal are.  [default: data]")
+@click.option("--data-dir", type=FOLDER, help="Where archive and journal are; may be a URL.  [default: data]")
 @click.option("--allow-files", is_flag=True, help="Let queries read and write other files, too.")
-def sql(query: str | None, form: str, output: Path | None, data_dir: Path | None, allow_files: bool) -> None:
+def sql(query: str | None, form: str, output: Path | None, data_dir: Folder | None, allow_files: bool) -> None:
     """Ask what was collected, in SQL: of trades, top, book, l2, flow, gaps and coverage.
 
     Without QUERY, reads statements that end in a semicolon, from a terminal or from stdin. Conditions on time, symbol
@@ -38,13 +40,13 @@ def sql(query: str | None, form: str, output: Path | None, data_dir: Path | None
         raise UsageError("--output is for one query, given as an argument")
     if form == PARQUET and output is None:
         raise UsageError("Parquet needs a file to be written to: --output FILE")
-    config = load({} if data_dir is None else {"data_dir": data_dir}, None)
+    config = load({}, None)
     try:
         from sentinel.sql.session import Session
     except ModuleNotFoundError as error:
         raise UsageError("sql needs DuckDB: pip install 'sentinel-ws[sql]'") from error
     bins = [f"imbalance_{edge}" for edge in config.book.edges_bps]
-    with Session(config.data_dir, bins, allows_files=allow_files) as session:
+    with Session(data_dir or config.data_dir, bins, allows_files=allow_files) as session:
         if query is not None:
             _tell(session.ask(query), form, output)
         elif sys.stdin.isatty():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 from msgspec import Struct
 
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.data_dir import ARCHIVE, journal_in
+from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders
 from sentinel.errors import SentinelError, UsageError
 from sentinel.sql.shapes import VIEWS, bins_named
@@ -35,8 +35,8 @@ class Session:
         UsageError: for a ``data_dir`` without data.
     """
 
-    def __init__(self, data_dir: Path, bins: Collection[str] = (), *, allows_files: bool = False) -> None:
-        if not any((folder / name).exists() for folder in data_folders(data_dir) for name in (JOURNAL, ARCHIVE)):
+    def __init__(self, data_dir: Folder, bins: Collection[str] = (), *, allows_files: bool = False) -> None:
+        if not any(journal_in(folder) or (folder / ARCHIVE).is_dir() for folder in data_folders(data_dir)):
             raise UsageError(f"no journal and no archive in {data_dir}")
         self._data_dir = data_dir
         self._bins = list(bins)

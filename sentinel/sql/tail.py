@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import fs
 
 from feeds.market import Market
 from sentinel.archive.archiver import due_hours
@@ -18,9 +16,10 @@ from sentinel.archive.sink import SINK
 from sentinel.archive.tables import join, tables
 from sentinel.contract.line_protocol import decode
 from sentinel.contract.measurements import MEASUREMENTS, market_of
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.data_dir import ARCHIVE, journal_in
 from sentinel.disk.history import LATEST_NS, line_pattern
 from sentinel.disk.journal import JournalReader
+from sentinel.disk.object_store import Folder
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.sql.pruning import Condition, Hour
 
@@ -31,14 +30,13 @@ WINDOW_NS = 300_000_000_000
 class Tail:
     """The end of the journal in one folder of a data directory; nothing if there is none."""
 
-    def __init__(self, folder: Path, files: fs.FileSystem) -> None:
-        self._files = files
-        self._archive = folder.absolute() / ARCHIVE
-        self._journal = folder / JOURNAL
+    def __init__(self, folder: Folder) -> None:
+        self._archive: Folder = folder.absolute() / ARCHIVE
+        self._journal = journal_in(folder)
 
     def hours(self, measurement: str, condition: Condition) -> list[Hour]:
         """The hours with lines that may be asked for, of each market that may have some."""
-        if not self._journal.exists() or measurement not in MEASUREMENTS:
+        if self._journal is None or measurement not in MEASUREMENTS:
             return []
         stream = MEASUREMENTS[measurement].stream
         with JournalReader(self._journal) as reader:
@@ -73,9 +71,7 @@ class Tail:
                 window = start_ns, min(start_ns + WINDOW_NS, end_ns)
                 parts = [self._recent(measurement, of_hour, *window)]
                 # the archive after the journal: what moves meanwhile is in both
-                parts += [
-                    between(read_earlier(series, file, self._files), *window) for series, file in files if file.exists()
-                ]
+                parts += [between(read_earlier(series, file), *window) for series, file in files if file.exists()]
                 found = [part for part in parts if part is not None and part.num_rows]
                 if found:
                     yield from ((series.market, rows) for series, rows in split(measurement, join(found)))
@@ -84,6 +80,7 @@ class Tail:
         pattern = line_pattern(measurement, markets)
         stream = MEASUREMENTS[measurement].stream
         lines: list[bytes] = []
+        assert self._journal is not None
         with JournalReader(self._journal) as reader:
             for batch in reader.overlapping(stream, since_ns, until_ns, reader.cursor(SINK) or 0):
                 lines += [match[0] for match in pattern.finditer(batch.body)]

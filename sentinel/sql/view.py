@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from pyarrow import fs
 
 from sentinel.archive.layout import PARTITIONS
 from sentinel.disk.data_dir import ARCHIVE
+from sentinel.disk.object_store import Folder, files_of, inside
 from sentinel.disk.shards import data_folders
 from sentinel.errors import SentinelError
 from sentinel.sql.pruning import Condition, Hour, Listing, of_market
@@ -44,14 +44,14 @@ class View(ds.InMemoryDataset):  # type: ignore[misc]  # DuckDB looks for a data
     """A view of a data directory, as of when it is scanned. ``own_bins`` are further columns of ``flow``."""
 
     def __init__(
-        self, data_dir: Path, name: str, own_bins: Collection[str] = (), files: fs.FileSystem | None = None
+        self, data_dir: Folder, name: str, own_bins: Collection[str] = (), files: fs.FileSystem | None = None
     ) -> None:
         self._stored = stored(name, own_bins)
         self._shown = shown(self._stored)
         super().__init__(self._shown.empty_table(), schema=self._shown)
         self._data_dir = data_dir
         self._name = name
-        self._files = files or fs.LocalFileSystem()
+        self._files = files or files_of(data_dir)
         self.damage: Exception | None = None
         """What kept the last scan from its end: DuckDB tells it in words of its own."""
 
@@ -79,10 +79,10 @@ class View(ds.InMemoryDataset):  # type: ignore[misc]  # DuckDB looks for a data
 
     def _batches(self, shape: pa.Schema, condition: Condition) -> Iterator[pa.RecordBatch]:
         for folder in data_folders(self._data_dir):
-            tail = Tail(folder, self._files)
+            tail = Tail(folder)
             recent = tail.hours(self._name, condition)
             # the archive is listed after the journal was looked at: what moves meanwhile is seen in both
-            listing = Listing(self._files, str((folder / ARCHIVE).absolute()))
+            listing = Listing(self._files, inside((folder / ARCHIVE).absolute()))
             merged = {(hour.market, hour.start_ns) for hour in recent}
             listed = listing.hours(self._name, condition)
             archived = [hour for hour in listed if (hour.market, hour.start_ns) not in merged]

@@ -43,6 +43,7 @@ class Metrics:
         yield from _products(status)
         yield from _connections(status)
         yield from _sinks(status)
+        yield from _object_store(status)
         yield from _parts(status)
         labels = ["kind", "about", "exchange"]
         raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised", labels=labels)
@@ -124,6 +125,17 @@ def _sinks(status: Status) -> Iterator[Metric]:
         delivered.add_metric([sink.name], sink.lines_delivered)
         aside.add_metric([sink.name], sink.lines_set_aside)
     yield from (backlog, behind, by_design, delivered, aside)
+
+
+def _object_store(status: Status) -> Iterator[Metric]:
+    store = status.object_store
+    if store is None:
+        return
+    is_away = store.state != "delivering"
+    yield GaugeMetricFamily("sentinel_object_store_away", "1 while it does not take the archive", int(is_away))
+    yield GaugeMetricFamily("sentinel_object_store_folders_waiting", "days not stored yet", store.folders_waiting)
+    yield CounterMetricFamily("sentinel_object_store_files", "stored since the start", store.files_stored)
+    yield CounterMetricFamily("sentinel_object_store_bytes", "stored since the start", store.bytes_stored)
 
 
 def _parts(status: Status) -> Iterator[Metric]:

@@ -13,7 +13,7 @@ from sentinel.collector.parts import PartStatus
 from sentinel.config import Alerts
 from sentinel.monitor import alerts as module
 from sentinel.monitor.alerts import Alert, Kind, Watchman, Webhook, conditions
-from sentinel.monitor.status import ConnectionStatus, GapStatus, SinkStatus, Status
+from sentinel.monitor.status import ConnectionStatus, GapStatus, ObjectStoreStatus, SinkStatus, Status
 from sentinel.timing.histogram import Quantiles
 from tests.sentinel.monitor.statuses import GOOD_PRODUCT
 
@@ -27,12 +27,13 @@ GOOD_LINE = ConnectionStatus(
     skipped={},
 )  # fmt: skip
 GOOD_SINK = SinkStatus("influx", "delivering", 0, 0, 0.0, 100, 0, None)
+GOOD_STORE = ObjectStoreStatus("s3://bucket/prefix", "delivering", 1, 5, 500, None)
 GAP = GapStatus("BTC-USD", "book", "silence", 0, 100.0, 0, None, None)
 GOOD = Status(
     software="sentinel-ws", collector="here", now_ns=0, uptime_s=1.0, lines_stored=5, trades_to_repair=0,
     clock_step_ms=0, lateness=Quantiles(1.0, 5.0, 9.0), handling=Quantiles(0.1, 0.2, 0.4),
     loop_lag=Quantiles(0.1, 0.2, 0.4), journal_bytes=1, disk_free_bytes=10**12, dead_letters=0,
-    products=[GOOD_PRODUCT], connections=[GOOD_LINE], sinks=[GOOD_SINK], gaps=[],
+    products=[GOOD_PRODUCT], connections=[GOOD_LINE], sinks=[GOOD_SINK], gaps=[], object_store=GOOD_STORE,
     parts=[PartStatus("archive", "running", 1, "OSError: no process"), PartStatus("reload", "ended", 0, None)],
 )  # fmt: skip
 
@@ -46,6 +47,7 @@ BAD: dict[str, Status] = {
     "sink_behind": change(GOOD, sinks=[change(GOOD_SINK, behind_s=42.0)]),
     "sink_barred": change(GOOD, sinks=[change(GOOD_SINK, state="barred", last_error="401")]),
     "dead_letters": change(GOOD, sinks=[change(GOOD_SINK, lines_set_aside=1)]),
+    "object_store": change(GOOD, object_store=change(GOOD_STORE, state="waiting", last_error="could not connect")),
     "disk_low": change(GOOD, disk_free_bytes=10**9),
     "clock_step": change(GOOD, clock_step_ms=-900),
     "late": change(GOOD, lateness=Quantiles(1.0, 3000.0, 9000.0)),
