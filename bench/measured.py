@@ -40,11 +40,19 @@ class Effort:
     curve_s: int
     ratios: tuple[str, ...]
     peers: tuple[str, ...]
+    venues: tuple[str, ...]
     suites: tuple[str, ...]
 
 
-FULL = Effort(60, 10, (), (), ("--benchmark-max-time=0.5",))
-QUICK = Effort(3, 1, ("--rounds", "3"), ("--repeats", "1", "--rounds", "1"), ("--benchmark-max-time=0.01",))
+FULL = Effort(60, 10, (), (), ("--minutes", "3", "--products", "40"), ("--benchmark-max-time=0.5",))
+QUICK = Effort(
+    3,
+    1,
+    ("--rounds", "3"),
+    ("--repeats", "1", "--rounds", "1"),
+    ("--minutes", "0.2", "--products", "2"),
+    ("--benchmark-max-time=0.01",),
+)
 
 
 @dataclass
@@ -103,6 +111,7 @@ def measure(effort: Effort) -> Measured:
     one = ["--products", "1", "--rate", str(REAL_RATE), "--levels", str(REAL_LEVELS)]
     measured.part("one product", [*scale, str(max(1, effort.scale_s // 3)), *one])
     measured.part("curve", [*scale, str(effort.curve_s), "--curve"])
+    measured.part("venues", ["tests.soak.venues", "--calm", "--json", *effort.venues])
     return measured
 
 

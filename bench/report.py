@@ -45,6 +45,14 @@ CURVE_NAMES = {
     "exchange_cores": "the other core",
     "limit": "limit",
 }
+VENUES_NAMES = {
+    "venues": "venues",
+    "markets": "markets",
+    "seconds": "s",
+    "cores": "share of a core",
+    "thousandths_a_market": "thousandths of a core a market",
+    "rss_mb": "memory over time, MB",
+}
 
 
 def text(measured: Measured) -> str:
@@ -65,6 +73,9 @@ def text(measured: Measured) -> str:
         _scale(measured),
         "## Cost against products and frames\n\n![cost](RESULTS.svg)\n",
         _curve(measured.found.get("curve") or []),
+        "## Many venues\n\nOne collector and all venues that are simulated, at once; 10 book frames and a trade a"
+        " second for each market. The exchanges run on the other core, their frames made as they are sent.\n",
+        _venues(measured.found.get("venues") or []),
         "## Suites\n",
         _suites(measured.found.get("suites") or []),
     ]
@@ -130,6 +141,13 @@ def _curve(found: list[dict[str, Any]]) -> str:
         return "Not measured.\n"
     rows = [[_cell(run[name]) for name in CURVE_NAMES] for run in found]
     return _table(list(CURVE_NAMES.values()), rows) + f"\n{_breaks(found)}\n"
+
+
+def _venues(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not measured.\n"
+    rows = [[_cell(run[name]) for name in VENUES_NAMES] for run in found]
+    return _table(list(VENUES_NAMES.values()), rows)
 
 
 def _breaks(found: list[dict[str, Any]]) -> str:

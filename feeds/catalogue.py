@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from feeds.binance.venue import Binance
+from feeds.bybit.venue import Bybit
+from feeds.bybit_linear.venue import BybitLinear
 from feeds.coinbase.venue import Coinbase
 from feeds.coinbase_derivatives.venue import CoinbaseDerivatives
 from feeds.deribit.venue import Deribit
@@ -30,6 +32,8 @@ add(Binance())
 add(Deribit())
 add(CoinbaseDerivatives())
 add(Okx())
+add(Bybit())
+add(BybitLinear())
 
 DEFAULT_EXCHANGE = Coinbase.exchange
 """Whose symbol one without an exchange is: the first venue's, from before there were others."""

@@ -63,6 +63,9 @@ class FeedFacts(Struct, frozen=True, kw_only=True):
     has_dense_ids: bool = True
     """Whether a product's trade ids rise by exactly 1, so that a hole in them is a trade that is missing. The same for
     all feeds of an exchange; it is its ``trade_proof``."""
+    skips_ids: bool = False
+    """Whether ids that are not dense skip as a rule, by any number: then one that was skipped is worth no question, but
+    where a connection was lost."""
 
 
 def proof_of_trades(feed: type[Feed]) -> TradeProof:

@@ -320,7 +320,7 @@ def _books_of(hour: Hour, from_ns: int, until_ns: int, every_ns: int, depth: int
             rows = sides == side
             levels[at[rows]] = sizes[rows]  # of a price that comes again, the last
             full = np.flatnonzero(levels)
-            best.append(full[: -depth - 1 : -1] if side == 0 else full[:depth])
+            best.append((full[: -depth - 1 : -1] if side == 0 else full[:depth]).copy())  # a view holds all of it
         bids, asks = best
         flaw = _flaw(prices[0][bids], prices[1][asks])
         if flaw is not None:

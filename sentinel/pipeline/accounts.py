@@ -43,7 +43,8 @@ class Account(Struct):
         self.last_trade_id = max(self.last_trade_id, trade_id)
 
     def take_back(self, count: int) -> None:
-        """Forgets the last ``count`` instants: they are going to be accounted for anew."""
+        """Forgets the last ``count`` instants, or all if there are fewer: they are going to be accounted for anew."""
+        count = min(count, self.samples_due)
         self.samples_due -= count
         withheld = max(0, count - self.samples_written)
         self.samples_written -= count - withheld

@@ -26,6 +26,9 @@ from sentinel.pipeline.questions import Question, Questions
 RETRY_PAUSE_NS = 2_000_000_000
 """Before REST is asked again for what it had not got; every further pause is twice as long."""
 
+SKIPS_KEPT = 256
+"""Skipped ranges of a numbering that skips as a rule: so late may a trade be, behind others, and still be new."""
+
 GIVE_UP_ANSWERS = 12
 GIVE_UP_NS = 6 * 3_600_000_000_000
 """Ids are given up when REST has answered so many times, from the first answer to the last over so long, that it has
@@ -94,11 +97,19 @@ class Numbering:
 
     ``newest_ns`` is the point of the newest one. Trades of later than ``since_ns`` may be of this numbering, until the
     next one begins; the first one seen of it is of ``first_ns``. ``is_on_trial``: only one id of it has been seen, so
-    the one before may yet go on. Unless ``is_dense``, ids that are skipped are no gaps but ``questions``.
+    the one before may yet go on. Unless ``is_dense``, ids that are skipped are no gaps but ``questions``; if it
+    ``skips_ids`` as a rule, only those are that were skipped while a connection was lost.
     """
 
     def __init__(
-        self, market: Market, state: NumberingState, settings: Settings, write: WriteGap, *, is_dense: bool = True
+        self,
+        market: Market,
+        state: NumberingState,
+        settings: Settings,
+        write: WriteGap,
+        *,
+        is_dense: bool = True,
+        skips_ids: bool = False,
     ) -> None:
         self.ledger = TradeLedger(state.held, state.first)
         self.newest_ns = state.newest_ns
@@ -115,6 +126,8 @@ class Numbering:
         self._retries: list[tuple[int, int, Wanted]] = []
         self._shrunk: dict[int, Wanted] = {}
         self._questions = None if is_dense else Questions(market, self.ledger)
+        self._skips_ids = skips_ids
+        self._is_interrupted = False
         for number, gap in enumerate(state.gaps):
             held = Wanted(gap, state.patience[number] if number < len(state.patience) else Patience())
             self._gaps[held.range.first] = held
@@ -158,10 +171,24 @@ class Numbering:
             if held is not None:
                 self._shrunk[held.range.first] = held
         elif trade_id > before + 1:
-            self._await(Jump(Range(before + 1, trade_id - 1), edge_ns, point_ns, received_ns))
+            self._skip(Jump(Range(before + 1, trade_id - 1), edge_ns, point_ns, received_ns))
         if trade_id == self.ledger.last:
             self.newest_ns = point_ns
+            self._is_interrupted = False
         return True
+
+    def interrupt(self) -> None:
+        """Trades may have been missed until now."""
+        self._is_interrupted = True
+
+    def _skip(self, jump: Jump) -> None:
+        if not self._skips_ids:
+            self._await(jump)
+        elif self._is_interrupted:  # to be asked at once: REST may have the newest only
+            jump.noticed_ns -= self._settings.repair_grace_ns
+            self._await(jump)
+        elif not self._jumps and not any(self._questions or ()):  # nothing is to be filled
+            self.ledger.forget_holes(SKIPS_KEPT)
 
     def expect(self, last_id: int, received_ns: int) -> None:
         """Notes the venue's word that there are trades up to ``last_id``: they may be on their way."""

@@ -34,15 +34,18 @@ class Numberings:
         write: WriteGap,
         *,
         is_dense: bool = True,
+        skips_ids: bool = False,
     ) -> None:
         self._market = market
         self._settings = settings
         self._write = write
         self._is_dense = is_dense
+        self._skips_ids = skips_ids
         self._all = [self._new(state) for state in states]
 
     def _new(self, state: NumberingState) -> Numbering:
-        return Numbering(self._market, state, self._settings, self._write, is_dense=self._is_dense)
+        given = self._market, state, self._settings, self._write
+        return Numbering(*given, is_dense=self._is_dense, skips_ids=self._skips_ids)
 
     def __iter__(self) -> Iterator[Numbering]:
         """The present one comes last."""
@@ -91,9 +94,10 @@ class Numberings:
         return abs(last_id - before) < last_id - self.present.ledger.tail
 
     def is_credible(self, numbering: Numbering, trade: Trade, seen: Trade | None) -> bool:
-        """Whether a trade may be what its id says, in the numbering of its time; ``seen`` is the one seen under it."""
+        """Whether a trade may be what its id says, in the numbering of its time; ``seen`` is the one seen under it. An
+        id contradicts nothing where ids skip as a rule."""
         ledger, newest_ns = numbering.ledger, numbering.newest_ns
-        if ledger.first is None:
+        if ledger.first is None or self._skips_ids:
             return True
         if ledger.last is None or trade.trade_id > ledger.last:
             return trade.trade_id - ledger.tail <= CREDIBLE

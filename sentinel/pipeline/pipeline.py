@@ -109,8 +109,11 @@ class Pipeline:
         """One that is carried, or was; else a new one, with the state it had when it was collected before."""
         product = self.products.get(market)
         if product is None:
-            proof = proof_of_trades(FEEDS[feed])
-            product = Product(market, self.settings, self._output, self._dormant.pop(market, None), proof)
+            known, facts = FEEDS[feed], FEEDS[feed].facts
+            state = self._dormant.pop(market, None)
+            product = Product(
+                market, self.settings, self._output, state, proof_of_trades(known), skips_ids=facts.skips_ids
+            )
             self.products[market] = product
         return product
 
@@ -237,6 +240,8 @@ class Pipeline:
         lane = self.slots[lane_number]
         for product in lane.products.values():
             product.use(lane)
+            if lane.carries_trades:
+                product.trades.interrupt()
         if lane.spare.feed is None:
             self.lanes[lane.plan.lane] = lane
             lane.states.clear()

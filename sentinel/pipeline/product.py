@@ -40,6 +40,8 @@ class Product:
         output: Output,
         state: ProductState | None = None,
         trade_proof: TradeProof = "ids",
+        *,
+        skips_ids: bool = False,
     ) -> None:
         lines = ProductLines(*market, settings.collector, settings.edges_bps)
         self.market = market
@@ -48,9 +50,16 @@ class Product:
         self.books = ProductBooks(market, settings, lines, output, self.flow, state.books if state else None)
         trades = state.trades if state else None
         self.trade_proof: TradeProof = trade_proof
-        is_dense = trade_proof == "ids"
         self.trades = ProductTrades(
-            market, settings, lines, output, self.flow, self.books.account, trades, is_dense=is_dense
+            market,
+            settings,
+            lines,
+            output,
+            self.flow,
+            self.books.account,
+            trades,
+            is_dense=trade_proof == "ids",
+            skips_ids=skips_ids,
         )
         self.integrity: Integrity = state.integrity if state else "none"
         self.trade_frames = 0

@@ -85,6 +85,7 @@ class Proofs:
         self, lane: Lane, symbols: Sequence[str], since_ns: int, now_ns: int, *, is_answer: bool = False
     ) -> None:
         """Something came that may have changed these books; ``is_answer`` if it was the snapshot that was awaited."""
+        lost: list[str] = []
         for symbol in symbols:
             book = lane.books.get(symbol)
             if book is None:
@@ -95,7 +96,8 @@ class Proofs:
                 continue  # the snapshot that is on its way holds it
             gap = Gap("book", "undecodable", book.unproved_ns(since_ns))
             lane.products[symbol].books.lose(book, gap)
-            lane.want_snapshots([symbol], now_ns, self._commands)
+            lost.append(symbol)
+        lane.want_snapshots(lost, now_ns, self._commands)  # all at once: a second request would have to wait
 
     def contradicted(self, lane: Lane, symbol: str, now_ns: int) -> None:
         book = lane.books[symbol]

@@ -88,6 +88,7 @@ class ProductTrades:
         state: TradesState | None = None,
         *,
         is_dense: bool = True,
+        skips_ids: bool = False,
     ) -> None:
         state = state or TradesState()
         self.market = market
@@ -98,7 +99,8 @@ class ProductTrades:
         self._output = output
         self._flow = flow
         self._account = account
-        self._numberings = Numberings(market, (*state.earlier, state), settings, self._write, is_dense=is_dense)
+        states = (*state.earlier, state)
+        self._numberings = Numberings(market, states, settings, self._write, is_dense=is_dense, skips_ids=skips_ids)
         # whoever was asked about them answers us no more
         self._claims = [replace(claim, is_asked=False) for claim in state.claims]
         self._seen: dict[int, Trade] = {}
@@ -145,6 +147,10 @@ class ProductTrades:
         else:
             is_reset = trade.trade_id <= numbering.ledger.tail
             self._doubt(Claim(trade.trade_id, trade, lane, received_ns, is_reset))
+
+    def interrupt(self) -> None:
+        """A connection begins: until now trades may have been missed."""
+        self._numberings.present.interrupt()
 
     def hear(self, tail: LastTradeId, received_ns: int, lane: int) -> None:
         """Notes the venue's word on the newest trade; it is acted on when the trade has not come in time."""

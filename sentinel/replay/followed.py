@@ -1,7 +1,7 @@
 """The books of a tape followed change by change, as rows of ``l2``: what the pipeline takes for proved, and no more.
 
-Of a redundant pair, or of a connection and its successor, one copy is followed, until it is lost; then the other one,
-from the next input on.
+Of a redundant pair, or of a connection and its successor, one copy is followed until it is lost, and then the other,
+from the moment up to which the first was proved: so long the other keeps what it was told.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from book.events import Delta, Sizes
-from book.order_book import OrderBook
 from feeds.catalogue import venue_of
 from feeds.market import Market
 from sentinel.archive.l2 import LOST, Rows
@@ -21,67 +19,11 @@ from sentinel.disk.tape import Kind
 from sentinel.pipeline import Pipeline
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.lane_book import LaneBook
+from sentinel.replay.copies import Copy, FollowedBook, Told, Trail
 from sentinel.replay.play import Due
 
 BOOK_EVERY_NS = 300_000_000_000
 """How often it is asked whether so much has changed that a whole book is worth its rows."""
-
-Change = tuple[Sizes, Sizes, int | None]
-"""Bids, asks and the id of the book that a delta leads to, where it has one."""
-
-
-class FollowedBook(OrderBook):
-    """A book that keeps what it is told while ``is_held``, until somebody asks. What it is told puts it among the
-    ``touched``, which all the books of a pipeline share."""
-
-    __slots__ = ("_touched", "changes", "is_held")
-
-    def __init__(self, touched: list[FollowedBook]) -> None:
-        super().__init__()
-        self.changes: list[Change] = []
-        self.is_held = False
-        self._touched = touched
-
-    def replace(self, bids: Sizes, asks: Sizes) -> None:
-        """A snapshot of a book that is held is told as what it changes."""
-        if self.is_held:
-            self._hear((_difference(self.bids, bids), _difference(self.asks, asks), None))
-        else:
-            self._touched.append(self)
-        super().replace(bids, asks)
-
-    def apply(self, delta: Delta) -> None:
-        if self.is_held:
-            bids, asks = delta.by_side()
-            self._hear((bids, asks, None if delta.link is None else delta.link.last))
-        super().apply(delta)
-
-    def _hear(self, change: Change) -> None:
-        if not self.changes:
-            self._touched.append(self)
-        self.changes.append(change)
-
-
-def _difference(before: Sizes, after: Sizes) -> Sizes:
-    gone = {price: 0.0 for price in before if not after.get(price)}
-    return gone | {price: size for price, size in after.items() if size and before.get(price) != size}
-
-
-class Copy:
-    """One lane's book of a market, and when it was last known to be lost."""
-
-    def __init__(self, lane: Lane, of: LaneBook, book: FollowedBook) -> None:
-        self.lane = lane
-        self.of = of
-        self.book = book
-        self.lost = of.lost
-        self.unproved_ns = 0
-
-    def sequence(self) -> int | None:
-        """The number of the last frame, or of the book itself."""
-        if self.lane.counter is not None:
-            return self.lane.counter.expected - 1
-        return None if self.of.chain is None else self.of.chain.link().last
 
 
 class TrackState(Struct, frozen=True):
@@ -125,6 +67,7 @@ class Track:
             self.source = next(proved, None)
         if self.source is not None:
             self.source.book.is_held = True
+        self._stand_by(hour_ns, None)
         self.begin_hour(hour_ns)
 
     def state(self) -> TrackState:
@@ -146,8 +89,8 @@ class Track:
 
     def end(self, cause: str) -> None:
         """Nothing more comes of this run."""
-        if self.source is not None:
-            self.lose(self.source.of.unproved_ns(self.source.lane.good_ns), cause, 0)
+        while self.source is not None:
+            self.lose(self.source.proved_ns(), cause, 0)
         self._copies = []
 
     def begin_hour(self, hour_ns: int) -> None:
@@ -177,14 +120,20 @@ class Track:
 
     def take(self, copy: Copy, time_ns: int, venue_ns: int | None) -> None:
         """Enters what its book was told."""
-        if copy is self.source:
-            rows, frame = self._rows(time_ns), copy.lane.counter
-            self._venue_ns = venue_ns
-            for bids, asks, link in copy.book.changes:
-                sequence = link if frame is None else frame.expected - 1
-                rows.add_changes(time_ns, venue_ns, sequence, bids, asks)
-                self._changed += len(bids) + len(asks)
+        frame = copy.lane.counter
+        for bids, asks, link in copy.book.changes:
+            told = Told(time_ns, venue_ns, link if frame is None else frame.expected - 1, bids, asks)
+            if copy is self.source:
+                self._add(told)
+            elif copy.trail is not None and self.source is not None:
+                copy.trail.told.append(told)
+                copy.trail.go_on(self.source.proved_ns())
         copy.book.changes.clear()
+
+    def _add(self, told: Told) -> None:
+        self._venue_ns = told.venue_ns
+        self._rows(told.time_ns).add_changes(*told)
+        self._changed += len(told.bids) + len(told.asks)
 
     def follow(self, now_ns: int, venue_ns: int | None) -> None:
         """Takes a proved copy for the source, if there is none."""
@@ -194,6 +143,12 @@ class Track:
                 self.source.book.is_held = True
                 self._venue_ns = venue_ns if self.source.of.since_ns == now_ns else None
                 self._write_book(now_ns)
+        self._stand_by(now_ns, venue_ns)
+
+    def _stand_by(self, now_ns: int, venue_ns: int | None) -> None:
+        for copy in self._copies:
+            if copy is not self.source and copy.of.is_proved and copy.trail is None:
+                copy.stand_by(now_ns, venue_ns if copy.of.since_ns == now_ns else None)
 
     def lose(self, since_ns: int, cause: str, now_ns: int) -> None:
         """The source is not proved any more: what is later is not either, nor what begins an hour till ``now_ns``."""
@@ -202,10 +157,39 @@ class Track:
         self._cause = cause
         # an hour that is written already was proved to its end
         since_ns = max(since_ns, self._written_ns)
-        self._rows(since_ns).lose(since_ns, cause)
-        hour_ns = now_ns - now_ns % HOUR_NS
+        heir = next((copy for copy in self._copies if copy.trail is not None), None)
+        if heir is None or heir.trail is None:
+            self._be_without(since_ns, now_ns)
+            return
+        if heir.trail.time_ns > since_ns:
+            self._be_without(since_ns, heir.trail.time_ns)
+        self._hand_over(heir, heir.trail, since_ns, now_ns)
+
+    def _be_without(self, since_ns: int, until_ns: int) -> None:
+        self._rows(since_ns).lose(since_ns, self._cause)
+        hour_ns = until_ns - until_ns % HOUR_NS
         if hour_ns > since_ns:
             self.begin_hour(hour_ns)
+
+    def _hand_over(self, heir: Copy, trail: Trail, since_ns: int, now_ns: int) -> None:
+        """Follows the heir from ``since_ns`` on, or from where its trail begins."""
+        trail.go_on(since_ns)
+        from_ns = max(since_ns, trail.time_ns)
+        self._add_book(from_ns, trail)
+        hour_ns = from_ns - from_ns % HOUR_NS
+        while trail.told or hour_ns + HOUR_NS <= now_ns:
+            next_ns = trail.told[0].time_ns if trail.told else now_ns
+            if next_ns >= hour_ns + HOUR_NS:
+                hour_ns = next_ns - next_ns % HOUR_NS
+                self._add_book(hour_ns, trail)
+            if trail.told:
+                self._add(trail.next())
+        self.source, heir.trail = heir, None
+
+    def _add_book(self, time_ns: int, trail: Trail) -> None:
+        self._venue_ns = trail.venue_ns
+        self._rows(time_ns).add_book(time_ns, trail.venue_ns, trail.sequence, *trail.book())
+        self._changed = 0
 
     def _cut(self, time_ns: int) -> None:
         for hour_ns in sorted(self.hours, reverse=True):
@@ -337,12 +321,15 @@ class Follower:
         gap = copy.lost = copy.of.lost
         assert gap is not None
         track.take(copy, now_ns, venue_ns)
-        copy.book.is_held = False
+        copy.leave()
         if copy is track.source:
             track.lose(gap.start_ns, gap.cause, now_ns)
 
     def _jumped(self, now_ns: int) -> Iterator[Track]:
         """Nobody ran at the instants that the clock was put forward over."""
+        for track, copy in self._owners.values():
+            if copy is not track.source:
+                copy.leave()
         for track, copy in self._owners.values():
             if copy is track.source:
                 track.lose(copy.unproved_ns, "clock", now_ns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.protocol import State
@@ -28,6 +28,18 @@ FRAME_KINDS: tuple[Kind, ...] = (
 SLOW_BYTES = 256 * 2**20
 """A client with so much unread is cut off, as the venue cuts off slow consumers."""
 
+
+Fate = Literal["sent", "lost", "altered"]
+"""What becomes of a frame: it arrives as it is, perhaps late; never; or in another shape or order."""
+
+FATES: dict[Kind, Fate] = {
+    "duplicate": "sent",
+    "delay": "sent",
+    "reorder": "altered",
+    "corrupt": "altered",
+    "jump": "altered",
+}
+"""By the fault that strikes it; all others lose it."""
 
 Numbers = tuple[int, int] | None
 """The first and the last number that a frame stands for, the connection's or its product's; None without any."""
@@ -80,7 +92,7 @@ class Connection:
         self._silent_until_ns = 0
         self._stalled_ns = 0
         self._swallowed: dict[str | None, Numbers] = {}
-        self._held: list[str] = []
+        self._held: list[tuple[str | None, str]] = []
         self._delayed: list[str] = []
         self._delayed_until_ns = 0
         self._closing: tuple[int, int] | None = None
@@ -107,17 +119,17 @@ class Connection:
         frame: str,
         numbers: Numbers = None,
         trade_ids: list[int] | None = None,
-    ) -> None:
+    ) -> Fate:
         """Sends a frame, unless a fault has other ideas."""
         if self._faults:
             now_ns = self._now_ns()
             self._release(now_ns)
             if self._closing is not None and now_ns >= self._closing[0]:
                 self.close_soon(self._closing[1])
-                return
+                return "lost"
             if now_ns < self._silent_until_ns:
                 self._swallow(product, numbers)
-                return
+                return "lost"
             self.finish()
             fault = self._faults.striking(
                 FRAME_KINDS, feed=self.feed, connection=self.number, channel=channel, product=product
@@ -126,12 +138,20 @@ class Connection:
                 self._announce(fault, now_ns)
             elif fault is not None:
                 self._strike(fault, frame, numbers, channel, product, trade_ids, now_ns)
-                return
+                return FATES.get(fault.kind, "lost")
         self._put(frame)
         if self._held:
-            held, self._held = self._held, []
-            for late in held:
+            self._overtaken_by(None if numbers is None else product)
+        return "sent"
+
+    def _overtaken_by(self, product: str | None) -> None:
+        """Sends what was held back until this: a frame of its own product, where the numbers are of products."""
+        held, self._held = self._held, []
+        for whose, late in held:
+            if whose in (None, product):
                 self._put(late)
+            else:
+                self._held.append((whose, late))
 
     def _put(self, frame: str) -> None:
         """Nothing overtakes a frame that is delayed."""
@@ -169,7 +189,8 @@ class Connection:
                 self._put(frame)
                 self._put(frame)
             case "reorder":
-                self._held.append(frame)
+                is_of_product = self._has_product_numbers and numbers is not None
+                self._held.append((product if is_of_product else None, frame))
             case "corrupt":
                 misspelt = self._wording.misspelt(frame) if fault.how == "nan" else None
                 if misspelt is not None:  # so its number is not lost: only what is in it is

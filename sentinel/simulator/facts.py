@@ -30,6 +30,8 @@ class DialectFacts(Struct, frozen=True, kw_only=True):
     """How a product of a base currency is called, where only their number was asked for."""
     has_product_numbers: bool = False
     """Whether the numbers of a frame are its product's own, and not the connection's."""
+    has_checksums: bool = False
+    """Whether it says the checksum of a book with each frame of it."""
     time_step_us: int = 1
     """What the times of its trades are whole multiples of."""
     subscribe_within_s: float = 5.0

@@ -13,10 +13,10 @@
     duration_s = 2.0       # how long a lasting fault lasts
     probability = 0.01     # instead of at_s and count: each matching frame from at_s on, for duration_s or for ever
 
-Frame faults: ``drop`` (the frame is numbered and not sent), ``duplicate``, ``reorder`` (sent after the next one),
-``corrupt`` (``how`` = "truncate", "garbage" or "nan", which is JSON still and keeps its number), ``delay``
-(``delay_s``: the connection waits), ``jump`` (the counter skips ``skip`` numbers), ``orphan_delete`` (deletes of
-levels nobody had), ``oversize_snapshot`` (``levels`` more, far away).
+Frame faults: ``drop`` (the frame is numbered and not sent), ``duplicate``, ``reorder`` (sent after the next one; if it
+bears numbers of its product, after the next one that does), ``corrupt`` (``how`` = "truncate", "garbage" or "nan",
+which is JSON still and keeps its number), ``delay`` (``delay_s``: the connection waits), ``jump`` (the counter skips
+``skip`` numbers), ``orphan_delete`` (deletes of levels nobody had), ``oversize_snapshot`` (``levels`` more, far away).
 
 Connection faults: ``close`` (``code``), ``announce_close`` (the venue's notice that it is about to close, which it does
 ``delay_s`` later), ``abort`` (TCP reset), ``stall`` (open and silent for ``duration_s``), ``refuse_product``,

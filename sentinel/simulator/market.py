@@ -2,7 +2,7 @@
 
 Measured on the Advanced Trade capture of 2026-08-09: of the level changes 52 % change a known level, 23 % delete one,
 14 % bring back a level seen before, 10 % are new prices and 1 % delete a level nobody had; about 6.3 changes a frame;
-several trades in one microsecond. The book never crosses. The same seed gives the same market.
+several trades in one microsecond. The book never crosses by itself. The same seed gives the same market.
 
 Prices are whole ticks and sizes whole units; ``text`` spells them as decimals.
 """
@@ -22,6 +22,7 @@ KNOWN, DELETED, BACK, NEW = 0.52, 0.75, 0.89, 0.99
 """Cumulative shares of the kinds of change; what is left deletes a level nobody had."""
 
 CHANGES_PER_FRAME = 6.3
+CROSSED_BY = 5
 HISTORY = 100
 """Trades before the market opens, of which a fresh subscriber may be told."""
 
@@ -186,6 +187,17 @@ class Product:
             levels.pop(price, None)
         self.sequence += 1
         return Change(side, price, size)
+
+    def cross(self) -> list[Change]:
+        """A bid above the best ask, unless there is one; the changes that it takes."""
+        bid, ask = self.best
+        return [] if bid >= ask else [self._apply("bid", ask + CROSSED_BY, self._size())]
+
+    def uncross(self) -> list[Change]:
+        """Takes every such bid away."""
+        _, ask = self.best
+        levels = self.sides["bid"].levels
+        return [self._apply("bid", price, 0) for price in list(levels.irange(ask))]
 
     def trade(self, now_us: int) -> tuple[list[Fill], list[Change]]:
         """A taker sweeps one to five resting orders in one microsecond."""

@@ -63,7 +63,7 @@ class SyntheticMarket:
         self._rng = random.Random(f"{seed}/publishing")
         self._hidden: dict[str, set[int]] = {name: set() for name in products}
         self._rest_hidden: dict[str, set[int]] = {name: set() for name in products}
-        self._crossing: dict[str, tuple[int, int]] = {}
+        self._crossing: dict[str, int] = {}
         self._interval_ns = round(len(products) / rate * S)
         opened_ns = stage.now_ns()
         self._due = [
@@ -177,12 +177,12 @@ class SyntheticMarket:
 
     def _change_book(self, product: Product, speaker: Speaker, now_ns: int) -> None:
         if not self._is_still(product.name):
-            speaker.book_changed(product, self._with_faults(product, product.change()), now_ns)
+            speaker.book_changed(product, self._with_faults(product, product.change(), now_ns), now_ns)
 
     def _is_still(self, name: str) -> bool:
         return self.is_halted(name) or self.is_delisted(name)
 
-    def _with_faults(self, product: Product, changes: list[Change]) -> list[Change]:
+    def _with_faults(self, product: Product, changes: list[Change], now_ns: int) -> list[Change]:
         faults, facts, name = self.stage.faults, self.stage.facts, product.name
         if not faults:
             return changes
@@ -191,19 +191,19 @@ class SyntheticMarket:
         )
         if orphan is not None:
             changes += [Change("bid", 3 + number, 0) for number in range(5)]
-        cross = faults.lasting("cross", product=name)
-        price = product.best[1] + 5
-        if cross is not None and name not in self._crossing:
-            self._crossing[name] = price, self.stage.now_ns()
-            changes.append(Change("bid", price, 1))
-        elif cross is None and name in self._crossing:
-            price, start_ns = self._crossing.pop(name)
-            # the market may have come to have a level of its own there
-            changes.append(Change("bid", price, product.sides["bid"].levels.get(price, 0)))
-            self.stage.truth.write(
-                "fault", fault="cross", product=name, start_ns=start_ns, end_ns=self.stage.now_ns(), price=price
-            )
-        return changes
+        return self._crossed(product, changes, now_ns)
+
+    def _crossed(self, product: Product, changes: list[Change], now_ns: int) -> list[Change]:
+        """With what keeps a book crossed as long as it is to be, and what ends that."""
+        faults, name = self.stage.faults, product.name
+        if faults and faults.lasting("cross", product=name) is not None:
+            self._crossing.setdefault(name, now_ns)
+            return changes + product.cross()
+        start_ns = self._crossing.pop(name, None)
+        if start_ns is None:
+            return changes
+        self.stage.truth.write("fault", fault="cross", product=name, start_ns=start_ns, end_ns=now_ns)
+        return changes + product.uncross()
 
     def _trade(self, product: Product, speaker: Speaker, now_ns: int) -> None:
         """A taker comes; only away from the grid, since its fills change the book."""
@@ -211,7 +211,7 @@ class SyntheticMarket:
             return
         faults, feeds = self.stage.faults, self.stage.facts.feeds
         fills, changes = product.trade(self._time_us(now_ns))
-        speaker.book_changed(product, changes, now_ns)
+        speaker.book_changed(product, self._crossed(product, changes, now_ns), now_ns)
         for fill in fills:
             hide = faults.hides(product.name) if faults else None
             if hide is None:

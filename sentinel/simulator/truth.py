@@ -9,6 +9,8 @@ One object a line, told apart by ``kind``:
 * ``snapshot``: feed, connection, product, sequence, t_ns: a client was sent the whole book, in the frame that was to be
   ``sequence`` (a ``jump`` that strikes it makes the number higher). Where books come by REST, ``connection`` is
   null and ``sequence`` the number of the product that the book goes by.
+* ``refuted``: feed, connection, product, t_ns: a client was told a checksum that its book, after what it has lost,
+  cannot have; only where books have checksums.
 * ``fault``: fault, feed, connection, product, channel, sequence_first, sequence_last, trade_ids, start_ns, end_ns. The
   sequence is that of the connection, or of the product where the venue numbers those.
 * ``connection``: event (opened, subscribed, closed), feed, connection, t_ns and details.

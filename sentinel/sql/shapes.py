@@ -6,33 +6,19 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from sentinel.archive import l2
 from sentinel.archive.layout import OWN_BIN, PARTITIONS, schema
 from sentinel.contract.measurements import MEASUREMENTS
 
 TIME = pa.timestamp("us", "UTC")
 """DuckDB hands conditions on times down to who has the files, but for those on nanoseconds: they are in ``time_ns``."""
 
-L2 = pa.schema(
-    [
-        pa.field("time", pa.timestamp("ns", "UTC")),
-        pa.field("venue_time", pa.timestamp("ns", "UTC")),
-        pa.field("sequence", pa.int64()),
-        pa.field("kind", pa.string()),
-        pa.field("side", pa.string()),
-        pa.field("price", pa.decimal128(38, 18)),
-        pa.field("size", pa.decimal128(38, 18)),
-        pa.field("rounded", pa.bool_()),
-        pa.field("cause", pa.string()),
-    ]
-)
-"""Every change of a book has no line protocol, and so no measurement."""
-
-VIEWS = ("trades", "top", "book", "l2", "flow", "gaps", "coverage")
+VIEWS = ("trades", "top", "book", "l2", "flow", "gaps", "coverage", "backfill")
 
 
 def stored(view: str, own_bins: Iterable[str] = ()) -> pa.Schema:
     """The columns of a view's files that it shows. ``flow`` has one for each of ``own_bins``, too."""
-    shape = schema(view) if view in MEASUREMENTS else L2
+    shape = schema(view) if view in MEASUREMENTS else l2.SCHEMA
     if view == "flow":
         more = dict.fromkeys(name for name in own_bins if name not in shape.names)
         shape = schema(view, [pa.field(name, pa.float64()) for name in more])

@@ -112,6 +112,18 @@ CLIENTS = (
         venue="binance",
         products=("BTCUSDT", "ETHUSDT"),
     ),
+    *(
+        Client(
+            f"ccxt.pro bybit, {category}",
+            venue,
+            ("bybit.py", category),
+            tops="some",
+            side="taker",
+            venue=venue,
+            products=("BTCUSDT", "ETHUSDT"),
+        )
+        for venue, category in (("bybit", "spot"), ("bybit_linear", "linear"))
+    ),
 )
 
 

@@ -115,6 +115,7 @@ class TruthFile:
         self.faults: list[dict[str, Any]] = []
         self.connections: list[dict[str, Any]] = []
         self.snapshots: list[dict[str, Any]] = []
+        self.refuted: list[dict[str, Any]] = []
         for line in path.read_text().splitlines():
             fact = json.loads(line)
             match fact["kind"]:
@@ -127,8 +128,26 @@ class TruthFile:
                     self.faults.append(fact)
                 case "snapshot":
                     self.snapshots.append(fact)
+                case "refuted":
+                    self.refuted.append(fact)
                 case "connection":
                     self.connections.append(fact)
+
+
+def by_stored_ids(store: Store, truth: TruthFile, products: list[str]) -> None:
+    """Gives each published trade the id that the trade of its time, price, size and side is stored under, for venues
+    whose ids are not the market's numbers; what is not stored is left without one."""
+    for product in products:
+        published: dict[tuple[int, float, float, str], list[dict[str, Any]]] = defaultdict(list)
+        for fact in truth.trades.pop(product, {}).values():
+            key = fact["t_ns"] // 1000, float(fact["price"]), float(fact["size"]), fact["maker_side"]
+            published[key].append(fact)
+        for trade_id, point in store.trades(product).items():
+            values, taker = fields(point), dict(point.tags)["side"]
+            maker = {"buy": "sell", "sell": "buy"}[taker]
+            alike = published[point.time_ns // 1000, float(values["price"]), float(values["size"]), maker]
+            if alike:
+                truth.trades[product][trade_id] = alike.pop(0) | {"trade_id": trade_id}
 
 
 def judge_tops(store: Store, truth: TruthFile, product: str) -> None:

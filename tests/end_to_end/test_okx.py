@@ -128,13 +128,7 @@ def judge_book(store: Store, truth: TruthFile, product: str) -> None:
         is_in_gap = any(whole(gap["start_ns"]) <= instant < whole(gap.get("end_ns", instant + 1)) for gap in gaps)
         assert is_in_gap != (instant in tops), (product, instant)
     market: list[tuple[Any, ...]] = truth.tops[product]
-    crossed = [fact for fact in truth.faults if fact["fault"] == "cross" and fact["product"] == product]
     for instant, stored in tops.items():
-        if any(
-            fact["start_ns"] < instant < fact["end_ns"] + LAG_NS and stored["bid"] == fact["price"] / 100
-            for fact in crossed
-        ):
-            continue  # what was told in the auction, and not crossed for a moment
         held = [top for top in market if top[0] < instant]
         possible = {held[-1][1:], *(top[1:] for top in held if top[0] >= instant - LAG_NS)}
         possible |= {before[1:] for before, after in pairwise(held) if after[0] >= instant - LAG_NS}

@@ -20,6 +20,7 @@ MEET_WITHIN_S = 0.8
 KINDS = (
     "drop", "drop", "drop", "duplicate", "reorder", "corrupt", "delay", "jump", "orphan_delete", "oversize_snapshot",
     "close", "abort", "stall", "refuse_connections", "hide", "hide", "cross",
+    "announce_close",
 )  # fmt: skip
 HOW = {
     "disk": ("refuses", "refuses and memory is short"),

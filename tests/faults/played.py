@@ -33,6 +33,11 @@ class Played:
         """Whether a trade that is lost leaves a hole in the ids."""
         return all(feed.facts.has_dense_ids for feed in self.venue.feeds)
 
+    @property
+    def skips_ids(self) -> bool:
+        """Whether ids of trades are not the numbers of the market."""
+        return any(feed.facts.skips_ids for feed in self.venue.feeds)
+
     def market(self, product: str) -> Market:
         return Market(self.venue.exchange, product)
 

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from feeds.catalogue import VENUES as COLLECTED
 from tests.faults.draw import Source, draw
 from tests.faults.played import PLAYED
 from tests.faults.scenario import play_all
@@ -39,8 +40,17 @@ def test_only_what_can_happen_to_a_venue_is_drawn(exchange: str) -> None:
     assert kinds <= facts.faults
     assert kinds >= facts.faults & {"drop", "duplicate", "reorder", "corrupt", "close", "stall", "hide", "rest"}
     assert {fault.feed for fault in faults} == {None, *facts.feeds}
+    assert facts.channels.keys() <= set(facts.feeds)
     known = {None, facts.book_channel, *(channel for named in facts.channels.values() for channel in named)}
     assert {fault.channel for fault in faults} <= known
+
+
+@pytest.mark.parametrize("exchange", COLLECTED)
+def test_what_bears_books_and_trades_has_faults_of_its_own(exchange: str) -> None:
+    facts = PLAYED[exchange].facts
+    assert facts.channels.keys() == set(facts.feeds)
+    assert facts.book_channel in facts.channels[facts.feeds[0]]
+    assert sum(map(len, facts.channels.values())) >= 2
 
 
 def test_every_seed_draws_two_to_four_troubles_of_two_sources_that_meet() -> None:

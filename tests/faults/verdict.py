@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.simulator.facts import DialectFacts
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_trades
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, by_stored_ids, judge_trades
 from tests.end_to_end.store import Store, fields, whole
-from tests.faults import chains
+from tests.faults import chains, checksums
 from tests.faults.played import COINBASE, Played
 from tests.faults.warp import Warp
 
@@ -40,9 +40,11 @@ def judge(
 ) -> list[str]:
     """Everything that is wrong. ``warp`` is what a host did to the collector's time."""
     warp = warp or Warp()
-    store = Store(data_dir)
+    store = Store(data_dir, venue.venue.exchange)
     problems: list[str] = []
     try:
+        if venue.skips_ids:
+            by_stored_ids(store, truth, products)
         judge_trades(store, truth, products, has_dense_ids=venue.has_dense_ids)
     except AssertionError as error:
         problems.append(f"trades: {str(error)[:300]}")
@@ -74,6 +76,10 @@ def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product:
     if facts.has_product_numbers:
         yield from chains.judge_unproved(truth, facts, product, instants, LATE_NS)
         yield from chains.judge_holes(truth, facts, product, named)
+    elif facts.has_checksums:
+        losses = [gap["start_ns"] for tags, gap in gaps if (tags["channel"], tags["cause"]) == ("book", "sequence")]
+        yield from checksums.judge_refuted(truth, product, instants, LATE_NS)
+        yield from checksums.judge_losses(truth, facts, product, losses, warp)
     else:
         yield from _judge_unproved(truth, product, instants)
         yield from _judge_holes(truth, product, named)
@@ -162,7 +168,7 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
     held_up = [
         (fault["start_ns"], fault["end_ns"] + LAG_NS)
         for fault in truth.faults
-        if fault["fault"] in ("delay", "cross") and fault.get("feed") in (None, truth.feed)
+        if fault["fault"] == "delay" and fault.get("feed") in (None, truth.feed)
     ]
     position = 0
     for instant, stored in sorted(tops.items()):
@@ -181,6 +187,8 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
             )
             if held[number][1:] == values
         ]
+        if values[0] >= values[2]:
+            yield f"the sample at {instant} is crossed"
         if not found and moments:
             yield f"the sample at {instant} never was the market's top"
         elif len(moments) == 1:

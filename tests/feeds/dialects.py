@@ -61,6 +61,13 @@ def read_args(message: bytes) -> Request:
     return Request(request["op"], {arg["channel"] for arg in request["args"]}, list(dict.fromkeys(named)))
 
 
+def read_topics(message: bytes) -> Request:
+    """As Bybit wants to be asked."""
+    request = json.loads(message)
+    topics = [topic.rpartition(".") for topic in request["args"]]
+    return Request(request["op"], {channel for channel, _, _ in topics}, [product for _, _, product in topics])
+
+
 @dataclass(frozen=True)
 class Dialect:
     """Frames by what they mean; empty for what the feed has not got.
@@ -231,4 +238,25 @@ DIALECTS["deribit"] = DIALECTS["coinbase_derivatives"] = Dialect(
     refusal=b'{"jsonrpc":"2.0","id":77,"error":{"code":13778,'
     b'"message":"raw_subscriptions_not_available_for_unauthorized","data":null}}',
     unknown=b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"tomorrow","data":{"new":[1]}}}',
+)
+
+DIALECTS["bybit"] = DIALECTS["bybit_linear"] = Dialect(
+    wanted=frozenset({"orderbook.200", "publicTrade"}),
+    read=read_topics,
+    words="error:handler not found,topic:orderbook.200.FOO",
+    trade_ns=1_788_746_279_088_000_000,
+    acknowledged=(("book", ("BTC-USD",)), ("trades", ())),
+    book_channel="orderbook.200",
+    snapshot=b'{"topic":"orderbook.200.BTC-USD","type":"snapshot","ts":1788746278894,"data":{"s":"BTC-USD","b":['
+    b'["79943.9","3.0105"]],"a":[["79944.1","1.2"]],"u":62505424,"seq":112488545860},"cts":1788746278890}',
+    delta=b'{"topic":"orderbook.200.BTC-USD","type":"delta","ts":1788746278970,"data":{"s":"BTC-USD","b":['
+    b'["79943.9","2.5"]],"a":[["79944.10","0"]],"u":62505425,"seq":112488545865},"cts":1788746278965}',
+    trade=b'{"topic":"publicTrade.BTC-USD","type":"snapshot","ts":1788746279090,"data":[{"T":1788746279088,'
+    b'"s":"BTC-USD","S":"Sell","v":"0.5","p":"79943.9","L":"MinusTick","i":"7","BT":false,"RPI":false,"seq":9}]}',
+    beat=b'{"success":true,"ret_msg":"pong","conn_id":"d9avt8shteepr00gfc1g-4zd1x","req_id":"","op":"ping"}',
+    acknowledgement=b'{"success":true,"ret_msg":"subscribe","conn_id":"d9avt8shteepr00gfc1g-4zd1x","req_id":"0",'
+    b'"op":"subscribe"}',
+    refusal=b'{"success":false,"ret_msg":"error:handler not found,topic:orderbook.200.FOO",'
+    b'"conn_id":"d9avt8shteepr00gfc1g-4zd1x","req_id":"","op":"subscribe"}',
+    unknown=b'{"topic":"tomorrow.BTC-USD","type":"snapshot","ts":1788746278894,"data":[{"new":[1]}]}',
 )

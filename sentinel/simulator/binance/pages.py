@@ -41,6 +41,7 @@ FACTS = DialectFacts(
     name="Binance",
     feeds=("binance",),
     book_channel="depthUpdate",
+    channels={"binance": ("depthUpdate", "trade")},
     faults=KINDS - {"jump", "oversize_snapshot"},
     product_name=f"{{}}{QUOTE}",
     has_product_numbers=True,

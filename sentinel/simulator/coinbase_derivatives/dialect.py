@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from sentinel.simulator.deribit.dialect import Deribit
 from sentinel.simulator.deribit.dialogue import S
-from sentinel.simulator.deribit.facts import FACTS
+from sentinel.simulator.deribit.facts import CHANNELS, FACTS
 from sentinel.simulator.dialect import Venue
 from sentinel.simulator.synthetic import SyntheticMarket
 
@@ -23,6 +23,7 @@ COINBASE_DERIVATIVES = Venue(
         FACTS,
         name="Coinbase International Derivatives",
         feeds=("coinbase_derivatives",),
+        channels={"coinbase_derivatives": CHANNELS},
         product_name="{}_USDC-PERPETUAL",
     ),
     live=live,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sentinel.simulator.connection import Connection
+from sentinel.simulator.connection import Connection, Fate
 from sentinel.simulator.kraken import wording
 from sentinel.simulator.kraken.facts import books
 from sentinel.simulator.kraken.rest import Sold
@@ -20,7 +20,8 @@ RECENT_TRADES = 50
 class LiveSource:
     """Says everything that happens on the market, to each connection what it has asked for.
 
-    ``_spoken_ns`` is when anything was last said to each.
+    ``_spoken_ns`` is when anything was last said to each, ``_statuses`` what all have been told of each product,
+    ``_clients`` what books have become at clients, where faults may keep frames from them and that can be known.
     """
 
     def __init__(self, market: SyntheticMarket) -> None:
@@ -28,9 +29,11 @@ class LiveSource:
         self._stage = market.stage
         self._views = {name: View(product.levels()) for name, product in market.products.items()}
         self._spoken_ns: dict[Connection, int] = {}
+        self._clients: dict[tuple[Connection, str], View] = {}
+        self._statuses = dict.fromkeys(market.products, "online")
 
     def names(self) -> Iterable[str]:
-        return self._market.names()
+        return [name for name in self._market.names() if not self._market.is_delisted(name)]
 
     async def run(self) -> None:
         await self._market.run(self)
@@ -38,7 +41,8 @@ class LiveSource:
     # Subscriptions
 
     def list_products(self, connection: Connection) -> None:
-        self._say(connection, "instrument", None, wording.instruments(self._market.products.values()))
+        listed = [(self._market.products[name], self.status(name)) for name in self.names()]
+        self._say(connection, "instrument", None, wording.instruments("snapshot", listed))
 
     def welcome(self, connection: Connection, channel: str, name: str, depth: int) -> None:
         product, now_ns = self._market.products[name], self._stage.now_ns()
@@ -50,14 +54,17 @@ class LiveSource:
         self._market.whole_book(connection, product, now_ns)  # for the truth; shown is what the window has
         view = self._views[name]
         window = view.window(depth)
-        crc = wording.checksum(product, view.sides["bid"], view.sides["ask"])
-        self._say(connection, "book", name, wording.book(product, "snapshot", window, crc, now_ns))
+        crc = _checksum(product, view)
+        fate = self._say(connection, "book", name, wording.book(product, "snapshot", window, crc, now_ns))
+        self._clients.pop((connection, name), None)
+        if self._stage.faults and fate == "sent":
+            self._clients[connection, name] = View(window)
 
     def _say(
         self, connection: Connection, channel: str, name: str | None, frame: str, trade_ids: list[int] | None = None
-    ) -> None:
+    ) -> Fate:
         self._spoken_ns[connection] = self._stage.now_ns()
-        connection.send(channel, name, frame, trade_ids=trade_ids)
+        return connection.send(channel, name, frame, trade_ids=trade_ids)
 
     # What happens
 
@@ -69,11 +76,27 @@ class LiveSource:
                 continue
             if crc is None:
                 self._stage.truth.top("kraken", product, now_ns)
-                crc = wording.checksum(product, view.sides["bid"], view.sides["ask"])
+                crc = _checksum(product, view)
             if told:
                 frame = wording.book(product, "update", told, crc, now_ns)
                 for connection in listeners:
-                    self._say(connection, "book", name, frame)
+                    fate = self._say(connection, "book", name, frame)
+                    client = self._client(connection, name, fate, told, depth)
+                    if client is not None and _checksum(product, client) != crc:
+                        where = {"feed": connection.feed, "connection": connection.number, "product": name}
+                        self._stage.truth.write("refuted", **where, t_ns=now_ns)
+
+    def _client(self, connection: Connection, name: str, fate: Fate, told: list[Change], depth: int) -> View | None:
+        """What a client's book has become by a frame that it has heard; None if it has not, or that is not known."""
+        client = self._clients.get((connection, name))
+        if client is None or fate == "lost":
+            return None
+        if fate == "altered":
+            del self._clients[connection, name]
+            return None
+        client.take(told)
+        client.cut(depth)
+        return client
 
     def traded(self, product: Product, fill: Fill, feeds: Collection[str], now_ns: int) -> None:
         for connection in self._stage.connections:
@@ -82,14 +105,32 @@ class LiveSource:
                 self._say(connection, "trade", product.name, frame, [fill.trade_id])
 
     def tick(self, now_ns: int) -> None:
-        """A heartbeat to whom nothing was said for a second. Who has left is forgotten."""
+        """What has become of products, and a heartbeat to whom nothing was said for a second. Who has left is
+        forgotten."""
+        self._tell_statuses()
         here = self._stage.connections
         self._spoken_ns = {connection: self._spoken_ns.get(connection, now_ns) for connection in here}
+        self._clients = {key: view for key, view in self._clients.items() if key[0] in here}
         for connection, spoken_ns in list(self._spoken_ns.items()):
             if now_ns - spoken_ns >= HEARTBEAT_NS:
                 self._say(connection, "heartbeat", None, wording.HEARTBEAT)
 
+    def _tell_statuses(self) -> None:
+        """Of what was halted, goes on, or is gone."""
+        news = {name: status for name, told in self._statuses.items() if (status := self.status(name)) != told}
+        if news:
+            self._statuses |= news
+            frame = wording.instruments("update", [(self._market.products[name], news[name]) for name in news])
+            for connection in self._stage.connections:
+                if "instrument" in connection.channels:
+                    self._say(connection, "instrument", None, frame)
+
     # REST
+
+    def status(self, name: str) -> str:
+        if self._market.is_delisted(name):
+            return "delisted"
+        return "maintenance" if self._market.is_halted(name) else "online"
 
     def precision(self, name: str) -> tuple[int, int]:
         product = self._market.products[name]
@@ -114,3 +155,7 @@ class LiveSource:
             (side, product.price_text(price), product.size_text(size))
             for side, price, size in self._market.whole_book(None, product, self._stage.now_ns())
         ]
+
+
+def _checksum(product: Product, view: View) -> int:
+    return wording.checksum(product, view.sides["bid"], view.sides["ask"])

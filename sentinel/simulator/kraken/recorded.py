@@ -92,6 +92,9 @@ class RecordedSource:
         """Those of most: a recording does not always say."""
         return 1, 8
 
+    def status(self, name: str) -> str:
+        return "online"
+
     def sold(self, name: str) -> list[Sold]:
         """The trades played so far."""
         played = reversed(self._player.trades(name, None, None, EVERYTHING))

@@ -36,6 +36,9 @@ class Shown(Protocol):
     def precision(self, name: str) -> tuple[int, int]:
         """Decimal places of price and size."""
 
+    def status(self, name: str) -> str:
+        """What can be done with it."""
+
     def sold(self, name: str) -> list[Sold]:
         """Every trade that REST has by now, oldest first."""
 
@@ -51,7 +54,7 @@ def page(shown: Shown, path: list[str], query: Mapping[str, str], now_ns: Callab
     """
     match path:
         case ["0", "public", "AssetPairs"]:
-            return _result({aliases(name)[0]: _pair(name, *shown.precision(name)) for name in shown.names()})
+            return _result({aliases(name)[0]: _pair(shown, name) for name in shown.names()})
         case ["0", "public", "Assets"]:
             return _result(_assets(shown.names()))
         case ["0", "public", "SystemStatus"]:
@@ -117,7 +120,8 @@ def _assets(names: Iterable[str]) -> dict[str, object]:
     }
 
 
-def _pair(name: str, price_places: int, size_places: int) -> dict[str, object]:
+def _pair(shown: Shown, name: str) -> dict[str, object]:
+    price_places, size_places = shown.precision(name)
     _, alternative, wsname = aliases(name)
     base, quote = (CLASSES.get(part, part) for part in wsname.split("/"))
     return {
@@ -133,5 +137,5 @@ def _pair(name: str, price_places: int, size_places: int) -> dict[str, object]:
         "ordermin": f"{10**-size_places:.{size_places}f}",
         "costmin": "0.5",
         "tick_size": f"{10**-price_places:.{price_places}f}",
-        "status": "online",
+        "status": shown.status(name),
     }

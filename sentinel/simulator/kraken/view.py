@@ -23,14 +23,21 @@ class View:
     def __init__(self, levels: Iterable[Change]) -> None:
         self.sides: dict[Side, Levels] = {"bid": SortedDict(), "ask": SortedDict()}
         self._windows: dict[int, dict[Side, dict[int, int]]] = {}
-        self._apply(levels)
+        self.take(levels)
 
-    def _apply(self, changes: Iterable[Change]) -> None:
+    def take(self, changes: Iterable[Change]) -> None:
+        """Changes that nobody is told of."""
         for side, price, size in changes:
             if size:
                 self.sides[side][price] = size
             else:
                 self.sides[side].pop(price, None)
+
+    def cut(self, depth: int) -> None:
+        """Forgets what is deeper, as a client of so many levels does."""
+        for side, levels in self.sides.items():
+            while len(levels) > depth:
+                levels.popitem(0 if side == "bid" else -1)
 
     def window(self, depth: int) -> list[Change]:
         """All that is in a window, best first, bids before asks; from now on it is kept."""
@@ -42,7 +49,7 @@ class View:
     def change(self, changes: list[Change]) -> dict[int, list[Change]]:
         """Takes changes in; gives those that each window shows. Deletes of levels nobody had are shown by all."""
         orphans = [change for change in changes if not change.size and change.price not in self.sides[change.side]]
-        self._apply(changes)
+        self.take(changes)
         orphans = [change for change in orphans if change.price not in self.sides[change.side]]
         return {depth: self._told(window, depth) + orphans for depth, window in self._windows.items()}
 

@@ -74,20 +74,21 @@ def _trade(product: Product, fill: Fill) -> str:
     )
 
 
-def instruments(products: Iterable[Product]) -> str:
-    pairs = [_pair(product) for product in products]
+def instruments(kind: Literal["snapshot", "update"], products: Iterable[tuple[Product, str]]) -> str:
+    """Products, each with its status."""
+    pairs = [_pair(product, status) for product, status in products]
     return json.dumps(
-        {"channel": "instrument", "type": "snapshot", "data": {"assets": [], "pairs": pairs}}, separators=(",", ":")
+        {"channel": "instrument", "type": kind, "data": {"assets": [], "pairs": pairs}}, separators=(",", ":")
     )
 
 
-def _pair(product: Product) -> dict[str, object]:
+def _pair(product: Product, status: str) -> dict[str, object]:
     base, _, quote = product.name.partition("/")
     return {
         "symbol": product.name,
         "base": base,
         "quote": quote,
-        "status": "online",
+        "status": status,
         "qty_precision": product.size_decimals,
         "qty_increment": 10**-product.size_decimals,
         "price_precision": product.price_decimals,

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from itertools import islice
 from typing import Any
 
 from sentinel.simulator.connection import Connection
 from sentinel.simulator.dialect import Body, Page, Venue
 from sentinel.simulator.facts import DialectFacts
 from sentinel.simulator.faults import KINDS
-from sentinel.simulator.market import Change, Fill, Product, Side
+from sentinel.simulator.market import Change, Fill, Product
 from sentinel.simulator.okx import wording
 from sentinel.simulator.synthetic import SyntheticMarket
+from sentinel.simulator.window import Window, shown
 
 S = 1_000_000_000
 DEPTH = 400
@@ -40,39 +40,25 @@ FACTS = DialectFacts(
     feeds=(PUBLIC, BUSINESS),
     paths={PUBLIC: "ws/v5/public", BUSINESS: "ws/v5/business"},
     book_channel="books",
-    faults=KINDS - {"jump", "announce_close"},
+    channels={PUBLIC: ("books",), BUSINESS: ("trades-all",)},
+    faults=KINDS - {"jump"},
     product_name="{}-USDT",
     has_product_numbers=True,
+    time_step_us=1000,
     subscribe_within_s=30.0,
     rest_per_s=10.0,
     rest_burst=20.0,
 )
 
 
-class Told:
-    """What everybody has been told of a product's book: its levels by side, and the id of the last frame."""
+class Told(Window):
+    """What everybody has been told of a product's book, and the id of the last frame."""
 
     def __init__(self, product: Product) -> None:
+        super().__init__(product, DEPTH)
         self.last = product.sequence
-        self.levels: dict[Side, dict[int, int]] = {side: window(product, side) for side in ("bid", "ask")}
         self.said_ns = 0
         self.frames = 0
-
-    def changes(self, product: Product, changes: list[Change]) -> dict[str, dict[int, int]]:
-        """What is to be told now. Changes of what the market does not have are those of a fault, and told as well."""
-        rows: dict[str, dict[int, int]] = {}
-        for side, told in self.levels.items():
-            there = product.sides[side].levels
-            rows[side] = {
-                change.price: change.size
-                for change in changes
-                if change.side == side and change.price not in there and change.price not in told
-            }
-            now = window(product, side)
-            rows[side] |= {price: size for price, size in now.items() if told.get(price) != size}
-            rows[side] |= {price: 0 for price in told if price not in now}
-            self.levels[side] = now
-        return rows
 
     def step(self, product: Product, now_ns: int) -> tuple[int, int]:
         """The ids of the next frame: of the one before, and its own."""
@@ -83,15 +69,9 @@ class Told:
         return before, self.last
 
 
-def window(product: Product, side: Side) -> dict[int, int]:
-    """The best levels, as many as the venue serves."""
-    levels = product.sides[side].levels.items()
-    return dict(islice(reversed(levels) if side == "bid" else iter(levels), DEPTH))
-
-
 class Okx:
-    """``_sent_ns`` is when something last went to a client, ``_requests`` how often it asked for something, ``_halted``
-    are products in an auction."""
+    """``_sent_ns`` is when something last went to a client, ``_requests`` how often it asked for something,
+    ``_states`` what all have been told of each product."""
 
     def __init__(self, market: SyntheticMarket) -> None:
         self._market = market
@@ -99,7 +79,7 @@ class Okx:
         self._told = {name: Told(product) for name, product in market.products.items()}
         self._sent_ns: dict[Connection, int] = {}
         self._requests: dict[Connection, int] = {}
-        self._halted: set[str] = set()
+        self._states = dict.fromkeys(market.products, "live")
 
     async def run(self) -> None:
         await self._market.run(self)
@@ -128,7 +108,9 @@ class Okx:
 
     def _ask(self, connection: Connection, action: str, arg: dict[str, str]) -> None:
         channel, name = arg["channel"], arg.get("instId", arg.get("instType", ""))
-        is_known = channel in CHANNELS[connection.feed] and (channel == "instruments" or name in self._market.products)
+        is_known = channel in CHANNELS[connection.feed] and (
+            channel == "instruments" or self._product(name) is not None
+        )
         refused = self._stage.faults.lasting("refuse_product", feed=connection.feed, product=name)
         if not is_known or refused is not None:
             self._refuse(connection, "60018", wording.NO_SUCH.format(channel=channel, product=name), name)
@@ -156,18 +138,22 @@ class Okx:
 
     def _whole(self, connection: Connection | None, product: Product, now_ns: int) -> dict[str, dict[int, int]]:
         """The levels of a snapshot: those the venue serves, and what a fault adds."""
-        rows: dict[str, dict[int, int]] = {"bid": {}, "ask": {}}
-        for side, price, size in self._market.whole_book(connection, product, now_ns):
-            if len(rows[side]) < DEPTH or price not in product.sides[side].levels:
-                rows[side][price] = size
-        return rows
+        return shown(product, self._market.whole_book(connection, product, now_ns), DEPTH)
 
     def _instruments(self, kind: str) -> list[dict[str, str]]:
-        names = [name for name in self._market.products if wording.kind_of(name) == kind]
+        names = [name for name in self._market.products if wording.kind_of(name) == kind and self._product(name)]
         return [wording.instrument(name, kind, self._state(name)) for name in names]
 
     def _state(self, name: str) -> str:
-        return "preopen" if name in self._halted else "live"
+        """One that is delisted is suspended, and in no list any more."""
+        if self._market.is_halted(name) or self._market.is_delisted(name):
+            return "suspend"
+        faults = self._stage.faults
+        return "preopen" if faults and faults.lasting("cross", product=name) is not None else "live"
+
+    def _product(self, name: str) -> Product | None:
+        """None if there is none now."""
+        return None if self._market.is_delisted(name) else self._market.products.get(name)
 
     def _send(
         self,
@@ -214,7 +200,7 @@ class Okx:
             if now_ns - told.said_ns >= KEEP_ALIVE_NS:
                 told.said_ns = now_ns
                 self._tell(self._market.products[name], {"bid": {}, "ask": {}}, (told.last, told.last), now_ns)
-        self._hold_auctions()
+        self._tell_states()
         here = self._stage.connections
         self._sent_ns = {one: self._sent_ns.get(one, now_ns) for one in here}
         self._requests = {one: self._requests.get(one, 0) for one in here}
@@ -222,15 +208,12 @@ class Okx:
             if now_ns - sent_ns > SILENT_NS:
                 connection.close_soon(NO_DATA)
 
-    def _hold_auctions(self) -> None:
-        faults = self._stage.faults
-        crossed = {name for name in self._told if faults and faults.lasting("cross", product=name) is not None}
-        changed, self._halted = crossed ^ self._halted, crossed
-        for name in changed:
+    def _tell_states(self) -> None:
+        news = {name: state for name, told in self._states.items() if (state := self._state(name)) != told}
+        self._states |= news
+        for name, state in news.items():
             kind = wording.kind_of(name)
-            frame = wording.data(
-                {"channel": "instruments", "instType": kind}, wording.instrument(name, kind, self._state(name))
-            )
+            frame = wording.data({"channel": "instruments", "instType": kind}, wording.instrument(name, kind, state))
             for connection in self._stage.connections:
                 if connection.wants("instruments", kind):
                     self._send(connection, "instruments", None, frame)
@@ -243,6 +226,9 @@ class Okx:
     def misspelt(self, frame: str) -> str | None:
         return wording.misspelt(frame)
 
+    def closing(self, connection: Connection) -> str:
+        return wording.CLOSING
+
     # REST
 
     def page(self, path: list[str], query: Mapping[str, str]) -> Page:
@@ -252,7 +238,7 @@ class Okx:
             case ["public", "instruments"]:
                 return _answer(*self._instruments(query["instType"]) if "instType" in query else ())
             case ["market", "books" | "history-trades" as wanted]:
-                product = self._market.products.get(query.get("instId", ""))
+                product = self._product(query.get("instId", ""))
                 if product is None:
                     return Page(200, {"code": "51001", "msg": "Instrument ID does not exist", "data": []})
                 if wanted == "books":

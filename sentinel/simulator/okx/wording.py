@@ -13,6 +13,10 @@ TAKERS = {"sell": "buy", "buy": "sell"}
 """By the side that rested."""
 
 NO_SUCH = "Wrong URL or channel:{channel},instId:{product} doesn't exist. Please use the correct URL, channel and parameters referring to API document."  # noqa: E501
+CLOSING = (
+    '{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade. Please '
+    f'reconnect.","connId":"{CONNECTION_ID}"}}'
+)
 A_SIZE = re.compile(r'("sz":|\["[0-9.]+",)"[0-9.]+"')
 
 Rows = Mapping[str, Mapping[int, int]]

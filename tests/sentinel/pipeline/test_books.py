@@ -348,6 +348,24 @@ def test_a_run_that_ended_before_its_first_proof_has_not_stopped_since_1970() ->
     assert (gap["cause"], gap["start_ns"], gap["missing_count"]) == ("stopped", START + 100 * MS, 49)
 
 
+def test_accounts_that_began_after_the_time_that_is_now_are_taken_back_to_nothing() -> None:
+    """The last run was ahead by more than it had lived: no instant is forgotten that it never accounted for."""
+    ahead, wire = pipeline(), Connection()
+    ahead.opened(0, START + 3 * S)
+    ahead.receive(0, wire.snapshot(99.0, 101.0), START + 3_050 * MS)
+    ahead.receive(0, wire.beat(), START + 3_850 * MS)
+    pipe, told, wire = pipeline(checkpoint=ahead.checkpoint()), Told(), Connection()
+    pipe.start(START + 1 * MS)
+    pipe.opened(0, START + 1 * MS)
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 250 * MS)
+    pipe.receive(0, wire.beat(), START + 550 * MS)
+    pipe.stop(START + 600 * MS)
+    told.take(pipe)
+    (row,) = told.coverage.values()
+    facts = dict(row.fields)
+    assert [facts[f"samples_{name}"] for name in ("due", "written", "withheld")] == [5, 3, 2]
+
+
 def test_a_step_forward_after_a_run_that_was_ahead_keeps_nobody_from_writing() -> None:
     """The last run was ten minutes ahead: it has spoken for the instants that the step passes over, and for more."""
     ahead, wire = pipeline(), Connection()

@@ -144,7 +144,7 @@ UNREADABLE: dict[str, bytes] = {
     "words.jsonl": b"hello\nworld\n",
     "list.jsonl": b"[1,2]\n" * 3,
     "deep.jsonl": b"[" * 100_000,
-    "other.jsonl": b'{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[],"asks":[]}]}\n',
+    "other.jsonl": b'{"event":"trade","channel":"live_trades_btcusd","data":{"id":1,"price":8000.5,"type":0}}\n',
     "wrapped.jsonl": b'{"received":1,"message":{"type":"match","product_id":"BTC-USD"}}\n',
     "latin.jsonl": b'{"type":"match","product_id":"\xe9"}\n',
     "packed.jsonl.zst": b"no zstd at all",

@@ -34,8 +34,10 @@ from sentinel.run.archive import archive
 from sentinel.simulator.faults import Fault
 from sentinel.timing.instants import NS_PER_S
 from tests.captures import ADVANCED, capture
-from tests.sentinel.l2_judge import WatchedBooks, judge_bins, judge_books, judge_frames, moved
+from tests.end_to_end.judge import TruthFile
+from tests.sentinel.l2_judge import CADENCE_NS, WatchedBooks, judge_bins, judge_books, judge_frames, moved
 from tests.sentinel.recorded import record
+from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -67,16 +69,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WatchedBoo
 
 
 def span(data_dir: Path) -> tuple[int, int]:
-    """From the start to the last frame of a book, which is the last proof."""
+    """From the start to a sample before the last frame of a book: what comes while a lane is closed proves nothing."""
     records = [record for file in tape_files(data_dir / TAPES) for record in read_tape(file)]
-    return records[0].received_ns, max(record.received_ns for record in records if b"l2_data" in record.payload[:40])
+    last_ns = max(record.received_ns for record in records if b"l2_data" in record.payload[:40])
+    return records[0].received_ns, last_ns - CADENCE_NS
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_the_book_at_any_instant_is_the_exchanges_own(recorded: tuple[Path, WatchedBooks], product: str) -> None:
     data_dir, watched = recorded
-    truth = data_dir.parent / "truth.jsonl"
-    equal, refused = judge_books(data_dir, product, watched, truth, span(data_dir))
+    equal, refused = judge_books(data_dir, product, watched, span(data_dir))
     assert equal > 500
     assert refused > 10, "the faults cost nothing"
 
@@ -84,6 +86,30 @@ def test_the_book_at_any_instant_is_the_exchanges_own(recorded: tuple[Path, Watc
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_the_bins_of_the_past_are_those_that_were_sampled(recorded: tuple[Path, WatchedBooks], product: str) -> None:
     assert judge_bins(recorded[0], product, span(recorded[0])) > 14 * 30
+
+
+async def test_of_two_connections_the_other_one_goes_on(tmp_path: Path) -> None:
+    """Whichever is struck: the book is the exchange's at every instant, and no hole is left."""
+    watched, truth, data = WatchedBooks(), tmp_path / "truth.jsonl", tmp_path / "data"
+    struck = [
+        Fault(kind=kind, at_s=at_s, channel="l2_data", feed="advanced")  # type: ignore[arg-type]
+        for kind, at_s in (("drop", 2.0), ("abort", 2.7), ("corrupt", 3.4), ("drop", 4.1), ("abort", 4.8))
+    ]
+    async with trading(PRODUCTS, truth, *struck, levels=80, rate=60) as exchange:
+        with watched.watch(exchange):
+            async with collecting(exchange.urls, data, *PRODUCTS, "--connections", "2") as collector:
+                await exchange.until(6.0)
+                assert await collector.stop() == 0
+    L2Archiver(data / TAPES, data / ARCHIVE, FAR, is_over=True).write_hours(from_start=True)
+    assert len([fault for fault in TruthFile(truth).faults if fault["fault"] in ("drop", "abort", "corrupt")]) >= 4
+    first_ns, last_ns = span(data)
+    for product in PRODUCTS:
+        held = sentinel.data.changes(product, first_ns, last_ns, data_dir=data)
+        begun_ns = held.holes[0].end_ns
+        lost = [hole for hole in held.holes if begun_ns < hole.start_ns < last_ns]
+        assert not lost, lost
+        equal, _ = judge_books(data, product, watched, truth, (begun_ns, last_ns), 300)
+        assert equal == 300
 
 
 # Hours, and passes over them

@@ -193,6 +193,20 @@ async def test_a_delisted_instrument_says_so_and_falls_silent(tmp_path: Path) ->
     assert [one["instrument_name"] for one in listed["result"]] == [BTC]
 
 
+async def test_a_frame_of_a_book_is_overtaken_by_one_of_the_same_book(tmp_path: Path) -> None:
+    """Not by trades or by other books, which would change nothing."""
+    truth = tmp_path / "truth.jsonl"
+    late = Fault(kind="reorder", channel="book", product=BTC, at_s=0.2, every_s=0.3)
+    async with trading([BTC, ETH], truth, late, venue=DERIBIT, levels=60, rate=10, trade_rate=60) as exchange:
+        channels = [f"{kind}.{name}.100ms" for name in (BTC, ETH) for kind in ("trades", "book")]
+        async with subscribed(exchange, *channels) as socket:
+            heard = [data["change_id"] for data in await hear(socket, "book", 150) if data["instrument_name"] == BTC]
+    written = [fault["sequence_last"] for fault in TruthFile(truth).faults]
+    places = [heard.index(number) for number in written if number in heard]
+    assert len(places) >= 3
+    assert all(heard[place - 1] > heard[place] for place in places)
+
+
 @pytest.mark.parametrize("kind", ["drop", "reorder", "corrupt", "stall"])
 async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"

@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
+from sentinel.simulator.instants import ns_of
 from sentinel.simulator.kraken.dialect import KRAKEN
 from sentinel.simulator.kraken.view import View
 from sentinel.simulator.market import Change
@@ -161,6 +162,30 @@ async def test_what_is_listed_has_its_precision_and_quiet_connections_hear_a_hea
     assert [pair["qty_precision"] for pair in listed["data"]["pairs"]] == [p["lot_decimals"] for p in pairs.values()]
 
 
+async def test_what_is_halted_or_delisted_says_so_and_falls_silent(tmp_path: Path) -> None:
+    halt = Fault(kind="halt", product=BTC, at_s=0.3, duration_s=0.4)
+    gone = Fault(kind="delist", product=ETH, at_s=1.0)
+    async with trading([BTC, ETH], tmp_path / "t", halt, gone, venue=KRAKEN, levels=60) as exchange:
+        async with talking(exchange, '{"method":"subscribe","params":{"channel":"instrument"}}') as socket:
+            listed, *news = await hear(socket, "instrument", 4)
+            await socket.send(request("book", ETH))
+            (refused,) = await hear(socket, "subscribe", 1)
+        pairs = (await get(exchange, "AssetPairs"))["result"]
+        halt.at_s, halt.duration_s = 0.0, None
+        halted = (await get(exchange, "AssetPairs"))["result"]
+        unknown = await get(exchange, "Trades?pair=ETHUSD")
+    assert [message["type"] for message in (listed, *news)] == ["snapshot", "update", "update", "update"]
+    assert [[(pair["symbol"], pair["status"]) for pair in message["data"]["pairs"]] for message in news] == [
+        [(BTC, "maintenance")],
+        [(BTC, "online")],
+        [(ETH, "delisted")],
+    ]
+    assert refused["error"] == f"Currency pair not supported {ETH}"
+    assert [(pair["wsname"], pair["status"]) for pair in pairs.values()] == [("XBT/USD", "online")]
+    assert [(pair["wsname"], pair["status"]) for pair in halted.values()] == [("XBT/USD", "maintenance")]
+    assert unknown == {"error": ["EQuery:Unknown asset pair"]}
+
+
 async def test_trades_rise_by_one_and_rest_has_them_by_time(tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
     hidden = Fault(kind="hide", count=2, at_s=0.3)
@@ -192,6 +217,25 @@ async def test_a_fault_is_written_down(kind: Any, tmp_path: Path) -> None:
             await hear(socket, "book", 60)
     (written,) = TruthFile(truth).faults
     assert (written["fault"], written["feed"], written["sequence_first"]) == (kind, "kraken", None)
+
+
+@pytest.mark.parametrize("kind", ["drop", "stall"])
+async def test_checksums_that_a_client_cannot_have_after_a_loss_are_written_down(kind: Any, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    fault = Fault(kind=kind, channel="book", product=BTC, at_s=0.3, duration_s=0.2, count=3)
+    async with trading([BTC], truth, fault, venue=KRAKEN, levels=60, rate=100, trade_rate=20) as exchange:
+        async with talking(exchange, request("instrument"), request("book", BTC, depth=10)) as socket:
+            records = [frame["data"][0] for frame in await hear(socket, "book", 100)]
+    book, refuted = Book(10), []
+    for number, record in enumerate(records):
+        book.take(record)
+        if book.checksum != record["checksum"]:
+            refuted.append(number)
+    written = TruthFile(truth).refuted
+    assert refuted
+    assert len(written) >= len(refuted)
+    times = [record["timestamp"] for record in records]
+    assert [fact["t_ns"] // 10**6 for fact in written[: len(refuted)]] == [ns_of(times[at]) // 10**6 for at in refuted]
 
 
 def test_the_command_speaks_it() -> None:

@@ -15,6 +15,26 @@ def test_the_same_seed_is_the_same_market() -> None:
     assert play(4) == play(4) != play(5)
 
 
+def test_a_book_is_crossed_until_it_is_to_be_no_more() -> None:
+    (product,) = market.products(["BTC-USD"], 120, 3).values()
+    held = {(side, price): size for side, price, size in product.levels()}
+
+    def take(changes: list[market.Change]) -> None:
+        for side, price, size in changes:
+            held[side, price] = size
+
+    for step in range(2000):
+        take(product.change() if step % 3 else product.trade(step)[1])
+        if step % 200 < 100:
+            take(product.cross())
+            assert product.best[0] >= product.best[1]
+        else:
+            take(product.uncross())
+            assert product.best[0] < product.best[1]
+    told = {where: size for where, size in held.items() if size}
+    assert told == {(side, price): size for side, price, size in product.levels()}
+
+
 def test_the_market_has_the_measured_shape_and_never_crosses() -> None:
     (product,) = market.products(["BTC-USD"], 2000, 3).values()
     held = {side: dict(book.levels) for side, book in product.sides.items()}

@@ -14,12 +14,14 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from sentinel.simulator import market
 from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.market import Change
-from sentinel.simulator.okx.dialect import DEPTH, KEEP_ALIVE_NS, MAINTENANCE_FRAMES, OKX, Told, window
+from sentinel.simulator.okx.dialect import DEPTH, KEEP_ALIVE_NS, MAINTENANCE_FRAMES, OKX, Told
+from sentinel.simulator.window import best as best_of
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, trading
 
@@ -158,6 +160,42 @@ async def test_a_crossed_market_is_an_auction_and_instruments_say_so(tmp_path: P
     assert [row["state"] for message in told for row in message["data"]] == ["live", "preopen", "live"]
 
 
+async def test_what_is_halted_or_delisted_is_suspended_and_what_is_gone_is_in_no_list(tmp_path: Path) -> None:
+    halt = Fault(kind="halt", product=BTC, at_s=0.3, duration_s=0.4)
+    gone = Fault(kind="delist", product="ETH-USDT", at_s=1.0)
+    async with trading([BTC, "ETH-USDT"], tmp_path / "t", halt, gone, venue=OKX, levels=60) as exchange:
+        async with subscribed(exchange, "okx", {"channel": "instruments", "instType": "SPOT"}) as socket:
+            listed, *news = await hear(socket, 4, channel="instruments", event="")
+            await socket.send(json.dumps({"op": "subscribe", "args": books("ETH-USDT")}))
+            (refused,) = await hear(socket, 1, event="error")
+        rows = (await get(exchange, "public/instruments?instType=SPOT"))["data"]
+        book = await get(exchange, "market/books?instId=ETH-USDT")
+    assert [row["state"] for row in listed["data"]] == ["live", "live"]
+    assert [(row["instId"], row["state"]) for message in news for row in message["data"]] == [
+        (BTC, "suspend"),
+        (BTC, "live"),
+        ("ETH-USDT", "suspend"),
+    ]
+    assert refused["code"] == "60018"
+    assert [row["instId"] for row in rows] == [BTC]
+    assert book["code"] == "51001"
+
+
+async def test_a_service_upgrade_is_announced_and_comes(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    notice = Fault(kind="announce_close", feed="okx", at_s=0.2, delay_s=0.3, code=1001)
+    async with trading([BTC], truth, notice, venue=OKX, levels=60, rate=50) as exchange:
+        async with subscribed(exchange, "okx", *books(BTC)) as socket:
+            (told,) = await hear(socket, 1, event="notice")
+            assert (told["code"], told["connId"]) == ("64008", "a4d3ae55")
+            assert await hear(socket, 2, channel="books", event="")
+            with pytest.raises(ConnectionClosed):
+                await hear(socket, 1000, channel="books", event="")
+            assert socket.close_code == 1001
+    (fact,) = TruthFile(truth).faults
+    assert fact["fault"] == "announce_close"
+
+
 @pytest.mark.parametrize("kind", ["drop", "reorder", "corrupt", "stall"])
 async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
@@ -189,7 +227,7 @@ def test_what_leaves_the_400_levels_is_deleted_by_name_and_what_comes_in_is_told
     del product.sides["bid"].levels[best]
     rows = told.changes(product, [Change("bid", best, 0)])
     assert (rows["bid"][best], rows["bid"][worst]) == (0, product.sides["bid"].levels[worst])
-    assert told.levels["bid"] == window(product, "bid")
+    assert told.levels["bid"] == best_of(product, "bid", DEPTH)
 
 
 async def test_a_book_that_does_not_change_says_so_once_a_minute_and_who_is_silent_is_closed(tmp_path: Path) -> None:

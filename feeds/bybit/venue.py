@@ -1,0 +1,58 @@
+"""What is known of Bybit's spot market."""
+
+from __future__ import annotations
+
+import re
+
+from feeds.bybit.protocol import BybitFeed
+from feeds.bybit.rest import BybitRest
+from feeds.rest import RestFacts
+from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
+from feeds.venue import Venue
+
+BLIND_SPOTS = (
+    "Ids of trades skip as a rule, so nothing proves that a trade is not missing: one that never came is not known of.",
+    "That the update id of a book rises by exactly one is seen without exception and not promised.",
+    "A book has 200 levels a side, in steps of 100 ms: what is deeper, or undone within a step, is not seen.",
+    "A book that does not change says nothing: a fresh snapshot is asked for, and its samples wait for that.",
+    "RPI orders are not in the book.",
+    "A product that is halted or delisted falls silent, and no stream says so.",
+)
+
+
+class BybitSettings(OneFeedSettings):
+    """Where the venue is."""
+
+    url: SocketUrl = "wss://stream.bybit.com/v5/public/spot"
+    """The public WebSocket of the spot market."""
+    rest_url: HttpUrl = "https://api.bybit.com"
+    """The REST API, for repairs and for checking product names."""
+
+
+class Bybit(Venue):
+    """The spot market. Linear contracts bear the same names as spot (``BTCUSDT``) and are on another address: they are
+    an exchange of their own, ``bybit_linear``, so that symbols stay the venue's and a market still has one name.
+
+    Its books are proved by update ids that rise by one. Nothing proves its trades, and REST has the newest 60 only:
+    they are asked for when a connection has been lost, and what is older is lost. That REST gives a trade the id that
+    it has on the stream is unconfirmed.
+
+    The venue allows 120 requests a second and 500 new connections in five minutes; we stay far below. It cuts a
+    connection after ten minutes without a ping and without data.
+    """
+
+    exchange = "bybit"
+    title = "Bybit"
+    symbol = re.compile(r"[A-Z0-9]+")
+    example = "BTCUSDT"
+    feeds = (BybitFeed,)
+    settings = BybitSettings
+    rest_facts = RestFacts(requests_per_s=10, burst=10)
+    repair = (
+        "Trades: after a lost connection, what is among the newest 60 (unconfirmed: by the same ids). "
+        "Older ones are beyond repair. Books: a fresh snapshot on the stream."
+    )
+    blind_spots = BLIND_SPOTS
+
+    def rest(self) -> BybitRest:
+        return BybitRest("spot")

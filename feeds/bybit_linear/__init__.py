@@ -1,0 +1,1 @@
+"""Bybit's linear contracts: the same words at another address."""

@@ -1,0 +1,1 @@
+"""Bybit's dialect for linear contracts."""
