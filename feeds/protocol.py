@@ -78,9 +78,9 @@ Authenticate = Callable[[], dict[str, str]]
 
 
 def by_message(facts: FeedFacts, products: Sequence[str]) -> list[Sequence[str]]:
-    """The products in parts that each fit into one message; one part, should there be none."""
-    most = facts.products_per_message or len(products)
-    return [products[first : first + most] for first in range(0, len(products), most)] if products else [products]
+    """The products in parts that each fit into one message."""
+    most = facts.products_per_message or max(1, len(products))
+    return [products[first : first + most] for first in range(0, len(products), most)]
 
 
 class Feed(Protocol):

@@ -153,4 +153,4 @@ def test_products_are_dealt_to_messages_as_the_venue_takes_them() -> None:
     facts = FEEDS["coinbase_advanced"].facts
     assert by_message(facts, named(3)) == [named(3)]
     assert by_message(replace(facts, products_per_message=2), named(5)) == [named(5)[:2], named(5)[2:4], named(5)[4:]]
-    assert by_message(facts, ()) == [()]
+    assert by_message(facts, ()) == []
