@@ -47,7 +47,7 @@ class Bybit(Venue):
     example = "BTCUSDT"
     feeds = (BybitFeed,)
     settings = BybitSettings
-    rest_facts = RestFacts(requests_per_s=10, burst=10)
+    rest_facts = RestFacts(requests_per_s=10, burst=10, ban_s=600, longest_ban_s=600)
     repair = (
         "Trades: after a lost connection, what is among the newest 60 (unconfirmed: by the same ids). "
         "Older ones are beyond repair. Books: a fresh snapshot on the stream."

@@ -78,7 +78,7 @@ class Track:
         """Copies come and go while a run goes on. One that goes while it is followed is of a product that leaves."""
         self._copies = copies
         if self.source is not None and self.source not in copies:
-            self.lose(self.source.of.unproved_ns(self.source.lane.good_ns), DELISTED, now_ns)
+            self.lose(self.source.proved_ns(), DELISTED, now_ns)
         if copies and self.source is None and self._rows(now_ns).last_kind != LOST:
             self._rows(now_ns).lose(now_ns, self._cause)
 

@@ -9,11 +9,17 @@ import pytest
 from feeds.catalogue import FEEDS, VENUES
 from feeds.market import Market
 from feeds.protocol import Subscription
+from feeds.rest import Listed
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.errors import UsageError
+from sentinel.exchange.listing import Listing
+from sentinel.exchange.selection import Selection
 from sentinel.exchange.venues import feed_maker, open_rest, rest_urls, url_of
 from sentinel.pipeline import LanePlan
+from sentinel.simulator.catalogue import VENUES as SIMULATED
+from tests.servers.collector import addresses
+from tests.servers.exchange import trading
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +65,15 @@ async def test_an_exchange_that_is_not_collected_from_is_not_asked() -> None:
         with pytest.raises(KeyError):
             await rest.snapshot(Market("elsewhere", "BTC-USD"))
     assert "elsewhere" not in VENUES
+
+
+@pytest.mark.parametrize("exchange", sorted(VENUES))
+async def test_what_is_named_is_on_the_list_of_its_venue(exchange: str, tmp_path: Path) -> None:
+    market, found = Market(exchange, VENUES[exchange].example), dict[Market, Listed]()
+    async with trading([market.symbol], tmp_path / "truth.jsonl", venue=SIMULATED[exchange]) as stage:
+        given = load({"products": [f"{exchange}:{market.symbol}"]}, None, addresses(stage.urls, exchange))
+        async with open_rest(given) as rest:
+            listing = Listing(rest, Selection.of(given), keep=found.update)
+            await listing.begin(set(), is_shard=False)
+    assert listing.unlisted == frozenset()
+    assert (found[market].symbol, found[market].state) == (market.symbol, "trading")

@@ -380,7 +380,11 @@ def test_a_connection_that_is_succeeded_and_products_that_join_and_leave_are_fol
     assert [cause for cause, _ in lost("ETH-USD", before_ns)] == ["not_collected", "delisted"]
     assert not Series(L2, Market("coinbase", "ETH-USD")).file(tmp_path / "once", end_ns).exists()
     assert lost("SOL-USD", before_ns) == [("not_collected", began_ns + 50 * step_ns)]
-    assert [cause for cause, _ in lost("SOL-USD", end_ns)][-1:] == ["disconnected"]
+    assert [cause for cause, _ in lost("SOL-USD", end_ns)] == ["disconnected"]
+    assert [lost("BTC-USD", hour_ns) for hour_ns in (before_ns, end_ns)] == [
+        [("not_collected", began_ns)],
+        [("stopped", began_ns + 199 * step_ns + 1)],
+    ]
     for symbol, last in (("BTC-USD", 200), ("SOL-USD", 180)):
         sizes = [int(str(row["size"]).split(".")[0]) for row in rows(symbol, end_ns) if row["side"] == "bid"]
         assert set(range(101, last + 1)) <= set(sizes)
