@@ -68,7 +68,7 @@ async def test_rest_has_what_was_missed_between_two_connections_and_is_asked_a_f
     lost = Fault(kind="abort", at_s=3.0)
     shut = Fault(kind="refuse_connections", at_s=2.5, duration_s=2.5)
     venue = VENUES[exchange]
-    async with trading(["BTCUSDT"], truth_path, lost, shut, venue=venue, levels=60, trade_rate=4) as trader:
+    async with trading(["BTCUSDT"], truth_path, lost, shut, venue=venue, levels=60, trade_rate=2) as trader:
         async with collecting(trader.urls, data, f"{exchange}:BTCUSDT", exchange=exchange) as collector:
             await trader.until(6.0)
             await until(lambda: any(fields(point).get("repaired") for point in Store(data).of("trades")))
@@ -79,7 +79,7 @@ async def test_rest_has_what_was_missed_between_two_connections_and_is_asked_a_f
     store, truth = Store(data), TruthFile(truth_path, exchange)
     published = Counter(times(truth, "BTCUSDT").values())
     by_stored_ids(store, truth, ["BTCUSDT"])
-    assert judge_trades(store, truth, ["BTCUSDT"], has_dense_ids=False) > 30
+    assert judge_trades(store, truth, ["BTCUSDT"], has_dense_ids=False) > 10
     stored = Counter(times(truth, "BTCUSDT").values())
     assert stored == Counter({ms: count for ms, count in published.items() if ms >= min(stored)})
     gaps = [fields(gap) for gap in store.of("gaps", "BTCUSDT") if dict(gap.tags)["channel"] == "trades"]
