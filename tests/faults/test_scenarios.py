@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from feeds.catalogue import DEFAULT_EXCHANGE
 from feeds.catalogue import VENUES as COLLECTED
 from tests.faults.draw import Source, draw
 from tests.faults.played import PLAYED
@@ -16,8 +17,16 @@ SEEDS = (3, 13, 31, 146)
 """Chosen to have every source of trouble among them, both signals, both ways a clock steps, both sizes of memory."""
 
 
-TIDEPOOL_SEEDS = (14, 46, 55, 76)
-"""With a lost frame while REST is in trouble, between two runs, before the end of its connection; and a late one."""
+SEEDS_OF_OTHERS = {
+    "tidepool": (14, 46, 55, 76),
+    "kraken": (60, 95),
+    "binance": (33, 95),
+    "okx": (13, 14),
+    "deribit": (60, 95),
+    "coinbase_derivatives": (62, 87),
+}
+"""With a lost frame of a book while REST is in trouble, between two runs, before the end of its connection; a late one;
+a crossed book; a connection whose end is announced."""
 
 
 def test_the_report_is_the_truth_whatever_goes_wrong_at_the_same_time(tmp_path: Path) -> None:
@@ -26,10 +35,14 @@ def test_the_report_is_the_truth_whatever_goes_wrong_at_the_same_time(tmp_path: 
     assert "journal_refuses" in (tmp_path / "146" / "data" / "stderr.txt").read_text()
 
 
-def test_it_is_whatever_venue_it_is(tmp_path: Path) -> None:
-    assert dict(play_all(TIDEPOOL_SEEDS, len(TIDEPOOL_SEEDS), tmp_path, "tidepool")) == {
-        seed: [] for seed in TIDEPOOL_SEEDS
-    }
+@pytest.mark.parametrize("exchange", SEEDS_OF_OTHERS)
+def test_it_is_whatever_venue_it_is(exchange: str, tmp_path: Path) -> None:
+    seeds = SEEDS_OF_OTHERS[exchange]
+    assert dict(play_all(seeds, len(seeds), tmp_path, exchange)) == {seed: [] for seed in seeds}
+
+
+def test_every_venue_is_played() -> None:
+    assert {DEFAULT_EXCHANGE, *SEEDS_OF_OTHERS} == PLAYED.keys()
 
 
 @pytest.mark.parametrize("exchange", PLAYED)
