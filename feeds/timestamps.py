@@ -57,3 +57,17 @@ def _parse_other(text: str) -> tuple[timedelta, str]:
         offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes))
         since += -offset if sign == "+" else offset
     return since, (fraction or "")[:9]
+
+
+NEAR_END = 400
+"""What follows the time of a frame that says it after all else."""
+
+
+def search_late(pattern: re.Pattern[bytes], frame: bytes) -> re.Match[bytes] | None:
+    """A match in a frame, which is most likely near its end."""
+    return pattern.search(frame, max(0, len(frame) - NEAR_END)) or pattern.search(frame)
+
+
+def possible_ns(time_ns: int) -> int | None:
+    """The time, or None if it is before 1970 or more than 64 bits can hold."""
+    return time_ns if 0 < time_ns < 2**63 else None

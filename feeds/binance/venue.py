@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from feeds.binance.protocol import BinanceFeed
+from feeds.binance.protocol import BinanceFeed, instant_ns
 from feeds.binance.rest import TRADES_WEIGHT, BinanceRest
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
+from feeds.timestamps import possible_ns
 from feeds.venue import Venue
 
+TIME = re.compile(rb'"E"\s*:\s*(\d{1,16})')
 MICROSECONDS = "timeUnit=MICROSECOND"
 """Asked for on the streams and, by a header, of REST: one trade has one time, wherever it comes from."""
 
@@ -67,6 +69,11 @@ class Binance(Venue):
     def url(self, settings: Any, feed: str) -> str:
         url: str = settings.url
         return url if "timeUnit=" in url else f"{url}{'&' if '?' in url else '?'}{MICROSECONDS}"
+
+    def frame_ns(self, feed: str, frame: bytes) -> int | None:
+        """It says it before the levels."""
+        found = TIME.search(frame)
+        return None if found is None else possible_ns(instant_ns(int(found[1])))
 
     def rest(self) -> BinanceRest:
         return BinanceRest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from feeds.deribit.protocol import DeribitFeed
+from feeds.deribit.protocol import DeribitFeed, book_ns
 from feeds.deribit.rest import DeribitRest
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
@@ -50,6 +50,9 @@ class CoinbaseDerivatives(Venue):
         "The chain proves that no change was lost on the way, not that the venue put every change into one.",
         "How many channels a connection may have is unconfirmed.",
     )
+
+    def frame_ns(self, feed: str, frame: bytes) -> int | None:
+        return book_ns(frame)
 
     def rest(self) -> DeribitRest:
         return DeribitRest()

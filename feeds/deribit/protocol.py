@@ -7,6 +7,7 @@ also what keeps a gateway from closing a socket on which a client says nothing f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -46,13 +47,16 @@ from feeds.deribit.messages import (
     decode_message,
     decode_platform_state,
 )
-from feeds.deribit.trades import read_trades
+from feeds.deribit.trades import NS_PER_MS, read_trades
 from feeds.errors import REASON_CHARS, Undecodable, Unplannable
 from feeds.protocol import FeedFacts, Subscription
 from feeds.salvage import NOTHING, REFUSALS, decode_text, left_out, levels, maybe, unusable
+from feeds.timestamps import possible_ns
 
 INTERVAL = "100ms"
 """The quickest that is served without a login: ``raw`` is refused with error 13778."""
+
+TIME = re.compile(rb'"timestamp"\s*:\s*(\d{1,16})')
 
 OURS = ("trades", "book")
 """Our names of the channels, which are theirs: trades first."""
@@ -267,6 +271,12 @@ def _book_event(
 
 def _sizes(changed: list[Level]) -> Sizes:
     return {level.price: 0.0 if level.action == "delete" else level.size for level in changed}
+
+
+def book_ns(frame: bytes) -> int | None:
+    """The venue's time on a frame of a book, which says it before the levels."""
+    found = TIME.search(frame)
+    return None if found is None else possible_ns(int(found[1]) * NS_PER_MS)
 
 
 def _salvage_book(product: str, data: Raw, error: Exception) -> Sequence[Event]:

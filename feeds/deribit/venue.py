@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from feeds.deribit.protocol import DeribitFeed
+from feeds.deribit.protocol import DeribitFeed, book_ns
 from feeds.deribit.rest import DeribitRest
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
@@ -51,6 +51,9 @@ class Deribit(Venue):
         "Combinations may have prices of zero and below: such levels and trades are left out, and named.",
         "What a book does at delivery, and the words of instrument.state, are unconfirmed.",
     )
+
+    def frame_ns(self, feed: str, frame: bytes) -> int | None:
+        return book_ns(frame)
 
     def rest(self) -> DeribitRest:
         return DeribitRest()

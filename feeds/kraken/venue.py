@@ -8,7 +8,10 @@ from feeds.kraken.protocol import KrakenFeed
 from feeds.kraken.rest import KrakenRest
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
+from feeds.timestamps import parse_ns, search_late
 from feeds.venue import Venue
+
+TIME = re.compile(rb'"timestamp"\s*:\s*"([^"]{20,40})"')
 
 
 class KrakenSettings(OneFeedSettings):
@@ -47,6 +50,14 @@ class Kraken(Venue):
         "A checksum proves that our book is the venue's, not that the venue put every change into it.",
         "That trade ids are dense across maintenance, and the same in REST, is likely and not confirmed.",
     )
+
+    def frame_ns(self, feed: str, frame: bytes) -> int | None:
+        """It says it after the levels."""
+        found = search_late(TIME, frame)
+        try:
+            return None if found is None else parse_ns(found[1].decode())
+        except ValueError:  # a frame may say anything
+            return None
 
     def rest(self) -> KrakenRest:
         return KrakenRest()

@@ -9,7 +9,10 @@ from feeds.okx.protocol import OkxFeed, OkxTradesFeed
 from feeds.okx.rest import OkxRest
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
+from feeds.timestamps import possible_ns, search_late
 from feeds.venue import Venue
+
+TIME = re.compile(rb'"ts"\s*:\s*"?(\d{1,16})"?')
 
 
 class OkxSettings(OneFeedSettings):
@@ -59,6 +62,11 @@ class Okx(Venue):
 
     def url(self, settings: OkxSettings, feed: str) -> str:
         return settings.url if feed == OkxFeed.venue else settings.business_url
+
+    def frame_ns(self, feed: str, frame: bytes) -> int | None:
+        """It says it after the levels."""
+        found = search_late(TIME, frame)
+        return None if found is None else possible_ns(int(found[1]) * 1_000_000)
 
     def rest(self) -> OkxRest:
         return OkxRest()
