@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 import pyarrow as pa
+from pyarrow import fs
 
 from feeds.market import Market
 from sentinel.archive.archiver import due_hours
@@ -30,7 +31,8 @@ WINDOW_NS = 300_000_000_000
 class Tail:
     """The end of the journal in one folder of a data directory; nothing if there is none."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, files: fs.FileSystem) -> None:
+        self._files = files
         self._archive: Folder = folder.absolute() / ARCHIVE
         self._journal = journal_in(folder)
 
@@ -71,7 +73,9 @@ class Tail:
                 window = start_ns, min(start_ns + WINDOW_NS, end_ns)
                 parts = [self._recent(measurement, of_hour, *window)]
                 # the archive after the journal: what moves meanwhile is in both
-                parts += [between(read_earlier(series, file), *window) for series, file in files if file.exists()]
+                parts += [
+                    between(read_earlier(series, file, self._files), *window) for series, file in files if file.exists()
+                ]
                 found = [part for part in parts if part is not None and part.num_rows]
                 if found:
                     yield from ((series.market, rows) for series, rows in split(measurement, join(found)))

@@ -79,7 +79,7 @@ class View(ds.InMemoryDataset):  # type: ignore[misc]  # DuckDB looks for a data
 
     def _batches(self, shape: pa.Schema, condition: Condition) -> Iterator[pa.RecordBatch]:
         for folder in data_folders(self._data_dir):
-            tail = Tail(folder)
+            tail = Tail(folder, self._files)
             recent = tail.hours(self._name, condition)
             # the archive is listed after the journal was looked at: what moves meanwhile is seen in both
             listing = Listing(self._files, inside((folder / ARCHIVE).absolute()))
