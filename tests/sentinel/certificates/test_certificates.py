@@ -361,6 +361,23 @@ def test_what_was_pruned_is_not_missing(data_dir: Path) -> None:
     assert "were pruned" in files["note"]
 
 
+def test_a_day_is_pruned_at_once(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of one would look damaged, and be too small to be pruned once more."""
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            prune(data_dir / "archive", LATER_NS + 10 * DAY_NS, 1.0, None)
+    (noted,) = (data_dir / "archive" / "pruned.txt").read_text().splitlines()
+    assert not (data_dir / "archive" / noted).exists()
+    assert problems(data_dir) == []
+    with alone(data_dir / "archive"):
+        assert not list((data_dir / "archive").glob(".*.part"))
+
+
 def test_the_archive_goes_on_when_a_chain_cannot(
     data_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from click.testing import CliRunner
 import sentinel.data
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.command import verify_command
-from sentinel.certificates.issuer import Folders, all_hours, issue
+from sentinel.certificates.issuer import Folders, MarketHour, all_hours, issue
 from sentinel.certificates.tape_retention import prune_archived
-from sentinel.disk.data_dir import ARCHIVE, TAPES
+from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, TAPES, hour_of, market_of
 from sentinel.disk.tape import created_ns, pruned, read_tape, tape_files
 from sentinel.replay.l2 import L2Archiver, read_state
 from sentinel.run.archive import archive
@@ -116,3 +117,23 @@ def test_the_worker_archives_certifies_and_prunes(data_dir: Path) -> None:
     assert set(before) - set(names(data_dir)) == pruned(data_dir / TAPES) != set()
     product = "BTC-USD"
     assert sentinel.data.order_book(product, reached_ns(data_dir), data_dir=data_dir).bids.num_rows
+
+
+def test_what_a_killed_pass_archived_is_certified_by_the_next(data_dir: Path) -> None:
+    """The state of the tapes says that nothing is left to archive."""
+    before = all_hours(Folders.of(data_dir))
+    shutil.rmtree(data_dir / CERTIFICATES)
+    shutil.rmtree(data_dir / ARCHIVE)
+    (data_dir / TAPES / "l2.swstate").unlink()
+    L2Archiver(data_dir / TAPES, data_dir / ARCHIVE, FAR, is_over=False).write_hours(from_start=False)
+    asyncio.run(write(data_dir, [{"trades": [trade(1, (end_ns := created_ns(tape_files(data_dir / TAPES)[-1])))]}]))
+    done = worker(data_dir, end_ns + 3 * HOUR_NS, after_id=1)
+    assert (done.returncode, done.stderr) == (0, "")
+    certified = {MarketHour(hour_of(file), market_of(file.parent.parent)) for file in certificates(data_dir)}
+    assert certified == before
+    done = worker(data_dir, end_ns + 3 * HOUR_NS, after_id=1)
+    assert len(certificates(data_dir)) == len(before), "once is enough"
+
+
+def certificates(data_dir: Path) -> list[Path]:
+    return list((data_dir / CERTIFICATES).rglob("hour=*.json"))
