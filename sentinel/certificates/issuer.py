@@ -77,20 +77,16 @@ def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
         Damaged: if a chain cannot be continued because its end is not as it was written; the others are, before.
     """
     notes = [market_path(*hour.market) / hour_path(hour.hour_ns) for hour in hours]
-    begun = hours_of(uncertified.noted(folders.archive))
+    begun = _by_market(hours_of(uncertified.noted(folders.archive)))
     uncertified.note(folders.archive, notes)
     tape = TapeRecord(folders.tapes, {hour.hour_ns for hour in hours}) if folders.tapes.is_dir() else None
-    by_market: dict[Market, list[MarketHour]] = {}
-    for hour in sorted(hours):
-        by_market.setdefault(hour.market, []).append(hour)
     written: list[Path] = []
     damage: list[Damaged] = []
-    for market, of_market in by_market.items():
+    for market, of_market in _by_market(hours).items():
         try:
             chain = Chain(folders.certificates, market)
-            for hour in begun:  # of one of them the head may not be written
-                if hour.market == market:
-                    chain.last_of(hour.hour_ns)
+            for hour in begun.get(market, ()):  # of one of them the head may not be written
+                chain.last_of(hour.hour_ns)
             for hour in of_market:
                 last = chain.last_of(hour.hour_ns)
                 evidence = evidence_of(folders.archive, market, hour.hour_ns, tape)
@@ -103,6 +99,13 @@ def issue(folders: Folders, hours: Collection[MarketHour]) -> list[Path]:
     if damage:
         raise damage[0]
     return written
+
+
+def _by_market(hours: Iterable[MarketHour]) -> dict[Market, list[MarketHour]]:
+    found: dict[Market, list[MarketHour]] = {}
+    for hour in sorted(hours):
+        found.setdefault(hour.market, []).append(hour)
+    return found
 
 
 class Chain:
