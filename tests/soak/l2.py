@@ -74,7 +74,7 @@ def judge(folder: Path, watched: WatchedBooks, instants: int) -> None:
     last_ns = max(record.received_ns for record in records if b"l2_data" in record.payload[:40])
     span = records[0].received_ns, last_ns - CADENCE_NS
     for product in PRODUCTS:
-        equal, refused = judge_books(data_dir, product, watched, folder / "truth.jsonl", span, instants)
+        equal, refused = judge_books(data_dir, product, watched, span, instants)
         click.echo(f"{product}: {equal} books are the exchange's, {refused} were refused as they had to be")
         click.echo(f"{product}: {judge_bins(data_dir, product, span):,} rows of bins are those that were sampled")
 

@@ -149,6 +149,8 @@ class Bybit:
         self._stage.truth.top(self._feed, product, now_ns)
         if is_anew:
             rows = shown(product, product.levels(), told.depth)
+            # nobody can know what happened between its last frame and this one: a gap that is no fault of ours
+            self._stage.truth.write("fault", fault="anew", product=product.name, start_ns=now_ns, end_ns=now_ns)
         frame = wording.book_frame(product, rows, told.depth, told.last, now_ns, is_snapshot=is_anew)
         for connection in listeners:
             connection.send(BOOKS[told.depth], product.name, frame, (told.last, told.last))

@@ -108,7 +108,7 @@ async def test_of_two_connections_the_other_one_goes_on(tmp_path: Path) -> None:
         begun_ns = held.holes[0].end_ns
         lost = [hole for hole in held.holes if begun_ns < hole.start_ns < last_ns]
         assert not lost, lost
-        equal, _ = judge_books(data, product, watched, truth, (begun_ns, last_ns), 300)
+        equal, _ = judge_books(data, product, watched, (begun_ns, last_ns), 300)
         assert equal == 300
 
 

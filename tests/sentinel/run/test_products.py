@@ -129,4 +129,4 @@ async def test_none_could_be_had() -> None:
 async def test_an_exchange_that_nobody_knows_is_a_mistake() -> None:
     done = await run("coinbose")
     assert done.exit_code != 0
-    assert "unknown exchange coinbose; known are binance, coinbase, " in str(done.exception)
+    assert "unknown exchange coinbose; known are binance, " in str(done.exception)
