@@ -146,9 +146,11 @@ class Faults:
         if self._began_ns is None:
             self._began_ns = self._now_ns()
 
-    def elapsed_s(self) -> float:
-        """Seconds since the first client came; 0 before."""
-        return 0.0 if self._began_ns is None else (self._now_ns() - self._began_ns) / NS_PER_S
+    def elapsed_s(self, at_ns: int | None = None) -> float:
+        """Seconds from the first client's coming to ``at_ns``, or to now; 0 before."""
+        if self._began_ns is None:
+            return 0.0
+        return ((self._now_ns() if at_ns is None else at_ns) - self._began_ns) / NS_PER_S
 
     def striking(
         self,
@@ -174,9 +176,11 @@ class Faults:
                 return fault
         return None
 
-    def lasting(self, kind: Kind, *, feed: str | None = None, product: str | None = None) -> Fault | None:
-        """The fault of this kind that lasts at this moment, if any."""
-        elapsed_s = self.elapsed_s()
+    def lasting(
+        self, kind: Kind, *, feed: str | None = None, product: str | None = None, at_ns: int | None = None
+    ) -> Fault | None:
+        """The fault of this kind that lasts at ``at_ns``, or now, if any."""
+        elapsed_s = self.elapsed_s(at_ns)
         for armed in self._armed:
             fault = armed.fault
             is_meant = fault.kind == kind and fault.feed in (None, feed) and fault.product in (None, product)

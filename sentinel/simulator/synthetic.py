@@ -196,7 +196,8 @@ class SyntheticMarket:
     def _crossed(self, product: Product, changes: list[Change], now_ns: int) -> list[Change]:
         """With what keeps a book crossed as long as it is to be, and what ends that."""
         faults, name = self.stage.faults, product.name
-        if faults and faults.lasting("cross", product=name) is not None:
+        # Asked of the time that is written down: several frames may bear one, and it is before the end for all or none.
+        if faults and faults.lasting("cross", product=name, at_ns=now_ns) is not None:
             self._crossing.setdefault(name, now_ns)
             return changes + product.cross()
         start_ns = self._crossing.pop(name, None)
