@@ -99,6 +99,8 @@ config_option = click.option(
 @click.option("--http", metavar="HOST:PORT", help="Serve status and metrics here.")
 @click.option("--connections", type=click.Choice(["1", "2"]), help="2 opens every connection twice.  [default: 1]")
 @click.option("--processes", type=click.IntRange(1, 64), help="Spread products over so many.  [default: 1]")
+@click.option("--cluster", "cluster", metavar="URLS", help="Share the products with the members on these NATS servers.")
+@click.option("--replicas", type=click.IntRange(1, 5), help="How many members collect each product.  [default: 1]")
 @click.option("--is-shard", is_flag=True, hidden=True, help="One of --processes.")
 @config_option
 def collect(
@@ -177,6 +179,9 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
     select = {name: given[name] for name in ("quotes", "kinds", "status") if given.get(name)}
     if select:
         flags["select"] = select
+    cluster = {"servers": given.get("cluster"), "replicas": given.get("replicas")}
+    if any(value is not None for value in cluster.values()):
+        flags["cluster"] = {name: value for name, value in cluster.items() if value is not None}
     if given.get("connections") is not None:
         flags["feeds"] = {"connections": int(given["connections"])}
     return load(flags, config_file, warn=lambda text: None) if is_quiet else load(flags, config_file)

@@ -23,6 +23,10 @@ ALL = "all"
 GLOB = frozenset("*?[")
 CURRENCY = r"^[A-Z0-9.]+$"
 COLLECTOR = r"^[!-~]+$"
+TOKEN = r"^[A-Za-z0-9_-]+$"
+NATS_URL = r"^(nats|tls)://[^\s/@]+$"
+"""Without a user: secrets have settings of their own, and an address may be logged."""
+
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -183,6 +187,71 @@ class Influx(Section):
         return self
 
 
+class Cluster(Section):
+    """Many machines as one, on NATS JetStream; without ``servers`` this machine is alone."""
+
+    servers: Annotated[tuple[Annotated[str, Field(pattern=NATS_URL)], ...], FromWords] = ()
+    """Addresses of the NATS servers, the same for every member: ``nats://a:4222``, or ``tls://a:4222``."""
+    name: str = Field(default="sentinel", pattern=TOKEN)
+    """Which cluster this is, if several use the same servers."""
+    replicas: int = Field(default=1, ge=1, le=5)
+    """How many members collect each market."""
+    lease_s: float = Field(default=6, ge=2, le=60)
+    """A member that has not been heard of for so long is taken for dead, and others take over its markets."""
+    address: str | None = Field(default=None, pattern=COLLECTOR)
+    """What members with one public address have in common: they share what venues allow it. Else the host's name."""
+    partitions: int = Field(default=16, ge=1, le=1024)
+    """Into how many parts the markets are dealt for the archive's workers; fixed when the stream is made."""
+    stream_replicas: int = Field(default=3, ge=1, le=5)
+    """How many servers keep each line."""
+    stream_max_age_s: float = Field(default=259_200, gt=60)
+    """How long the servers keep lines, so long may every worker be away."""
+    stream_max_bytes: int | None = Field(default=None, gt=0)
+    """How much the servers keep of them at most."""
+    user: str | None = None
+    """A user of the servers."""
+    password: SecretStr | None = None
+    """The user's password."""
+    password_file: Path | None = None
+    """A file that holds ``password``."""
+    token: SecretStr | None = None
+    """A token instead of a user."""
+    token_file: Path | None = None
+    """A file that holds ``token``."""
+    nkey_file: Path | None = None
+    """A file with the seed of an NKey."""
+    creds_file: Path | None = None
+    """A credentials file, as ``nsc`` makes them."""
+    ca_file: Path | None = None
+    """A certificate authority to trust, PEM."""
+    cert_file: Path | None = None
+    """Our own certificate, PEM, for servers that ask for one."""
+    key_file: Path | None = None
+    """Its key, PEM."""
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> Self:
+        given = [
+            name
+            for name, value in (
+                ("user", self.user),
+                ("token", self.token),
+                ("nkey_file", self.nkey_file),
+                ("creds_file", self.creds_file),
+            )
+            if value is not None
+        ]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)}: only one of them can say who we are")
+        for name in ("nkey_file", "creds_file", "ca_file", "cert_file", "key_file"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name}: no such file: {path}")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        return self
+
+
 class Alerts(Section):
     """When an operator is told, and where. A condition must last to be raised, and be gone to be cleared."""
 
@@ -240,6 +309,7 @@ class Config(Section):
     tape: Tape = Tape()
     repair: Repair = Repair()
     influx: Influx = Influx()
+    cluster: Cluster = Cluster()
     alerts: Alerts = Alerts()
 
     @validates("products")

@@ -35,6 +35,9 @@ SAMPLES: dict[str, object] = {
     "feeds.max_connection_age_s": 86_400,
     "influx.url": "http://127.0.0.1:8086",
     "influx.org": "desk",
+    "cluster.servers": ["nats://nats-1:4222", "nats://nats-2:4222", "nats://nats-3:4222"],
+    "cluster.address": "office",
+    "cluster.user": "sentinel",
 }
 """What is shown of a setting that has no default of its own."""
 

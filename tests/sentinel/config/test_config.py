@@ -185,7 +185,17 @@ def test_a_list_that_is_none_is_named(read: Load) -> None:
     assert "book.edges_bps: is no list" in mistake(read, env={"SENTINEL_BOOK_EDGES_BPS": "[1,"})
 
 
-FREE = {"data_dir", "http_token", "influx.bucket_book", "influx.bucket_trades", "influx.org", "influx.token"}
+FREE = {
+    "cluster.password",
+    "cluster.token",
+    "cluster.user",
+    "data_dir",
+    "http_token",
+    "influx.bucket_book",
+    "influx.bucket_trades",
+    "influx.org",
+    "influx.token",
+}
 """What takes any text: a folder, a name or a secret."""
 
 

@@ -16,7 +16,14 @@ from tests import ROOT
 
 ALL = list(settings())
 BY_KEY = {setting.key: setting for setting in ALL}
-TEXTS = {"data_dir", "influx.org", "influx.bucket_trades", "influx.bucket_book", "venues.coinbase.advanced_key_name"}
+TEXTS = {
+    "cluster.user",
+    "data_dir",
+    "influx.org",
+    "influx.bucket_trades",
+    "influx.bucket_book",
+    "venues.coinbase.advanced_key_name",
+}
 """Anything goes, on its own. What must be printable, complete or a file that is there is tried with the rest."""
 
 

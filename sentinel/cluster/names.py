@@ -1,0 +1,52 @@
+"""What everything is called on the NATS servers, and how a batch of lines travels. Pure.
+
+A cluster ``sentinel`` has one stream, ``sentinel_lines``, and two key-value buckets: ``sentinel_members``, whose keys
+are leases and end by themselves, and ``sentinel_markets``, what is known of markets for good. A batch of the journal
+goes into the stream in one message for each partition it has lines of::
+
+    subject  sentinel.lines.trades.7
+    headers  Nats-Msg-Id: desk-1/5f0c9a3e/18211/7        one batch of one journal: sent again, it is the same message
+             Sentinel-Collector: desk-1
+             Sentinel-Times: 1788746279000000000-1788746279900000000     first and last point
+    body     lines of line protocol, zstd
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from feeds.market import Market
+
+MESSAGE_ID = "Nats-Msg-Id"
+COLLECTOR = "Sentinel-Collector"
+TIMES = "Sentinel-Times"
+
+
+class Names:
+    """Those of one cluster."""
+
+    def __init__(self, cluster: str) -> None:
+        self.lines = f"{cluster}_lines"
+        self.members = f"{cluster}_members"
+        self.markets = f"{cluster}_markets"
+        self._prefix = f"{cluster}.lines"
+
+    @property
+    def all_subjects(self) -> str:
+        """Every subject of the stream of lines."""
+        return f"{self._prefix}.>"
+
+    def subject(self, stream: str, partition: int | None = None) -> str:
+        """Where the lines of a partition go; of all partitions if it is None."""
+        return f"{self._prefix}.{stream}.{'*' if partition is None else partition}"
+
+
+def partition_of(market: Market, partitions: int) -> int:
+    """The part of the lines a market is in: always the same, on every machine."""
+    digest = blake2b(str(market).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % partitions
+
+
+def message_id(collector: str, journal: str, batch_id: int, partition: int) -> str:
+    """The same for the same lines, whoever asks and whenever."""
+    return f"{collector}/{journal}/{batch_id}/{partition}"

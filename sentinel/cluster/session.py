@@ -1,0 +1,121 @@
+"""The one way to the NATS servers: with the identity of the settings, and for ever, however often they go away."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+from loguru import logger
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from sentinel.cluster.names import Names
+from sentinel.config import Cluster
+from sentinel.errors import SentinelError
+
+RECONNECT_S = 0.5
+CONNECT_S = 2
+PING_S = 2
+"""With two unanswered pings a server that says nothing any more is left after some 6 s."""
+
+ANSWER_S = 5.0
+
+
+class ClusterError(SentinelError):
+    """The servers refuse us, or are not what we need."""
+
+
+class Session:
+    """A connection to the servers and their JetStream. ``client.is_connected`` tells whether one is there now."""
+
+    def __init__(self, settings: Cluster, client: Client) -> None:
+        self.settings = settings
+        self.names = Names(settings.name)
+        self.client = client
+        self.jetstream: JetStreamContext = client.jetstream(timeout=ANSWER_S)
+
+
+@asynccontextmanager
+async def opened(settings: Cluster, name: str) -> AsyncIterator[Session]:
+    """A session once a server has answered; ``name`` is ours in the servers' own lists.
+
+    Raises:
+        ClusterError: if a server refuses our identity. None that answers is waited for.
+    """
+    client, trouble = Client(), Trouble()
+    connecting = asyncio.ensure_future(client.connect(**_options(settings, name), error_cb=trouble.tell))
+    refused = asyncio.ensure_future(trouble.refused.wait())
+    try:
+        await asyncio.wait([connecting, refused], return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            raise ClusterError(f"cluster: {trouble.words}")
+        await connecting
+        trouble.words = ""
+        yield Session(settings, client)
+    finally:
+        for task in (connecting, refused):
+            task.cancel()
+        await asyncio.wait([connecting, refused])
+        await client.close()
+
+
+class Trouble:
+    """What the client says of servers that it does not reach, once each time it is something else."""
+
+    def __init__(self) -> None:
+        self.words = ""
+        self.refused = asyncio.Event()
+        """Set by what no waiting mends."""
+
+    async def tell(self, error: Exception) -> None:
+        words = str(error) or type(error).__name__
+        if isinstance(error, nats.errors.AuthorizationError | ssl.SSLCertVerificationError) or "uthorization" in words:
+            self.refused.set()
+        if words != self.words:
+            self.words = words
+            logger.bind(reason=words).warning("cluster_unreachable")
+
+
+def _options(settings: Cluster, name: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "servers": list(settings.servers),
+        "name": name,
+        "allow_reconnect": True,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": RECONNECT_S,
+        "connect_timeout": CONNECT_S,
+        "ping_interval": PING_S,
+        "max_outstanding_pings": 2,
+        "disconnected_cb": _left,
+        "reconnected_cb": _back,
+    }
+    if settings.user is not None:
+        options |= {"user": settings.user, "password": _secret(settings.password)}
+    if settings.token is not None:
+        options["token"] = _secret(settings.token)
+    if settings.nkey_file is not None:
+        options["nkeys_seed"] = str(settings.nkey_file)
+    if settings.creds_file is not None:
+        options["user_credentials"] = str(settings.creds_file)
+    if settings.ca_file is not None or any(server.startswith("tls:") for server in settings.servers):
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        if settings.cert_file is not None:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+        options["tls"] = context
+    return options
+
+
+def _secret(value: Any) -> str:
+    return value.get_secret_value() if value is not None else ""
+
+
+async def _left() -> None:
+    logger.warning("cluster_disconnected")
+
+
+async def _back() -> None:
+    logger.info("cluster_reconnected")
