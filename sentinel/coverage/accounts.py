@@ -20,8 +20,8 @@ from sentinel.pipeline.product import ProductState
 class CoverageRow(Struct, frozen=True):
     """One product's minute, as one collector accounts for it. Ids are 0 in a minute without trades.
 
-    ``due`` is the time of its instants, and ``ids`` are those of its trades; both are empty where the counts tell, and in
-    rows of before they were told. Of such rows, ``until_ns`` is how far a minute under way has got, ``begun_ns`` the
+    ``due`` is the time of its instants, and ``ids`` are those of its trades; both are empty where the counts tell, and
+    in rows of before they were told. Of such rows, ``until_ns`` is how far a minute under way has got, ``begun_ns`` the
     first instant sampled in a minute that stands alone, where they are known.
     """
 

@@ -45,8 +45,8 @@ class Hole(Struct, frozen=True):
 class Accounts(Struct, frozen=True):
     """What one collector says of one product: the time it accounts for, and that of it in which it had no book.
 
-    ``lost`` has the gaps of the book: an open one lasts as far as its collector's accounts go on from there. Where there
-    is nothing to collect that is for good, or until another collector has it.
+    ``lost`` has the gaps of the book: an open one lasts as far as its collector's accounts go on from there. Where
+    there is nothing to collect that is for good, or until another collector has it.
     """
 
     covered: list[Interval]

@@ -15,7 +15,7 @@ from book.sampler import CADENCE_NS
 from feeds.market import Market
 from sentinel.contract.gaps import Gap
 from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
-from sentinel.coverage.holes import Interval, accounts_of, intersect, merge, missing
+from sentinel.coverage.holes import Interval, accounts_of, merge, missing, subtract
 from sentinel.gap_report.together import TradeIds
 from sentinel.pipeline.accounts import MINUTE_NS
 
@@ -40,9 +40,9 @@ def with_orphans(rows: Rows, asked: Interval, store: Store, cadence_ns: int = CA
         gaps[lost.market].append(lost)
     found = [
         orphan
-        for market, minutes in coverage.items()
-        if len({row.collector for row in (*minutes, *gaps[market])}) > 1
-        for orphan in _orphans(market, minutes, gaps[market], asked, store, cadence_ns)
+        for market in sorted({*coverage, *gaps})
+        if len({row.collector for row in (*coverage[market], *gaps[market])}) > 1
+        for orphan in _orphans(market, coverage[market], gaps[market], asked, store, cadence_ns)
     ]
     return Rows([*rows.coverage, *found], rows.gaps, rows.backfill)
 
@@ -63,9 +63,11 @@ def _orphans(
     ids: dict[int, list[Interval]] = defaultdict(list)
     if all(row.trade_proof == "ids" for row in coverage):
         together = TradeIds(coverage, gaps, accounts=accounts, every=coverage, nobody=())
-        for start_ns, end_ns in merge(_around(gap) for gap in together.all_lacking()):
+        uncounted = subtract([asked], [minute for mine in accounts.values() for minute in mine.covered])
+        spans = [*uncounted, *map(_around, together.all_lacking())]
+        for start_ns, end_ns in merge(spans):
             present = merge((number, number + 1) for number in store.trade_ids(market, start_ns, end_ns))
-            ids[start_ns - start_ns % MINUTE_NS] += intersect(present, together.lacking)
+            ids[start_ns - start_ns % MINUTE_NS] += present
     proofs = {row.integrity for row in coverage}
     integrity = proofs.pop() if len(proofs) == 1 else "none"
     rows = (

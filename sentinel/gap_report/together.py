@@ -43,8 +43,8 @@ class TradeIds:
     between them that nobody entered is missing, be it named or not, if somebody collected then.
 
     ``coverage`` are the window's minutes, ``every`` those beside them, too, since two collectors may enter a trade in
-    two minutes. ``first`` and ``last`` are None when there were no trades. Unless ids are dense, ``count`` is of whoever
-    has most of a minute.
+    two minutes. ``first`` and ``last`` are None when there were no trades. Unless ids are dense, ``count`` is of
+    whoever has most of a minute.
     """
 
     def __init__(
@@ -65,23 +65,20 @@ class TradeIds:
         for row in coverage:
             repaired[row.minute_ns] = max(repaired[row.minute_ns], row.repaired)
             most[row.minute_ns] = max(most[row.minute_ns], row.trades)
-        entered = merge(run for row in with_trades for run in _newest(row))
-        self.count = sum(end - start for start, end in entered) if is_dense else sum(most.values())
         self.repaired = sum(repaired.values())
         self.unnamed: list[Gap] = []
         beside = [row for row in every if row.trades]
         of_trades = [row for row in rows if row.gap.channel == "trades"]
         self._lost = [row.gap for row in of_trades if row.gap.is_lacking]
         self._lacking = _lacking_in_all(beside, of_trades)
+        entered = [run for row in with_trades for run in _newest(row)]
+        # of who died when he had repaired them, the gap alone says so
+        entered += [_ids(row.gap) for row in of_trades if not row.gap.is_lacking and row.gap.cause != "reset"]
+        self.count = sum(after - first for first, after in merge(entered)) if is_dense else sum(most.values())
         if is_dense and self.first is not None and self.last is not None:
             self.unnamed = _unnamed(beside, of_trades, accounts, (self.first, self.last + 1), nobody)
         self.missing = sum(end - start for start, end in self._lacking)
         self.missing += sum(gap.missing_count for gap in self.unnamed)
-
-    @property
-    def lacking(self) -> list[Interval]:
-        """The ids that are missing."""
-        return merge([*self._lacking, *map(_ids, self.unnamed)])
 
     def all_lacking(self) -> list[Gap]:
         """The gaps, named and unnamed, in which any of them are."""
@@ -151,7 +148,7 @@ def _unnamed(
 def _is_one_stay(
     before: Iterable[CoverageRow], behind: Collection[CoverageRow], accounts: Mapping[str, Accounts]
 ) -> bool:
-    """Whether one collector accounts for two minutes and all that lies between: it names the ids that it lacks there."""
+    """Whether one collector accounts for two minutes and all that lies between: it names what it lacks there."""
     return any(
         len(intersect(accounts[row.collector].known, [(row.minute_ns, later.end_ns)])) == 1
         for row in before
@@ -185,10 +182,16 @@ def gaps(
     found: dict[tuple[object, ...], Gap] = {}
     for gap in told:
         key = gap.channel, gap.cause, gap.start_ns, gap.start_seq, gap.end_seq
-        known = found.get(key)
-        if known is None or (known.is_lacking and not gap.is_lacking) or gap.repaired_count > known.repaired_count:
-            found[key] = gap
+        found[key] = _better(found[key], gap) if key in found else gap
     return [*found.values(), *ids.unnamed]
+
+
+def _better(one: Gap, other: Gap) -> Gap:
+    """Of two collectors' words on one gap, that of the time in which neither has a book, or of whoever has more ids."""
+    if one.channel == "book":
+        return one if one.end_ns is None or (other.end_ns is not None and one.end_ns >= other.end_ns) else other
+    is_more = (one.is_lacking and not other.is_lacking) or other.repaired_count > one.repaired_count
+    return other if is_more else one
 
 
 def _part(gap: Gap, start_ns: int, end_ns: int | None, count: int) -> Gap:
