@@ -71,7 +71,7 @@ class Trouble:
         self.said: set[str] = set()
         self.refused = asyncio.Event()
         """Set by what no waiting mends."""
-        self.calls = {"error_cb": self.tell, "disconnected_cb": self.left, "reconnected_cb": self.back}
+        self.calls: dict[str, Any] = {"error_cb": self.tell, "disconnected_cb": self.left, "reconnected_cb": self.back}
 
     async def left(self) -> None:
         logger.warning("cluster_disconnected")

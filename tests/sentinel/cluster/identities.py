@@ -66,7 +66,7 @@ def user_key() -> Key:
 
 
 def credentials(file: Path) -> str:
-    """Writes a user's credentials file; gives what the server's configuration has to say of its operator and account."""
+    """Writes a user's credentials file; gives what the server's configuration says of operator and account."""
     operator, account, system = (
         Key(prefix) for prefix in (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_ACCOUNT)
     )
