@@ -40,19 +40,22 @@ class Session:
 
 
 @asynccontextmanager
-async def opened(settings: Cluster, name: str) -> AsyncIterator[Session]:
+async def opened(settings: Cluster, name: str, patience_s: float | None = None) -> AsyncIterator[Session]:
     """A session once a server has answered; ``name`` is ours in the servers' own lists.
 
     Raises:
-        ClusterError: if a server refuses our identity. None that answers is waited for.
+        ClusterError: if a server refuses our identity, or none has answered for ``patience_s``; None waits for ever.
     """
     client, trouble = Client(), Trouble()
     connecting = asyncio.ensure_future(client.connect(**_options(settings, name), **trouble.calls))
     refused = asyncio.ensure_future(trouble.refused.wait())
     try:
-        await asyncio.wait([connecting, refused], return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
+        await asyncio.wait([connecting, refused], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if trouble.refused.is_set() and not connecting.done():
             raise ClusterError(f"cluster: {trouble.words}")
+        if not connecting.done():
+            where = ", ".join(settings.servers)
+            raise ClusterError(f"cluster: no server at {where} answers: {trouble.words or 'silence'}")
         await connecting
         trouble.said.clear()
         yield Session(settings, client)
