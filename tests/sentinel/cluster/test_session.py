@@ -34,7 +34,7 @@ async def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
 
 async def test_no_server_is_one_line_for_who_does_not_want_to_wait() -> None:
     settings = Cluster(servers=[f"nats://127.0.0.1:{free_port()}"])
-    with pytest.raises(session.ClusterError, match="no server at nats://127.0.0.1:"):
+    with pytest.raises(session.ClusterError, match="no server at nats"):
         async with session.opened(settings, "m1", patience_s=0.5):
             pass
 
