@@ -114,6 +114,11 @@ class ProductBooks:
         """True while some lane's book is proved and may be written."""
         return not self.is_suspended and any(lane.is_proved for lane in self.lanes.values())
 
+    @property
+    def is_sound(self) -> bool:
+        """True while some lane's book is proved, not crossed, not empty, and may be written."""
+        return not self.is_suspended and any(lane.is_proved and lane.flaw is None for lane in self.lanes.values())
+
     def shown(self) -> LaneBook | None:
         """The book to show to people: a proved one, and a sound one rather than one that is not."""
         proved = [lane for lane in self.lanes.values() if lane.is_proved]
@@ -287,7 +292,7 @@ class ProductBooks:
         while self.gaps:
             self._close(self.gaps[0], grid_ns)
         account = self.account(grid_ns)
-        account.samples_due += 1
+        account.owe(grid_ns, grid_ns + self._cadence_ns)
         account.samples_written += 1
         self.last_sample = sample
         self._written_ns = grid_ns
@@ -324,10 +329,11 @@ class ProductBooks:
             minute_end_ns = min(end_ns, next_ns - next_ns % MINUTE_NS + MINUTE_NS)
             count = count_instants(next_ns, minute_end_ns, self._cadence_ns)
             account = self.account(next_ns)
-            account.samples_due += count
+            after_ns = first_instant(minute_end_ns, self._cadence_ns)
+            account.owe(next_ns, after_ns, count)
             account.samples_withheld += count
             self.withheld_count += count
-            next_ns = first_instant(minute_end_ns, self._cadence_ns)
+            next_ns = after_ns
         self.next_ns = next_ns
 
     # Gaps
@@ -452,7 +458,7 @@ class ProductBooks:
         minute_ns = now_ns - now_ns % MINUTE_NS
         if minute_ns in self.minutes:
             taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
-            self.minutes[minute_ns].take_back(taken)
+            self.minutes[minute_ns].take_back(taken, first_ns)
         self._said_ns = max(self._said_ns, next_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
