@@ -7,10 +7,11 @@ samples, the last commit, and a while for the sinks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from math import inf
+from types import MappingProxyType
 from typing import Protocol
 
 from loguru import logger
@@ -31,7 +32,7 @@ from sentinel.exchange.planner import numbered, plan, replanned
 from sentinel.exchange.repair import Repairer, TradeSource
 from sentinel.exchange.venues import feed_maker, url_of
 from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect, Repair, Retire, Send, Settings, Succeed
-from sentinel.pipeline.inputs import spare_of
+from sentinel.pipeline.inputs import KnownTrade, spare_of
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import Durations
@@ -167,8 +168,18 @@ class Service:
             raise JournalError(f"the last lines are lost: {failure}") from failure
         logger.info("stopped")
 
-    def replan(self, markets: Collection[Market]) -> None:
-        """From now on these are to be collected, but for those that are not listed."""
+    def replan(
+        self,
+        markets: Collection[Market],
+        tails: Mapping[Market, tuple[int, int]] = MappingProxyType({}),
+        handed: Collection[Market] = (),
+    ) -> None:
+        """From now on these are to be collected, but for those that are not listed.
+
+        One that joins goes on from the last trade id and its time that ``tails`` has of it. One that leaves is not
+        listed by its venue any more, unless it is among ``handed``: others collect it, and nothing more is due of it
+        here. ``handed`` may name more than what leaves now; of what the last run collected, too, nothing is due then.
+        """
         if self._tasks is None:  # not begun, or about to end
             return
         plans = [connection.plan for connection in self.connections]
@@ -177,11 +188,22 @@ class Service:
         replans = replanned(plans, wanted, partial(lane_plans, self._config))
         if replans == plans:
             return
-        self.intake.replan(replans)
+        known = [KnownTrade(market, *tail) for market, tail in sorted(tails.items()) if market in wanted]
+        self.intake.replan(replans, known, sorted(handed))
         for lane in replans:
             self._steer(lane)
         self.comparer.markets = _unnumbered(replans)
         self._begin(COMPARISON, self.comparer.run)
+
+    def proved(self) -> set[Market]:
+        """The markets of which nothing is lost if others end with them now: a book is proved and sound, and trades
+        are subscribed to."""
+        return {market for market, product in self.pipeline.products.items() if product.is_proved}
+
+    def tails(self) -> dict[Market, tuple[int, int]]:
+        """Of each market the last trade id up to which none is missing, but for those given up, and its time."""
+        found = ((market, product.trades.tail()) for market, product in self.pipeline.products.items())
+        return {market: tail for market, tail in found if tail is not None}
 
     def _steer(self, plan: LanePlan) -> None:
         """A connection gets another plan: it goes on with it, ends, or begins."""

@@ -114,6 +114,11 @@ class ProductBooks:
         """True while some lane's book is proved and may be written."""
         return not self.is_suspended and any(lane.is_proved for lane in self.lanes.values())
 
+    @property
+    def is_sound(self) -> bool:
+        """True while some lane's book is proved, not crossed, not empty, and may be written."""
+        return not self.is_suspended and any(lane.is_proved and lane.flaw is None for lane in self.lanes.values())
+
     def shown(self) -> LaneBook | None:
         """The book to show to people: a proved one, and a sound one rather than one that is not."""
         proved = [lane for lane in self.lanes.values() if lane.is_proved]

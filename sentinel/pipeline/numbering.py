@@ -152,6 +152,16 @@ class Numbering:
             or (self._questions is not None and self._questions.is_due(now_ns))
         )
 
+    def tail(self) -> tuple[int, int] | None:
+        """The last id up to which none is missing, but for those given up, and its point."""
+        last = self.ledger.last
+        if last is None:
+            return None
+        lacking = [(jump.range.first, jump.start_ns) for jump in self._pending()]
+        lacking += [(held.range.first, held.gap.start_ns) for held in self._gaps.values() if held.gap.is_open]
+        first, point_ns = min(lacking, default=(last + 1, self.newest_ns))
+        return (first - 1, point_ns) if first <= last else (last, self.newest_ns)
+
     @property
     def has_pending(self) -> bool:
         """Whether ``announce_all`` has work."""

@@ -7,7 +7,7 @@ the same lines, byte for byte: live, replayed from a tape, or in a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import assert_never
 
 from book.events import (
@@ -28,6 +28,7 @@ from sentinel.pipeline.inputs import (
     FetchedBook,
     Frame,
     Input,
+    KnownTrade,
     LanePlan,
     Note,
     Opened,
@@ -145,8 +146,8 @@ class Pipeline:
         match given:
             case Start():
                 self.start(now_ns)
-            case Replan(plans):
-                self.replan(plans, now_ns)
+            case Replan(plans, known, handed):
+                self.replan(plans, now_ns, known, handed)
             case Step(step_ns):
                 self.step(step_ns, now_ns)
             case Suspend():
@@ -168,7 +169,13 @@ class Pipeline:
             self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))
             self.note_step(-ahead_ns // NS_PER_MS, now_ns)
 
-    def replan(self, plans: Sequence[LanePlan], now_ns: int) -> None:
+    def replan(
+        self,
+        plans: Sequence[LanePlan],
+        now_ns: int,
+        known: Sequence[KnownTrade] = (),
+        handed: Collection[Market] = (),
+    ) -> None:
         """What the lanes carry from here on. A product that none carries any more is not listed by its venue; one that
         comes for the first time is due from its first book on."""
         for plan in plans[len(self.lanes) :]:

@@ -109,6 +109,15 @@ class Product:
         return bool(self._lanes)
 
     @property
+    def is_proved(self) -> bool:
+        """Whether nothing of it is lost from now on: a book is proved and sound, and some lane has subscribed to its
+        trades."""
+        symbol = self.market.symbol
+        slots = [each for lane in self._lanes for each in (lane, lane.spare) if each.feed is not None]
+        has_trades = any(symbol not in each.unserved["trades"] for each in slots if each.carries_trades)
+        return has_trades and self.books.is_sound
+
+    @property
     def state_at_venue(self) -> MarketState:
         """The venue's last word on it, as its lanes have heard it; ``trading`` where nothing else was said."""
         states = (lane.states[self.market.symbol] for lane in self._lanes if self.market.symbol in lane.states)

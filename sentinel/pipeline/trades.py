@@ -137,6 +137,10 @@ class ProductTrades:
     def _is_to_ask(self, claim: Claim, now_ns: int) -> bool:
         return not claim.is_asked and now_ns - claim.received_ns >= self._settings.repair_grace_ns
 
+    def tail(self) -> tuple[int, int] | None:
+        """The last id up to which none is missing, but for those given up, and its point; None if there is none."""
+        return self._numberings.present.tail()
+
     # What comes in
 
     def receive(self, trade: Trade, received_ns: int, lane: int) -> None:
