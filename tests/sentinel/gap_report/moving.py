@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import Literal
 
 import hypothesis.strategies as st
@@ -122,7 +121,7 @@ def _timed(history: list[Stay]) -> tuple[list[tuple[Stay, int, int]], int]:
 
 class _Collector:
     def __init__(self, name: str, world: Moving, spans: list[tuple[int, int]]) -> None:
-        self._lines = ProductLines(*MARKET, name, (Fraction(5),))
+        self._lines = ProductLines(*MARKET, name, (), tells_parts=True)
         self._world = world
         self._spans = spans
         self._minutes: dict[int, Account] = {}
