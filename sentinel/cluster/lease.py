@@ -26,9 +26,9 @@ TROUBLES = (nats.errors.Error, TimeoutError, OSError)
 
 
 class Lease:
-    """The one of ``collector``, in this run of its. ``now_ns`` never stops and never steps.
+    """The one of ``collector``, in this run of its, in the bucket ``kv``. ``now_ns`` never stops and never steps.
 
-    ``kv`` is the bucket. ``rival`` is who has the key instead of us, as far as we know: a process of the same name. A former run of our own
+    ``rival`` is who has the key instead of us, as far as we know: a process of the same name. A former run of our own
     ``home`` is none, since it must have ended: a data directory is used by one process at a time.
     """
 

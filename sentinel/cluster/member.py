@@ -1,8 +1,8 @@
 """A collector as one of many: keeps its lease, watches the others, and collects what is dealt to it.
 
-In each round it tells its word, reads those of all others, and takes or lets go what ``deal`` says. Without a lease it is
-*outside*: it claims nothing, decides nothing, and goes on collecting what it has until the servers answer again. Then it
-decides nothing for the time of a lease, in which the others, whose servers were away too, come back.
+In each round it tells its word, reads those of all others, and takes or lets go what ``deal`` says. Without a lease it
+is *outside*: it claims nothing, decides nothing, and goes on collecting what it has until the servers answer again.
+Then it decides nothing for the time of a lease, in which the others, whose servers were away too, come back.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Allowance(Protocol):
 
 
 class Standing(Struct, frozen=True):
-    """How a member is. ``since_ns`` is when it came inside or went outside, that for ``reason``. ``members`` are those of
-    the last look; ``taken`` and ``handed`` count markets since the start."""
+    """How a member is. ``since_ns`` is when it came inside or went outside, that for ``reason``. ``members`` are those
+    of the last look; ``taken`` and ``handed`` count markets since the start."""
 
     is_inside: bool
     since_ns: int
@@ -134,24 +134,28 @@ class Member:
 
     # Start and end
 
-    async def join(self) -> list[Market]:
-        """Becomes a member, before anything is collected. Gives what to begin with: nothing, since in a moment others
-        have a say in it; or the share of last time if the servers do not answer.
+    @property
+    def markets(self) -> list[Market]:
+        """What it collects, in the order of what is asked for."""
+        return [market for market in self._products.markets if market in self._hand.held]
+
+    async def join(self) -> None:
+        """Becomes a member, before anything is collected. It begins with nothing, since in a moment others have a say
+        in it; or with the share of last time if the servers do not answer.
 
         Raises:
             UsageError: if another collector has our name.
             ClusterError: if a server refuses our identity.
         """
         is_known = self._kept.markets is not None
-        told = asyncio.get_running_loop().call_later(PATIENCE_S, logger.warning, "cluster_awaited")
+        told = asyncio.get_running_loop().call_later(PATIENCE_S, lambda: logger.warning("cluster_awaited"))
         try:
             await self._registry.open(PATIENCE_S if is_known else None)
             await self._claim(PATIENCE_S + self._registry.lease_s if is_known else None)
         except (NoServer, TimeoutError):
-            return self._begin_outside()
+            self._begin_outside()
         finally:
             told.cancel()
-        return []
 
     async def leave(self, stop: asyncio.Event, end: asyncio.Event) -> None:
         """Once ``stop`` is set, sees that others have our markets, as far as there are any, and sets ``end``."""
@@ -230,13 +234,11 @@ class Member:
                 await asyncio.sleep(self._registry.lease_s / ROUNDS)
         self._stand()
 
-    def _begin_outside(self) -> list[Market]:
+    def _begin_outside(self) -> None:
         """The share of last time, as far as it is still asked for."""
         known = {Market.parse(market) for market in self._kept.markets or ()}
-        markets = [market for market in self._products.markets if market in known]
-        self._hand = replace(self._hand, held=frozenset(markets))
-        logger.bind(markets=len(markets), reason=self._registry.trouble).warning("cluster_begun_outside")
-        return markets
+        self._hand = replace(self._hand, held=frozenset(known.intersection(self._products.markets)))
+        logger.bind(markets=len(self._hand.held), reason=self._registry.trouble).warning("cluster_begun_outside")
 
     # A round
 
@@ -280,8 +282,9 @@ class Member:
         if is_inside == was_inside:
             return
         if is_inside:
-            event = "cluster_lease_renewed" if self._has_joined else "cluster_joined"
-            logger.bind(address=self._self.address).info(event)
+            logger.bind(address=self._self.address).info(
+                "cluster_lease_renewed" if self._has_joined else "cluster_joined"
+            )
             wait_s = self._registry.lease_s if self._has_joined else SETTLE_S
             self._settled_ns = self._elapsed_ns() + round(wait_s * NS_PER_S)
             self._has_joined = True
@@ -339,18 +342,13 @@ class Member:
             logger.bind(symbol=market.short, to=to).info("cluster_market_handed")
         standing = self._standing
         if taken or handed:
-            self._standing = replace(
-                standing, taken=standing.taken + len(taken), handed=standing.handed + len(handed)
-            )
+            self._standing = replace(standing, taken=standing.taken + len(taken), handed=standing.handed + len(handed))
         self._keep()
 
     def _collect(self, service: Collecting, tails: Tails) -> None:
         """What is in our hand, from now on; all else that is asked for others have."""
-        held = self._hand.held
-        markets = self._products.markets
-        service.replan(
-            [market for market in markets if market in held], tails, [market for market in markets if market not in held]
-        )
+        others = [market for market in self._products.markets if market not in self._hand.held]
+        service.replan(self.markets, tails, others)
 
     def _keep(self) -> None:
         """For a start without servers. Whoever leaves will come back to what it had."""

@@ -65,6 +65,7 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
         trouble.said.clear()
         yield Session(settings, client)
     finally:
+        trouble.is_over = True
         for task in (connecting, refused):
             task.cancel()
         await asyncio.wait([connecting, refused])
@@ -76,13 +77,15 @@ class Trouble:
 
     def __init__(self) -> None:
         self.words = ""
+        self.is_over = False
         self.said: set[str] = set()
         self.refused = asyncio.Event()
         """Set by what no waiting mends."""
         self.calls: dict[str, Any] = {"error_cb": self.tell, "disconnected_cb": self.left, "reconnected_cb": self.back}
 
     async def left(self) -> None:
-        logger.warning("cluster_disconnected")
+        if not self.is_over:
+            logger.warning("cluster_disconnected")
 
     async def back(self) -> None:
         self.said.clear()
