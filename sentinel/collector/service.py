@@ -86,6 +86,7 @@ def lane_plans(config: Config, markets: Sequence[Market] | None = None) -> list[
 class Service:
     """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
+    It begins with ``markets``, by default the products that the configuration names.
     ``unlisted`` gives the markets that their venue does not have at the moment: no connection is asked for them.
 
     Raises:
@@ -104,8 +105,10 @@ class Service:
         tape: Tape | None = None,
         commit_every_s: float = COMMIT_EVERY_S,
         unlisted: Callable[[], Collection[Market]] = frozenset,
+        markets: Sequence[Market] | None = None,
     ) -> None:
-        plans = lane_plans(config)
+        self._markets = config.markets if markets is None else markets
+        plans = lane_plans(config, self._markets)
         self.unlisted = unlisted
         make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
         self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
@@ -151,7 +154,7 @@ class Service:
             self._begin(COMPARISON, self.comparer.run)
             for connection in self.connections:
                 self._begin(lane_name(connection.plan), partial(self._serve, connection))
-            self.replan(self._config.markets)
+            self.replan(self._markets)
             try:
                 await stop.wait()
             finally:  # whatever went wrong, what was collected is stored
@@ -209,6 +212,10 @@ class Service:
         """Of each market the last trade id up to which none is missing, but for those given up, and its time."""
         found = ((market, product.trades.tail()) for market, product in self.pipeline.products.items())
         return {market: tail for market, tail in found if tail is not None}
+
+    def share(self, part: float) -> None:
+        """From now on only so much of what the configuration allows connections is ours: others have our address."""
+        self._make_connections.share(part)
 
     def _steer(self, plan: LanePlan) -> None:
         """A connection gets another plan: it goes on with it, ends, or begins."""
@@ -322,6 +329,13 @@ class Connector:
         self._connects: dict[str, Pace] = {}
         self._messages: dict[str, Pace] = {}
         self._large = asyncio.Lock()
+        self._part = 1.0
+
+    def share(self, part: float) -> None:
+        """From now on only so much of the allowances is ours."""
+        self._part = part
+        for pace in (*self._connects.values(), *self._messages.values()):
+            pace.share(part)
 
     def __call__(self, plan: LanePlan) -> Connection:
         """That of a lane, whose plan may change later, with its spare."""
@@ -336,8 +350,8 @@ class Connector:
             url_of(self._config, venue),
             self._intake,
             lambda: len(self._make_feed(connection.plan).open()),
-            self._connects.setdefault(venue, _second_by_second(share * facts.connects_per_s)),
-            self._messages.setdefault(venue, _second_by_second(share * facts.messages_per_s)),
+            self._pace(self._connects, venue, share * facts.connects_per_s),
+            self._pace(self._messages, venue, share * facts.messages_per_s),
             Backoff(self._draw),
             self._large,
             self._clock.now_ns,
@@ -346,6 +360,13 @@ class Connector:
             max_age_s=_age(self._config.feeds.max_connection_age_s, facts.lifetime_s, self._draw),
         )
         return connection
+
+    def _pace(self, paces: dict[str, Pace], venue: str, per_s: float) -> Pace:
+        """The one of this venue."""
+        if venue not in paces:
+            paces[venue] = _second_by_second(per_s)
+            paces[venue].share(self._part)
+        return paces[venue]
 
 
 def _age(most_s: float | None, lifetime_s: float | None, draw: Callable[[], float]) -> Callable[[], float] | None:
