@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from book.trade_ledger import TradeLedger
 from feeds.market import Market
+from sentinel.contract.away import parse_away
 from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import Point
-from sentinel.pipeline.accounts import MINUTE_NS, Account
+from sentinel.pipeline.accounts import MINUTE_NS, Account, within
 from sentinel.pipeline.numbering import NumberingState
 from sentinel.pipeline.product import ProductState
 
@@ -21,7 +22,7 @@ class CoverageRow(Struct, frozen=True):
     """One product's minute, as one collector accounts for it. Ids are 0 in a minute without trades.
 
     ``until_ns`` is how far a minute under way has got, ``begun_ns`` the first instant sampled in a minute that stands
-    alone, where they are known.
+    alone, where they are known. ``away`` is when in it others collected, so that nothing was due.
     """
 
     market: Market
@@ -38,6 +39,7 @@ class CoverageRow(Struct, frozen=True):
     until_ns: int | None = None
     begun_ns: int | None = None
     trade_proof: str = "ids"
+    away: tuple[tuple[int, int], ...] = ()
 
     @property
     def end_ns(self) -> int:
@@ -129,6 +131,7 @@ def coverage_row(facts: Mapping[str, Any], time_ns: int) -> CoverageRow:
         repaired=count("repaired"),
         integrity=facts.get("integrity") or "none",
         trade_proof=facts.get("trade_proof") or "ids",
+        away=parse_away(time_ns, facts.get("away") or ""),
     )
 
 
@@ -206,4 +209,5 @@ def _minute(market: Market, state: ProductState, minute_ns: int, account: Accoun
         integrity=state.integrity,
         until_ns=next_ns if is_under_way else None,
         trade_proof=state.trade_proof,
+        away=tuple(within(state.books.away, minute_ns)),
     )

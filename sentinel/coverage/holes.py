@@ -117,14 +117,15 @@ def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -
 
     A minute with fewer instants than it has was begun late or left early: the accounts run on from the minute before,
     or into the one after, or end where the product was delisted. In one that stands alone they begin with its first
-    sample, or with the minute. The time of gaps is known, so that only the samples have to be placed.
+    sample, or with the minute. The time of gaps is known, so that only the samples have to be placed. Where others
+    collected for a part of it, that part is said; accounts that begin late all the same run on into it, or to the end.
     """
     cadence_ns = min([cadence_ns, *(MINUTE_NS // row.samples_due for row in rows if row.samples_due)])
     stops = merge(stop for gap in gaps if (stop := unaccounted(gap, cadence_ns)) is not None)
     on_grid = ((first_instant(gap.start_ns, cadence_ns), gap.end_ns) for gap in gaps)
     closed = [(start_ns, first_instant(end_ns, cadence_ns)) for start_ns, end_ns in on_grid if end_ns is not None]
     lost = subtract(closed, stops)
-    away = merge([*stops, *lost])
+    away = merge([*stops, *lost, *(interval for row in rows for interval in row.away)])
     left_ns = {
         gap.start_ns - gap.start_ns % MINUTE_NS: gap.start_ns
         for gap in gaps
@@ -147,7 +148,7 @@ def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -
             found.append((start_ns, end_ns))
             reached.add(end_ns)
             continue
-        until_ns = left_ns.get(start_ns, row.until_ns)
+        until_ns = left_ns.get(start_ns, end_ns if row.away and row.until_ns is None else row.until_ns)
         if until_ns is not None:
             placed = _last(length, _free(away, start_ns, until_ns))
         elif goes_on and not (start_ns in reached and not goes_on_whole):

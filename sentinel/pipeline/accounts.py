@@ -2,15 +2,36 @@
 
 They close: ``samples_due = samples_written + samples_withheld``. A minute's row is final once every grid instant in
 it is resolved and the minute is over; until then it is kept here, and in the checkpoint.
+
+A collector that hands a product over accounts for nothing of it from then on: the rest of the minute is ``Away``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 MINUTE_NS = 60_000_000_000
+
+
+class Away(Struct):
+    """A time in which others collected the product: ``start_ns <= t < end_ns``, both on the grid. No end yet: None."""
+
+    start_ns: int
+    end_ns: int | None = None
+
+
+def is_away(away: Sequence[Away]) -> bool:
+    """Whether others are collecting it now."""
+    return bool(away) and away[-1].end_ns is None
+
+
+def within(away: Iterable[Away], minute_ns: int) -> list[tuple[int, int]]:
+    """What of it lies in a minute, in order."""
+    ends = ((each.start_ns, MINUTE_NS + minute_ns if each.end_ns is None else each.end_ns) for each in away)
+    cut = ((max(start_ns, minute_ns), min(end_ns, minute_ns + MINUTE_NS)) for start_ns, end_ns in ends)
+    return [(start_ns, end_ns) for start_ns, end_ns in cut if start_ns < end_ns]
 
 
 class Account(Struct):

@@ -15,6 +15,7 @@ from book.bins import OF_TOP
 from book.events import Integrity, Trade, TradeProof
 from book.native import speedups
 from book.sampler import Sample
+from sentinel.contract.away import spell_away
 from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import prefix
 from sentinel.contract.lines import Lines, StoredTrade
@@ -124,13 +125,20 @@ class ProductLines:
         return Lines(gap.start_ns, f"{series}{','.join(sorted(fields))} {gap.start_ns}".encode())
 
     def coverage(
-        self, minute_ns: int, account: Account, integrity: Integrity, trade_proof: TradeProof = "ids"
+        self,
+        minute_ns: int,
+        account: Account,
+        integrity: Integrity,
+        trade_proof: TradeProof = "ids",
+        away: Sequence[tuple[int, int]] = (),
     ) -> Lines:
-        """The accounts of one minute; that ids prove the trades goes without saying."""
+        """The accounts of one minute, and when in it others collected. That ids prove trades goes without saying."""
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
         if trade_proof != "ids":
             fields.append(f'trade_proof="{trade_proof}"')
+        if away:
+            fields.append(f'away="{spell_away(minute_ns, away)}"')
         return Lines(minute_ns, f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode())
 
     def backfill(self, minute_ns: int, ids: Sequence[int], missing: int) -> Lines:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from book.events import Integrity, TradeProof
 from book.events import ProductState as MarketState
 from feeds.market import Market
-from sentinel.pipeline.accounts import MINUTE_NS, Account
+from sentinel.pipeline.accounts import MINUTE_NS, Account, within
 from sentinel.pipeline.books import BooksState, ProductBooks
 from sentinel.pipeline.flow import GRACE_NS, FlowState, ProductFlow
 from sentinel.pipeline.inputs import Command, Note, Output, Settings
@@ -117,6 +117,10 @@ class Product:
         has_trades = any(symbol not in each.unserved["trades"] for each in slots if each.carries_trades)
         return has_trades and self.books.is_sound
 
+    def owes(self, since_ns: int) -> bool:
+        """Whether a sound book has yet to prove the instants until ``since_ns``."""
+        return self.books.is_sound and self.books.proved_ns < since_ns
+
     @property
     def state_at_venue(self) -> MarketState:
         """The venue's last word on it, as its lanes have heard it; ``trading`` where nothing else was said."""
@@ -126,6 +130,24 @@ class Product:
     def heed_state(self, now_ns: int) -> None:
         """What its venue says of it, or nothing more, may be something else from now on."""
         self.books.halt(now_ns, is_halted=self.state_at_venue != "trading")
+
+    def hand_over(self, until_ns: int, now_ns: int, behind_ms: int) -> None:
+        """Others collect it: its accounts end, by ``until_ns``. What is missing of its trades is repaired still."""
+        self.books.hand_over(until_ns)
+        self.flow.end(self.books.away[-1].start_ns)
+        self.write_minutes(now_ns, behind_ms, is_final=True)
+
+    def take_over(self, trade_id: int, point_ns: int, now_ns: int) -> None:
+        """Others collected it so far, and have stored or named all up to this trade."""
+        self.trades.go_on(trade_id, point_ns)
+        self.flow.begin(now_ns)
+        self.books.take_over(now_ns)
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether others collect it and nothing more is to be said of it."""
+        if self.is_carried or not self.books.is_away or self.trades.is_outstanding:
+            return False
+        return not self.books.minutes and not self.flow.state.seconds
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
@@ -172,12 +194,16 @@ class Product:
             self._write_minute(minute_ns, account)
             if is_over:
                 del minutes[minute_ns]
+        self.books.forget_away(now_ns - now_ns % MINUTE_NS)
 
     def _write_minute(self, minute_ns: int, account: Account) -> None:
         if account.residue:
             facts: dict[str, str | int | None] = {"symbol": self.market.short, "residue": account.residue}
             self._output.notes.append(Note("accounts_open", facts))
-        self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity, self.trade_proof))
+        away = within(self.books.away, minute_ns)
+        if away == [(minute_ns, minute_ns + MINUTE_NS)] and not any(count for _, count in account.counts()):
+            return
+        self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity, self.trade_proof, away))
 
     def _count_frames(self, account: Account) -> None:
         """Enters the frames since the last row: this product's own, and those its connections share among all."""
