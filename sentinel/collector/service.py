@@ -82,6 +82,7 @@ def lane_plans(config: Config, markets: Sequence[Market] | None = None) -> list[
 class Service:
     """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
+    It begins with ``markets``, by default the products that the configuration names.
     ``unlisted`` gives the markets that their venue does not have at the moment: no connection is asked for them.
 
     Raises:
@@ -100,8 +101,10 @@ class Service:
         tape: Tape | None = None,
         commit_every_s: float = COMMIT_EVERY_S,
         unlisted: Callable[[], Collection[Market]] = frozenset,
+        markets: Sequence[Market] | None = None,
     ) -> None:
-        plans = lane_plans(config)
+        self._markets = config.markets if markets is None else markets
+        plans = lane_plans(config, self._markets)
         self.unlisted = unlisted
         make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
         self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
@@ -120,7 +123,7 @@ class Service:
         self.parts = Parts(self._ending, draw)
         self._live: dict[str, asyncio.Task[Exception | None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._wanted: Collection[Market] = config.markets
+        self._wanted: Collection[Market] = ()
         self._tails: dict[Market, tuple[int, int]] = {}
         self._handed: frozenset[Market] = frozenset()
         self._leaving: dict[Market, int] = {}
@@ -151,7 +154,7 @@ class Service:
             self._begin(COMPARISON, self.comparer.run)
             for connection in self.connections:
                 self._begin(lane_name(connection.plan), partial(self._serve, connection))
-            self.replan(self._config.markets)
+            self.replan(self._markets)
             try:
                 await stop.wait()
             finally:  # whatever went wrong, what was collected is stored

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.coverage.accounts import from_points
+from sentinel.disk.journal import Journal
 from sentinel.monitor import terminal
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from tests.sentinel.collector.test_service import configured, journal, points, running, trade_ids
@@ -28,6 +30,14 @@ async def venue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterato
         for name, value in venue.environment.items():
             monkeypatch.setenv(name, value)
         yield venue
+
+
+@asynccontextmanager
+async def begun(store: Journal, markets: Sequence[Market]) -> AsyncIterator[Service]:
+    """A service that may collect both, and begins with these."""
+    async with running(configured().collecting([BTC, ETH]), store, markets=markets) as service:
+        await until(lambda: service.committer.checkpoint is not None)
+        yield service
 
 
 async def proves(service: Service, *markets: Market) -> None:
@@ -55,7 +65,7 @@ async def left(service: Service, markets: Collection[Market]) -> None:
 
 
 async def test_one_that_is_handed_over_leaves_no_gap(venue: SmallVenue) -> None:
-    async with journal(JOURNAL) as store, running(configured().collecting([BTC, ETH]), store) as service:
+    async with journal(JOURNAL) as store, begun(store, [BTC, ETH]) as service:
         await proves(service, BTC, ETH)
         service.replan([BTC], handed=[ETH])
         await left(service, [BTC])
@@ -69,7 +79,7 @@ async def test_one_that_is_handed_over_leaves_no_gap(venue: SmallVenue) -> None:
 
 
 async def test_it_stays_until_what_it_had_when_asked_is_proved(venue: SmallVenue) -> None:
-    async with journal(JOURNAL) as store, running(configured().collecting([ETH]), store) as service:
+    async with journal(JOURNAL) as store, begun(store, [ETH]) as service:
         await proves(service, ETH)
         asked_ns = service.intake.clock.now_ns()
         service.replan([], handed=[ETH])
@@ -80,10 +90,10 @@ async def test_it_stays_until_what_it_had_when_asked_is_proved(venue: SmallVenue
 
 async def test_it_leaves_before_the_end_however_soon_that_comes(venue: SmallVenue) -> None:
     async with journal(JOURNAL) as store:
-        async with running(configured().collecting([ETH]), store) as service:
+        async with begun(store, [ETH]) as service:
             await proves(service, ETH)
             service.replan([], handed=[ETH])
-        async with running(configured().collecting([]), store) as service:
+        async with begun(store, []) as service:
             assert service.collected() == set()
     assert causes(ETH) == []
     assert last_row(ETH)[1]
@@ -91,7 +101,7 @@ async def test_it_leaves_before_the_end_however_soon_that_comes(venue: SmallVenu
 
 async def test_a_collector_may_have_nothing_to_collect_and_then_something(venue: SmallVenue) -> None:
     async with journal(JOURNAL) as store:
-        async with running(configured().collecting([]), store) as service:
+        async with begun(store, []) as service:
             assert shown(service).startswith("0/0 books proved")
             await until(lambda: service.committer.checkpoint is not None)
             assert service.tails() == {}
@@ -101,7 +111,7 @@ async def test_a_collector_may_have_nothing_to_collect_and_then_something(venue:
                 service.replan([], handed=[BTC, ETH])
                 await left(service, [])
                 assert service.proved() == set()
-        async with running(configured().collecting([]), store):
+        async with begun(store, []):
             pass
         known = decode_checkpoint(store.read_checkpoint())
     assert all(state.books.away for state in known.values())
@@ -110,7 +120,7 @@ async def test_a_collector_may_have_nothing_to_collect_and_then_something(venue:
 
 async def test_trades_go_on_from_the_last_one_that_others_had(venue: SmallVenue) -> None:
     published = [await venue.trade() for _ in range(4)]
-    async with journal(JOURNAL) as store, running(configured().collecting([]), store) as service:
+    async with journal(JOURNAL) as store, begun(store, []) as service:
         service.replan([BTC], {BTC: (published[1], LONG_AGO_NS)})
         await proves(service, BTC)
         published.append(await venue.trade())
@@ -122,10 +132,10 @@ async def test_trades_go_on_from_the_last_one_that_others_had(venue: SmallVenue)
 
 async def test_what_the_last_run_collected_is_handed_over_by_the_next(venue: SmallVenue) -> None:
     async with journal(JOURNAL) as store:
-        async with running(configured().collecting([ETH]), store) as service:
+        async with begun(store, [ETH]) as service:
             await proves(service, ETH)
             await until(lambda: service.pipeline.products[ETH].books.last_sample is not None)
-        async with running(configured().collecting([BTC]), store) as service:
+        async with begun(store, [BTC]) as service:
             service.replan([BTC], handed=[ETH])
             await proves(service, BTC)
         known = decode_checkpoint(store.read_checkpoint())
