@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,6 +46,7 @@ from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.run import systemd
 from sentinel.run.reload import Reload
+from sentinel.run.stopping import stopping
 from sentinel.timing.clock import Clock
 from sentinel.version import software
 
@@ -135,7 +134,7 @@ async def _collect(
             config = settle(config, known)
         async with (
             open_rest(config) as rest,
-            _stopping(duration_s) as stop,
+            stopping(duration_s) as stop,
         ):
             asked = config
             listing = selecting(config, rest, is_kept=not is_dry_run)
@@ -285,31 +284,6 @@ def _check_proxies(config: Config) -> None:
     troubles = {trouble for url in urls if (trouble := proxy_trouble(url)) is not None}
     if troubles:
         logger.bind(reason="; ".join(sorted(troubles))).error("proxy_unusable")
-
-
-@asynccontextmanager
-async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
-    """An event that is set by SIGINT, SIGTERM or the end of ``duration_s``; a second signal ends the process."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop_for(number: signal.Signals) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        logger.bind(signal=number.name).info("stopping")
-        stop.set()
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop_for, number)
-    timer = None if duration_s is None else loop.call_later(duration_s, stop.set)
-    try:
-        yield stop
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 async def _obey(stop: asyncio.Event, join: Callable[[Collection[Market]], None]) -> None:
