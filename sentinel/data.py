@@ -19,15 +19,13 @@ line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a U
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +50,7 @@ from sentinel.disk.object_store import Folder, ObjectPath, folder_at
 from sentinel.disk.product_list import read_listings
 from sentinel.disk.shards import data_folders, folder_of
 from sentinel.errors import SentinelError, UsageError
-from sentinel.timing.instants import (
-    EPOCH,
-    NS_PER_S,
-    format_ns,
-    parse_duration_s,
-    parse_instant_ns,
-    unix_ns,
-    within_reach,
-)
+from sentinel.timing.instants import NS_PER_S, Instant, format_ns, instant_ns, parse_duration_s, span_ns
 
 __all__ = [
     "BookAt",
@@ -83,7 +73,6 @@ __all__ = [
     "order_book",
 ]
 
-Instant = str | int | float | datetime | date | timedelta
 DataDir = str | os.PathLike[str] | ObjectPath
 DATA_DIR = Path("data")
 MINUTE_NS = 60 * NS_PER_S
@@ -410,7 +399,7 @@ def _l2(data_dir: DataDir, market: Market) -> L2Reader:
 
 def _step(every: str | timedelta) -> int:
     """A cadence in nanoseconds."""
-    step_ns = _ns_of(every) if isinstance(every, timedelta) else round(parse_duration_s(every) * NS_PER_S)
+    step_ns = span_ns(every) if isinstance(every, timedelta) else round(parse_duration_s(every) * NS_PER_S)
     if step_ns <= 0:
         raise UsageError(f"every {every}: give more than nothing")
     return step_ns
@@ -524,26 +513,4 @@ def _interval(start: Instant, end: Instant) -> tuple[int, int]:
 
 
 def _instant(instant: Instant) -> int:
-    """Nanoseconds; see ``parse_instant_ns`` and ``unix_ns`` for what words and numbers mean."""
-    now_ns = time.time_ns()
-    if isinstance(instant, str):
-        return parse_instant_ns(instant, now_ns)
-    if isinstance(instant, datetime):
-        if instant.tzinfo is None:
-            raise UsageError(f"{instant} has no time zone")
-        # pandas' instants are datetimes with nanoseconds of their own
-        return within_reach(_ns_of(instant - EPOCH) + getattr(instant, "nanosecond", 0))
-    if isinstance(instant, date):
-        return parse_instant_ns(instant.isoformat(), now_ns)
-    if isinstance(instant, timedelta):
-        return within_reach(now_ns - _ns_of(instant))
-    if isinstance(instant, Real) and not isinstance(instant, bool) and math.isfinite(instant) and instant >= 0:
-        # a float of today's seconds is exact to the microsecond and no further
-        return unix_ns(int(instant) if isinstance(instant, Integral) else Decimal(repr(float(instant))))
-    if isinstance(instant, Integral) and not isinstance(instant, bool):
-        return within_reach(int(instant))
-    raise UsageError(f"{instant!r} is no instant; give words, a datetime with a zone, or a Unix time")
-
-
-def _ns_of(span: timedelta) -> int:
-    return (span.days * 86_400 + span.seconds) * NS_PER_S + span.microseconds * 1000
+    return instant_ns(instant, time.time_ns())

@@ -19,8 +19,9 @@ from msgspec import Struct
 from sentinel.archive.schedule import end_of_archive_ns
 from sentinel.archive.shared import Unreadable
 from sentinel.cluster.partition import Partition
-from sentinel.cluster.places import AGAIN_NS, TROUBLE, Again, Lease, LeaseLost, Place, Places, Reach
+from sentinel.cluster.places import AGAIN_NS, Again, Lease, LeaseLost, Place, Places, Reach
 from sentinel.cluster.spool import Spool, Spooler, Window
+from sentinel.cluster.stream import TROUBLES
 from sentinel.errors import SentinelError
 from sentinel.timing.backoff import Backoff
 
@@ -93,7 +94,7 @@ class ArchiveWorker:
                 self._is_well()
             except Stopped:
                 return
-            except (SentinelError, *TROUBLE) as error:
+            except (SentinelError, *TROUBLES) as error:
                 self._in_trouble(str(error) or type(error).__name__)
                 pause_s = min(interval_s, backoff.next_s())
             except LeaseLost:

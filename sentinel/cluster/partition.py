@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from loguru import logger
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, TIMES
-from sentinel.cluster.places import TROUBLE, Reach
+from sentinel.cluster.places import Reach
 from sentinel.cluster.session import Session
 from sentinel.cluster.spool import Message
+from sentinel.cluster.stream import followed
 
-AT_ONCE = 64
-"""Messages asked for at a time: each may have 1 MB."""
-
-PATIENCE_S = 5.0
-ID = re.compile(r"/([^/]+)/(\d+)/\d+(?:/(\d+))?$")
-"""Behind the collector's name: journal, batch, partition, and the part if a batch was split."""
+ID = re.compile(r"/([^/]+)/(\d+)/\d+/(\d+)")
+"""Behind the collector's name: journal, batch, partition, and the piece."""
 
 SPAN = re.compile(r"(-?\d+)-(-?\d+)")
 
@@ -57,44 +53,19 @@ class Partition:
 
     async def messages(self, after: int, until: int) -> AsyncGenerator[Message]:
         """Each once, in order, beginning after a number; those after ``until`` are for the next time."""
-        while after < until:
-            async with aclosing(self._followed(after)) as followed:
-                async for message in followed:
-                    after = message.metadata.sequence.stream
-                    if after <= until and (found := _message(message)) is not None:
-                        yield found
-                    if after >= until:
-                        return
-            if await self.last_sequence() <= after:
-                return  # the last ones were dropped meanwhile, for their age
-
-    async def _followed(self, after: int) -> AsyncGenerator[Msg]:
-        """Until something is amiss: then what is missing is to be asked for anew."""
-        config = ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=60.0,
-            mem_storage=True,
-            num_replicas=1,
-        )
-        jetstream = self._session.jetstream
-        subscription = await jetstream.pull_subscribe(self._subject, stream=self._session.names.lines, config=config)
-        number = 0
-        try:
-            while True:
-                for message in await subscription.fetch(AT_ONCE, timeout=PATIENCE_S):
-                    number += 1
-                    if message.metadata.sequence.consumer != number:
-                        return
-                    yield message
-        except TROUBLE:
+        if after >= until:
             return
-        finally:
-            with suppress(*TROUBLE):
-                await subscription.unsubscribe()
-                assert config.name is not None
-                await jetstream.delete_consumer(self._session.names.lines, config.name)
+        async with aclosing(followed(self._session, [self._subject], after=after)) as messages:
+            async for message in messages:
+                if message is None:
+                    if await self.last_sequence() <= after:
+                        return  # the last ones were dropped meanwhile, for their age
+                    continue
+                after = message.metadata.sequence.stream
+                if after <= until and (found := _message(message)) is not None:
+                    yield found
+                if after >= until:
+                    return
 
 
 def _message(message: Msg) -> Message | None:
@@ -112,7 +83,7 @@ def _message(message: Msg) -> Message | None:
         collector=collector,
         journal=found[1],
         batch=int(found[2]),
-        part=int(found[3] or 0),
+        piece=int(found[3]),
         stream=message.subject.split(".")[-2],
         first_ns=int(span[1]),
         last_ns=int(span[2]),

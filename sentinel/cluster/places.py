@@ -21,21 +21,19 @@ import time
 from collections.abc import Callable
 
 import msgspec
-import nats
 from loguru import logger
 from msgspec import Struct
 from msgspec.structs import replace
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
+from sentinel.cluster.stream import TROUBLES
 from sentinel.version import software
 
 AGAIN_NS = 900_000_000_000
 """S3 takes no request that was signed so long ago: then what a dead worker had under way cannot come any more."""
 
 PAUSE_S = 0.5
-TROUBLE = (nats.errors.Error, TimeoutError, OSError)
-"""What a question to the servers may end with while they are away, or choose a leader."""
 
 
 class Reach(Struct, frozen=True):
@@ -121,7 +119,7 @@ class Lease:
             try:
                 async with asyncio.timeout(self._lease_s / 3):
                     await self.renew()
-            except TROUBLE:
+            except TROUBLES:
                 await asyncio.sleep(PAUSE_S)  # the session says that the servers are away
             else:
                 await asyncio.sleep(self._lease_s / 3)
@@ -130,7 +128,7 @@ class Lease:
         """Lets go of it, so that nobody has to wait for its end."""
         try:
             await self._bucket.delete(self.name)
-        except TROUBLE as error:
+        except TROUBLES as error:
             logger.bind(reason=str(error)).debug("archive_lease_not_ended")
 
 
@@ -192,7 +190,7 @@ class Places:
         try:
             if await self._change(partition, done, revision) is not None:
                 return True
-        except TROUBLE:
+        except TROUBLES:
             await asyncio.sleep(PAUSE_S)
         return await self.leave(partition, begun, done)
 
@@ -208,7 +206,7 @@ class Places:
                     return False
                 if await self._change(partition, replace(begun, worker=""), revision) is not None:
                     return False
-            except TROUBLE:
+            except TROUBLES:
                 await asyncio.sleep(PAUSE_S)
 
 

@@ -22,14 +22,14 @@ APPENDED_BYTES = 8 * 2**20
 
 
 class Message(Struct, frozen=True):
-    """One of the stream: lines of one batch of a collector's journal. ``part`` counts those a batch was split into."""
+    """One of the stream: lines of one batch of a collector's journal. ``piece`` counts those a batch was cut into."""
 
     sequence: int
     stored_ns: int
     collector: str
     journal: str
     batch: int
-    part: int
+    piece: int
     stream: str
     first_ns: int
     last_ns: int
@@ -121,7 +121,7 @@ class Spooler:
             self._hours[False] |= due
             return self._batch(message) if due else None
         self._hours[self._is_older(message)] |= due
-        self._accounts.append(((self._journals[journal], message.batch, message.part), message))
+        self._accounts.append(((self._journals[journal], message.batch, message.piece), message))
         return None
 
     def _is_older(self, message: Message) -> bool:

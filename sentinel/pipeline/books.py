@@ -292,7 +292,7 @@ class ProductBooks:
         while self.gaps:
             self._close(self.gaps[0], grid_ns)
         account = self.account(grid_ns)
-        account.samples_due += 1
+        account.owe(grid_ns, grid_ns + self._cadence_ns)
         account.samples_written += 1
         self.last_sample = sample
         self._written_ns = grid_ns
@@ -329,10 +329,11 @@ class ProductBooks:
             minute_end_ns = min(end_ns, next_ns - next_ns % MINUTE_NS + MINUTE_NS)
             count = count_instants(next_ns, minute_end_ns, self._cadence_ns)
             account = self.account(next_ns)
-            account.samples_due += count
+            after_ns = first_instant(minute_end_ns, self._cadence_ns)
+            account.owe(next_ns, after_ns, count)
             account.samples_withheld += count
             self.withheld_count += count
-            next_ns = first_instant(minute_end_ns, self._cadence_ns)
+            next_ns = after_ns
         self.next_ns = next_ns
 
     # Gaps
@@ -457,7 +458,7 @@ class ProductBooks:
         minute_ns = now_ns - now_ns % MINUTE_NS
         if minute_ns in self.minutes:
             taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
-            self.minutes[minute_ns].take_back(taken)
+            self.minutes[minute_ns].take_back(taken, first_ns)
         self._said_ns = max(self._said_ns, next_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)

@@ -126,9 +126,13 @@ class ProductLines:
     def coverage(
         self, minute_ns: int, account: Account, integrity: Integrity, trade_proof: TradeProof = "ids"
     ) -> Lines:
-        """The accounts of one minute; that ids prove the trades goes without saying."""
+        """The accounts of one minute; that it is whole, or that ids prove the trades, goes without saying."""
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
+        if due := account.spelled_due(minute_ns):
+            fields.append(f'due_ms="{due}"')
+        if trade_proof == "ids" and (ids := account.spelled_ids()):
+            fields.append(f'trade_ids="{ids}"')
         if trade_proof != "ids":
             fields.append(f'trade_proof="{trade_proof}"')
         return Lines(minute_ns, f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode())

@@ -74,10 +74,11 @@ async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duratio
     from sentinel.cluster.partition import Partition
     from sentinel.cluster.places import Lease, Places
     from sentinel.cluster.session import opened
+    from sentinel.cluster.stream import prepared
     from sentinel.run.archive_pass import write_spool
 
     async with stopping(duration_s) as stop, opened(config.cluster, "archive") as session:
-        names = session.names
+        partitions, names = await prepared(session), session.names
         places = await bucket(session, names.archive)
         workers = await bucket(session, names.archivers, config.cluster.lease_s)
         lease = Lease(workers, config.cluster.lease_s)
@@ -85,7 +86,7 @@ async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duratio
             await settle(places, workers, lease.name, target)
             with _scratch(config.data_dir, lease.name) as scratch:
                 worker = ArchiveWorker(
-                    [Partition(session, number) for number in range(config.cluster.partitions)],
+                    [Partition(session, number) for number in range(partitions)],
                     Places(places, workers, lease.name),
                     lease,
                     partial(write_spool, target),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -122,6 +123,17 @@ class Journal:
         """Waits for the next ``append``; a sink that has read everything waits here instead of polling."""
         self._appended.clear()
         await self._appended.wait()
+
+    async def identity(self) -> str:
+        """What tells this journal from every other, also from one that is made in its place later."""
+        return await self._do(self._identify)
+
+    def _identify(self) -> str:
+        self._check_in_place()
+        with transaction(self._db):
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (uuid.uuid4().hex[:16],))
+        (identity,) = self._db.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+        return str(identity)
 
     async def register_sink(self, sink: str, *, from_start: bool = True) -> int:
         """Makes sure that batches are kept until ``sink`` is past them; gives the id it has got to."""

@@ -36,7 +36,7 @@ class Sent(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        return message_id(self.collector, "j", self.batch, self.partition)
+        return message_id(self.collector, "j", self.batch, self.partition, 0)
 
 
 def batches(seed: int, hours: int, collectors: Sequence[str] = COLLECTORS) -> list[Sent]:
