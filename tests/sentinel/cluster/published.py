@@ -17,6 +17,7 @@ from sentinel.cluster.session import Session
 from sentinel.contract.line_protocol import Value, decode
 from sentinel.contract.measurements import MEASUREMENTS, market_of
 from sentinel.disk.journal import STREAMS
+from sentinel.disk.object_store import ObjectPath, below
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, sample, trade
 
 PARTITIONS = 3
@@ -85,12 +86,6 @@ def _split(collector: str, batch: int, stream: str, lines: list[bytes]) -> Itera
         yield Sent(collector, batch, stream, partition, of_partition)
 
 
-async def make_stream(session: Session, window_s: float = 120) -> None:
-    await session.jetstream.add_stream(
-        name=session.names.lines, subjects=[session.names.all_subjects], duplicate_window=window_s
-    )
-
-
 async def publish(session: Session, sent: Sent) -> int:
     """Its number in the stream."""
     body = b"\n".join(sent.lines)
@@ -139,3 +134,13 @@ def archived(root: Path) -> Points:
 
 def _tag(name: str, value: object) -> object:
     return float(value) if name == "bps" else value  # type: ignore[arg-type]
+
+
+def copied(store: ObjectPath, folder: Path) -> Path:
+    """Everything that is in a store, in a folder."""
+    for path in store.rglob("*"):
+        if path.is_file():
+            copy = folder / below(path, store)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    return folder

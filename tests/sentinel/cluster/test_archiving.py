@@ -21,12 +21,13 @@ from sentinel.cluster.one_archive import settle
 from sentinel.cluster.partition import Partition
 from sentinel.cluster.places import AGAIN_NS, Lease, LeaseLost, Places
 from sentinel.cluster.session import Session, opened
+from sentinel.cluster.stream import prepared
 from sentinel.config import Cluster
 from sentinel.disk.object_store import ObjectPath
 from sentinel.errors import UsageError
 from sentinel.run.archive_pass import write_spool
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS
-from tests.sentinel.cluster.published import PARTITIONS, archived, batches, expected, make_stream, publish
+from tests.sentinel.cluster.published import PARTITIONS, archived, batches, expected, publish
 from tests.servers.nats import nats_servers
 
 LEASE_S = 60.0
@@ -38,7 +39,7 @@ async def session(tmp_path: Path) -> AsyncIterator[Session]:
     with nats_servers(tmp_path / "nats") as servers:
         settings = Cluster(servers=tuple(servers.urls), lease_s=LEASE_S, partitions=PARTITIONS)
         async with opened(settings, "test") as session:
-            await make_stream(session)
+            await prepared(session)
             yield session
 
 
