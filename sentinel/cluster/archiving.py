@@ -122,8 +122,15 @@ class ArchiveWorker:
         """
         left = list(self._partitions)
         while left and not drain.is_set():
-            left = [partition for partition in left if not await self._pass(partition, drain, is_once=True)]
+            try:
+                while left and await self._pass(left[0], drain, is_once=True):
+                    del left[0]
+            except Stopped:
+                return
+            except (LeaseLost, *TROUBLES) as error:
+                logger.bind(reason=str(error) or type(error).__name__).warning("archive_waits")
             if left:
+                left.append(left.pop(0))  # another worker may be at it for long
                 with suppress(TimeoutError):
                     async with asyncio.timeout(1.0):
                         await drain.wait()

@@ -19,7 +19,7 @@ from sentinel.cluster.stream import followed
 ID = re.compile(r"/([^/]+)/(\d+)/\d+/(\d+)")
 """Behind the collector's name: journal, batch, partition, and the piece."""
 
-SPAN = re.compile(r"(-?\d+)-(-?\d+)")
+SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
 class Partition:

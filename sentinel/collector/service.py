@@ -64,7 +64,12 @@ class Rest(TradeSource, BookSource, SnapshotSource, Protocol):
 def pipeline_settings(config: Config) -> Settings:
     """The part of the configuration that the lines depend on."""
     edges = tuple(sorted({Fraction(edge) for edge in config.book.edges_bps}))
-    return Settings(collector=config.collector, edges_bps=edges, cadence_ns=config.book.cadence_ms * NS_PER_MS)
+    return Settings(
+        collector=config.collector,
+        edges_bps=edges,
+        cadence_ns=config.book.cadence_ms * NS_PER_MS,
+        tells_parts=bool(config.cluster.servers),
+    )
 
 
 def lane_plans(config: Config, markets: Sequence[Market] | None = None) -> list[LanePlan]:

@@ -43,7 +43,8 @@ class Product:
         *,
         skips_ids: bool = False,
     ) -> None:
-        lines = ProductLines(*market, settings.collector, settings.edges_bps)
+        tells_parts = settings.tells_parts
+        lines = ProductLines(*market, settings.collector, settings.edges_bps, tells_parts=tells_parts)
         self.market = market
         self.labels = [edge_label(edge) for edge in settings.edges_bps]
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)

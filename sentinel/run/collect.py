@@ -30,7 +30,7 @@ from sentinel.config import Journal as JournalLimits
 from sentinel.contract.lines import Lines
 from sentinel.disk.collector_name import settle, with_name
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPES
-from sentinel.disk.delivery import SINK, SinkStatistics
+from sentinel.disk.delivery import PUBLISHER, SINK, SinkStatistics
 from sentinel.disk.journal import Journal
 from sentinel.disk.object_store import check_url
 from sentinel.disk.tape import TapeWriter
@@ -51,6 +51,7 @@ from sentinel.timing.clock import Clock
 from sentinel.version import software
 
 if TYPE_CHECKING:
+    from sentinel.cluster.publisher import Publisher
     from sentinel.influx.sink import InfluxSink
 
 DRY_RUN_S = 30.0
@@ -215,6 +216,10 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
         delivery = _delivery(journal, config, clock)
         sinks.append(Named(SINK, delivery.run))
         told[SINK] = delivery.statistics
+    if journal and config.cluster.servers:
+        publisher = _publisher(journal, config)
+        sinks.append(Named(PUBLISHER, publisher.run))
+        told[PUBLISHER] = publisher.statistics
     return sinks, told
 
 
@@ -236,6 +241,12 @@ def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
 
     server = Server(config.influx, clock.now_ns)
     return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
+
+
+def _publisher(journal: Journal, config: Config) -> Publisher:
+    from sentinel.cluster.publisher import Publisher  # nats-py is there where a cluster is
+
+    return Publisher(journal, config.cluster, config.collector, random.random)
 
 
 def _server(monitor: Monitor, config: Config, stack: ExitStack) -> Companion:

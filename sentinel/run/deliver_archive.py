@@ -18,18 +18,17 @@ import uvloop
 from loguru import logger
 
 from sentinel.config import Config
-from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVING
 from sentinel.disk.lock import Held, hold
 from sentinel.disk.object_store import ObjectPath, check_url
-from sentinel.errors import UsageError
 from sentinel.monitor import logs
 from sentinel.run.command_line import Duration, config_option
+from sentinel.run.deliver import cluster_option, configured, worker_name
 from sentinel.run.stopping import stopping
 
 
 @click.command()
-@click.option("--cluster", "cluster", metavar="URLS", help="The NATS servers of the cluster.")
+@cluster_option
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -38,23 +37,14 @@ from sentinel.run.stopping import stopping
 @click.option("--once", is_flag=True, help="Archive all there is now, the hour under way too, and end.")
 @click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
 @config_option
-def archive(
-    cluster: str | None, data_dir: Path | None, once: bool, duration: float | None, config_file: Path | None
-) -> None:
+def archive(once: bool, duration: float | None, **given: Any) -> None:
     """Make one archive of all that the collectors of a cluster publish, at archive.url or in --data-dir.
 
     Any number of workers may do so at the same time, all with the same place; each may be killed at any moment. An
     hour is written when it is over, and again when something of it comes later; with archive.is_hourly = false what
     there is of it is written as it goes.
     """
-    flags: dict[str, Any] = {}
-    if data_dir is not None:
-        flags["data_dir"] = data_dir
-    if cluster is not None:
-        flags["cluster"] = {"servers": cluster}
-    config = load(flags, config_file)
-    if not config.cluster.servers:
-        raise UsageError("no cluster: name its NATS servers with --cluster")
+    config = configured(given)
     target = place_of(config)
     with logs.opened(sys.stderr, config.log_level), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_deliver(config, target, is_once=once, duration_s=duration))
@@ -69,7 +59,7 @@ def place_of(config: Config) -> ObjectPath:
 
 async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duration_s: float | None) -> None:
     from sentinel.cluster.archiving import ArchiveWorker  # with NATS' client, and Arrow
-    from sentinel.cluster.buckets import bucket
+    from sentinel.cluster.buckets import answered, bucket
     from sentinel.cluster.one_archive import settle
     from sentinel.cluster.partition import Partition
     from sentinel.cluster.places import Lease, Places
@@ -77,13 +67,14 @@ async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duratio
     from sentinel.cluster.stream import prepared
     from sentinel.run.archive_pass import write_spool
 
-    async with stopping(duration_s) as stop, opened(config.cluster, "archive") as session:
+    async with stopping(duration_s) as stop, opened(config.cluster, worker_name("archive")) as session:
         partitions, names = await prepared(session), session.names
         places = await bucket(session, names.archive)
         workers = await bucket(session, names.archivers, config.cluster.lease_s)
         lease = Lease(workers, config.cluster.lease_s)
+        await answered(lease.renew)
         async with _held(lease):
-            await settle(places, workers, lease.name, target)
+            await answered(lambda: settle(places, workers, lease.name, target))
             with _scratch(config.data_dir, lease.name) as scratch:
                 worker = ArchiveWorker(
                     [Partition(session, number) for number in range(partitions)],
@@ -104,7 +95,6 @@ async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duratio
 
 @asynccontextmanager
 async def _held(lease: Any) -> AsyncIterator[None]:
-    await lease.renew()
     renewing = asyncio.create_task(lease.run())
     try:
         yield

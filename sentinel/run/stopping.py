@@ -1,4 +1,4 @@
-"""How a command that runs until it is told to end is told."""
+"""Until when a command runs."""
 
 from __future__ import annotations
 

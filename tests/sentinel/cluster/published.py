@@ -93,7 +93,7 @@ async def publish(session: Session, sent: Sent) -> int:
     headers = {
         MESSAGE_ID: sent.id,
         COLLECTOR: sent.collector,
-        TIMES: f"{min(times)}-{max(times)}",
+        TIMES: f"{min(times)}..{max(times)}",
     }
     subject = session.names.subject(sent.stream, sent.partition)
     answer = await session.jetstream.publish(subject, zstandard.compress(body), headers=headers)
