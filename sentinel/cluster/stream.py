@@ -36,6 +36,10 @@ TROUBLES = (nats.errors.Error, asyncio.TimeoutError, OSError)
 """What servers that come and go make us hear."""
 
 
+class Skipped(nats.errors.Error):
+    """The servers sent what did not arrive: a connection ended meanwhile."""
+
+
 class Message(Struct, frozen=True):
     """Lines of one partition, as they are in the stream. ``at_ns`` is when the servers took them."""
 
@@ -70,7 +74,7 @@ async def prepared(session: Session) -> int:
             logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
             await asyncio.sleep(AGAIN_S)
             continue
-        found, wanted = _partitions(info.config), session.settings.partitions
+        found, wanted = partitions_of(info.config), session.settings.partitions
         if found != wanted:
             raise ClusterError(
                 f"cluster: the stream {session.names.lines} has {found} partitions, the settings say {wanted}; "
@@ -103,7 +107,7 @@ async def _made(session: Session) -> api.StreamInfo:
         return await session.jetstream.add_stream(config.evolve(num_replicas=1))
 
 
-def _partitions(config: api.StreamConfig) -> int:
+def partitions_of(config: api.StreamConfig) -> int:
     return int((config.metadata or {}).get(PARTITIONS, 0))
 
 
@@ -132,15 +136,18 @@ async def read(
             if after is None and since_ns is None:  # a place of its own, should the servers forget it
                 after = consumer.delivered.stream_seq if consumer.delivered is not None else None
             pulled = await session.jetstream.pull_subscribe_bind(consumer.name, names.lines)
+            received = 0
             while True:
                 try:
                     messages = await pulled.fetch(FETCHED, timeout=FETCH_S)
                 except TimeoutError:
-                    if not session.client.is_connected:
-                        raise
+                    await pulled.consumer_info()  # refused if the servers have forgotten it
                     yield None
                     continue
                 for message in messages:
+                    received += 1
+                    if message.metadata.sequence.consumer != received:
+                        raise Skipped("messages were lost on their way")
                     after = message.metadata.sequence.stream
                     yield decoded(message, decompress)
         except TROUBLES as error:
