@@ -24,6 +24,7 @@ COMMANDS = {
     "certify": "sentinel.certificates.command:certify",
     "verify": "sentinel.certificates.command:verify_command",
     "export": "sentinel.archive.export:export",
+    "deliver": "sentinel.run.deliver:deliver",
     "dataset": "sentinel.run.dataset:dataset",
     "sql": "sentinel.sql.command:sql",
     "products": "sentinel.run.products:products",

@@ -7,7 +7,7 @@ goes into the stream in one message for each partition it has lines of, or more 
     subject  sentinel.lines.trades.7
     headers  Nats-Msg-Id: desk-1/5f0c9a3e/18211/7/0      batch, partition and piece: sent again, it is the same message
              Sentinel-Collector: desk-1
-             Sentinel-Times: 1788746279000000000-1788746279900000000     first and last point
+             Sentinel-Times: 1788746279000000000..1788746279900000000     first and last point
     body     lines of line protocol, zstd
 """
 

@@ -18,17 +18,15 @@ from msgspec import Struct
 from nats.js import errors
 
 from feeds.market import Market
-from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, TIMES, message_id, partition_of
-from sentinel.cluster.session import Session
+from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, TIMES, Names, message_id, partition_of
+from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import TROUBLES, prepared
+from sentinel.config import Cluster
 from sentinel.contract.line_protocol import decode
-from sentinel.disk.delivery import SinkStatistics
+from sentinel.disk.delivery import PUBLISHER, SinkStatistics
 from sentinel.disk.journal import STREAMS, Batch, Journal
 from sentinel.errors import JournalError
 from sentinel.timing.backoff import Backoff
-
-SINK = "cluster"
-"""The name of the cursor in the journal."""
 
 CHUNK_LINES = 20_000
 PIECE_BYTES = 900_000
@@ -57,10 +55,11 @@ class Piece(Struct, frozen=True):
 class Publisher:
     """A sink of the journal. ``draw`` gives floats in [0, 1) for jitter."""
 
-    def __init__(self, journal: Journal, session: Session, collector: str, draw: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, settings: Cluster, collector: str, draw: Callable[[], float]) -> None:
         self.statistics = SinkStatistics(by_design_s=WAIT_S)
         self._journal = journal
-        self._session = session
+        self._settings = settings
+        self._names = Names(settings.name)
         self._collector = collector
         self._draw = draw
         self._compress = zstandard.ZstdCompressor(level=3).compress
@@ -68,15 +67,19 @@ class Publisher:
 
     async def run(self, drain: asyncio.Event) -> None:
         """Publishes until ``drain`` is set and everything written by then is in the stream."""
-        cursor = await self._journal.register_sink(SINK)
+        cursor = await self._journal.register_sink(PUBLISHER)
         identity = await self._journal.identity()
-        partitions = await prepared(self._session)
+        async with opened(self._settings, f"{self._collector} publisher") as session:
+            await self._follow(session, cursor, identity, drain)
+
+    async def _follow(self, session: Session, cursor: int, identity: str, drain: asyncio.Event) -> None:
+        partitions = await prepared(session)
         while True:
             is_ending = drain.is_set()
             batches = await self._journal.read_after(cursor, STREAMS, limit_lines=CHUNK_LINES)
             if batches:
                 pieces = [piece for batch in batches for piece in self._pieces(batch, identity, partitions)]
-                await self._publish_all(pieces)
+                await self._publish_all(session, pieces)
                 self.statistics.lines_delivered += sum(batch.line_count for batch in batches)
                 cursor = await self._advance(cursor, batches[-1].id)
             elif is_ending:
@@ -91,7 +94,7 @@ class Publisher:
         by_partition: dict[int, list[bytes]] = {}
         for line in batch.lines():
             by_partition.setdefault(self._partition(line, partitions), []).append(line)
-        subject, times = self._session.names.subject, f"{batch.first_ns}-{batch.last_ns}"
+        subject, times = self._names.subject, f"{batch.first_ns}..{batch.last_ns}"
         for partition, lines in sorted(by_partition.items()):
             for number, part in enumerate(_by_size(lines)):
                 name = message_id(self._collector, identity, batch.id, partition, number)
@@ -106,20 +109,20 @@ class Publisher:
             known = self._partitions[series] = partition_of(Market(tags["exchange"], tags["symbol"]), partitions)
         return known
 
-    async def _publish_all(self, pieces: Sequence[Piece]) -> None:
+    async def _publish_all(self, session: Session, pieces: Sequence[Piece]) -> None:
         ordered = [piece for piece in pieces if f".{ACCOUNTS}." in piece.subject]
         free = iter([piece for piece in pieces if f".{ACCOUNTS}." not in piece.subject])
 
         async def publish_in_turn(some: Iterator[Piece]) -> None:
             for piece in some:
-                await self._publish(piece)
+                await self._publish(session, piece)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publish_in_turn(iter(ordered)))
             for _ in range(UNDER_WAY):
                 tasks.create_task(publish_in_turn(free))
 
-    async def _publish(self, piece: Piece) -> None:
+    async def _publish(self, session: Session, piece: Piece) -> None:
         """Until the servers have it."""
         body = self._compress(b"\n".join(piece.lines))
         headers = {MESSAGE_ID: piece.id, COLLECTOR: self._collector, TIMES: piece.times}
@@ -127,9 +130,7 @@ class Publisher:
         while True:
             self.statistics.requests += 1
             try:
-                await self._session.jetstream.publish(
-                    piece.subject, body, stream=self._session.names.lines, headers=dict(headers)
-                )
+                await session.jetstream.publish(piece.subject, body, stream=self._names.lines, headers=dict(headers))
             except errors.APIError as error:
                 await self._wait(error.description or str(error), backoff)
             except TROUBLES as error:
@@ -142,20 +143,20 @@ class Publisher:
         self.statistics.last_error = words
         if self.statistics.state != "waiting":
             self.statistics.state = "waiting"
-            logger.bind(sink=SINK, reason=words).warning("sink_waiting")
+            logger.bind(sink=PUBLISHER, reason=words).warning("sink_waiting")
         await asyncio.sleep(backoff.next_s())
 
     def _recovered(self) -> None:
         if self.statistics.state != "delivering":
             self.statistics.state = "delivering"
-            logger.bind(sink=SINK).info("sink_recovered")
+            logger.bind(sink=PUBLISHER).info("sink_recovered")
 
     async def _advance(self, cursor: int, reached: int) -> int:
         """A disk that refuses costs no line: after a restart more is sent again, and known again."""
         try:
-            await self._journal.advance(SINK, reached)
+            await self._journal.advance(PUBLISHER, reached)
         except JournalError as error:
-            logger.bind(sink=SINK, reason=str(error)).error("sink_cursor_not_stored")
+            logger.bind(sink=PUBLISHER, reason=str(error)).error("sink_cursor_not_stored")
         return reached
 
 

@@ -13,7 +13,7 @@ from loguru import logger
 from msgspec import Struct
 from nats.js import api, errors
 
-from sentinel.cluster.names import COLLECTOR
+from sentinel.cluster.names import COLLECTOR, TIMES
 from sentinel.cluster.session import ClusterError, Session
 from sentinel.timing.instants import NS_PER_S
 
@@ -41,14 +41,21 @@ class Skipped(nats.errors.Error):
 
 
 class Message(Struct, frozen=True):
-    """Lines of one partition, as they are in the stream. ``at_ns`` is when the servers took them."""
+    """Lines of one partition, as they are in the stream. ``at_ns`` is when the servers took them, ``first_ns`` and
+    ``last_ns`` bound the times of its points."""
 
     sequence: int
     at_ns: int
     stream: str
     partition: int
     collector: str
+    first_ns: int
+    last_ns: int
     body: bytes
+
+    def headers(self) -> dict[str, str]:
+        """Those it came with, but for its id."""
+        return {COLLECTOR: self.collector, TIMES: f"{self.first_ns}..{self.last_ns}"}
 
     def lines(self) -> list[bytes]:
         return self.body.split(b"\n")
@@ -175,12 +182,15 @@ def _reader(subjects: list[str], after: int | None, since_ns: int | None) -> api
 def decoded(message: Any, decompress: Any) -> Message:
     """A message of the client as one of ours."""
     *_, stream, partition = message.subject.split(".")
-    found = message.metadata
+    found, headers = message.metadata, message.headers or {}
+    first_ns, _, last_ns = headers.get(TIMES, "0..0").partition("..")
     return Message(
         sequence=found.sequence.stream,
         at_ns=round(found.timestamp.timestamp() * NS_PER_S),
         stream=stream,
         partition=int(partition),
-        collector=(message.headers or {}).get(COLLECTOR, ""),
+        collector=headers.get(COLLECTOR, ""),
+        first_ns=int(first_ns),
+        last_ns=int(last_ns),
         body=decompress(message.data, max_output_size=MOST_DECOMPRESSED_BYTES),
     )

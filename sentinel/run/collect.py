@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,7 +30,7 @@ from sentinel.config import Journal as JournalLimits
 from sentinel.contract.lines import Lines
 from sentinel.disk.collector_name import settle, with_name
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPES
-from sentinel.disk.delivery import SINK, SinkStatistics
+from sentinel.disk.delivery import PUBLISHER, SINK, SinkStatistics
 from sentinel.disk.journal import Journal
 from sentinel.disk.object_store import check_url
 from sentinel.disk.tape import TapeWriter
@@ -48,10 +46,12 @@ from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.run import systemd
 from sentinel.run.reload import Reload
+from sentinel.run.stopping import stopping
 from sentinel.timing.clock import Clock
 from sentinel.version import software
 
 if TYPE_CHECKING:
+    from sentinel.cluster.publisher import Publisher
     from sentinel.influx.sink import InfluxSink
 
 DRY_RUN_S = 30.0
@@ -135,7 +135,7 @@ async def _collect(
             config = settle(config, known)
         async with (
             open_rest(config) as rest,
-            _stopping(duration_s) as stop,
+            stopping(duration_s) as stop,
         ):
             asked = config
             listing = selecting(config, rest, is_kept=not is_dry_run)
@@ -216,6 +216,10 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
         delivery = _delivery(journal, config, clock)
         sinks.append(Named(SINK, delivery.run))
         told[SINK] = delivery.statistics
+    if journal and config.cluster.servers:
+        publisher = _publisher(journal, config)
+        sinks.append(Named(PUBLISHER, publisher.run))
+        told[PUBLISHER] = publisher.statistics
     return sinks, told
 
 
@@ -237,6 +241,12 @@ def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
 
     server = Server(config.influx, clock.now_ns)
     return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
+
+
+def _publisher(journal: Journal, config: Config) -> Publisher:
+    from sentinel.cluster.publisher import Publisher  # nats-py is there where a cluster is
+
+    return Publisher(journal, config.cluster, config.collector, random.random)
 
 
 def _server(monitor: Monitor, config: Config, stack: ExitStack) -> Companion:
@@ -285,31 +295,6 @@ def _check_proxies(config: Config) -> None:
     troubles = {trouble for url in urls if (trouble := proxy_trouble(url)) is not None}
     if troubles:
         logger.bind(reason="; ".join(sorted(troubles))).error("proxy_unusable")
-
-
-@asynccontextmanager
-async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
-    """An event that is set by SIGINT, SIGTERM or the end of ``duration_s``; a second signal ends the process."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop_for(number: signal.Signals) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        logger.bind(signal=number.name).info("stopping")
-        stop.set()
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop_for, number)
-    timer = None if duration_s is None else loop.call_later(duration_s, stop.set)
-    try:
-        yield stop
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 async def _obey(stop: asyncio.Event, join: Callable[[Collection[Market]], None]) -> None:

@@ -32,7 +32,7 @@ async def publish(journal: Journal, one: Session) -> Publisher:
     """Everything there is."""
     done = asyncio.Event()
     done.set()
-    publisher = Publisher(journal, one, "desk-1", lambda: 0.5)
+    publisher = Publisher(journal, one.settings, "desk-1", lambda: 0.5)
     await publisher.run(done)
     return publisher
 
@@ -69,7 +69,7 @@ async def test_a_server_of_three_dies_while_lines_are_published(tmp_path: Path) 
         async with session.opened(settings(servers), "m1") as one:
             drain = asyncio.Event()
             await prepared(one)
-            publishing = asyncio.create_task(Publisher(journal, one, "desk-1", lambda: 0.5).run(drain))
+            publishing = asyncio.create_task(Publisher(journal, one.settings, "desk-1", lambda: 0.5).run(drain))
             for first in range(0, 3000, 100):
                 await journal.append(timed({"trades": lines[first : first + 100]}))
                 if first == 1000:
