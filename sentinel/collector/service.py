@@ -65,7 +65,12 @@ class Rest(TradeSource, BookSource, SnapshotSource, Protocol):
 def pipeline_settings(config: Config) -> Settings:
     """The part of the configuration that the lines depend on."""
     edges = tuple(sorted({Fraction(edge) for edge in config.book.edges_bps}))
-    return Settings(collector=config.collector, edges_bps=edges, cadence_ns=config.book.cadence_ms * NS_PER_MS)
+    return Settings(
+        collector=config.collector,
+        edges_bps=edges,
+        cadence_ns=config.book.cadence_ms * NS_PER_MS,
+        tells_parts=bool(config.cluster.servers),
+    )
 
 
 def lane_plans(config: Config, markets: Sequence[Market] | None = None) -> list[LanePlan]:
@@ -240,6 +245,10 @@ class Service:
         found = ((market, state.trades.tail()) for market, state in states.items())
         return {market: tail for market, tail in found if tail is not None}
 
+    def share(self, part: float) -> None:
+        """From now on only so much of what the configuration allows connections is ours: others have our address."""
+        self._make_connections.share(part)
+
     def _steer(self, plan: LanePlan) -> None:
         """A connection gets another plan: it goes on with it, ends, or begins."""
         is_new = plan.lane == len(self.connections) or not self.connections[plan.lane].plan.markets
@@ -357,6 +366,13 @@ class Connector:
         self._connects: dict[str, Pace] = {}
         self._messages: dict[str, Pace] = {}
         self._large = asyncio.Lock()
+        self._part = 1.0
+
+    def share(self, part: float) -> None:
+        """From now on only so much of the allowances is ours."""
+        self._part = part
+        for pace in (*self._connects.values(), *self._messages.values()):
+            pace.share(part)
 
     def __call__(self, plan: LanePlan) -> Connection:
         """That of a lane, whose plan may change later, with its spare."""
@@ -371,8 +387,8 @@ class Connector:
             url_of(self._config, venue),
             self._intake,
             lambda: len(self._make_feed(connection.plan).open()),
-            self._connects.setdefault(venue, _second_by_second(share * facts.connects_per_s)),
-            self._messages.setdefault(venue, _second_by_second(share * facts.messages_per_s)),
+            self._pace(self._connects, venue, share * facts.connects_per_s),
+            self._pace(self._messages, venue, share * facts.messages_per_s),
             Backoff(self._draw),
             self._large,
             self._clock.now_ns,
@@ -381,6 +397,13 @@ class Connector:
             max_age_s=_age(self._config.feeds.max_connection_age_s, facts.lifetime_s, self._draw),
         )
         return connection
+
+    def _pace(self, paces: dict[str, Pace], venue: str, per_s: float) -> Pace:
+        """The one of this venue."""
+        if venue not in paces:
+            paces[venue] = _second_by_second(per_s)
+            paces[venue].share(self._part)
+        return paces[venue]
 
 
 def _age(most_s: float | None, lifetime_s: float | None, draw: Callable[[], float]) -> Callable[[], float] | None:

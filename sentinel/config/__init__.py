@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,7 @@ from feeds.catalogue import VENUES
 from feeds.market import Market
 from feeds.rest import ProductKind
 from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
+from feeds.venue import Venue
 
 ALL = "all"
 """The pattern for everything that a venue lists."""
@@ -120,6 +122,8 @@ class Archive(Section):
     """Days older than this are removed here; with ``url`` not before the object store has them, where they stay."""
     max_bytes: int | None = Field(default=None, gt=0)
     """Beyond this size the oldest days are removed here, likewise."""
+    is_hourly: bool = True
+    """Whether ``deliver archive`` waits until an hour is over; if not, it writes what there is each ``interval_s``."""
     url: str | None = Field(default=None, pattern=r"^(s3://[^@\s]+|file:///\S+)$")
     """``s3://bucket/prefix``, where archive and certificates go, too. Keys are in ``AWS_ACCESS_KEY_ID`` and so on."""
 
@@ -365,11 +369,17 @@ def _market(product: str) -> Market:
 
 def whole() -> type[Config]:
     """The model of the configuration, with a section for each venue that is in the catalogue now."""
+    return _whole(tuple(VENUES.values()))
+
+
+@cache
+def _whole(known: tuple[Venue, ...]) -> type[Config]:
+    """Made once for the same venues: to make it takes longer than all else about settings."""
     sections = {
-        exchange: create_model(
+        venue.exchange: create_model(
             venue.settings.__name__, __base__=(Section, venue.settings), __doc__=venue.settings.__doc__
         )
-        for exchange, venue in VENUES.items()
+        for venue in known
     }
     fields: dict[str, Any] = {exchange: (section, section()) for exchange, section in sections.items()}
     venues = create_model("Venues", __base__=Venues, **fields)

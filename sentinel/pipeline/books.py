@@ -37,7 +37,7 @@ from book.events import Snapshot
 from book.sampler import Flaw, Sample, count_instants, first_instant
 from feeds.market import Market
 from sentinel.contract.gaps import DELISTED, Gap
-from sentinel.pipeline.accounts import MINUTE_NS, Account, Away, is_away
+from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Output, S, Settings
@@ -51,15 +51,15 @@ AHEAD_MOST_NS = 1 * S
 
 class BooksState(Struct):
     """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about, ``said_ns`` the
-    first one that no run has spoken of, should an earlier run have been ahead of this one. ``away`` is as far back as
-    there may be something to say of its minutes."""
+    first one that no run has spoken of, should an earlier run have been ahead of this one. ``is_away``: others collect
+    the product, and nothing is due."""
 
     next_ns: int | None = None
     proved_ns: int = 0
     gaps: list[Gap] = []
     minutes: dict[int, Account] = {}
     said_ns: int = 0
-    away: list[Away] = []
+    is_away: bool = False
 
 
 class ProductBooks:
@@ -86,7 +86,7 @@ class ProductBooks:
         self.gaps: list[Gap] = state.gaps
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
-        self.away = state.away
+        self.is_away = state.is_away
         self._said_ns = state.said_ns
         self.last_sample: Sample | None = None
         self.lateness = Durations()
@@ -154,11 +154,6 @@ class ProductBooks:
     def is_delisted(self) -> bool:
         """Whether the venue does not have the product."""
         return any(gap.cause == DELISTED for gap in self.gaps)
-
-    @property
-    def is_away(self) -> bool:
-        """Whether others collect the product."""
-        return is_away(self.away)
 
     # What becomes of a lane's book
 
@@ -305,7 +300,7 @@ class ProductBooks:
         while self.gaps:
             self._close(self.gaps[0], grid_ns)
         account = self.account(grid_ns)
-        account.samples_due += 1
+        account.owe(grid_ns, grid_ns + self._cadence_ns)
         account.samples_written += 1
         self.last_sample = sample
         self._written_ns = grid_ns
@@ -321,7 +316,8 @@ class ProductBooks:
             self.next_ns = first_ns
         if self.is_away:
             self._skip(lane.since_ns)
-            self._be_back()
+            self.is_away = False
+            self._flow.begin(self.next_ns)
             self.proved_ns = max(self.proved_ns, lane.since_ns)
             return
         if self.is_delisted:
@@ -347,10 +343,11 @@ class ProductBooks:
             minute_end_ns = min(end_ns, next_ns - next_ns % MINUTE_NS + MINUTE_NS)
             count = count_instants(next_ns, minute_end_ns, self._cadence_ns)
             account = self.account(next_ns)
-            account.samples_due += count
+            after_ns = first_instant(minute_end_ns, self._cadence_ns)
+            account.owe(next_ns, after_ns, count)
             account.samples_withheld += count
             self.withheld_count += count
-            next_ns = first_instant(minute_end_ns, self._cadence_ns)
+            next_ns = after_ns
         self.next_ns = next_ns
 
     # Gaps
@@ -397,39 +394,24 @@ class ProductBooks:
         self.gaps.append(gap)
         self._output.accounts.append(self._lines.gap(gap))
 
-    def hand_over(self, until_ns: int) -> None:
+    def hand_over(self, until_ns: int) -> int:
         """Others collect the product: from here on nothing is due. What is proved is written; while no book was, it is
-        a gap till ``until_ns``, and what waits for its proof is left to the others."""
-        if self.is_away:
-            return
-        if self.is_delisted:
-            (gap,) = self.gaps
-            gap.missing_count = self._skip(until_ns)
-        elif self.gaps:
-            self.withhold(until_ns)
-        while self.gaps:
-            self._close(self.gaps[0], max(until_ns, self.gaps[0].start_ns))
-        next_ns = self.next_ns
-        self.away.append(Away(first_instant(until_ns, self._cadence_ns) if next_ns is None else next_ns))
+        a gap till ``until_ns``, and what waits for its proof is left to the others. Gives the end of the account."""
+        if not self.is_away:
+            if self.is_delisted:
+                (gap,) = self.gaps
+                gap.missing_count = self._skip(until_ns)
+            elif self.gaps:
+                self.withhold(until_ns)
+            while self.gaps:
+                self._close(self.gaps[0], max(until_ns, self.gaps[0].start_ns))
+            self.is_away = True
+        return first_instant(until_ns, self._cadence_ns) if self.next_ns is None else self.next_ns
 
-    def take_over(self, now_ns: int) -> None:
+    def take_over(self) -> None:
         """Others have collected the product until now: of one that is new here nothing is due before its first book."""
         if self.next_ns is None and not self.gaps:
-            self.away = self.away or [Away(now_ns - now_ns % MINUTE_NS)]
-
-    def _be_back(self) -> None:
-        """The first instant that is due again is ``next_ns``."""
-        assert self.next_ns is not None
-        *before, away = self.away
-        away.end_ns = self.next_ns
-        if away.start_ns == away.end_ns:
-            self.away = before
-        self._flow.begin(self.next_ns)
-
-    def forget_away(self, before_ns: int) -> None:
-        """Nothing more is to be said of the minutes before."""
-        before_ns = min([before_ns, *self.minutes])
-        self.away = [away for away in self.away if away.end_ns is None or away.end_ns > before_ns]
+            self.is_away = True
 
     def suspend(self) -> None:
         """The disk refuses: books go on being kept, but nothing may be written."""
@@ -509,10 +491,8 @@ class ProductBooks:
         minute_ns = now_ns - now_ns % MINUTE_NS
         if minute_ns in self.minutes:
             taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
-            self.minutes[minute_ns].take_back(taken)
+            self.minutes[minute_ns].take_back(taken, first_ns)
         self._said_ns = max(self._said_ns, next_ns)
-        cut = (Away(min(away.start_ns, first_ns), away.end_ns and min(away.end_ns, first_ns)) for away in self.away)
-        self.away = [away for away in cut if away.start_ns != away.end_ns]
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
 
@@ -527,4 +507,4 @@ class ProductBooks:
         self._open(Gap("book", "stopped", start_ns, missing_count=self._skip(now_ns)))
 
     def state(self) -> BooksState:
-        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns, self.away)
+        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns, self.is_away)

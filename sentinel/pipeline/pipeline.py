@@ -19,7 +19,6 @@ from feeds.errors import FeedError
 from feeds.market import Market
 from feeds.protocol import Feed, proof_of_trades
 from sentinel.contract.gaps import Cause
-from sentinel.pipeline.accounts import is_away
 from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.inputs import (
@@ -98,7 +97,7 @@ class Pipeline:
             lane = self._add_lane(plan)
             for market in plan.markets:
                 self._product(market, plan.venue).join(lane)
-        for market in [market for market, state in self._dormant.items() if is_away(state.books.away)]:
+        for market in [market for market, state in self._dormant.items() if state.books.is_away]:
             self._revive(market)  # its trades may still be to be repaired
 
     def _add_lane(self, plan: LanePlan) -> Lane:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from book.events import Integrity, TradeProof
 from book.events import ProductState as MarketState
 from feeds.market import Market
-from sentinel.pipeline.accounts import MINUTE_NS, Account, within
+from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.books import BooksState, ProductBooks
 from sentinel.pipeline.flow import GRACE_NS, FlowState, ProductFlow
 from sentinel.pipeline.inputs import Command, Note, Output, Settings
@@ -43,7 +43,8 @@ class Product:
         *,
         skips_ids: bool = False,
     ) -> None:
-        lines = ProductLines(*market, settings.collector, settings.edges_bps)
+        tells_parts = settings.tells_parts
+        lines = ProductLines(*market, settings.collector, settings.edges_bps, tells_parts=tells_parts)
         self.market = market
         self.labels = [edge_label(edge) for edge in settings.edges_bps]
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
@@ -133,15 +134,14 @@ class Product:
 
     def hand_over(self, until_ns: int, now_ns: int, behind_ms: int) -> None:
         """Others collect it: its accounts end, by ``until_ns``. What is missing of its trades is repaired still."""
-        self.books.hand_over(until_ns)
-        self.flow.end(self.books.away[-1].start_ns)
+        self.flow.end(self.books.hand_over(until_ns))
         self.write_minutes(now_ns, behind_ms, is_final=True)
 
     def take_over(self, trade_id: int, point_ns: int, now_ns: int) -> None:
         """Others collected it so far, and have stored or named all up to this trade."""
         self.trades.go_on(trade_id, point_ns)
         self.flow.begin(now_ns)
-        self.books.take_over(now_ns)
+        self.books.take_over()
 
     def is_over(self, now_ns: int) -> bool:
         """Whether others collect it and nothing more is to be said of it."""
@@ -194,16 +194,14 @@ class Product:
             self._write_minute(minute_ns, account)
             if is_over:
                 del minutes[minute_ns]
-        self.books.forget_away(now_ns - now_ns % MINUTE_NS)
 
     def _write_minute(self, minute_ns: int, account: Account) -> None:
         if account.residue:
             facts: dict[str, str | int | None] = {"symbol": self.market.short, "residue": account.residue}
             self._output.notes.append(Note("accounts_open", facts))
-        away = within(self.books.away, minute_ns)
-        if away == [(minute_ns, minute_ns + MINUTE_NS)] and not any(count for _, count in account.counts()):
+        if self.books.is_away and not any(count for _, count in account.counts()):
             return
-        self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity, self.trade_proof, away))
+        self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity, self.trade_proof))
 
     def _count_frames(self, account: Account) -> None:
         """Enters the frames since the last row: this product's own, and those its connections share among all."""

@@ -28,7 +28,7 @@ from tests.sentinel.archive.market import DAY_NS, trade, write
 from tests.sentinel.l2_judge import moved
 
 WORKER = "sentinel.run.archive_worker"
-DAYS = 4
+DAYS = 2
 NEVER_S = 1e9
 ALL = 10**6
 """A batch after the last one of the journal."""

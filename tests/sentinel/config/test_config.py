@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.config import Config
+from sentinel.config import Config, whole
 from sentinel.config.documents import Setting, settings
 from sentinel.config.loading import load
 from sentinel.config.names import SERVICE_LINK, known_names
@@ -55,6 +55,11 @@ def test_defaults_are_the_real_venue(read: Load) -> None:
     assert config.data_dir == Path("data")
     assert config.influx.url is None
     assert config.collector
+
+
+def test_the_model_is_made_once() -> None:
+    """To make it takes many times as long as to read the settings."""
+    assert whole() is whole()
 
 
 def test_precedence(read: Load) -> None:

@@ -34,7 +34,7 @@ def hand_over(pipe: Pipeline, now_ns: int, *plans: LanePlan, known: tuple[int, i
 
 def begun() -> tuple[Pipeline, Connection, Told]:
     """ETH is collected since ``START``, 20 s after a minute began."""
-    pipe, wire = opened(ONE), Connection()
+    pipe, wire = opened(ONE, tells_parts=True), Connection()
     pipe.receive(0, wire.snapshot(9.0, 11.0, product=ETH), START)
     pipe.receive(0, wire.beat(), START + S)
     return pipe, wire, Told()
@@ -92,7 +92,7 @@ def test_the_row_of_its_minute_is_written_at_once() -> None:
     hand_over(pipe, START + 1500 * MS, NONE)
     told.take(pipe)
     (row,) = rows_of(told).coverage
-    assert (row.samples_due, row.away) == (10, ((START + S, START + 40 * S),))
+    assert (row.samples_due, row.due) == (10, ((START, START + S),))
 
 
 def test_while_its_book_is_not_proved_it_is_a_gap_until_it_leaves() -> None:
@@ -112,7 +112,7 @@ def test_a_restart_does_not_go_on_with_it() -> None:
     hand_over(pipe, START + 1500 * MS, NONE)
     pipe.stop(START + 5 * S)
     told.take(pipe)
-    again = pipeline(checkpoint=pipe.checkpoint())
+    again = pipeline(tells_parts=True, checkpoint=pipe.checkpoint())
     again.start(START + 100 * S)
     again.tick(START + 100 * S)
     again.stop(START + 200 * S)
@@ -127,7 +127,7 @@ def test_what_only_the_last_run_collected_ends_where_that_did() -> None:
     pipe, _, told = begun()
     pipe.receive(0, Connection(2).trades(7, product=ETH), START + 1400 * MS)
     told.take(pipe)  # and killed
-    again = pipeline(checkpoint=pipe.checkpoint())
+    again = pipeline(tells_parts=True, checkpoint=pipe.checkpoint())
     again.start(START + 100 * S)
     assert again.is_accounted(OF_ETH)
     again.feed(Replan((plan(0),), (), (OF_ETH,)), START + 100 * S)
@@ -149,7 +149,7 @@ def test_one_that_comes_back_within_the_minute_is_accounted_for_twice_in_one_row
     told.take(pipe)
     assert told.gap_list() == []
     (row,) = rows_of(told).coverage
-    assert (row.samples_due, row.away) == (60, ((START + S, START + 10 * S),))
+    assert (row.samples_due, row.due) == (60, ((START, START + S), (START + 10 * S, START + 15 * S)))
     assert covered(rows_of(told, pipe)) == [(START, START + S), (START + 10 * S, START + 15 * S)]
 
 
@@ -213,7 +213,7 @@ def test_what_is_missing_of_its_trades_is_repaired_after_it_has_left() -> None:
     assert ids(pipe.commands) == [(6, 7)]
     pipe.commands.clear()
     pipe.tick(START + 100 * S)
-    again = pipeline(checkpoint=pipe.checkpoint())  # nor does a restart keep it from it
+    again = pipeline(tells_parts=True, checkpoint=pipe.checkpoint())  # nor does a restart keep it from it
     again.start(START + 101 * S)
     again.tick(START + 102 * S)
     assert ids(again.commands) == [(6, 7)]
@@ -229,7 +229,7 @@ def test_what_is_missing_of_its_trades_is_repaired_after_it_has_left() -> None:
 
 
 def test_what_others_had_last_is_where_its_trades_go_on() -> None:
-    pipe, told = pipeline(NONE), Told()
+    pipe, told = pipeline(NONE, tells_parts=True), Told()
     wire = come_back(pipe, START, known=(100, START - 2 * S))
     pipe.receive(0, wire.trades(104, product=ETH), START + S)
     pipe.tick(START + 3 * S)
@@ -241,7 +241,7 @@ def test_what_others_had_last_is_where_its_trades_go_on() -> None:
 
 
 def test_an_old_trade_of_the_snapshot_is_no_news() -> None:
-    pipe, told = pipeline(NONE), Told()
+    pipe, told = pipeline(NONE, tells_parts=True), Told()
     wire = come_back(pipe, START, known=(100, LATER_NS))
     pipe.receive(0, wire.trades(98, 99, 100, 101, kind="snapshot", product=ETH), START + S)
     pipe.tick(START + 3 * S)
@@ -251,7 +251,7 @@ def test_an_old_trade_of_the_snapshot_is_no_news() -> None:
 
 
 def test_without_any_it_begins_with_its_first() -> None:
-    pipe, told = pipeline(NONE), Told()
+    pipe, told = pipeline(NONE, tells_parts=True), Told()
     wire = come_back(pipe, START)
     pipe.receive(0, wire.trades(104, product=ETH), START + S)
     pipe.tick(START + 3 * S)
@@ -299,21 +299,18 @@ def test_ids_that_began_anew_while_others_had_it_are_another_numbering() -> None
 
 def test_the_last_trade_told_to_others_has_nothing_missing_before_it() -> None:
     pipe, wire, _ = begun()
-
-    def tail() -> tuple[int, int] | None:
-        return decode_checkpoint(pipe.checkpoint())[OF_ETH].trades.tail()
-
     trades = pipe.products[OF_ETH].trades
-    assert tail() is None
+    assert trades.state().tail() is None
     pipe.receive(0, wire.trades(5, product=ETH), START + S)
-    assert tail() == (5, trades.newest_ns)
-    before = tail()
+    assert trades.state().tail() == (5, trades.newest_ns)
     pipe.receive(0, wire.trades(8, product=ETH), START + S)
-    assert tail() == before
+    tail = trades.state().tail()
+    assert tail is not None
+    assert tail[0] == 5
     pipe.tick(START + 9 * S)
-    assert tail() == before
+    assert trades.state().tail() == tail
     pipe.repaired(RepairAnswer(ETH, 6, 7, rest(6, 7), is_complete=True), START + 10 * S)
-    assert tail() == (8, trades.newest_ns)
+    assert trades.state().tail() == (8, trades.newest_ns)
 
 
 # Whatever happens
@@ -334,7 +331,7 @@ def test_whatever_happens_it_accounts_for_the_time_in_which_it_was_its_own(happe
     """The model: from the first book on, until it leaves; then from the next book on. A run that has ended is a gap, if
     ETH is collected by the next one, and the end of the account if it is not."""
     begin_ns = START + 40 * S  # a minute; in which part of the first one of all a collector ran is told by its samples
-    pipe, told, now_ns, wire = pipeline(ONE), Told(), begin_ns, Connection()
+    pipe, told, now_ns, wire = pipeline(ONE, tells_parts=True), Told(), begin_ns, Connection()
     pipe.opened(0, begin_ns)
     pipe.receive(0, wire.snapshot(9.0, 11.0, product=ETH), begin_ns)
     expected: list[Interval] = []
@@ -375,7 +372,10 @@ def test_whatever_happens_it_accounts_for_the_time_in_which_it_was_its_own(happe
                 if what == "restart":
                     pipe.stop(now_ns)
                 told.take(pipe)
-                pipe, is_suspended = pipeline(ONE if is_ours else NONE, checkpoint=pipe.checkpoint()), False
+                pipe, is_suspended = (
+                    pipeline(ONE if is_ours else NONE, tells_parts=True, checkpoint=pipe.checkpoint()),
+                    False,
+                )
                 now_ns += 1
                 pipe.start(now_ns)
             case "taken" if is_ours:  # by others, while nobody ran here
@@ -383,7 +383,11 @@ def test_whatever_happens_it_accounts_for_the_time_in_which_it_was_its_own(happe
                 if since_ns is not None:
                     expected.append((since_ns, end_ns()))
                     since_ns = None
-                pipe, is_suspended, is_ours = pipeline(NONE, checkpoint=pipe.checkpoint()), False, False
+                pipe, is_suspended, is_ours = (
+                    pipeline(NONE, tells_parts=True, checkpoint=pipe.checkpoint()),
+                    False,
+                    False,
+                )
                 pipe.start(now_ns)
                 hand_over(pipe, now_ns, NONE)
             case _:
