@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from loguru import logger
 from nats.js.api import KeyValueConfig
@@ -10,9 +12,20 @@ from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from sentinel.cluster.session import Session
+from sentinel.cluster.stream import NOT_CLUSTERED, TROUBLES
 
-NOT_CLUSTERED = 10074
-"""The servers' code for replicas where there is one server."""
+T = TypeVar("T")
+AGAIN_S = 0.5
+
+
+async def answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """What the servers answer, once they do: they may be away, or choosing a leader."""
+    while True:
+        try:
+            return await ask()
+        except TROUBLES as error:
+            logger.bind(reason=str(error) or type(error).__name__).debug("cluster_bucket_waits")
+            await asyncio.sleep(AGAIN_S)
 
 
 async def bucket(session: Session, name: str, ttl_s: float | None = None) -> KeyValue:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import nats.errors
 import zstandard
 from loguru import logger
 from msgspec import Struct
+from nats.aio.msg import Msg
 from nats.js import api, errors
 
 from sentinel.cluster.names import COLLECTOR, TIMES
@@ -77,7 +79,7 @@ async def prepared(session: Session) -> int:
             logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
             await asyncio.sleep(AGAIN_S)
             continue
-        found, wanted = _partitions(info.config), session.settings.partitions
+        found, wanted = partitions_of(info.config), session.settings.partitions
         if found != wanted:
             raise ClusterError(
                 f"cluster: the stream {session.names.lines} has {found} partitions, the settings say {wanted}; "
@@ -110,7 +112,7 @@ async def _made(session: Session) -> api.StreamInfo:
         return await session.jetstream.add_stream(config.evolve(num_replicas=1))
 
 
-def _partitions(config: api.StreamConfig) -> int:
+def partitions_of(config: api.StreamConfig) -> int:
     return int((config.metadata or {}).get(PARTITIONS, 0))
 
 
@@ -133,23 +135,45 @@ async def read(
     wanted = [None] if partitions is None else sorted(partitions)
     subjects = [names.subject(stream, partition) for stream in streams for partition in wanted]
     decompress = zstandard.ZstdDecompressor().decompress
+    async with aclosing(followed(session, subjects, after=after, since_ns=since_ns)) as messages:
+        async for message in messages:
+            yield None if message is None else decoded(message, decompress)
+
+
+async def followed(
+    session: Session, subjects: list[str], *, after: int | None = None, since_ns: int | None = None
+) -> AsyncGenerator[Msg | None]:
+    """The messages themselves of what ``read`` gives: in order, each once, whatever server is lost."""
+    lines = session.names.lines
     while True:
         try:
-            consumer = await session.jetstream.add_consumer(names.lines, _reader(subjects, after, since_ns))
+            consumer = await session.jetstream.add_consumer(lines, _reader(subjects, after, since_ns))
             if after is None and since_ns is None:  # a place of its own, should the servers forget it
                 after = consumer.delivered.stream_seq if consumer.delivered is not None else None
-            pulled = await session.jetstream.pull_subscribe_bind(consumer.name, names.lines)
-            while True:
-                try:
-                    messages = await pulled.fetch(FETCHED, timeout=FETCH_S)
-                except TimeoutError:
-                    if not session.client.is_connected:
-                        raise
-                    yield None
-                    continue
-                for message in messages:
-                    after = message.metadata.sequence.stream
-                    yield decoded(message, decompress)
+            pulled = await session.jetstream.pull_subscribe_bind(consumer.name, lines)
+            try:
+                number = 0
+                is_whole = True
+                while is_whole:
+                    try:
+                        messages = await pulled.fetch(FETCHED, timeout=FETCH_S)
+                    except TimeoutError:
+                        if not session.client.is_connected:
+                            raise
+                        yield None
+                        continue
+                    for message in messages:
+                        number += 1
+                        # what the servers sent into a connection that broke is not sent again: it is asked for anew
+                        is_whole = message.metadata.sequence.consumer == number
+                        if not is_whole:
+                            break
+                        after = message.metadata.sequence.stream
+                        yield message
+            finally:
+                with suppress(*TROUBLES):
+                    await pulled.unsubscribe()
+                    await session.jetstream.delete_consumer(lines, consumer.name)
         except TROUBLES as error:
             logger.bind(reason=str(error) or type(error).__name__).debug("cluster_reader_begins_anew")
             await asyncio.sleep(AGAIN_S)

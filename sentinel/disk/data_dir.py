@@ -13,6 +13,8 @@
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
     backfill/           <market>-<since_ns>-<until_ns>.json: trades of before, asked for or fetched
     uploaded.json       which folders the object store has as they are, if there is one
+    archiving/          what workers of a cluster's archive are at, each in a folder of its own
+    cluster.json        that the archive is a cluster's, and which
     datasets/           <name>/<number>/manifest.json, croissant.json, and an archive/ of what was frozen; .lock
     shard=00/ …         the same again, for each of several processes
 
@@ -39,6 +41,8 @@ CERTIFICATES = "certificates"
 BACKFILL = "backfill"
 DATASETS = "datasets"
 UPLOADED = "uploaded.json"
+CLUSTER = "cluster.json"
+ARCHIVING = "archiving"
 UPLOAD_LOCK = ".upload.lock"
 SHARD = "shard="
 
