@@ -108,6 +108,9 @@ class Parts:
                 raise
             return RuntimeError("cancelled, though nobody asked for it")  # a library's own future, say
         except Exception as error:  # noqa: BLE001  # see above; the end of the process is none
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # it failed at ending, which was asked for
+                raise asyncio.CancelledError from error
             return error
         return None
 
