@@ -1,4 +1,4 @@
-"""Key-value buckets: made where they are missing, on as many servers as there are."""
+"""Key-value buckets: made where they are missing, and read as a whole."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from loguru import logger
 from nats.js.api import KeyValueConfig
-from nats.js.errors import BucketNotFoundError, ServerError, ServiceUnavailableError
+from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from sentinel.cluster.session import Session
-from sentinel.cluster.stream import TROUBLES
+from sentinel.cluster.stream import NOT_CLUSTERED, TROUBLES
 
 T = TypeVar("T")
 AGAIN_S = 0.5
@@ -29,20 +29,40 @@ async def answered(ask: Callable[[], Awaitable[T]]) -> T:
 
 
 async def bucket(session: Session, name: str, ttl_s: float | None = None) -> KeyValue:
-    """The bucket of this name, whose keys end after ``ttl_s``. Waits for the servers."""
-    return await answered(lambda: _bucket(session, name, ttl_s))
+    """The bucket of this name, whose keys end after ``ttl_s``.
 
-
-async def _bucket(session: Session, name: str, ttl_s: float | None) -> KeyValue:
+    Raises:
+        nats.errors.Error, TimeoutError: while the servers are away, or refuse.
+    """
     try:
         return await session.jetstream.key_value(name)
     except BucketNotFoundError:
-        replicas = session.settings.stream_replicas
-        while True:
-            config = KeyValueConfig(name, replicas=replicas, ttl=ttl_s)
-            try:
-                return await session.jetstream.create_key_value(config)
-            except (ServerError, ServiceUnavailableError):  # more replicas than there are servers
-                if replicas == 1:
-                    raise
-                replicas -= 1
+        pass
+    config = KeyValueConfig(name, replicas=session.settings.stream_replicas, ttl=ttl_s)
+    try:
+        return await session.jetstream.create_key_value(config)
+    except APIError as error:
+        if error.err_code != NOT_CLUSTERED:
+            raise
+        logger.bind(replicas=config.replicas).warning("cluster_of_one_server")
+        return await session.jetstream.create_key_value(config, replicas=1)
+
+
+async def entries(session: Session, kv: KeyValue, name: str) -> list[KeyValue.Entry]:
+    """All that is in a bucket, as its leader has it: what was confirmed before we asked is there.
+
+    Raises:
+        nats.errors.Error, TimeoutError: while the servers are away, or refuse.
+    """
+    prefix = f"$KV.{name}."
+    info = await session.jetstream.stream_info(f"KV_{name}", subjects_filter=f"{prefix}>")
+    keys = [subject.removeprefix(prefix) for subject in info.state.subjects or ()]
+    found = await asyncio.gather(*(_entry(kv, key) for key in keys))
+    return [entry for entry in found if entry is not None]
+
+
+async def _entry(kv: KeyValue, key: str) -> KeyValue.Entry | None:
+    try:
+        return await kv.get(key)
+    except KeyNotFoundError:  # it has ended meanwhile
+        return None

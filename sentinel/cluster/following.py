@@ -10,34 +10,21 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import Any
 
-import nats.errors
-import zstandard
-from loguru import logger
-from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
+from nats.js.api import StreamState
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
 
 from feeds.market import Market
 from sentinel.cluster.names import partition_of
 from sentinel.cluster.session import ClusterError, Session
+from sentinel.cluster.stream import TROUBLES, partitions_of, read
 from sentinel.errors import UsageError
 from sentinel.timing.instants import EPOCH, format_ns, span_ns
 
-AT_ONCE = 64
-"""Messages of a second each."""
-
-QUIET_S = 5.0
-"""After so long without a message it is asked whether the servers still know us."""
-
 AGAIN_S = 0.5
-FORGOTTEN_S = 60.0
-"""A reader that nobody hears of for so long is forgotten by the servers."""
-
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+CHECK_S = 5.0
+PATIENCE_S = 30.0
 
 
 async def follow(
@@ -51,131 +38,84 @@ async def follow(
         UsageError: if the servers have not got the lines of ``since_ns`` any more, or nobody collects a market.
         ClusterError: if there is no such cluster, or the servers discarded lines before they were read.
     """
-    reader = _Reader(session, stream)
-    await reader.begin(markets, since_ns)
-    while True:
-        for message in await reader.next():
-            yield _body(message.data)
-
-
-class _Reader:
-    """Where we are in the stream."""
-
-    def __init__(self, session: Session, stream: str) -> None:
-        self._jetstream = session.jetstream
-        self._session = session
-        self._stream = stream
-        self._subjects: list[str] = []
-        self._since_ns: int | None = None
-        self._last = 0
-        """The last message of the stream that was given, or came before the first one that is to be."""
-        self._asked: JetStreamContext.PullSubscription | None = None
-        self._received = 0
-        """Messages of the present consumer, which counts them."""
-        self._quiet_at: int | None = None
-        """How far the stream was when we last found that nothing of ours was waiting."""
-
-    async def begin(self, markets: Collection[Market], since_ns: int | None) -> None:
-        names = self._session.names
-        try:
-            info = await self._jetstream.stream_info(names.lines)
-        except NotFoundError:
-            raise ClusterError(f"cluster: there is no stream {names.lines}: has a collector run with it?") from None
-        await _known(self._session, markets)
-        partitions = int((info.config.metadata or {}).get("partitions", self._session.settings.partitions))
-        self._subjects = sorted({names.subject(self._stream, partition_of(market, partitions)) for market in markets})
-        self._since_ns = since_ns
-        if since_ns is None:
-            self._last = info.state.last_seq
-        elif info.state.first_seq > 1:
-            await self._check_reach(since_ns, info.state.first_seq)
-
-    async def _check_reach(self, since_ns: int, first: int) -> None:
-        message = await self._jetstream.get_msg(self._session.names.lines, first)
-        first_ns = _time_ns(message.time) if message.time is not None else since_ns
-        if since_ns < first_ns:
-            raise UsageError(
-                f"the servers have lines from {format_ns(first_ns)} on; what was before is in the archive and InfluxDB"
-            )
-
-    async def next(self) -> list[Msg]:
-        """The next messages; waits for them, through whatever happens to the servers."""
-        while True:
-            try:
-                if self._asked is None:
-                    self._asked = await self._ask()
-                return await self._fetch(self._asked)
-            except (nats.errors.Error, APIError, TimeoutError, OSError) as error:
-                if self._session.client.is_closed:
-                    raise ClusterError(f"cluster: {error}") from None
-                logger.bind(reason=str(error) or type(error).__name__).debug("cluster_reading_again")
-                await self._leave()
-                await asyncio.sleep(AGAIN_S)
-
-    async def _ask(self) -> JetStreamContext.PullSubscription:
-        """A consumer of our own, from the next message on."""
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            filter_subjects=self._subjects,
-            inactive_threshold=FORGOTTEN_S,
-            mem_storage=True,
-            num_replicas=1,
-        )
-        if self._since_ns is None or self._last:
-            await self._check_whole()
-            config.deliver_policy = DeliverPolicy.BY_START_SEQUENCE
-            config.opt_start_seq = self._last + 1
+    place, partitions = await _begin(session, markets, since_ns)
+    async for message in read(session, [stream], partitions, after=place.last, since_ns=since_ns):
+        if message is None:
+            await place.quiet()
         else:
-            config.deliver_policy = DeliverPolicy.BY_START_TIME
-            config.opt_start_time = EPOCH + timedelta(microseconds=self._since_ns // 1000)
-        self._received = 0
-        self._quiet_at = None
-        return await self._jetstream.pull_subscribe("", stream=self._session.names.lines, config=config)
+            await place.reach(message.sequence)
+            yield message.body
 
-    async def _fetch(self, asked: JetStreamContext.PullSubscription) -> list[Msg]:
+
+async def _begin(session: Session, markets: Collection[Market], since_ns: int | None) -> tuple[_Place, list[int]]:
+    """Where to begin, and in which partitions. Servers that choose a leader are waited for."""
+    deadline_s = asyncio.get_running_loop().time() + PATIENCE_S
+    while True:
         try:
-            messages = await asked.fetch(AT_ONCE, timeout=QUIET_S)
-        except nats.errors.TimeoutError:
-            await self._look(asked)
-            return []
-        found = []
-        for message in messages:
-            number = message.metadata.sequence.consumer
-            if number != self._received + 1:  # one was lost on the way: from there on, again
-                await self._leave()
-                break
-            self._received = number
-            found.append(message)
-        if found:
-            self._quiet_at = None
-            if self._last and found[-1].metadata.num_pending:
-                await self._check_whole(found[0].metadata.sequence.stream)
-            self._last = found[-1].metadata.sequence.stream
-        return found
+            info = await session.jetstream.stream_info(session.names.lines)
+            await _known(session, markets)
+            place = _Place(session)
+            if since_ns is None:
+                place.last = info.state.last_seq
+            elif info.state.first_seq > 1:
+                await _check_reach(session, since_ns, info.state.first_seq)
+            return place, sorted({partition_of(market, partitions_of(info.config)) for market in markets})
+        except NotFoundError:
+            name = session.names.lines
+            raise ClusterError(f"cluster: there is no stream {name}: has a collector run with it?") from None
+        except TROUBLES as error:
+            if asyncio.get_running_loop().time() > deadline_s:
+                raise ClusterError(f"cluster: {str(error) or 'the servers do not answer'}") from None
+            await asyncio.sleep(AGAIN_S)
 
-    async def _look(self, asked: JetStreamContext.PullSubscription) -> None:
-        """Nothing has come. Are we known, and how far is the stream without anything of ours?"""
-        info = await asked.consumer_info()
-        if info.num_pending or info.delivered is None or info.delivered.consumer_seq != self._received:
-            self._quiet_at = None
-            return
+
+async def _check_reach(session: Session, since_ns: int, first: int) -> None:
+    message = await session.jetstream.get_msg(session.names.lines, first)
+    first_ns = span_ns(message.time - EPOCH) if message.time is not None else since_ns
+    if since_ns < first_ns:
+        raise UsageError(
+            f"the servers have lines from {format_ns(first_ns)} on; what was before is in the archive and InfluxDB"
+        )
+
+
+class _Place:
+    """Where we are in the stream, to notice what was discarded before it was read."""
+
+    def __init__(self, session: Session) -> None:
+        self.last: int | None = None
+        """The last message that was given, or that is known not to be for us."""
+        self._session = session
+        self._checked_s = 0.0
+        self._quiet_at: int | None = None
+        """How far the stream was when we last heard that nothing of ours was waiting."""
+
+    async def quiet(self) -> None:
+        """Nothing of ours is waiting."""
         # of two looks the earlier: a server that lags knows by now what the stream had then
         if self._quiet_at is not None:
-            self._last = max(self._last, self._quiet_at)
-        self._quiet_at = (await self._jetstream.stream_info(self._session.names.lines)).state.last_seq
+            self.last = max(self.last or 0, self._quiet_at)
+        with suppress(*TROUBLES):
+            self._quiet_at = (await self._state()).last_seq
 
-    async def _check_whole(self, first: int | None = None) -> None:
-        """What lies between the last message and the ``first`` new one is of other markets, unless it was discarded."""
-        if first == self._last + 1:
-            return
-        state = (await self._jetstream.stream_info(self._session.names.lines)).state
-        if state.first_seq > self._last + 1:
-            raise ClusterError("cluster: lines were discarded before they were read; archive and InfluxDB have them")
+    async def reach(self, sequence: int) -> None:
+        """The next message of ours. What lies between is of other markets, unless it was discarded.
 
-    async def _leave(self) -> None:
-        asked, self._asked = self._asked, None
-        if asked is not None and self._session.client.is_connected:
-            await asked.unsubscribe()
+        A reader that is so late is late for long, so that it is enough to look now and then.
+
+        Raises:
+            ClusterError: if it was.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if self.last is not None and sequence > self.last + 1 and now_s - self._checked_s > CHECK_S:
+            with suppress(*TROUBLES):
+                first = (await self._state()).first_seq
+                if first > self.last + 1:
+                    raise ClusterError("cluster: lines were discarded before they were read; the archive has them")
+                self._checked_s = now_s
+        self.last, self._quiet_at = sequence, None
+
+    async def _state(self) -> StreamState:
+        return (await self._session.jetstream.stream_info(self._session.names.lines)).state
 
 
 async def _known(session: Session, markets: Collection[Market]) -> None:
@@ -213,12 +153,3 @@ async def _values(session: Session, name: str) -> list[dict[str, Any]]:
     except (BucketNotFoundError, NoKeysError):
         return []
     return found
-
-
-def _body(content: bytes) -> bytes:
-    is_packed = content.startswith(ZSTD_MAGIC)
-    return zstandard.ZstdDecompressor().decompressobj().decompress(content) if is_packed else content
-
-
-def _time_ns(moment: datetime) -> int:
-    return span_ns(moment - EPOCH)

@@ -32,6 +32,7 @@ CHUNK_LINES = 20_000
 PIECE_BYTES = 900_000
 """Of lines in one message, before they are compressed: servers take 1 MiB unless told otherwise."""
 
+BIN = b"book,"
 SERIES = re.compile(rb"(?:[^\\ ]|\\.)*")
 """Measurement and tags of a line: up to the first space that is not escaped."""
 
@@ -160,11 +161,11 @@ class Publisher:
 
 
 def _by_size(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """The same lines in parts that fit into a message."""
+    """The same lines in parts that fit into a message; the bins of a sample stay with its touch, which they follow."""
     part: list[bytes] = []
     size = 0
     for line in lines:
-        if part and size + len(line) + 1 > PIECE_BYTES:
+        if part and size + len(line) + 1 > PIECE_BYTES and not line.startswith(BIN):
             yield part
             part, size = [], 0
         part.append(line)

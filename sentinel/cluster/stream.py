@@ -79,7 +79,7 @@ async def prepared(session: Session) -> int:
             logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
             await asyncio.sleep(AGAIN_S)
             continue
-        found, wanted = _partitions(info.config), session.settings.partitions
+        found, wanted = partitions_of(info.config), session.settings.partitions
         if found != wanted:
             raise ClusterError(
                 f"cluster: the stream {session.names.lines} has {found} partitions, the settings say {wanted}; "
@@ -112,7 +112,7 @@ async def _made(session: Session) -> api.StreamInfo:
         return await session.jetstream.add_stream(config.evolve(num_replicas=1))
 
 
-def _partitions(config: api.StreamConfig) -> int:
+def partitions_of(config: api.StreamConfig) -> int:
     return int((config.metadata or {}).get(PARTITIONS, 0))
 
 

@@ -4,6 +4,7 @@
 
     collector.txt       whose accounts these are
     products.json       what the venues say of the markets that were ever collected here
+    membership.json     a cluster's member: its share of last time
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
     dead_letters.lp     lines that InfluxDB will never take
     tapes/              tape-<created_ns>.swtape, pruned.txt, l2.swstate: how far the archive has them
@@ -31,6 +32,7 @@ from sentinel.disk.object_store import Folder
 
 COLLECTOR_NAME = "collector.txt"
 PRODUCTS = "products.json"
+MEMBERSHIP = "membership.json"
 JOURNAL = "journal.sqlite3"
 DEAD_LETTERS = "dead_letters.lp"
 TAPES = "tapes"

@@ -135,7 +135,7 @@ class ProductLines:
     def coverage(
         self, minute_ns: int, account: Account, integrity: Integrity, trade_proof: TradeProof = "ids"
     ) -> Lines:
-        """The accounts of one minute; that ids prove the trades goes without saying."""
+        """The accounts of one minute; that it is whole, or that ids prove the trades, goes without saying."""
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
         if self._tells_parts and (due := account.spelled_due(minute_ns)):

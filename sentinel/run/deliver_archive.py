@@ -69,8 +69,8 @@ async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duratio
 
     async with stopping(duration_s) as stop, opened(config.cluster, worker_name("archive")) as session:
         partitions, names = await prepared(session), session.names
-        places = await bucket(session, names.archive)
-        workers = await bucket(session, names.archivers, config.cluster.lease_s)
+        places = await answered(lambda: bucket(session, names.archive))
+        workers = await answered(lambda: bucket(session, names.archivers, config.cluster.lease_s))
         lease = Lease(workers, config.cluster.lease_s)
         await answered(lease.renew)
         async with _held(lease):

@@ -9,6 +9,7 @@ import zstandard
 from nats.js.api import KeyValueConfig, StorageType, StreamConfig
 
 from feeds.market import Market
+from sentinel.cluster import stream
 from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, message_id, partition_of
 from sentinel.cluster.session import Session
 
@@ -23,7 +24,7 @@ async def make(session: Session, *collected: Market, **limits: float) -> None:
         subjects=[names.all_subjects],
         storage=StorageType.FILE,
         num_replicas=min(3, len(session.settings.servers)),
-        metadata={"partitions": str(PARTITIONS)},
+        metadata={stream.PARTITIONS: str(PARTITIONS)},
         **limits,  # type: ignore[arg-type]
     )
     await session.jetstream.add_stream(config)
@@ -39,14 +40,14 @@ class Member:
         self._name = name
         self._batch = 0
 
-    async def publish(self, stream: str, lines: Mapping[Market, Iterable[bytes]]) -> None:
+    async def publish(self, name: str, lines: Mapping[Market, Iterable[bytes]]) -> None:
         """One batch: a message for each partition that has lines of it. If it raises, once more."""
         parts: dict[int, list[bytes]] = {}
         for market, own in lines.items():
             parts.setdefault(partition_of(market, PARTITIONS), []).extend(own)
         for partition, own in parts.items():
-            headers = {MESSAGE_ID: message_id(self._name, "j", self._batch, partition), COLLECTOR: self._name}
+            headers = {MESSAGE_ID: message_id(self._name, "j", self._batch, partition, 0), COLLECTOR: self._name}
             body = zstandard.ZstdCompressor().compress(b"\n".join(own))
-            subject = self._session.names.subject(stream, partition)
+            subject = self._session.names.subject(name, partition)
             await self._session.jetstream.publish(subject, body, headers=headers)
         self._batch += 1
