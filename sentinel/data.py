@@ -42,7 +42,15 @@ from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.coverage.accounts import Rows, coverage_row, gap_row, merged
-from sentinel.coverage.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
+from sentinel.coverage.holes import (
+    FRESH_NS,
+    Hole,
+    accounts_with_samples,
+    cadence_by_samples,
+    sample_holes,
+    trade_holes,
+    with_orphans,
+)
 from sentinel.dataset.manifest import Manifest
 from sentinel.dataset.verify import Opened
 from sentinel.dataset.verify import opened as open_dataset
@@ -427,7 +435,11 @@ def _load(
     if MEASUREMENTS[measurement].stream == "accounts":
         return Loaded(table, [])
     rows = _accounts(source, market, *asked)
-    accounts = accounts_with_samples(rows.coverage, rows.gaps, partial(_sample_times, source, market))
+    of_minute = partial(_sample_times, source, market)
+    accounts = accounts_with_samples(rows.coverage, rows.gaps, of_minute)
+    if len(accounts) > 1:
+        cadence_ns = cadence_by_samples(rows.coverage, of_minute)
+        accounts = with_orphans(accounts, asked, partial(_times_between, source, market), cadence_ns)
     newest_ns = max((mine.covered[-1][1] for mine in accounts.values() if mine.covered), default=asked[0])
     if time.time_ns() - newest_ns < FRESH_NS:
         asked = asked[0], max(asked[0], min(asked[1], newest_ns))
@@ -490,7 +502,11 @@ def _accounts(source: Source, market: Market, start_ns: int, end_ns: int) -> Row
 
 
 def _sample_times(source: Source, market: Market, minute_ns: int) -> list[int]:
-    samples = source.rows(Series("top", market), minute_ns, minute_ns + MINUTE_NS, ["time"])
+    return _times_between(source, market, minute_ns, minute_ns + MINUTE_NS)
+
+
+def _times_between(source: Source, market: Market, start_ns: int, end_ns: int) -> list[int]:
+    samples = source.rows(Series("top", market), start_ns, end_ns, ["time"])
     times: list[int] = samples["time"].cast(pa.int64()).to_pylist()
     return times
 

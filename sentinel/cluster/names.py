@@ -1,8 +1,9 @@
 """What everything is called on the NATS servers, and how a batch of lines travels. Pure.
 
 A cluster ``sentinel`` has one stream, ``sentinel_lines``, and two key-value buckets: ``sentinel_members``, whose keys
-are leases and end by themselves, and ``sentinel_markets``, what is known of markets for good. A batch of the journal
-goes into the stream in one message for each partition it has lines of, or more if they are many::
+are leases and end by themselves, and ``sentinel_markets``, what is known of markets for good. The archive's workers
+have two more: ``sentinel_archivers``, their leases, and ``sentinel_archive``, how far each partition is. A batch of the
+journal goes into the stream in one message for each partition it has lines of, or more if they are many::
 
     subject  sentinel.lines.trades.7
     headers  Nats-Msg-Id: desk-1/5f0c9a3e/18211/7/0      batch, partition and piece: sent again, it is the same message
@@ -29,6 +30,8 @@ class Names:
         self.lines = f"{cluster}_lines"
         self.members = f"{cluster}_members"
         self.markets = f"{cluster}_markets"
+        self.archive = f"{cluster}_archive"
+        self.archivers = f"{cluster}_archivers"
         self._prefix = f"{cluster}.lines"
 
     @property

@@ -29,6 +29,10 @@ class ClusterError(SentinelError):
     """The servers refuse us, or are not what we need."""
 
 
+class NoServer(ClusterError):
+    """None answers."""
+
+
 class Session:
     """A connection to the servers and their JetStream. ``client.is_connected`` tells whether one is there now."""
 
@@ -44,7 +48,8 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
     """A session once a server has answered; ``name`` is ours in the servers' own lists.
 
     Raises:
-        ClusterError: if a server refuses our identity, or none has answered for ``patience_s``; None waits for ever.
+        ClusterError: if a server refuses our identity.
+        NoServer: if none has answered for ``patience_s``; None waits for ever.
     """
     client, trouble = Client(), Trouble()
     connecting = asyncio.ensure_future(client.connect(**_options(settings, name), **trouble.calls))
@@ -55,11 +60,12 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
             raise ClusterError(f"cluster: {trouble.words}")
         if not connecting.done():
             where = ", ".join(settings.servers)
-            raise ClusterError(f"cluster: no server at {where} answers: {trouble.words or 'silence'}")
+            raise NoServer(f"cluster: no server at {where} answers: {trouble.words or 'silence'}")
         await connecting
         trouble.said.clear()
         yield Session(settings, client)
     finally:
+        trouble.is_over = True
         for task in (connecting, refused):
             task.cancel()
         await asyncio.wait([connecting, refused])
@@ -71,13 +77,15 @@ class Trouble:
 
     def __init__(self) -> None:
         self.words = ""
+        self.is_over = False
         self.said: set[str] = set()
         self.refused = asyncio.Event()
         """Set by what no waiting mends."""
         self.calls: dict[str, Any] = {"error_cb": self.tell, "disconnected_cb": self.left, "reconnected_cb": self.back}
 
     async def left(self) -> None:
-        logger.warning("cluster_disconnected")
+        if not self.is_over:
+            logger.warning("cluster_disconnected")
 
     async def back(self) -> None:
         self.said.clear()

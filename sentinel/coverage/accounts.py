@@ -84,6 +84,11 @@ class Rows(Struct):
     backfill: list[BackfillRow] = []
 
 
+def collectors(coverage: Iterable[CoverageRow], gaps: Iterable[GapRow]) -> set[str]:
+    """Whose rows they are."""
+    return {row.collector for row in coverage} | {row.collector for row in gaps}
+
+
 def merged(parts: Iterable[Rows]) -> Rows:
     """All of them, each row once: what a later part says holds, but a minute's accounts only grow."""
     coverage: dict[tuple[object, ...], CoverageRow] = {}

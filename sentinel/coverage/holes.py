@@ -25,6 +25,9 @@ FRESH_NS = 10 * NS_PER_S
 FOR_GOOD_NS = 2**63 - 1
 """Where a product that is not listed any more will be collected again."""
 
+NOBODY = ""
+"""Whose accounts those of orphans are, points that are there and that no collector accounts for."""
+
 Interval = tuple[int, int]
 
 
@@ -128,12 +131,32 @@ def accounts_with_samples(
 ) -> dict[str, Accounts]:
     """Where the samples are at hand, ``sample_times`` being those of a minute in order: they tell the cadence, if no
     minute holds as many as are usual, and where accounts begin in a minute that stands alone."""
-    cadence_ns = CADENCE_NS
-    fullest = max(coverage, key=lambda row: row.samples_due, default=None)
-    if fullest is not None and fullest.samples_due < MINUTE_NS // CADENCE_NS:
-        steps = (after - before for before, after in pairwise(sample_times(fullest.minute_ns)))
-        cadence_ns = max(CADENCE_NS, min(steps, default=CADENCE_NS))
+    cadence_ns = cadence_by_samples(coverage, sample_times)
     return accounts_of(begun(coverage, lambda row: min(sample_times(row.minute_ns), default=None)), gaps, cadence_ns)
+
+
+def cadence_by_samples(coverage: Iterable[CoverageRow], sample_times: Callable[[int], Sequence[int]]) -> int:
+    """How long an instant lasts."""
+    fullest = max(coverage, key=lambda row: row.samples_due, default=None)
+    if fullest is None or fullest.samples_due >= MINUTE_NS // CADENCE_NS:
+        return CADENCE_NS
+    steps = (after - before for before, after in pairwise(sample_times(fullest.minute_ns)))
+    return max(CADENCE_NS, min(steps, default=CADENCE_NS))
+
+
+def with_orphans(
+    accounts: Mapping[str, Accounts],
+    asked: Interval,
+    sample_times: Callable[[int, int], Iterable[int]],
+    cadence_ns: int = CADENCE_NS,
+) -> dict[str, Accounts]:
+    """The same accounts, and where there are several, the samples of whoever died before he accounted for them as those
+    of nobody. ``sample_times`` are those between two instants."""
+    if len(accounts) < 2:
+        return dict(accounts)
+    orphans = [at_ns for span in missing(accounts.values(), asked) for at_ns in sample_times(*span)]
+    covered_ns = merge((at_ns, at_ns + cadence_ns) for at_ns in orphans)
+    return {**accounts, NOBODY: Accounts(covered_ns, [])} if orphans else dict(accounts)
 
 
 def begun(coverage: Sequence[CoverageRow], first_sample: Callable[[CoverageRow], int | None]) -> list[CoverageRow]:

@@ -10,7 +10,6 @@ import click
 
 from feeds.market import Market
 from sentinel.config.loading import load
-from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
 from sentinel.disk.files import replacing
 from sentinel.disk.folder_option import FOLDER
@@ -18,6 +17,7 @@ from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders, shard_folders
 from sentinel.errors import UsageError
 from sentinel.gap_report import html, local, remote, text
+from sentinel.gap_report.orphans import with_orphans
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
 from sentinel.timing.instants import parse_instant_ns
 
@@ -72,8 +72,16 @@ def gap_report(
     config = load(flags, None)
     markets = [Market.parse(symbol) for symbol in symbols]
     folder = data_dir or config.data_dir
-    rows = _rows(folder, window) if influx_url is None else remote.read(config.influx, window)
     cadence_ns = config.book.cadence_ms * 1_000_000
+    fresh_ns = FRESH_NS if influx_url is None else remote.REMOTE_FRESH_NS
+    whole = window.of_whole_minutes()
+    asked = whole.start_ns, min(whole.end_ns, now_ns - fresh_ns)
+    if influx_url is None:
+        folders = _folders(folder)
+        rows = with_orphans(local.read_all(folders, window), asked, local.store_of(folders), cadence_ns)
+    else:
+        rows = remote.read(config.influx, window)
+        rows = with_orphans(rows, asked, remote.store_of(config.influx), cadence_ns)
     report = build(
         rows,
         window,
@@ -82,7 +90,7 @@ def gap_report(
         collector=collector,
         cadence_ns=cadence_ns,
         now_ns=now_ns,
-        fresh_ns=FRESH_NS if influx_url is None else remote.REMOTE_FRESH_NS,
+        fresh_ns=fresh_ns,
         collected_only=collected_only,
     )
     # of a product that was asked for by its name, silence would read as if nothing were missing
@@ -97,12 +105,12 @@ def gap_report(
         sys.exit(UNDER)
 
 
-def _rows(data_dir: Folder, window: Window) -> Rows:
+def _folders(data_dir: Folder) -> list[Folder]:
     folders = data_folders(data_dir)
     for folder in shard_folders(data_dir):
         if folder not in folders:  # a process that never got so far, or a journal that was lost
             click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
-    return local.read_all(folders, window)
+    return folders
 
 
 def _rendered(report: Report, form: str, output: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Points that nobody accounts for: those of a collector that died before it had, while another took its market over.
+"""Orphans: points that nobody accounts for, since their collector died before it had, and another took the market over.
 
 A minute's row is written when the minute is over. Of whoever is killed in it, and does not come back to the market, the
 samples and trades until then are in the store and in no account. So where several collectors wrote, the store is asked
@@ -14,13 +14,10 @@ from typing import NamedTuple
 from book.sampler import CADENCE_NS
 from feeds.market import Market
 from sentinel.contract.gaps import Gap
-from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
-from sentinel.coverage.holes import Interval, accounts_of, merge, missing, subtract
+from sentinel.coverage.accounts import CoverageRow, GapRow, Rows, collectors
+from sentinel.coverage.holes import NOBODY, Interval, accounts_of, merge, missing, subtract
 from sentinel.gap_report.together import TradeIds
 from sentinel.pipeline.accounts import MINUTE_NS
-
-NOBODY = ""
-"""Whose accounts they are: no collector is called so."""
 
 
 class Store(NamedTuple):
@@ -41,7 +38,7 @@ def with_orphans(rows: Rows, asked: Interval, store: Store, cadence_ns: int = CA
     found = [
         orphan
         for market in sorted({*coverage, *gaps})
-        if len({row.collector for row in (*coverage[market], *gaps[market])}) > 1
+        if len(collectors(coverage[market], gaps[market])) > 1
         for orphan in _orphans(market, coverage[market], gaps[market], asked, store, cadence_ns)
     ]
     return Rows([*rows.coverage, *found], rows.gaps, rows.backfill)

@@ -57,7 +57,7 @@ class Figures(Struct, frozen=True):
 
 def figures(service: Service) -> Figures:
     """The present moment."""
-    products = [product for product in service.pipeline.products.values() if not product.books.is_absent]
+    products = [product for product in service.pipeline.products.values() if product.is_carried]
     lanes = service.pipeline.lanes
     return Figures(
         products=len(products),

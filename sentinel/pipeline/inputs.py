@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True):
     resync_pause_ns: int = 250 * MS
     resync_pause_most_ns: int = 30 * S
     """Between two requests for snapshots on one connection: the pause doubles, so a sick venue is never stormed."""
+    tells_parts: bool = False
+    """Whether minutes say of which instants and ids they are, since other collectors may account for the rest."""
 
 
 class LanePlan(Struct, frozen=True):

@@ -23,7 +23,7 @@ from sentinel.archive.sink import ArchiveSink
 from sentinel.archive.uploading import OBJECT_STORE, Uploading
 from sentinel.backfill.worker import Backfiller
 from sentinel.collector.parts import Named
-from sentinel.collector.selecting import selecting, tell_selection, unless
+from sentinel.collector.selecting import tell_selection, unless
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
@@ -45,6 +45,7 @@ from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.run import systemd
+from sentinel.run.membership import dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
 from sentinel.timing.clock import Clock
@@ -136,16 +137,18 @@ async def _collect(
         async with (
             open_rest(config) as rest,
             stopping(duration_s) as stop,
+            dealt(config, rest, clock, is_kept=not is_dry_run) as share,
         ):
-            asked = config
-            listing = selecting(config, rest, is_kept=not is_dry_run)
-            if not await unless(stop, listing.begin(set(known), is_shard=is_shard)):
+            asked, listing = config, share.listing
+            if not await unless(stop, share.begin(set(known), is_shard=is_shard)):
                 return
             config = config.collecting(listing.markets)
             _check_proxies(config)
             if is_dry_run or config.patterns:
                 tell_selection(config)
-            tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
+            tape = (
+                stack.enter_context(_tape(config, share.markets, clock)) if config.record and not is_dry_run else None
+            )
             service = Service(
                 config,
                 clock,
@@ -155,16 +158,14 @@ async def _collect(
                 checkpoint=checkpoint,
                 tape=tape,
                 unlisted=lambda: listing.unlisted,
+                markets=share.markets,
             )
 
             def join(markets: Collection[Market]) -> None:
                 listing.add(markets)
                 service.replan(listing.markets)
 
-            companions: list[Companion] = [
-                Named("systemd", partial(systemd.accompany, stop)),
-                Named("listing", partial(listing.run, lambda: service.replan(listing.markets))),
-            ]
+            companions: list[Companion] = [Named("systemd", partial(systemd.accompany, stop))]
             if is_shard:
                 companions.append(Named("terminal", partial(terminal.tell, service)))
                 companions.append(Named("stdin", partial(_obey, stop, join)))
@@ -183,6 +184,8 @@ async def _collect(
                 service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload
             )
             monitor = Monitor(config, service, reader)
+            following, end = share.companions(service, reader, stop)
+            companions += following
 
             def apply(config: Config) -> None:
                 logs.configure(console, config.log_level)
@@ -200,7 +203,7 @@ async def _collect(
             facts = {"products": len(config.markets), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
-            await service.run(stop, companions, sinks)
+            await service.run(end, companions, sinks)
 
 
 def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:
@@ -271,12 +274,12 @@ def _open_journal(config: Config, stack: ExitStack) -> Journal:
 
 
 @contextmanager
-def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
+def _tape(config: Config, markets: Sequence[Market], clock: Clock) -> Iterator[TapeWriter]:
     header = {
         "created_ns": clock.now_ns(),
         "software": software(),
         "settings": msgspec.to_builtins(pipeline_settings(config), enc_hook=str),
-        "lanes": msgspec.to_builtins(lane_plans(config)),
+        "lanes": msgspec.to_builtins(lane_plans(config, markets)),
         "books": {name: VENUES[name].book(config.venues[name]) for name in rest_urls(config)},
     }
     tape = TapeWriter(config.data_dir / TAPES, header, config.tape.max_bytes, config.tape.max_age_s)

@@ -22,18 +22,16 @@ from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
+from sentinel.run.command_line import LazyGroup, config_option
 from sentinel.run.stopping import stopping
 
 TOLD_EVERY_S = 60.0
 
 cluster_option = click.option("--cluster", metavar="URLS", help="The NATS servers.  [default: from the configuration]")
-config_option = click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml."
-)
 data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="What the worker keeps for itself.")
 
 
-@click.group()
+@click.group(cls=LazyGroup, elsewhere={"archive": "sentinel.run.deliver_archive:archive"})
 def deliver() -> None:
     """Take the lines of a cluster into a store; several workers share the work."""
 

@@ -35,6 +35,10 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _facts(batch: Batch) -> tuple[object, ...]:
+    return batch.stream, batch.first_ns, batch.last_ns, batch.line_count, batch.raw_bytes
+
+
 class Journal:
     """The writer. One process at a time; every method but ``open`` and ``close`` is for the event loop's thread.
 
@@ -84,6 +88,14 @@ class Journal:
         """Stores lines by stream, and the state that goes with them, in one transaction."""
         await self._do(self._append, batches, checkpoint)
         self._appended.set()
+
+    async def store(self, batches: Sequence[Batch]) -> None:
+        """Stores batches of another journal, as they are but for their ids, in one transaction."""
+        await self._do(self._store, batches)
+        self._appended.set()
+
+    def _store(self, batches: Sequence[Batch]) -> None:
+        self._write(INSERT, [(*_facts(batch), packed(batch.body, self._compress)) for batch in batches])
 
     def _append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]

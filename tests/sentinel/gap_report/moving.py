@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import Literal
 
 import hypothesis.strategies as st
@@ -87,13 +86,13 @@ class Moving:
         self.entered: set[int] = set()
         self.named: set[int] = set()
         self.repaired: set[int] = set()
-        self._points: list[bytes] = []
+        self.points: list[bytes] = []
         timed = [(name, *_timed(history)) for name, history in zip("abcd", histories, strict=False)]
         spans = [(start, end) for _, stays_, _ in timed for _, start, end in stays_]
         self.end = max((end for _, end in spans), default=0)
         for name, of_one, _ in timed:
             _Collector(name, self, spans).live(of_one)
-        self.rows: Rows = from_points(decode(line) for line in self._points)
+        self.rows: Rows = from_points(decode(line) for line in self.points)
 
     @property
     def store(self) -> Store:
@@ -106,7 +105,7 @@ class Moving:
         )
 
     def write(self, text: bytes) -> None:
-        self._points.append(text)
+        self.points.append(text)
 
 
 def _timed(history: list[Stay]) -> tuple[list[tuple[Stay, int, int]], int]:
@@ -122,7 +121,7 @@ def _timed(history: list[Stay]) -> tuple[list[tuple[Stay, int, int]], int]:
 
 class _Collector:
     def __init__(self, name: str, world: Moving, spans: list[tuple[int, int]]) -> None:
-        self._lines = ProductLines(*MARKET, name, (Fraction(5),))
+        self._lines = ProductLines(*MARKET, name, (), tells_parts=True)
         self._world = world
         self._spans = spans
         self._minutes: dict[int, Account] = {}

@@ -86,7 +86,7 @@ def minute(number: int, collector: str, ids: Iterable[int], due: range = range(P
     account.owe(ns(number * PER_MINUTE + due.start), ns(number * PER_MINUTE + due.stop), len(due))
     for trade_id in ids:
         account.enter_trade(trade_id)
-    line = ProductLines(*MARKET, collector, ()).coverage(ns(number * PER_MINUTE), account, "sequence")
+    line = ProductLines(*MARKET, collector, (), tells_parts=True).coverage(ns(number * PER_MINUTE), account, "sequence")
     (row,) = from_points([decode(line.text)]).coverage
     return row
 
@@ -148,7 +148,7 @@ def test_a_collector_that_leaves_and_comes_back_within_a_minute_says_when() -> N
     account = Account()
     account.owe(ns(0), ns(100), 100)
     account.owe(ns(400), ns(600), 200)
-    line = ProductLines(*MARKET, "a", ()).coverage(START_NS, account, "sequence")
+    line = ProductLines(*MARKET, "a", (), tells_parts=True).coverage(START_NS, account, "sequence")
     assert b'due_ms="0-10000,40000-60000"' in line.text
     rows = from_points([decode(line.text)])
     assert accounts_of(rows.coverage, [])["a"].covered == [(ns(0), ns(100)), (ns(400), ns(600))]
