@@ -31,7 +31,7 @@ from sentinel.gap_report.text import as_json, as_table
 from sentinel.monitor.alerts import Alert, Webhook
 from sentinel.monitor.cluster import cluster_option, configured, look, tell
 from sentinel.monitor.cluster import view as view_of_cluster
-from sentinel.monitor.status import ProductStatus, Status, expected, of_exchanges
+from sentinel.monitor.status import ClusterStatus, ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
 from sentinel.timing.instants import format_ns
 
@@ -171,9 +171,19 @@ def view(found: Status) -> RenderableType:
         Text(f"REST of {one.exchange} holds still until {format_ns(one.until_ns)}: {one.reason}", "yellow")
         for one in found.rest_held
     ]
+    cluster = [] if found.cluster is None else [_membership(found.cluster)]
     failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
     figures = f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
-    return Group(products, lines, sinks, figures, *failed, *held)
+    return Group(products, lines, sinks, *cluster, figures, *failed, *held)
+
+
+def _membership(cluster: ClusterStatus) -> Text:
+    state = "inside" if cluster.is_inside else "outside"
+    words = f"{state} cluster {cluster.name} for {cluster.since_s:,.0f} s"
+    words += f" ({cluster.reason})" if cluster.reason else ""
+    words += f": {cluster.markets:,} markets here, {cluster.taken:,} taken, {cluster.handed:,} handed"
+    words += f", {len(cluster.uncovered):,} without a proved book; members {', '.join(cluster.members) or 'unknown'}"
+    return Text(words, "" if cluster.is_inside else "yellow")
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
