@@ -11,9 +11,10 @@ from book.sampler import CADENCE_NS, first_instant
 from feeds.market import Market
 from sentinel.coverage.accounts import Rows, from_points, merged, unwritten
 from sentinel.coverage.holes import NOT_COLLECTED, Hole, Interval, accounts_of, merge, sample_holes
+from sentinel.disk.taped import input_of, record_of
 from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
 from sentinel.pipeline.checkpoint import decode_checkpoint
-from sentinel.pipeline.inputs import KnownTrade, Replan
+from sentinel.pipeline.inputs import Frame, Input, KnownTrade, Opened, Replan, Start, Stop, Tick
 from tests.sentinel.pipeline.test_trades import rest
 from tests.sentinel.pipeline.venue import MS, START, Connection, S, Told, opened, pipeline, plan
 
@@ -311,6 +312,37 @@ def test_the_last_trade_told_to_others_has_nothing_missing_before_it() -> None:
     assert trades.state().tail() == tail
     pipe.repaired(RepairAnswer(ETH, 6, 7, rest(6, 7), is_complete=True), START + 10 * S)
     assert trades.state().tail() == (8, trades.newest_ns)
+
+
+def test_a_tape_of_it_gives_the_same_lines() -> None:
+    wire, later = Connection(), Connection()
+    trades = wire.trades(5, product=ETH), wire.trades(8, product=ETH)
+    told: list[Input] = [
+        Start(),
+        Opened(0),
+        *(Frame(0, frame) for frame in (wire.snapshot(9.0, 11.0, product=ETH), *trades, wire.beat())),
+        Tick(),
+        Replan((NONE,), (), (OF_ETH,)),
+        Tick(),
+        Replan((ONE,), (KnownTrade(OF_ETH, 40, START + 50 * S),)),
+        Opened(0),
+        RepairAnswer(ETH, 6, 7, rest(6, 7), is_complete=True),
+        *(Frame(0, frame) for frame in (later.snapshot(9.0, 11.0, product=ETH), later.trades(43, product=ETH))),
+        Tick(),
+        Tick(),
+        Replan((NONE,), (), (OF_ETH,)),
+        Tick(),
+        Stop(),
+    ]
+    live, replayed = pipeline(NONE, tells_parts=True), pipeline(NONE, tells_parts=True)
+    live.replan((ONE,), START)
+    replayed.replan((ONE,), START)
+    for number, given in enumerate(told):
+        record = record_of(given, START + number * 1700 * MS)
+        live.feed(given, record.received_ns)
+        replayed.feed(input_of(record), record.received_ns)
+        assert live.take() == replayed.take(), given
+    assert live.checkpoint() == replayed.checkpoint()
 
 
 # Whatever happens
