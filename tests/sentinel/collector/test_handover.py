@@ -76,6 +76,8 @@ async def test_one_that_is_handed_over_leaves_no_gap(venue: SmallVenue) -> None:
         await left(service, [BTC])
         await proves(service, BTC)
         assert shown(service).startswith("1/1 books proved")
+        trades = next(lane for lane in service.pipeline.lanes if lane.plan.venue == "coinbase_exchange")
+        await until(lambda: service.pipeline.lanes[trades.plan.lane] is trades.spare and trades.feed is None)
     assert causes(BTC) == causes(ETH) == []
     (eth,) = last_row(ETH).due
     (btc,) = last_row(BTC).due

@@ -12,7 +12,7 @@ from feeds.market import Market
 from sentinel.coverage.accounts import Rows, from_points, merged, unwritten
 from sentinel.coverage.holes import NOT_COLLECTED, Hole, Interval, accounts_of, merge, sample_holes
 from sentinel.disk.taped import input_of, record_of
-from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
+from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer, Succeed
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.pipeline.inputs import Frame, Input, KnownTrade, Opened, Replan, Start, Stop, Tick
 from tests.sentinel.pipeline.test_trades import rest
@@ -202,6 +202,16 @@ def test_it_is_forgotten_when_its_minute_is_over() -> None:
     assert decode_checkpoint(pipe.checkpoint()) == {}
 
 
+def test_a_connection_that_carries_others_still_is_replaced_by_one_without_it() -> None:
+    both = plan(0, products=(BTC, ETH))
+    pipe = opened(both)
+    hand_over(pipe, START + S, plan(0, products=(BTC,)))
+    assert pipe.commands == [Succeed(0)]
+    pipe.commands.clear()
+    hand_over(pipe, START + 2 * S, NONE)
+    assert pipe.commands == []
+
+
 # Trades
 
 
@@ -337,11 +347,11 @@ def test_a_tape_of_it_gives_the_same_lines() -> None:
     live, replayed = pipeline(NONE, tells_parts=True), pipeline(NONE, tells_parts=True)
     live.replan((ONE,), START)
     replayed.replan((ONE,), START)
-    for number, given in enumerate(told):
-        record = record_of(given, START + number * 1700 * MS)
-        live.feed(given, record.received_ns)
+    for number, happened in enumerate(told):
+        record = record_of(happened, START + number * 1700 * MS)
+        live.feed(happened, record.received_ns)
         replayed.feed(input_of(record), record.received_ns)
-        assert live.take() == replayed.take(), given
+        assert live.take() == replayed.take(), happened
     assert live.checkpoint() == replayed.checkpoint()
 
 
