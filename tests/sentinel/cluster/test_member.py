@@ -1,4 +1,4 @@
-"""Real collectors on real servers share the markets of an exchange: they join, leave, are killed, frozen and cut off."""
+"""Real collectors share the markets of an exchange by real servers: join, leave, are killed, frozen and cut off."""
 
 from __future__ import annotations
 
