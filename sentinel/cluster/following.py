@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from nats.js.api import StreamState
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NotFoundError
 
 from feeds.market import Market
 from sentinel.cluster.names import partition_of
@@ -144,12 +144,15 @@ async def _collected(session: Session) -> set[str]:
 
 async def _values(session: Session, name: str) -> list[dict[str, Any]]:
     """Every value of a bucket, none if it is not there."""
-    found = []
     try:
         bucket = await session.jetstream.key_value(name)
-        for key in await bucket.keys():
-            with suppress(KeyNotFoundError):  # its lease ended meanwhile
-                found.append(json.loads((await bucket.get(key)).value or b"{}"))
-    except (BucketNotFoundError, NoKeysError):
+    except BucketNotFoundError:
         return []
+    # a look, and no watch of the bucket, which would need more rights
+    prefix = f"$KV.{name}."
+    info = await session.jetstream.stream_info(f"KV_{name}", subjects_filter=f"{prefix}>")
+    found = []
+    for subject in info.state.subjects or ():
+        with suppress(KeyNotFoundError):  # its lease ended meanwhile
+            found.append(json.loads((await bucket.get(subject.removeprefix(prefix))).value or b"{}"))
     return found

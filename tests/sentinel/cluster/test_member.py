@@ -1,4 +1,4 @@
-"""Real collectors share the markets of an exchange by real servers: join, leave, are killed, frozen and cut off."""
+"""Real collectors on real servers share an exchange's markets: they join, leave, are killed, frozen and cut off."""
 
 from __future__ import annotations
 
