@@ -158,9 +158,10 @@ async def followed(
                     try:
                         messages = await pulled.fetch(FETCHED, timeout=FETCH_S)
                     except TimeoutError:
-                        if not session.client.is_connected:
-                            raise
-                        yield None
+                        sent = (await pulled.consumer_info()).delivered
+                        is_whole = sent is None or sent.consumer_seq == number
+                        if is_whole:
+                            yield None
                         continue
                     for message in messages:
                         number += 1

@@ -54,6 +54,27 @@ async def test_what_was_lost_on_its_way_is_sent_again(session: Session, monkeypa
     assert asked > 2
 
 
+async def test_the_last_that_was_lost_is_sent_again_though_nothing_comes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    await make(session, BTC)
+    member = Member(session, "one")
+    for number in range(10):
+        await member.publish("trades", {BTC: [b"trades %d" % number]})
+    whole, asked = JetStreamContext.PullSubscription.fetch, 0
+
+    async def fetch(self: Any, *arguments: Any, **options: Any) -> list[Any]:
+        nonlocal asked
+        found: list[Any] = await whole(self, *arguments, **options)
+        asked += 1
+        return found[:-4] if asked == 1 else found
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch)
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        assert [await anext(bodies) for _ in range(10)] == [b"trades %d" % number for number in range(10)]
+
+
 async def test_lines_that_were_discarded_before_they_were_read_end_it(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
