@@ -267,6 +267,7 @@ class StatusReader:
             products=[
                 _product(product, recent, at, now_ns, is_listed=product.market not in unlisted)
                 for at, product in enumerate(products)
+                if product.is_ours
             ],
             connections=[
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)

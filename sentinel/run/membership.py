@@ -55,7 +55,7 @@ class Dealt:
         end = asyncio.Event()
         beside: list[Companion] = [
             Named("listing", partial(listing.run, member.changed)),
-            Named("cluster", partial(member.run, service, partial(summary, reader))),
+            Named("membership", partial(member.run, service, partial(summary, reader))),
             Named("leaving", partial(member.leave, stop, end)),
         ]
         return beside, end

@@ -133,9 +133,9 @@ async def _strike(
     """Publishes in parts; of each, as soon as the archive changes, one worker is killed, or frozen until the next."""
     parts = 5
     for number in range(parts):
+        before = seen()
         for message in sent[len(sent) * number // parts : len(sent) * (number + 1) // parts]:
             await publish(session, message)
-        before = seen()
         await until(lambda before=before: seen() != before)  # type: ignore[misc]
         for worker in workers:
             if worker.is_frozen:
