@@ -13,7 +13,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from feeds.market import Market
-from sentinel.cluster import following, publisher, stream
+from sentinel.cluster import following, stream
 from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.config import Cluster
 from tests.sentinel.cluster.publishing import Member, make
@@ -123,7 +123,7 @@ async def test_what_is_discarded_of_others_is_nothing_to_us(session: Session, mo
 def test_a_sample_is_in_one_message() -> None:
     touch, depth = b"top,symbol=A " + b"x" * 300, [b"book,bps=%d,symbol=A " % bps + b"x" * 300 for bps in range(14)]
     lines = [touch, *depth] * 1000
-    parts = list(publisher._by_size(lines))
+    parts = list(stream.by_size(lines))
     assert list(chain.from_iterable(parts)) == lines
     assert len(parts) > 3
     assert all(part[0] == touch for part in parts)
