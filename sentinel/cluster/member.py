@@ -122,7 +122,7 @@ class Member:
         self._told: Presence | None = None
         self._renew_ns = self._settled_ns = 0
         self._standing = Standing(False, started_ns, self._registry.trouble, [], 0, 0)
-        self._has_joined = self._has_looked = False
+        self._has_joined = self._has_begun = self._has_heirs = False
         self._differing: set[str] = set()
         self._unlisted = products.unlisted
         self._news = asyncio.Event()
@@ -185,7 +185,7 @@ class Member:
                 self._collect(service, {})
             if self._registry.is_open or await self._open():
                 await self._round(service, summary)
-            if not self._has_looked and not self._standing.is_inside and not self._hand.held and self._kept.markets:
+            if not self._has_begun and not self._standing.is_inside and self._kept.markets is not None:
                 self._begin_outside()
                 self._collect(service, {})
             if self._is_leaving and self._is_free:
@@ -196,7 +196,7 @@ class Member:
     @property
     def _is_free(self) -> bool:
         """Whether nobody waits for us, or there is nobody whom we could wait for."""
-        return not (self._hand.held and self._standing.is_inside and self._standing.members != [self._collector])
+        return not (self._hand.held and self._standing.is_inside and self._has_heirs)
 
     async def _go(self, service: Collecting) -> None:
         if self._registry.is_held:
@@ -238,6 +238,7 @@ class Member:
 
     def _begin_outside(self) -> None:
         """The share of last time, as far as it is still asked for."""
+        self._has_begun = True
         known = {Market.parse(market) for market in self._kept.markets or ()}
         self._hand = replace(self._hand, held=frozenset(known.intersection(self._products.markets)))
         logger.bind(markets=len(self._hand.held), reason=self._registry.trouble).warning("cluster_begun_outside")
@@ -287,7 +288,7 @@ class Member:
             logger.bind(address=self._self.address).info(
                 "cluster_lease_renewed" if self._has_joined else "cluster_joined"
             )
-            wait_s = self._registry.lease_s if self._has_joined else SETTLE_S
+            wait_s = self._registry.lease_s if self._has_begun else SETTLE_S
             self._settled_ns = self._elapsed_ns() + round(wait_s * NS_PER_S)
             self._has_joined = True
         else:
@@ -324,6 +325,7 @@ class Member:
         if differing - self._differing:
             logger.bind(members=", ".join(sorted(differing))).warning("cluster_members_differ")
         self._differing = differing
+        self._has_heirs = not all(word.is_leaving for word in others)
 
     def _uncovered(self, others: Collection[Presence]) -> list[Market]:
         """The markets of which nobody has a proved book, as far as nobody else is to say so."""
@@ -346,8 +348,8 @@ class Member:
     def _take(self, service: Collecting, hand: Hand, tails: Tails) -> None:
         before, self._hand = self._hand, hand
         taken, handed = hand.held - before.held, before.held - hand.held
-        if taken or handed or not self._has_looked:
-            self._has_looked = True
+        if taken or handed or not self._has_begun:
+            self._has_begun = True
             self._collect(service, tails)
         for market in sorted(taken):
             logger.bind(symbol=market.short).info("cluster_market_taken")

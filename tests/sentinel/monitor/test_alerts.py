@@ -61,7 +61,9 @@ BAD: dict[str, Status] = {
     "clock_step": change(GOOD, clock_step_ms=-900),
     "late": change(GOOD, lateness=Quantiles(1.0, 3000.0, 9000.0)),
     "cluster_outside": change(GOOD, cluster=change(INSIDE, is_inside=False, reason="no server answers")),
-    "cluster_uncovered": change(GOOD, cluster=change(INSIDE, uncovered=[UncoveredMarket("coinbase", "BTC-USD", 100.0)])),
+    "cluster_uncovered": change(
+        GOOD, cluster=change(INSIDE, uncovered=[UncoveredMarket("coinbase", "BTC-USD", 100.0)])
+    ),
     "part_failed": change(GOOD, parts=[PartStatus("archive", "failed", 1, "OSError: no process")]),
 }
 
