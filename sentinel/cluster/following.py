@@ -91,12 +91,18 @@ class _Place:
         """How far the stream was when we last heard that nothing of ours was waiting."""
 
     async def quiet(self) -> None:
-        """Nothing of ours is waiting."""
+        """Nothing of ours is waiting.
+
+        Raises:
+            ClusterError: if the stream is another one: its servers have lost theirs.
+        """
         # of two looks the earlier: a server that lags knows by now what the stream had then
         if self._quiet_at is not None:
             self.last = max(self.last or 0, self._quiet_at)
         with suppress(*TROUBLES):
             self._quiet_at = (await self._state()).last_seq
+            if self._quiet_at < (self.last or 0):
+                raise ClusterError("cluster: the stream was made anew, since the servers lost it: begin anew")
 
     async def reach(self, sequence: int) -> None:
         """The next message of ours. What lies between is of other markets, unless it was discarded.

@@ -91,6 +91,22 @@ async def test_lines_that_were_discarded_before_they_were_read_end_it(
             [body async for body in bodies]
 
 
+async def test_a_stream_that_was_made_anew_ends_it(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    await make(session, BTC)
+    member = Member(session, "one")
+    for number in range(3):
+        await member.publish("trades", {BTC: [b"trades %d" % number]})
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        for _ in range(3):
+            await anext(bodies)
+        await session.jetstream.delete_stream(session.names.lines)
+        await session.jetstream.delete_stream(f"KV_{session.names.members}")
+        await make(session, BTC)
+        with pytest.raises(ClusterError, match="made anew"):
+            await anext(bodies)
+
+
 async def test_what_is_discarded_of_others_is_nothing_to_us(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """A market without a trade for longer than the servers keep lines."""
     monkeypatch.setattr(following, "CHECK_S", 0.0)
