@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from typing import Any
 
 from sentinel.cluster.session import opened
 from sentinel.config import Cluster
+from sentinel.disk.journal import JournalReader
 from sentinel.disk.tape import Kind, read_tape, tape_files
 from tests.servers.collector import collecting, unset_environment
 from tests.servers.exchange import trading
@@ -58,7 +60,10 @@ async def run(folder: Path, seconds: float, products: int, frames: float, trades
             assert await collector.stop() == 0, collector.errors[-500:]
         async with opened(Cluster(servers=servers.urls), "sizes") as session:
             stream = (await session.jetstream.stream_info(session.names.lines)).state
-        found = _weighed(data_dir) | {"stream, each server": stream.bytes}
+        found, lines = _weighed(data_dir)
+        found["stream, each server"] = stream.bytes
+        worker = ["deliver", "archive", "--once", "--cluster", ",".join(servers.urls), "--data-dir", folder / "worker"]
+        worker_s = await asyncio.to_thread(_cost_s, worker)
     whole_s = seconds + WARM_S
     return {
         "products": products,
@@ -67,20 +72,31 @@ async def run(folder: Path, seconds: float, products: int, frames: float, trades
         "seconds": round(whole_s),
         "mb_a_market_day": {name: round(size / products / whole_s * DAY_S / 1e6, 1) for name, size in found.items()},
         "messages_a_second": round(stream.messages / whole_s, 1),
+        "lines_a_market_second": round(lines / products / whole_s, 1),
         "cores": {"collector": round(cores[0], 3), "each server": round(sum(cores[1:]) / 3, 3)},
+        "archive_worker_us_a_line": round(worker_s / lines * 1e6, 2),
     }
 
 
-def _weighed(data_dir: Path) -> dict[str, int]:
-    """What a collector has written, and the archive of it."""
+def _cost_s(words: list[str | Path]) -> float:
+    """Processor seconds of one of our commands."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "sentinel", *words], env=unset_environment(), check=True, stdout=sys.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _weighed(data_dir: Path) -> tuple[dict[str, int], int]:
+    """What a collector has written, and the archive of it; and how many lines that were."""
     received = sum(
         len(record.payload)
         for file in tape_files(data_dir / "tapes")
         for record in read_tape(file)
         if record.kind is Kind.FRAME
     )
-    command = [sys.executable, "-m", "sentinel", "archive", "--until", "now", "--data-dir", data_dir]
-    subprocess.run(command, env=unset_environment(), check=True, stdout=subprocess.DEVNULL)
+    with JournalReader(data_dir / "journal.sqlite3") as journal:
+        lines = sum(batch.line_count for batch in journal.batches())
+    _cost_s(["archive", "--until", "now", "--data-dir", data_dir])
     parts = [folder for folder in (data_dir / "archive").iterdir() if folder.is_dir()]
     return {
         "received": received,
@@ -88,7 +104,7 @@ def _weighed(data_dir: Path) -> dict[str, int]:
         "tapes": _weight(data_dir / "tapes"),
         "archive": sum(_weight(part) for part in parts if part.name != "l2"),
         "archive, l2": sum(_weight(part) for part in parts if part.name == "l2"),
-    }
+    }, lines
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from sentinel.archive.schedule import end_of_archive_ns
 from sentinel.archive.shared import Unreadable
 from sentinel.cluster.partition import Partition
-from sentinel.cluster.places import AGAIN_NS, Again, Lease, LeaseLost, Place, Places, Reach
+from sentinel.cluster.places import AGAIN_NS, Again, LeaseLost, Place, Places, Reach, WorkerLease
 from sentinel.cluster.spool import Spool, Spooler, Window
 from sentinel.cluster.stream import TROUBLES
 from sentinel.errors import SentinelError
@@ -64,7 +64,7 @@ class ArchiveWorker:
         self,
         partitions: list[Partition],
         places: Places,
-        lease: Lease,
+        lease: WorkerLease,
         write: Write,
         scratch: Path,
         *,

@@ -73,7 +73,8 @@ class Allowance(Protocol):
 
 class Standing(Struct, frozen=True):
     """How a member is. ``since_ns`` is when it came inside or went outside, that for ``reason``. ``members`` are those
-    of the last look; ``taken`` and ``handed`` count markets since the start."""
+    of the last look; ``taken`` and ``handed`` count markets since the start. ``uncovered`` are ours, and nobody's, of
+    which no member has had a proved book, since when."""
 
     is_inside: bool
     since_ns: int
@@ -81,6 +82,7 @@ class Standing(Struct, frozen=True):
     members: list[str]
     taken: int
     handed: int
+    uncovered: dict[Market, int] = {}
 
 
 class Member:
@@ -296,6 +298,7 @@ class Member:
             is_inside=is_inside,
             since_ns=self._now_ns(),
             reason="" if is_inside else self._registry.trouble,
+            uncovered={},
         )
 
     async def _dealt(self, words: Mapping[str, Presence]) -> Hand:
@@ -314,14 +317,25 @@ class Member:
         """What else the others' words mean for us."""
         others = [word for name, word in words.items() if name != self._collector]
         members = sorted([*(word.collector for word in others), self._collector])
-        if members != self._standing.members:
-            self._standing = replace(self._standing, members=members)
+        uncovered = {market: self._standing.uncovered.get(market, self._now_ns()) for market in self._uncovered(others)}
+        if members != self._standing.members or uncovered != self._standing.uncovered:
+            self._standing = replace(self._standing, members=members, uncovered=uncovered)
         self._share(service, 1 + sum(word.address == self._self.address for word in others))
         differing = {word.collector for word in others if word.asks != self._self.asks}
         if differing - self._differing:
             logger.bind(members=", ".join(sorted(differing))).warning("cluster_members_differ")
         self._differing = differing
         self._has_heirs = not all(word.is_leaving for word in others)
+
+    def _uncovered(self, others: Collection[Presence]) -> list[Market]:
+        """The markets of which nobody has a proved book, as far as nobody else is to say so."""
+        told = [] if self._told is None else [self._told]
+        vouched = {market for word in (*told, *others) for market in word.vouched()}
+        held = {Market.parse(market) for word in others for market in word.holds}
+        asked = (market for market in self._products.markets if market not in self._unlisted)
+        return [
+            market for market in asked if market not in vouched and (market in self._hand.held or market not in held)
+        ]
 
     def _share(self, service: Collecting, sharing: int) -> None:
         """So many members use what is allowed our address."""

@@ -28,6 +28,7 @@ from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from sentinel.cluster.stream import TROUBLES
+from sentinel.timing.clock import elapsed_reader
 from sentinel.version import software
 
 AGAIN_NS = 900_000_000_000
@@ -70,7 +71,7 @@ class LeaseLost(Exception):
     """We have not been heard of for so long that others may have our work."""
 
 
-class Presence(Struct, frozen=True):
+class Worker(Struct, frozen=True):
     """What a worker of the archive tells of itself."""
 
     host: str
@@ -79,31 +80,31 @@ class Presence(Struct, frozen=True):
     software: str
 
 
-class Lease:
+class WorkerLease:
     """That this worker is alive, as the servers see it: a key that ends by itself, written again and again.
 
     ``is_held`` by our own clock, from when the last writing that was confirmed was sent: a process that was frozen
     finds out before it does anything.
     """
 
-    def __init__(self, bucket: KeyValue, lease_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, bucket: KeyValue, lease_s: float, elapsed_ns: Callable[[], int] | None = None) -> None:
         self._bucket = bucket
         self._lease_s = lease_s
-        self._monotonic_s = monotonic_s
-        self._sent_s = monotonic_s() - lease_s
+        self._elapsed_ns = elapsed_ns or elapsed_reader()
+        self._sent_ns = self._elapsed_ns() - round(lease_s * 1e9)
         self._started_ns = time.time_ns()
         self.name = _name()
 
     async def renew(self) -> None:
         """Writes the key, once."""
-        content = msgspec.json.encode(Presence(platform.node(), os.getpid(), self._started_ns, software()))
-        sent_s = self._monotonic_s()
+        content = msgspec.json.encode(Worker(platform.node(), os.getpid(), self._started_ns, software()))
+        sent_ns = self._elapsed_ns()
         await self._bucket.put(self.name, content)
-        self._sent_s = sent_s
+        self._sent_ns = sent_ns
 
     @property
     def is_held(self) -> bool:
-        return self._monotonic_s() - self._sent_s < self._lease_s
+        return self._elapsed_ns() - self._sent_ns < self._lease_s * 1e9
 
     def check(self) -> None:
         """

@@ -50,14 +50,18 @@ def status(**given: object) -> None:
 
     Exits with 3 if anything is wrong, such as a market of which no member has a proved book.
     """
-    config = configured(given["cluster"], given["replicas"], given["config_file"])
+    if tell(configured(given["cluster"], given["replicas"], given["config_file"]), given["form"]).problems:
+        sys.exit(WRONG)
+
+
+def tell(config: Config, form: object) -> Overview:
+    """Writes how the cluster is now to stdout."""
     found = asyncio.run(look(config))
-    if given["form"] == "json":
+    if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
         Console(width=None if sys.stdout.isatty() else WIDTH).print(view(found))
-    if found.problems:
-        sys.exit(WRONG)
+    return found
 
 
 def configured(servers: object, replicas: object = None, config_file: object = None) -> Config:

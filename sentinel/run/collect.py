@@ -181,7 +181,7 @@ async def _collect(
             storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
             upload = uploading.statistics if uploading else None
             reader = StatusReader(
-                service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload
+                service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload, share.status
             )
             monitor = Monitor(config, service, reader)
             following, end = share.companions(service, reader, stop)
@@ -229,7 +229,7 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
 def _uploading(config: Config) -> Uploading | None:
     """Whoever takes the archive to its object store, below a shard's own name if there are several."""
     url = config.archive.url
-    if url is None or not config.archive.is_enabled:
+    if url is None or not config.archive.is_enabled or config.cluster.servers:  # whose workers write it there
         return None
     check_url(url)
     if config.data_dir.name.startswith(SHARD):

@@ -26,6 +26,9 @@ from sentinel.run.command_line import Duration, config_option
 from sentinel.run.deliver import cluster_option, configured, worker_name
 from sentinel.run.stopping import stopping
 
+ENDING_S = 10.0
+"""How long a pass may take to come to the end of a file, and the servers to hear of it."""
+
 
 @click.command()
 @cluster_option
@@ -58,20 +61,32 @@ def place_of(config: Config) -> ObjectPath:
 
 
 async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duration_s: float | None) -> None:
+    async with stopping(duration_s) as stop:
+        work = asyncio.ensure_future(_work(config, target, stop, is_once=is_once))
+        told = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([work, told], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        await asyncio.wait([work], timeout=ENDING_S)
+        work.cancel()  # whatever it waits for: what it was at is done anew by another
+        with suppress(asyncio.CancelledError):
+            await work
+
+
+async def _work(config: Config, target: ObjectPath, stop: asyncio.Event, *, is_once: bool) -> None:
     from sentinel.cluster.archiving import ArchiveWorker  # with NATS' client, and Arrow
     from sentinel.cluster.buckets import answered, bucket
     from sentinel.cluster.one_archive import settle
     from sentinel.cluster.partition import Partition
-    from sentinel.cluster.places import Lease, Places
+    from sentinel.cluster.places import Places, WorkerLease
     from sentinel.cluster.session import opened
     from sentinel.cluster.stream import prepared
     from sentinel.run.archive_pass import write_spool
 
-    async with stopping(duration_s) as stop, opened(config.cluster, worker_name("archive")) as session:
+    async with opened(config.cluster, worker_name("archive")) as session:
         partitions, names = await prepared(session), session.names
         places = await answered(lambda: bucket(session, names.archive))
         workers = await answered(lambda: bucket(session, names.archivers, config.cluster.lease_s))
-        lease = Lease(workers, config.cluster.lease_s)
+        lease = WorkerLease(workers, config.cluster.lease_s)
         await answered(lease.renew)
         async with _held(lease):
             await answered(lambda: settle(places, workers, lease.name, target))

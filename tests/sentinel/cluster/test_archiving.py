@@ -19,7 +19,7 @@ from sentinel.cluster.archiving import ArchiveWorker, Stopped
 from sentinel.cluster.buckets import bucket
 from sentinel.cluster.one_archive import settle
 from sentinel.cluster.partition import Partition
-from sentinel.cluster.places import AGAIN_NS, Lease, LeaseLost, Places
+from sentinel.cluster.places import AGAIN_NS, LeaseLost, Places, WorkerLease
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import prepared
 from sentinel.config import Cluster
@@ -49,8 +49,8 @@ class Rig:
     def __init__(self, session: Session, buckets: tuple[KeyValue, KeyValue], target: Path, scratch: Path) -> None:
         places, self.workers = buckets
         self.now_ns = AFTER_NS
-        self.monotonic_s = 0.0
-        self.lease = Lease(self.workers, LEASE_S, lambda: self.monotonic_s)
+        self.elapsed_ns = 0
+        self.lease = WorkerLease(self.workers, LEASE_S, lambda: self.elapsed_ns)
         self.places = Places(places, self.workers, self.lease.name)
         self.partitions = [Partition(session, number) for number in range(PARTITIONS)]
         self.target, self.scratch = ObjectPath.of(target.as_uri()), scratch / self.lease.name
@@ -72,7 +72,7 @@ class Rig:
     async def seem_dead(self) -> None:
         """As the servers see it; our own clock says so, too."""
         await self.lease.end()
-        self.monotonic_s += LEASE_S
+        self.elapsed_ns += round(LEASE_S * 1e9)
 
 
 @pytest.fixture

@@ -60,6 +60,10 @@ class Worker:
         """Whether it has said so since it was started last."""
         return b'"archive_worker_started"' in self._log.read_bytes()[self._begun :]
 
+    def has_said(self) -> bool:
+        """Whether it has said anything."""
+        return bool(self._log.read_bytes())
+
     def end(self, number: signal.Signals) -> int:
         """The status."""
         assert self._process is not None
@@ -146,3 +150,14 @@ async def _strike(
         else:
             victim.end(signal.SIGKILL)
             victim.start()
+
+
+async def test_a_worker_that_waits_for_servers_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    servers = NatsServers(tmp_path / "nats")  # none is started
+    worker = Worker(tmp_path / "worker", servers, (tmp_path / "store").as_uri())
+    worker.start()
+    try:
+        await until(worker.has_said)
+        assert worker.end(signal.SIGTERM) == 0
+    finally:
+        worker.close()

@@ -86,6 +86,8 @@ def test_members_markets_stream_consumers_and_servers(servers: NatsServers) -> N
     (consumer,) = found["consumers"]
     assert (consumer["name"], consumer["waiting"]) == ("influx", 1)
     table = status(servers, SENTINEL_CLUSTER_NAME="well").stdout
+    of_status = CliRunner().invoke(cli, ["status", "--cluster", servers.urls[0]], env={"SENTINEL_CLUSTER_NAME": "well"})
+    assert (of_status.exit_code, "all is well" in of_status.stdout) == (0, True)
     for word in ("tick", "tock", "10.0.0.1", "influx", "1 of 1", "all is well: 3 markets"):
         assert word in table
 
