@@ -102,8 +102,8 @@ class TradeLedger:
     def hold(self, last_id: int) -> None:
         """Takes all that is later than any id known, up to this one, for held: somebody else has it."""
         if self.first is None:
-            self.add(last_id)
-        elif last_id > self.tail:
+            self.begin(1)
+        if last_id > self.tail:
             if self._ends and self._ends[-1] == self.tail:
                 self._ends[-1] = last_id
             else:

@@ -37,6 +37,7 @@ COMMANDS = {
     "top": "sentinel.monitor.command:top",
     "alerts": "sentinel.monitor.command:alerts",
     "capabilities": "sentinel.exchange.capabilities:command",
+    "cluster": "sentinel.monitor.cluster:cluster",
 }
 
 

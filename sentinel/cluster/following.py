@@ -7,16 +7,17 @@ server that knew where we were dies, another one is asked from the next message 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
-from typing import Any
 
+import msgspec
 from nats.js.api import StreamState
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
+from nats.js.errors import BucketNotFoundError, NotFoundError
 
 from feeds.market import Market
+from sentinel.cluster.buckets import entries
 from sentinel.cluster.names import partition_of
+from sentinel.cluster.presence import decode
 from sentinel.cluster.session import ClusterError, Session
 from sentinel.cluster.stream import TROUBLES, partitions_of, read
 from sentinel.errors import UsageError
@@ -90,12 +91,18 @@ class _Place:
         """How far the stream was when we last heard that nothing of ours was waiting."""
 
     async def quiet(self) -> None:
-        """Nothing of ours is waiting."""
+        """Nothing of ours is waiting.
+
+        Raises:
+            ClusterError: if the stream is another one: its servers have lost theirs.
+        """
         # of two looks the earlier: a server that lags knows by now what the stream had then
         if self._quiet_at is not None:
             self.last = max(self.last or 0, self._quiet_at)
         with suppress(*TROUBLES):
             self._quiet_at = (await self._state()).last_seq
+            if self._quiet_at < (self.last or 0):
+                raise ClusterError("cluster: the stream was made anew, since the servers lost it: begin anew")
 
     async def reach(self, sequence: int) -> None:
         """The next message of ours. What lies between is of other markets, unless it was discarded.
@@ -137,19 +144,15 @@ async def _known(session: Session, markets: Collection[Market]) -> None:
 
 async def _collected(session: Session) -> set[str]:
     """The markets that a member holds, or of which the last trade of one is known."""
-    members = await _values(session, session.names.members)
-    tails = await _values(session, session.names.markets)
-    return {market for value in members for market in value.get("holds", {})} | {m for value in tails for m in value}
-
-
-async def _values(session: Session, name: str) -> list[dict[str, Any]]:
-    """Every value of a bucket, none if it is not there."""
-    found = []
-    try:
-        bucket = await session.jetstream.key_value(name)
-        for key in await bucket.keys():
-            with suppress(KeyNotFoundError):  # its lease ended meanwhile
-                found.append(json.loads((await bucket.get(key)).value or b"{}"))
-    except (BucketNotFoundError, NoKeysError):
-        return []
+    found: set[str] = set()
+    for name, markets in ((session.names.members, _held), (session.names.markets, msgspec.json.decode)):
+        with suppress(BucketNotFoundError):
+            kv = await session.jetstream.key_value(name)
+            for entry in await entries(session, kv, name):
+                with suppress(msgspec.MsgspecError):
+                    found.update(markets(entry.value or b"{}"))
     return found
+
+
+def _held(value: bytes) -> dict[str, bool]:
+    return decode(value).holds

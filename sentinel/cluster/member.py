@@ -73,7 +73,8 @@ class Allowance(Protocol):
 
 class Standing(Struct, frozen=True):
     """How a member is. ``since_ns`` is when it came inside or went outside, that for ``reason``. ``members`` are those
-    of the last look; ``taken`` and ``handed`` count markets since the start."""
+    of the last look; ``taken`` and ``handed`` count markets since the start. ``uncovered`` are ours, and nobody's, of
+    which no member has had a proved book, since when."""
 
     is_inside: bool
     since_ns: int
@@ -81,6 +82,7 @@ class Standing(Struct, frozen=True):
     members: list[str]
     taken: int
     handed: int
+    uncovered: dict[Market, int] = {}
 
 
 class Member:
@@ -120,7 +122,7 @@ class Member:
         self._told: Presence | None = None
         self._renew_ns = self._settled_ns = 0
         self._standing = Standing(False, started_ns, self._registry.trouble, [], 0, 0)
-        self._has_joined = self._has_looked = False
+        self._has_joined = self._has_begun = self._has_heirs = False
         self._differing: set[str] = set()
         self._unlisted = products.unlisted
         self._news = asyncio.Event()
@@ -183,7 +185,7 @@ class Member:
                 self._collect(service, {})
             if self._registry.is_open or await self._open():
                 await self._round(service, summary)
-            if not self._has_looked and not self._standing.is_inside and not self._hand.held and self._kept.markets:
+            if not self._has_begun and not self._standing.is_inside and self._kept.markets is not None:
                 self._begin_outside()
                 self._collect(service, {})
             if self._is_leaving and self._is_free:
@@ -194,7 +196,7 @@ class Member:
     @property
     def _is_free(self) -> bool:
         """Whether nobody waits for us, or there is nobody whom we could wait for."""
-        return not (self._hand.held and self._standing.is_inside and self._standing.members != [self._collector])
+        return not (self._hand.held and self._standing.is_inside and self._has_heirs)
 
     async def _go(self, service: Collecting) -> None:
         if self._registry.is_held:
@@ -236,6 +238,7 @@ class Member:
 
     def _begin_outside(self) -> None:
         """The share of last time, as far as it is still asked for."""
+        self._has_begun = True
         known = {Market.parse(market) for market in self._kept.markets or ()}
         self._hand = replace(self._hand, held=frozenset(known.intersection(self._products.markets)))
         logger.bind(markets=len(self._hand.held), reason=self._registry.trouble).warning("cluster_begun_outside")
@@ -285,7 +288,7 @@ class Member:
             logger.bind(address=self._self.address).info(
                 "cluster_lease_renewed" if self._has_joined else "cluster_joined"
             )
-            wait_s = self._registry.lease_s if self._has_joined else SETTLE_S
+            wait_s = self._registry.lease_s if self._has_begun else SETTLE_S
             self._settled_ns = self._elapsed_ns() + round(wait_s * NS_PER_S)
             self._has_joined = True
         else:
@@ -295,6 +298,7 @@ class Member:
             is_inside=is_inside,
             since_ns=self._now_ns(),
             reason="" if is_inside else self._registry.trouble,
+            uncovered={},
         )
 
     async def _dealt(self, words: Mapping[str, Presence]) -> Hand:
@@ -313,13 +317,25 @@ class Member:
         """What else the others' words mean for us."""
         others = [word for name, word in words.items() if name != self._collector]
         members = sorted([*(word.collector for word in others), self._collector])
-        if members != self._standing.members:
-            self._standing = replace(self._standing, members=members)
+        uncovered = {market: self._standing.uncovered.get(market, self._now_ns()) for market in self._uncovered(others)}
+        if members != self._standing.members or uncovered != self._standing.uncovered:
+            self._standing = replace(self._standing, members=members, uncovered=uncovered)
         self._share(service, 1 + sum(word.address == self._self.address for word in others))
         differing = {word.collector for word in others if word.asks != self._self.asks}
         if differing - self._differing:
             logger.bind(members=", ".join(sorted(differing))).warning("cluster_members_differ")
         self._differing = differing
+        self._has_heirs = not all(word.is_leaving for word in others)
+
+    def _uncovered(self, others: Collection[Presence]) -> list[Market]:
+        """The markets of which nobody has a proved book, as far as nobody else is to say so."""
+        told = [] if self._told is None else [self._told]
+        vouched = {market for word in (*told, *others) for market in word.vouched()}
+        held = {Market.parse(market) for word in others for market in word.holds}
+        asked = (market for market in self._products.markets if market not in self._unlisted)
+        return [
+            market for market in asked if market not in vouched and (market in self._hand.held or market not in held)
+        ]
 
     def _share(self, service: Collecting, sharing: int) -> None:
         """So many members use what is allowed our address."""
@@ -332,8 +348,8 @@ class Member:
     def _take(self, service: Collecting, hand: Hand, tails: Tails) -> None:
         before, self._hand = self._hand, hand
         taken, handed = hand.held - before.held, before.held - hand.held
-        if taken or handed or not self._has_looked:
-            self._has_looked = True
+        if taken or handed or not self._has_begun:
+            self._has_begun = True
             self._collect(service, tails)
         for market in sorted(taken):
             logger.bind(symbol=market.short).info("cluster_market_taken")

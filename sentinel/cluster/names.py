@@ -39,6 +39,11 @@ class Names:
         """Every subject of the stream of lines."""
         return f"{self._prefix}.>"
 
+    @property
+    def dead(self) -> str:
+        """Where lines go that InfluxDB refuses for good."""
+        return f"{self._prefix}.dead.influx"
+
     def subject(self, stream: str, partition: int | None = None) -> str:
         """Where the lines of a partition go; of all partitions if it is None."""
         return f"{self._prefix}.{stream}.{'*' if partition is None else partition}"

@@ -20,7 +20,7 @@ from nats.js import errors
 from feeds.market import Market
 from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, TIMES, Names, message_id, partition_of
 from sentinel.cluster.session import Session, opened
-from sentinel.cluster.stream import TROUBLES, prepared
+from sentinel.cluster.stream import HEADERS_BYTES, PIECE_BYTES, TROUBLES, by_size, prepared
 from sentinel.config import Cluster
 from sentinel.contract.line_protocol import decode
 from sentinel.disk.delivery import PUBLISHER, SinkStatistics
@@ -29,10 +29,6 @@ from sentinel.errors import JournalError
 from sentinel.timing.backoff import Backoff
 
 CHUNK_LINES = 20_000
-PIECE_BYTES = 900_000
-"""Of lines in one message, before they are compressed: servers take 1 MiB unless told otherwise."""
-
-BIN = b"book,"
 SERIES = re.compile(rb"(?:[^\\ ]|\\.)*")
 """Measurement and tags of a line: up to the first space that is not escaped."""
 
@@ -63,10 +59,12 @@ class Publisher:
         self._collector = collector
         self._draw = draw
         self._compress = zstandard.ZstdCompressor(level=3).compress
+        self._most_bytes = PIECE_BYTES
         self._partitions: dict[bytes, int] = {}
 
     async def run(self, drain: asyncio.Event) -> None:
         """Publishes until ``drain`` is set and everything written by then is in the stream."""
+        self.statistics.state = "waiting"
         cursor = await self._journal.register_sink(PUBLISHER)
         identity = await self._journal.identity()
         async with opened(self._settings, f"{self._collector} publisher") as session:
@@ -74,6 +72,8 @@ class Publisher:
 
     async def _follow(self, session: Session, cursor: int, identity: str, drain: asyncio.Event) -> None:
         partitions = await prepared(session)
+        self.statistics.state = "delivering"
+        self._most_bytes = min(PIECE_BYTES, session.client.max_payload - HEADERS_BYTES)
         while True:
             is_ending = drain.is_set()
             batches = await self._journal.read_after(cursor, STREAMS, limit_lines=CHUNK_LINES)
@@ -96,7 +96,7 @@ class Publisher:
             by_partition.setdefault(self._partition(line, partitions), []).append(line)
         subject, times = self._names.subject, f"{batch.first_ns}..{batch.last_ns}"
         for partition, lines in sorted(by_partition.items()):
-            for number, part in enumerate(_by_size(lines)):
+            for number, part in enumerate(by_size(lines, self._most_bytes)):
                 name = message_id(self._collector, identity, batch.id, partition, number)
                 yield Piece(subject(batch.stream, partition), name, times, part)
 
@@ -131,6 +131,9 @@ class Publisher:
             self.statistics.requests += 1
             try:
                 await session.jetstream.publish(piece.subject, body, stream=self._names.lines, headers=dict(headers))
+            except errors.NoStreamResponseError as error:
+                await self._wait(str(error), backoff)
+                await prepared(session)  # servers that lost everything have it made anew
             except errors.APIError as error:
                 await self._wait(error.description or str(error), backoff)
             except TROUBLES as error:
@@ -158,17 +161,3 @@ class Publisher:
         except JournalError as error:
             logger.bind(sink=PUBLISHER, reason=str(error)).error("sink_cursor_not_stored")
         return reached
-
-
-def _by_size(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """The same lines in parts that fit into a message; the bins of a sample stay with its touch, which they follow."""
-    part: list[bytes] = []
-    size = 0
-    for line in lines:
-        if part and size + len(line) + 1 > PIECE_BYTES and not line.startswith(BIN):
-            yield part
-            part, size = [], 0
-        part.append(line)
-        size += len(line) + 1
-    if part:
-        yield part

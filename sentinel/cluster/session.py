@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import nats
@@ -69,7 +69,8 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
         for task in (connecting, refused):
             task.cancel()
         await asyncio.wait([connecting, refused])
-        await client.close()
+        with suppress(RuntimeError, OSError):  # what it wanted to send to a server that is gone; uvloop raises it here
+            await client.close()
 
 
 class Trouble:

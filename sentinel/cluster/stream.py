@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ import zstandard
 from loguru import logger
 from msgspec import Struct
 from nats.aio.msg import Msg
-from nats.js import api, errors
+from nats.js import JetStreamContext, api, errors
 
 from sentinel.cluster.names import COLLECTOR, TIMES
 from sentinel.cluster.session import ClusterError, Session
@@ -26,6 +26,13 @@ PARTITIONS = "sentinel-partitions"
 NOT_CLUSTERED = 10074
 """The servers' code for replicas where there is one server."""
 
+TOO_FEW_SERVERS = 10005
+"""Their code for more replicas than there are servers at the moment."""
+
+GATHERING_S = 10.0
+"""Servers that start together are waited for before the stream is made on fewer of them."""
+
+CHECKED = ("subjects", "retention", "storage", "discard", "max_age", "max_bytes", "duplicate_window", "num_replicas")
 FETCHED = 256
 FETCH_S = 2.0
 FORGOTTEN_S = 60.0
@@ -36,6 +43,17 @@ MOST_DECOMPRESSED_BYTES = 64 * 1024 * 1024
 
 TROUBLES = (nats.errors.Error, asyncio.TimeoutError, OSError)
 """What servers that come and go make us hear."""
+
+
+PIECE_BYTES = 900_000
+"""Of lines in one message, before they are compressed: servers take 1 MiB unless told otherwise."""
+
+HEADERS_BYTES = 2_000
+BIN = b"book,"
+
+
+class Skipped(nats.errors.Error):
+    """The servers sent what did not arrive: a connection ended meanwhile."""
 
 
 class Message(Struct, frozen=True):
@@ -65,32 +83,49 @@ async def prepared(session: Session) -> int:
     Raises:
         ClusterError: if there is one that was made for another number of partitions, or cannot be made.
     """
+    replicas, now_s = session.settings.stream_replicas, asyncio.get_running_loop().time
+    until_s = now_s() + GATHERING_S
     while True:
+        wanted = _wanted(session, replicas)
         try:
-            try:
-                info = await session.jetstream.stream_info(session.names.lines)
-            except errors.NotFoundError:
-                info = await _made(session)
-        except errors.BadRequestError as error:
-            raise ClusterError(
-                f"cluster: the stream {session.names.lines} cannot be made: {error.description}"
-            ) from None
+            config = await _found(session, wanted)
+        except errors.APIError as error:
+            if error.err_code == NOT_CLUSTERED or (error.err_code == TOO_FEW_SERVERS and now_s() > until_s):
+                logger.bind(replicas=replicas).warning("cluster_of_few_servers")
+                replicas = 1 if error.err_code == NOT_CLUSTERED else max(1, replicas - 1)
+                continue
+            if isinstance(error, errors.BadRequestError) and error.err_code != TOO_FEW_SERVERS:
+                raise ClusterError(
+                    f"cluster: the stream {session.names.lines} cannot be made: {error.description}"
+                ) from None
+            await _wait(error)
         except TROUBLES as error:
-            logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
-            await asyncio.sleep(AGAIN_S)
-            continue
-        found, wanted = partitions_of(info.config), session.settings.partitions
-        if found != wanted:
-            raise ClusterError(
-                f"cluster: the stream {session.names.lines} has {found} partitions, the settings say {wanted}; "
-                "its number is fixed when it is made"
-            )
-        return found
+            await _wait(error)
+        else:
+            return _checked(config, wanted)
 
 
-async def _made(session: Session) -> api.StreamInfo:
+async def _wait(error: Exception) -> None:
+    logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
+    await asyncio.sleep(AGAIN_S)
+
+
+async def _found(session: Session, wanted: api.StreamConfig) -> api.StreamConfig:
+    """The stream as it is: made if it was not there, kept by more servers if there are more by now."""
+    lines, jetstream = session.names.lines, session.jetstream
+    try:
+        found = (await jetstream.stream_info(lines)).config
+    except errors.NotFoundError:
+        return (await jetstream.add_stream(wanted)).config
+    if PARTITIONS in (found.metadata or {}) and (found.num_replicas or 1) < (wanted.num_replicas or 1):
+        logger.bind(replicas=wanted.num_replicas).info("cluster_stream_kept_by_more")
+        return (await jetstream.update_stream(found.evolve(num_replicas=wanted.num_replicas))).config
+    return found
+
+
+def _wanted(session: Session, replicas: int) -> api.StreamConfig:
     settings, names = session.settings, session.names
-    config = api.StreamConfig(
+    return api.StreamConfig(
         name=names.lines,
         subjects=[names.all_subjects],
         retention=api.RetentionPolicy.LIMITS,
@@ -98,18 +133,25 @@ async def _made(session: Session) -> api.StreamInfo:
         discard=api.DiscardPolicy.OLD,
         max_age=settings.stream_max_age_s,
         max_bytes=settings.stream_max_bytes or -1,
-        num_replicas=settings.stream_replicas,
+        num_replicas=replicas,
         duplicate_window=DUPLICATE_WINDOW_S,
         deny_delete=True,
         metadata={PARTITIONS: str(settings.partitions)},
     )
-    try:
-        return await session.jetstream.add_stream(config)
-    except errors.APIError as error:
-        if error.err_code != NOT_CLUSTERED:
-            raise
-        logger.bind(replicas=settings.stream_replicas).warning("cluster_of_one_server")
-        return await session.jetstream.add_stream(config.evolve(num_replicas=1))
+
+
+def _checked(found: api.StreamConfig, wanted: api.StreamConfig) -> int:
+    """Its number of partitions. What else differs is told: somebody may have had reason to change it."""
+    partitions = partitions_of(found)
+    if partitions != partitions_of(wanted):
+        raise ClusterError(
+            f"cluster: the stream {found.name} has {partitions} partitions, the settings say {partitions_of(wanted)}; "
+            "its number is fixed when it is made"
+        )
+    differs = {name: getattr(found, name) for name in CHECKED if getattr(found, name) != getattr(wanted, name)}
+    if differs:
+        logger.bind(stream=found.name, **differs).warning("cluster_stream_differs")
+    return partitions
 
 
 def partitions_of(config: api.StreamConfig) -> int:
@@ -123,7 +165,7 @@ async def read(
     *,
     after: int | None = None,
     since_ns: int | None = None,
-) -> AsyncIterator[Message | None]:
+) -> AsyncGenerator[Message | None]:
     """What is in the stream and what comes, in its order: after a sequence, since a time, or else from now on.
 
     Gives None when there is nothing more for the moment. It outlives the loss of any server.
@@ -153,21 +195,19 @@ async def followed(
             pulled = await session.jetstream.pull_subscribe_bind(consumer.name, lines)
             try:
                 number = 0
-                is_whole = True
-                while is_whole:
-                    try:
-                        messages = await pulled.fetch(FETCHED, timeout=FETCH_S)
-                    except TimeoutError:
-                        if not session.client.is_connected:
-                            raise
+                while True:
+                    messages = await fetched(pulled, FETCHED, FETCH_S)
+                    if not messages:
+                        info = await pulled.consumer_info()  # refused if the servers have forgotten it
+                        if info.delivered is not None and info.delivered.consumer_seq > number:
+                            raise Skipped("messages were lost on their way")
                         yield None
                         continue
                     for message in messages:
                         number += 1
                         # what the servers sent into a connection that broke is not sent again: it is asked for anew
-                        is_whole = message.metadata.sequence.consumer == number
-                        if not is_whole:
-                            break
+                        if message.metadata.sequence.consumer != number:
+                            raise Skipped("messages were lost on their way")
                         after = message.metadata.sequence.stream
                         yield message
             finally:
@@ -177,6 +217,14 @@ async def followed(
         except TROUBLES as error:
             logger.bind(reason=str(error) or type(error).__name__).debug("cluster_reader_begins_anew")
             await asyncio.sleep(AGAIN_S)
+
+
+async def fetched(pulled: JetStreamContext.PullSubscription, most: int, timeout_s: float) -> list[Msg]:
+    """The next messages, none if there are none within that time."""
+    try:
+        return await pulled.fetch(most, timeout=timeout_s)
+    except TimeoutError:
+        return []
 
 
 def _reader(subjects: list[str], after: int | None, since_ns: int | None) -> api.ConsumerConfig:
@@ -211,3 +259,17 @@ def decoded(message: Any, decompress: Any) -> Message:
         last_ns=int(last_ns),
         body=decompress(message.data, max_output_size=MOST_DECOMPRESSED_BYTES),
     )
+
+
+def by_size(lines: Sequence[bytes], most_bytes: int = PIECE_BYTES) -> Iterator[list[bytes]]:
+    """The same lines in parts that fit into a message; the bins of a sample stay with its touch, which they follow."""
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        if part and size + len(line) + 1 > most_bytes and not line.startswith(BIN):
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size += len(line) + 1
+    if part:
+        yield part

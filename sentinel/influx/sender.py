@@ -264,9 +264,13 @@ class LettersFile:
         self._path = path
 
     async def keep(self, letters: Sequence[DeadLetter]) -> None:
-        text = b"".join(f"# {letter.reason}\n".encode() + letter.line + b"\n" for letter in letters)
-        await asyncio.to_thread(self._append, text)
+        await asyncio.to_thread(self._append, b"".join(map(letter, letters)))
 
     def _append(self, text: bytes) -> None:
         with self._path.open("ab") as file:
             file.write(text)
+
+
+def letter(dead: DeadLetter) -> bytes:
+    """A line that was refused, behind a comment."""
+    return f"# {dead.reason}\n".encode() + dead.line + b"\n"

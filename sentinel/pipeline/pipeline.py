@@ -7,7 +7,7 @@ the same lines, byte for byte: live, replayed from a tape, or in a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
 from book.events import (
@@ -42,6 +42,7 @@ from sentinel.pipeline.inputs import (
     Start,
     Step,
     Stop,
+    Succeed,
     Suspend,
     Tick,
 )
@@ -185,15 +186,24 @@ class Pipeline:
         is ``handed`` over: of the last run's, too, nothing is due from then on that is. One that comes for the first
         time is due from its first book on, and its trades from the one that is ``known`` of it."""
         of_market = {newest.market: newest for newest in known}
+        lighter = [lane for lane in self.lanes if not set(handed).isdisjoint(lane.plan.markets)]
         for plan in plans[len(self.lanes) :]:
             self._add_lane(plan)
         for plan in plans:
             self._replan_lane(self.slots[plan.lane], plan, of_market, now_ns)
+        self._lighten(lighter)
         for market in handed:
             self._hand_over_market(market, now_ns)
         for product in self.products.values():
             if not product.is_carried and not product.books.is_absent:
                 product.books.delist(now_ns)
+
+    def _lighten(self, lanes: Iterable[Lane]) -> None:
+        """The venue goes on sending what has been handed over: a connection without it takes the place of each that had
+        something of it and goes on."""
+        for lane in lanes:
+            if lane.products and lane.feed is not None and lane.spare.feed is None:
+                self.commands.append(Succeed(lane.number))
 
     def is_accounted(self, market: Market) -> bool:
         """Whether this collector accounts for a market, or did in the last run and has not said what became of it."""

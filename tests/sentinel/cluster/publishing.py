@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 
 import zstandard
@@ -11,6 +10,7 @@ from nats.js.api import KeyValueConfig, StorageType, StreamConfig
 from feeds.market import Market
 from sentinel.cluster import stream
 from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, message_id, partition_of
+from sentinel.cluster.presence import Presence, encode
 from sentinel.cluster.session import Session
 
 PARTITIONS = 4
@@ -29,7 +29,8 @@ async def make(session: Session, *collected: Market, **limits: float) -> None:
     )
     await session.jetstream.add_stream(config)
     bucket = await session.jetstream.create_key_value(KeyValueConfig(bucket=names.members))
-    await bucket.put("m1", json.dumps({"holds": {str(market): True for market in collected}}).encode())
+    holds = {str(market): True for market in collected}
+    await bucket.put("m1", encode(Presence("m1", "here", started_ns=0, home="h", holds=holds)))
 
 
 class Member:

@@ -13,7 +13,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from feeds.market import Market
-from sentinel.cluster import following, publisher, stream
+from sentinel.cluster import following, stream
 from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.config import Cluster
 from tests.sentinel.cluster.publishing import Member, make
@@ -54,6 +54,27 @@ async def test_what_was_lost_on_its_way_is_sent_again(session: Session, monkeypa
     assert asked > 2
 
 
+async def test_the_last_that_was_lost_is_sent_again_though_nothing_comes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    await make(session, BTC)
+    member = Member(session, "one")
+    for number in range(10):
+        await member.publish("trades", {BTC: [b"trades %d" % number]})
+    whole, asked = JetStreamContext.PullSubscription.fetch, 0
+
+    async def fetch(self: Any, *arguments: Any, **options: Any) -> list[Any]:
+        nonlocal asked
+        found: list[Any] = await whole(self, *arguments, **options)
+        asked += 1
+        return found[:-4] if asked == 1 else found
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch)
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        assert [await anext(bodies) for _ in range(10)] == [b"trades %d" % number for number in range(10)]
+
+
 async def test_lines_that_were_discarded_before_they_were_read_end_it(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +89,22 @@ async def test_lines_that_were_discarded_before_they_were_read_end_it(
             await member.publish("trades", {BTC: [b"trades %d" % number]})
         with pytest.raises(ClusterError, match="discarded before they were read"):
             [body async for body in bodies]
+
+
+async def test_a_stream_that_was_made_anew_ends_it(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    await make(session, BTC)
+    member = Member(session, "one")
+    for number in range(3):
+        await member.publish("trades", {BTC: [b"trades %d" % number]})
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        for _ in range(3):
+            await anext(bodies)
+        await session.jetstream.delete_stream(session.names.lines)
+        await session.jetstream.delete_stream(f"KV_{session.names.members}")
+        await make(session, BTC)
+        with pytest.raises(ClusterError, match="made anew"):
+            await anext(bodies)
 
 
 async def test_what_is_discarded_of_others_is_nothing_to_us(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +139,7 @@ async def test_what_is_discarded_of_others_is_nothing_to_us(session: Session, mo
 def test_a_sample_is_in_one_message() -> None:
     touch, depth = b"top,symbol=A " + b"x" * 300, [b"book,bps=%d,symbol=A " % bps + b"x" * 300 for bps in range(14)]
     lines = [touch, *depth] * 1000
-    parts = list(publisher._by_size(lines))
+    parts = list(stream.by_size(lines))
     assert list(chain.from_iterable(parts)) == lines
     assert len(parts) > 3
     assert all(part[0] == touch for part in parts)

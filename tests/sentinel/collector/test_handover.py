@@ -16,6 +16,7 @@ from sentinel.disk.journal import Journal
 from sentinel.monitor import terminal
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from tests.sentinel.collector.test_service import configured, journal, points, running, trade_ids
+from tests.sentinel.monitor.test_status import Watched
 from tests.sentinel.small_venue import SmallVenue
 from tests.servers.waiting import until
 
@@ -59,7 +60,8 @@ def last_row(market: Market) -> CoverageRow:
 
 def shown(service: Service) -> str:
     """What a person at a terminal sees; the table is drawn as well."""
-    assert terminal.live_table(service).row_count == len(service.pipeline.products)
+    rows = len(service.collected())
+    assert terminal.live_table(service).row_count == len(Watched(service).after(1).products) == rows
     return terminal.status_line(service).plain
 
 
@@ -74,6 +76,8 @@ async def test_one_that_is_handed_over_leaves_no_gap(venue: SmallVenue) -> None:
         await left(service, [BTC])
         await proves(service, BTC)
         assert shown(service).startswith("1/1 books proved")
+        trades = next(lane for lane in service.pipeline.lanes if lane.plan.venue == "coinbase_exchange")
+        await until(lambda: service.pipeline.lanes[trades.plan.lane] is trades.spare and trades.feed is None)
     assert causes(BTC) == causes(ETH) == []
     (eth,) = last_row(ETH).due
     (btc,) = last_row(BTC).due

@@ -14,7 +14,7 @@ from tests.sentinel.archive.market import HOUR_NS, Commit, commits, write
 DAY_NS = 1_750_032_000_000_000_000
 """2025-06-16, a day that is over wherever a test runs."""
 
-HOURS = 3
+HOURS = 2
 
 
 def archive(data_dir: Path, *, certifies: bool = True) -> None:

@@ -11,9 +11,10 @@ from book.sampler import CADENCE_NS, first_instant
 from feeds.market import Market
 from sentinel.coverage.accounts import Rows, from_points, merged, unwritten
 from sentinel.coverage.holes import NOT_COLLECTED, Hole, Interval, accounts_of, merge, sample_holes
-from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer
+from sentinel.disk.taped import input_of, record_of
+from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer, Succeed
 from sentinel.pipeline.checkpoint import decode_checkpoint
-from sentinel.pipeline.inputs import KnownTrade, Replan
+from sentinel.pipeline.inputs import Frame, Input, KnownTrade, Opened, Replan, Start, Stop, Tick
 from tests.sentinel.pipeline.test_trades import rest
 from tests.sentinel.pipeline.venue import MS, START, Connection, S, Told, opened, pipeline, plan
 
@@ -201,6 +202,16 @@ def test_it_is_forgotten_when_its_minute_is_over() -> None:
     assert decode_checkpoint(pipe.checkpoint()) == {}
 
 
+def test_a_connection_that_carries_others_still_is_replaced_by_one_without_it() -> None:
+    both = plan(0, products=(BTC, ETH))
+    pipe = opened(both)
+    hand_over(pipe, START + S, plan(0, products=(BTC,)))
+    assert pipe.commands == [Succeed(0)]
+    pipe.commands.clear()
+    hand_over(pipe, START + 2 * S, NONE)
+    assert pipe.commands == []
+
+
 # Trades
 
 
@@ -311,6 +322,37 @@ def test_the_last_trade_told_to_others_has_nothing_missing_before_it() -> None:
     assert trades.state().tail() == tail
     pipe.repaired(RepairAnswer(ETH, 6, 7, rest(6, 7), is_complete=True), START + 10 * S)
     assert trades.state().tail() == (8, trades.newest_ns)
+
+
+def test_a_tape_of_it_gives_the_same_lines() -> None:
+    wire, later = Connection(), Connection()
+    trades = wire.trades(5, product=ETH), wire.trades(8, product=ETH)
+    told: list[Input] = [
+        Start(),
+        Opened(0),
+        *(Frame(0, frame) for frame in (wire.snapshot(9.0, 11.0, product=ETH), *trades, wire.beat())),
+        Tick(),
+        Replan((NONE,), (), (OF_ETH,)),
+        Tick(),
+        Replan((ONE,), (KnownTrade(OF_ETH, 40, START + 50 * S),)),
+        Opened(0),
+        RepairAnswer(ETH, 6, 7, rest(6, 7), is_complete=True),
+        *(Frame(0, frame) for frame in (later.snapshot(9.0, 11.0, product=ETH), later.trades(43, product=ETH))),
+        Tick(),
+        Tick(),
+        Replan((NONE,), (), (OF_ETH,)),
+        Tick(),
+        Stop(),
+    ]
+    live, replayed = pipeline(NONE, tells_parts=True), pipeline(NONE, tells_parts=True)
+    live.replan((ONE,), START)
+    replayed.replan((ONE,), START)
+    for number, happened in enumerate(told):
+        record = record_of(happened, START + number * 1700 * MS)
+        live.feed(happened, record.received_ns)
+        replayed.feed(input_of(record), record.received_ns)
+        assert live.take() == replayed.take(), happened
+    assert live.checkpoint() == replayed.checkpoint()
 
 
 # Whatever happens
