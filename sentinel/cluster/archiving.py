@@ -154,8 +154,7 @@ class ArchiveWorker:
         now_ns = self._now_ns()
         window = Window(now_ns, end_of_archive_ns(now_ns), self._is_whole)
         place, revision = await self._places.read(partition.number)
-        last = await partition.last_sequence()
-        if not is_once and not _is_due(place, window, last):
+        if not is_once and not _is_due(place, window, await partition.last_sequence()):
             return True
         self._lease.check()
         if await self._places.is_taken(place):
@@ -165,7 +164,7 @@ class ArchiveWorker:
             return False
         plan = _plan(place, window, is_dead=self._places.is_of_another(place), is_once=is_once)
         try:
-            reached, written = await self._archived(partition, place, plan, window, last, drain)
+            reached, written = await self._archived(partition, place, plan, window, drain)
         except asyncio.CancelledError:  # the thread may be at it still: we are as good as dead
             raise
         except BaseException:
@@ -177,7 +176,7 @@ class ArchiveWorker:
         return is_moved
 
     async def _archived(
-        self, partition: Partition, place: Place, plan: Plan, window: Window, last: int, drain: asyncio.Event
+        self, partition: Partition, place: Place, plan: Plan, window: Window, drain: asyncio.Event
     ) -> tuple[Reach, Written]:
         def may_write() -> None:
             if drain.is_set():
@@ -187,8 +186,9 @@ class ArchiveWorker:
         folder = self._scratch / f"partition={partition.number}"
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            begun = await partition.checked(plan.begun)
-            spool = await Spooler(folder, begun, window).fill(partition.messages(begun.cursor, last))
+            begun, stream_last = await partition.checked(plan.begun)
+            last = await partition.last_sequence()
+            spool = await Spooler(folder, begun, window).fill(partition.messages(begun.cursor, last), stream_last)
             written = await asyncio.to_thread(self._write, spool, place.uncertified, plan.certified_ns, may_write)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from loguru import logger
 from nats.js.kv import KeyValue
 
 from sentinel.certificates.issuer import Folders
@@ -232,6 +233,34 @@ async def test_whoever_is_told_to_end_leaves_its_pass_to_others_at_once(
     assert [(await rigs[1].places.read(number))[0].worker for number in range(PARTITIONS)] == [""] * PARTITIONS
     await rigs[1].pass_over()
     assert archived(tmp_path / "store") == expected(sent)
+
+
+async def test_what_the_servers_dropped_unread_is_told_of_those_partitions_that_may_miss_it(
+    session: Session, rigs: list[Rig]
+) -> None:
+    told: list[tuple[str, int]] = []
+    handler = logger.add(
+        lambda message: told.append((message.record["message"], message.record["extra"]["partition"])), level="ERROR"
+    )
+    rig = rigs[0]
+    sent = batches(7, hours=3)
+    busy = sent[0].partition
+    for message in sent[: len(sent) // 2]:
+        await publish(session, message)
+    await rig.pass_over()
+    numbers = [await publish(session, message) for message in sent[len(sent) // 2 :] if message.partition == busy]
+    rig.now_ns += HOUR_NS
+    await rig.pass_over()
+    await session.jetstream.purge_stream(session.names.lines, seq=numbers[-1] + 1)
+    rig.now_ns += HOUR_NS
+    await rig.pass_over()
+    assert told == []
+    _, last = [await publish(session, message) for message in batches(8, hours=1, collectors=["three"])[:2]]
+    await session.jetstream.purge_stream(session.names.lines, seq=last)
+    rig.now_ns += HOUR_NS
+    await rig.pass_over()
+    logger.remove(handler)
+    assert told == [("archive_lost_messages", number) for number in range(PARTITIONS)]
 
 
 async def test_workers_of_one_cluster_cannot_make_two_archives(
