@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from sentinel.config.loading import load
 from sentinel.config.names import known_names
 from tests import ROOT
-from tests.servers.nats import SERVER
+from tests.servers.nats import SERVER, nats_servers
 
 BIN = Path(sys.executable).parent
 FOLDER = ROOT / "deploy" / "cluster"
@@ -158,6 +159,23 @@ def test_the_servers_find_each_other_and_have_time_to_hand_over(conf: str) -> No
     else:
         assert routes == sorted(NATS)
         assert all(seconds(service["stop_grace_period"]) > lame_s for service in NATS.values())
+
+
+def test_a_server_that_is_told_to_stop_ends_well(tmp_path: Path) -> None:
+    """By the signal of compose, and by the command that a pod runs first; there are no clients to be sent away."""
+    lame = "\n".join(re.findall(r"^lame_duck.*$", NATS_CONF, re.MULTILINE))
+    signalled = {NATS["nats-1"]["stop_signal"]}
+    hook = SETS["nats"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert signalled == {"SIGUSR2"}
+    for way in ("compose", "kubernetes"):
+        with nats_servers(tmp_path / way, extra=f'{lame}\npid_file: "{tmp_path / way}/nats.pid"') as servers:
+            (server,) = servers.servers
+            if way == "compose":
+                os.kill(server.pid, signal.SIGUSR2)
+            else:
+                word = hook[2].replace("/tmp/nats.pid", f"{tmp_path / way}/nats.pid")
+                subprocess.run([SERVER, hook[1], word], check=True)
+            assert server.ended() == 0
 
 
 # Kubernetes
