@@ -26,7 +26,7 @@ from nats.js import api, errors
 
 from sentinel.cluster.names import MESSAGE_ID
 from sentinel.cluster.session import ClusterError, Session
-from sentinel.cluster.stream import TROUBLES, Message, by_size, decoded, prepared, read
+from sentinel.cluster.stream import TROUBLES, Message, by_size, decoded, fetched, prepared, read
 from sentinel.disk.journal import DeadLetter
 from sentinel.influx.sender import Sender, letter
 from sentinel.influx.server import Server
@@ -121,10 +121,11 @@ class Delivery:
                 await jetstream.add_consumer(lines, _config(consumer, subjects))
                 pulled = await jetstream.pull_subscribe_bind(consumer.name, lines)
                 while not stop.is_set():
-                    with suppress(asyncio.TimeoutError):
-                        await self._take(consumer, await pulled.fetch(consumer.fetched, timeout=FETCH_S))
-                        continue
-                    await pulled.consumer_info()  # refused if the servers have forgotten it
+                    messages = await fetched(pulled, consumer.fetched, FETCH_S)
+                    if messages:
+                        await self._take(consumer, messages)
+                    else:
+                        await pulled.consumer_info()  # refused if the servers have forgotten it
             except errors.BadRequestError as error:
                 raise ClusterError(
                     f"cluster: the consumer {consumer.name} cannot be made: {error.description}"

@@ -13,7 +13,7 @@ import zstandard
 from loguru import logger
 from msgspec import Struct
 from nats.aio.msg import Msg
-from nats.js import api, errors
+from nats.js import JetStreamContext, api, errors
 
 from sentinel.cluster.names import COLLECTOR, TIMES
 from sentinel.cluster.session import ClusterError, Session
@@ -196,12 +196,11 @@ async def followed(
             try:
                 number = 0
                 while True:
-                    try:
-                        messages = await pulled.fetch(FETCHED, timeout=FETCH_S)
-                    except TimeoutError:
+                    messages = await fetched(pulled, FETCHED, FETCH_S)
+                    if not messages:
                         info = await pulled.consumer_info()  # refused if the servers have forgotten it
                         if info.delivered is not None and info.delivered.consumer_seq > number:
-                            raise Skipped("messages were lost on their way") from None
+                            raise Skipped("messages were lost on their way")
                         yield None
                         continue
                     for message in messages:
@@ -218,6 +217,14 @@ async def followed(
         except TROUBLES as error:
             logger.bind(reason=str(error) or type(error).__name__).debug("cluster_reader_begins_anew")
             await asyncio.sleep(AGAIN_S)
+
+
+async def fetched(pulled: JetStreamContext.PullSubscription, most: int, timeout_s: float) -> list[Msg]:
+    """The next messages, none if there are none within that time."""
+    try:
+        return await pulled.fetch(most, timeout=timeout_s)
+    except TimeoutError:
+        return []
 
 
 def _reader(subjects: list[str], after: int | None, since_ns: int | None) -> api.ConsumerConfig:

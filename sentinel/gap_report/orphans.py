@@ -1,7 +1,7 @@
 """Orphans: points that nobody accounts for, since their collector died before it had, and another took the market over.
 
 A minute's row is written when the minute is over. Of whoever is killed in it, and does not come back to the market, the
-samples and trades until then are in the store and in no account. So where several collectors wrote, the store is asked
+samples and trades until then are in the store and in no account. So where several collectors write, the store is asked
 for what, by all of their accounts, is missing; what it has is one more account, of nobody's.
 """
 
@@ -21,10 +21,14 @@ from sentinel.pipeline.accounts import MINUTE_NS
 
 
 class Store(NamedTuple):
-    """What is asked for: when there are samples of a market, and which trade ids there are, in ``start <= t < end``."""
+    """What is asked for: when there are samples of a market, and which trade ids there are, in ``start <= t < end``.
+
+    It ``is_shared`` if several collectors write into it, though perhaps only one of them has accounted for anything.
+    """
 
     sample_times: Callable[[Market, int, int], Iterable[int]]
     trade_ids: Callable[[Market, int, int], Iterable[int]]
+    is_shared: bool = False
 
 
 def with_orphans(rows: Rows, asked: Interval, store: Store, cadence_ns: int = CADENCE_NS) -> Rows:
@@ -35,10 +39,11 @@ def with_orphans(rows: Rows, asked: Interval, store: Store, cadence_ns: int = CA
         coverage[row.market].append(row)
     for lost in rows.gaps:
         gaps[lost.market].append(lost)
+    if not store.is_shared and len(collectors(rows.coverage, rows.gaps)) < 2:
+        return rows
     found = [
         orphan
         for market in sorted({*coverage, *gaps})
-        if len(collectors(coverage[market], gaps[market])) > 1
         for orphan in _orphans(market, coverage[market], gaps[market], asked, store, cadence_ns)
     ]
     return Rows([*rows.coverage, *found], rows.gaps, rows.backfill)

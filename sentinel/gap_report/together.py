@@ -6,6 +6,7 @@ added up: samples are joined as time, trades as ids.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -112,9 +113,14 @@ def _lacking_in_all(coverage: Iterable[CoverageRow], rows: Iterable[GapRow]) -> 
     if not named:
         return []
     held: list[Interval] = []
+    untold: dict[str, list[Interval]] = defaultdict(list)
     for minute in coverage:
-        whole = minute.first_trade_id, minute.last_trade_id + 1
-        held += _told(minute) or subtract([whole], lost[minute.collector])
+        if told := _told(minute):
+            held += told
+        else:
+            untold[minute.collector].append((minute.first_trade_id, minute.last_trade_id + 1))
+    for collector, wholes in untold.items():
+        held += subtract(wholes, lost[collector])
     return subtract(named, held)
 
 
@@ -130,19 +136,36 @@ def _unnamed(
     nobody knows.
     """
     gaps = [row.gap for row in rows]
-    held = [(run, row) for row in coverage for run in _told(row)]
     if not all(map(_told, coverage)) or any(gap.cause == "reset" for gap in gaps):
         return []
-    named = (_ids(gap) for gap in gaps)
+    held = [(run, row) for row in coverage for run in _told(row)]
+    holes = subtract([asked], [*(run for run, _ in held), *map(_ids, gaps)])
+    by_end = sorted(held, key=lambda one: one[0][1])
+    by_start = sorted(held, key=lambda one: one[0][0])
     found = []
-    for first, after in subtract([asked], [*(run for run, _ in held), *named]):
-        last = max(run[1] for run, _ in held if run[1] <= first)
-        before = [row for run, row in held if run[1] == last]
-        behind = [row for run, row in held if run[0] == min(run[0] for run, _ in held if run[0] >= after)]
+    for first, after in holes:
+        before, behind = _newest_before(by_end, first), _first_behind(by_start, after)
         span = max(row.minute_ns for row in before), min(row.end_ns for row in behind)
         if not _is_one_stay(before, behind, accounts) and not intersect(nobody, [(span[0], max(span))]):
             found.append(Gap("trades", "trades", *span, first, after - 1, after - first))
     return found
+
+
+Held = tuple[Interval, CoverageRow]
+
+
+def _newest_before(by_end: Sequence[Held], first: int) -> list[CoverageRow]:
+    """The minutes of the last ids before ``first``."""
+    after = bisect_right(by_end, first, key=lambda held: held[0][1])
+    begin = bisect_left(by_end, by_end[after - 1][0][1], key=lambda held: held[0][1])
+    return [row for _, row in by_end[begin:after]]
+
+
+def _first_behind(by_start: Sequence[Held], after: int) -> list[CoverageRow]:
+    """The minutes of the first ids from ``after`` on."""
+    begin = bisect_left(by_start, after, key=lambda held: held[0][0])
+    end = bisect_right(by_start, by_start[begin][0][0], key=lambda held: held[0][0])
+    return [row for _, row in by_start[begin:end]]
 
 
 def _is_one_stay(

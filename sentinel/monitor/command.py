@@ -256,7 +256,14 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
         rows.coverage += [row for row in found.coverage if not recent or row.market in recent]
         rows.gaps += [row for row in found.gaps if not recent or row.market in recent]
     cadence_ns = config.book.cadence_ms * NS_PER_MS
-    report = build(rows, window, exchanges=exchanges, cadence_ns=cadence_ns, now_ns=now_ns)
+    report = build(
+        rows,
+        window,
+        exchanges=exchanges,
+        cadence_ns=cadence_ns,
+        now_ns=now_ns,
+        collected_only=bool(config.cluster.servers),  # else what other members have would be missing here
+    )
     absent = sorted(set(exchanges) - {product.exchange for product in report.products})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
 
 from book.events import MapDelta
+
+EXACT = Context(prec=200, traps=[Inexact])
+"""Decimals that fail rather than round."""
 
 
 def sides(levels: Iterable[tuple[str, str, str]]) -> tuple[dict[float, float], dict[float, float]]:
@@ -52,22 +55,20 @@ class OracleBook:
     def best(self) -> tuple[Decimal, Decimal]:
         return max(self.bids), min(self.asks)
 
-    @property
-    def mid(self) -> Fraction:
-        bid, ask = self.best
-        return (Fraction(bid) + Fraction(ask)) / 2
-
     def inside(self, side: str, edge_bps: Fraction) -> dict[Decimal, Decimal]:
+        """Levels no farther from the middle of the best two than the edge. |price - mid| <= mid * edge / 10,000, both
+        sides times whatever makes them decimals: thousands of fractions would take seconds."""
         levels = self.bids if side == "bid" else self.asks
-        mid = self.mid
-        reach = mid * edge_bps / 10_000
-        return {price: size for price, size in levels.items() if abs(Fraction(price) - mid) <= reach}
+        parts = 10_000 * edge_bps.denominator
+        with localcontext(EXACT):
+            both = sum(self.best)
+            mid, reach = both * parts, both * edge_bps.numerator
+            return {price: size for price, size in levels.items() if abs(2 * parts * price - mid) <= reach}
 
     def depth(self, side: str, edge_bps: Fraction) -> tuple[float, float, float | None, int]:
         """volume, notional, vwap, levels of a bin, each rounded once from the exact value."""
         levels = self.inside(side, edge_bps)
-        with localcontext() as context:
-            context.prec = 200
+        with localcontext(EXACT):
             volume = sum(levels.values(), Decimal(0))
             notional = sum((price * size for price, size in levels.items()), Decimal(0))
         vwap = float(Fraction(notional) / Fraction(volume)) if levels else None
