@@ -19,7 +19,7 @@ from feeds.errors import FeedError
 from feeds.market import Market
 from feeds.protocol import Feed, proof_of_trades
 from sentinel.contract.gaps import Cause
-from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint, markets_of
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.inputs import (
     BookAnswer,
@@ -94,6 +94,7 @@ class Pipeline:
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
         self._dormant = decode_checkpoint(checkpoint)
+        self._elsewhere = markets_of(checkpoint) - self._dormant.keys()
         for plan in plans:
             lane = self._add_lane(plan)
             for market in plan.markets:
@@ -114,6 +115,7 @@ class Pipeline:
         product = self.products.get(market)
         if product is None:
             known, facts = FEEDS[feed], FEEDS[feed].facts
+            self._elsewhere.discard(market)
             state = self._dormant.pop(market, None)
             product = Product(
                 market, self.settings, self._output, state, proof_of_trades(known), skips_ids=facts.skips_ids
@@ -415,6 +417,7 @@ class Pipeline:
                 product.write_minutes(now_ns, self._behind_ms, is_final=False)
                 if product.is_over(now_ns):
                     del self.products[market]
+                    self._elsewhere.add(market)
 
     def suspend(self, now_ns: int) -> None:
         """Nothing can be written: samples are withheld, and the ids of trades noted for a later repair."""
@@ -450,7 +453,8 @@ class Pipeline:
 
     def checkpoint(self) -> bytes:
         """The state to start again from; it belongs with the lines taken so far."""
-        return encode_checkpoint(self._dormant | {market: product.state() for market, product in self.products.items()})
+        states = {market: product.state() for market, product in self.products.items()}
+        return encode_checkpoint(self._dormant | states, self._elsewhere)
 
     # How
 
