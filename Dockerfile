@@ -8,7 +8,7 @@ COPY book book
 COPY feeds feeds
 COPY sentinel sentinel
 # The lock also pins what only developers need; as a constraint it installs just what the collector does.
-RUN /opt/sentinel/bin/pip install --no-cache-dir --constraint requirements.lock .
+RUN /opt/sentinel/bin/pip install --no-cache-dir --constraint requirements.lock '.[cluster]'
 
 FROM python:3.13.7-slim-bookworm
 LABEL org.opencontainers.image.title="sentinel-ws" \
@@ -16,14 +16,14 @@ LABEL org.opencontainers.image.title="sentinel-ws" \
       org.opencontainers.image.licenses="MIT"
 RUN groupadd --gid 10001 sentinel \
     && useradd --uid 10001 --gid sentinel --no-create-home --shell /usr/sbin/nologin sentinel \
-    && install --directory --owner=sentinel --group=sentinel --mode=0750 /data
+    && install --directory --owner=sentinel --group=sentinel --mode=0750 /data /archive
 COPY --from=build /opt/sentinel /opt/sentinel
 ENV PATH=/opt/sentinel/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SENTINEL_DATA_DIR=/data \
     SENTINEL_HTTP=127.0.0.1:8080
-# Nothing but /data is written, so the root file system may be read-only.
+# Nothing but /data (and /archive, by the workers of a cluster that share one) is written, so the root file system may be read-only.
 USER 10001:10001
 WORKDIR /data
 VOLUME /data

@@ -99,6 +99,18 @@ class TradeLedger:
         if self.first is not None and last_id > self.tail:
             self.tail = last_id
 
+    def hold(self, last_id: int) -> None:
+        """Takes all that is later than any id known, up to this one, for held: somebody else has it."""
+        if self.first is None:
+            self.begin(1)
+        if last_id > self.tail:
+            if self._ends and self._ends[-1] == self.tail:
+                self._ends[-1] = last_id
+            else:
+                self._starts.append(self.tail + 1)
+                self._ends.append(last_id)
+            self.tail = last_id
+
     def forget_holes(self, kept: int) -> None:
         """Takes all but the newest ``kept`` holes for ids that are held."""
         oldest = 0 if self.first is None else bisect_left(self._starts, self.first)

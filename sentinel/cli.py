@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,9 @@ import click
 
 from book.native import FLAVOUR
 from feeds.rest import ProductKind
-from sentinel.errors import SentinelError, UsageError
+from sentinel.errors import SentinelError
 from sentinel.monitor.outlet import Outlet
-from sentinel.timing.instants import parse_duration_s
+from sentinel.run.command_line import Duration, LazyGroup, config_option
 
 KINDS = get_args(ProductKind)
 COMMANDS = {
@@ -33,50 +32,23 @@ COMMANDS = {
     "gap-report": "sentinel.gap_report.command:gap_report",
     "buckets": "sentinel.influx.command:buckets",
     "audit": "sentinel.influx.command:audit",
+    "deliver": "sentinel.run.deliver:deliver",
     "status": "sentinel.monitor.command:status",
     "top": "sentinel.monitor.command:top",
     "alerts": "sentinel.monitor.command:alerts",
     "capabilities": "sentinel.exchange.capabilities:command",
+    "cluster": "sentinel.monitor.cluster:cluster",
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose further commands live in modules of their own."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *COMMANDS])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return super().get_command(ctx, cmd_name)
-        module, name = COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    elsewhere=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="sentinel-ws", message=f"%(prog)s, version %(version)s ({FLAVOUR})")
 def cli() -> None:
     """Collects market data of exchanges and proves what it holds."""
-
-
-class Duration(click.ParamType[float]):
-    """``30s``, ``5m``, ``48h``, ``2d``, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_duration_s(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-
-config_option = click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml."
-)
 
 
 @cli.command()

@@ -19,15 +19,13 @@ line takes it, a datetime with a zone, a date, a timedelta (so long ago), or a U
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +42,15 @@ from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.coverage.accounts import Rows, coverage_row, gap_row, merged
-from sentinel.coverage.holes import FRESH_NS, Hole, accounts_with_samples, sample_holes, trade_holes
+from sentinel.coverage.holes import (
+    FRESH_NS,
+    Hole,
+    accounts_with_samples,
+    cadence_by_samples,
+    sample_holes,
+    trade_holes,
+    with_orphans,
+)
 from sentinel.dataset.manifest import Manifest
 from sentinel.dataset.verify import Opened
 from sentinel.dataset.verify import opened as open_dataset
@@ -52,15 +58,7 @@ from sentinel.disk.object_store import Folder, ObjectPath, folder_at
 from sentinel.disk.product_list import read_listings
 from sentinel.disk.shards import data_folders, folder_of
 from sentinel.errors import SentinelError, UsageError
-from sentinel.timing.instants import (
-    EPOCH,
-    NS_PER_S,
-    format_ns,
-    parse_duration_s,
-    parse_instant_ns,
-    unix_ns,
-    within_reach,
-)
+from sentinel.timing.instants import NS_PER_S, Instant, format_ns, instant_ns, parse_duration_s, span_ns
 
 __all__ = [
     "BookAt",
@@ -83,7 +81,6 @@ __all__ = [
     "order_book",
 ]
 
-Instant = str | int | float | datetime | date | timedelta
 DataDir = str | os.PathLike[str] | ObjectPath
 DATA_DIR = Path("data")
 MINUTE_NS = 60 * NS_PER_S
@@ -410,7 +407,7 @@ def _l2(data_dir: DataDir, market: Market) -> L2Reader:
 
 def _step(every: str | timedelta) -> int:
     """A cadence in nanoseconds."""
-    step_ns = _ns_of(every) if isinstance(every, timedelta) else round(parse_duration_s(every) * NS_PER_S)
+    step_ns = span_ns(every) if isinstance(every, timedelta) else round(parse_duration_s(every) * NS_PER_S)
     if step_ns <= 0:
         raise UsageError(f"every {every}: give more than nothing")
     return step_ns
@@ -438,7 +435,11 @@ def _load(
     if MEASUREMENTS[measurement].stream == "accounts":
         return Loaded(table, [])
     rows = _accounts(source, market, *asked)
-    accounts = accounts_with_samples(rows.coverage, rows.gaps, partial(_sample_times, source, market))
+    of_minute = partial(_sample_times, source, market)
+    accounts = accounts_with_samples(rows.coverage, rows.gaps, of_minute)
+    if len(accounts) > 1:
+        cadence_ns = cadence_by_samples(rows.coverage, of_minute)
+        accounts = with_orphans(accounts, asked, partial(_times_between, source, market), cadence_ns)
     newest_ns = max((mine.covered[-1][1] for mine in accounts.values() if mine.covered), default=asked[0])
     if time.time_ns() - newest_ns < FRESH_NS:
         asked = asked[0], max(asked[0], min(asked[1], newest_ns))
@@ -501,7 +502,11 @@ def _accounts(source: Source, market: Market, start_ns: int, end_ns: int) -> Row
 
 
 def _sample_times(source: Source, market: Market, minute_ns: int) -> list[int]:
-    samples = source.rows(Series("top", market), minute_ns, minute_ns + MINUTE_NS, ["time"])
+    return _times_between(source, market, minute_ns, minute_ns + MINUTE_NS)
+
+
+def _times_between(source: Source, market: Market, start_ns: int, end_ns: int) -> list[int]:
+    samples = source.rows(Series("top", market), start_ns, end_ns, ["time"])
     times: list[int] = samples["time"].cast(pa.int64()).to_pylist()
     return times
 
@@ -524,26 +529,4 @@ def _interval(start: Instant, end: Instant) -> tuple[int, int]:
 
 
 def _instant(instant: Instant) -> int:
-    """Nanoseconds; see ``parse_instant_ns`` and ``unix_ns`` for what words and numbers mean."""
-    now_ns = time.time_ns()
-    if isinstance(instant, str):
-        return parse_instant_ns(instant, now_ns)
-    if isinstance(instant, datetime):
-        if instant.tzinfo is None:
-            raise UsageError(f"{instant} has no time zone")
-        # pandas' instants are datetimes with nanoseconds of their own
-        return within_reach(_ns_of(instant - EPOCH) + getattr(instant, "nanosecond", 0))
-    if isinstance(instant, date):
-        return parse_instant_ns(instant.isoformat(), now_ns)
-    if isinstance(instant, timedelta):
-        return within_reach(now_ns - _ns_of(instant))
-    if isinstance(instant, Real) and not isinstance(instant, bool) and math.isfinite(instant) and instant >= 0:
-        # a float of today's seconds is exact to the microsecond and no further
-        return unix_ns(int(instant) if isinstance(instant, Integral) else Decimal(repr(float(instant))))
-    if isinstance(instant, Integral) and not isinstance(instant, bool):
-        return within_reach(int(instant))
-    raise UsageError(f"{instant!r} is no instant; give words, a datetime with a zone, or a Unix time")
-
-
-def _ns_of(span: timedelta) -> int:
-    return (span.days * 86_400 + span.seconds) * NS_PER_S + span.microseconds * 1000
+    return instant_ns(instant, time.time_ns())

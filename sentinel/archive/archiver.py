@@ -70,11 +70,20 @@ def due_hours(reader: JournalReader, after_id: int, before_ns: int, seen: Seen |
 
 
 def _hours_of(reader: JournalReader, batch_id: int, first_ns: int, last_ns: int) -> set[int]:
-    """The hours a batch has points in."""
+    """The hours a batch has points in; none if it has been pruned."""
+
+    def body() -> bytes:
+        batch = reader.batch(batch_id)
+        return b"" if batch is None else batch.body
+
+    return hours_between(first_ns, last_ns, body)
+
+
+def hours_between(first_ns: int, last_ns: int, body: Callable[[], bytes]) -> set[int]:
+    """The hours that lines have points in, from the first to the last, which are looked at if these are far apart."""
     times: Iterable[int] = (first_ns, last_ns)
     if last_ns - first_ns > ORDINARY_SPREAD_NS:
-        batch = reader.batch(batch_id)
-        times = (int(time) for time in TIME.findall(batch.body)) if batch is not None else ()
+        times = map(int, TIME.findall(body()))
     return {time_ns - time_ns % HOUR_NS for time_ns in times}
 
 

@@ -6,7 +6,7 @@ or in how many parts it was done, and a repair that comes days later takes its p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pyarrow import fs
 from feeds.market import Market
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.archive.table_file import TableFile
+from sentinel.archive.table_file import ROWS_A_GROUP, TableFile
 from sentinel.archive.tables import ORDER, join, tables
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.journal import ByTime, JournalReader
@@ -138,6 +138,19 @@ def split(measurement: str, table: pa.Table) -> Iterator[tuple[Series, pa.Table]
             Series(measurement, market),
             rows.set_column(0, "time", rows["time"].cast(TIME)),
         )
+
+
+def united(series: Series, parts: Sequence[pa.Table]) -> pa.Table:
+    """The rows of files of an hour, as ``read_earlier`` gives them, each once: the last part has the last word."""
+    ((_, rows),) = split(series.measurement, join(parts))
+    return rows
+
+
+def write(series: Series, rows: pa.Table, path: Path) -> None:
+    """Makes the rows of an hour its file."""
+    with TableFile.replacing(path, schema(series.measurement)) as file:
+        for first in range(0, rows.num_rows, ROWS_A_GROUP):
+            file.append(rows.slice(first, ROWS_A_GROUP))
 
 
 def _changes(keys: list[NDArray[np.int64]]) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -65,15 +65,29 @@ def update(files: Collection[Path]) -> None:
     for file in files:
         days[file.parent].append(file)
     for day, changed in days.items():
-        kept = read(day).files if (day / MANIFEST).exists() else {}
-        entries = kept | {file.name: _entry(file) for file in changed}
-        entries = {name: entry for name, entry in sorted(entries.items()) if (day / name).exists()}
-        manifest = Manifest(software(), sum(entry.rows for entry in entries.values()), entries)
+        entries = files_of(day) | {file.name: entry_of(file) for file in changed}
+        entries = {name: entry for name, entry in entries.items() if (day / name).exists()}
         with replacing(day / MANIFEST) as temporary:
-            temporary.write_bytes(sealing.content(sealing.sealed(manifest)))
+            temporary.write_bytes(content_of(entries))
 
 
-def _entry(file: Path) -> FileEntry:
+def files_of(day: Folder) -> dict[str, FileEntry]:
+    """What a day's manifest names; nothing if there is none.
+
+    Raises:
+        SentinelError: if it is damaged.
+    """
+    return read(day).files if (day / MANIFEST).exists() else {}
+
+
+def content_of(entries: Mapping[str, FileEntry]) -> bytes:
+    """The manifest of these files as it is written."""
+    files = dict(sorted(entries.items()))
+    return sealing.content(sealing.sealed(Manifest(software(), sum(entry.rows for entry in files.values()), files)))
+
+
+def entry_of(file: Path) -> FileEntry:
+    """What a manifest says of a file."""
     content = file.read_bytes()
     with pq.ParquetFile(file) as parquet:
         names = parquet.schema_arrow.names

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from sentinel.archive import manifest
 from sentinel.archive.archiver import pruned
-from sentinel.archive.hour import read_earlier, split
+from sentinel.archive.hour import read_earlier, united, write
 from sentinel.archive.l2 import L2
-from sentinel.archive.layout import Series, schema
-from sentinel.archive.table_file import TableFile
-from sentinel.archive.tables import join
-from sentinel.archive.upload import Uploader, speaking_of
+from sentinel.archive.layout import Series
+from sentinel.archive.sending import speaking_of
+from sentinel.archive.upload import Uploader
 from sentinel.disk.data_dir import ARCHIVE, MANIFEST
 from sentinel.disk.files import replacing
 from sentinel.disk.object_store import ObjectPath
@@ -49,7 +48,7 @@ def reunite(data_dir: Path, target: ObjectPath, days: Iterable[str]) -> list[Pat
 
 def _fetch(day: Path, there: ObjectPath) -> list[Path]:
     day.mkdir(parents=True, exist_ok=True)
-    mine = manifest.read(day).files if (day / MANIFEST).exists() else {}
+    mine = manifest.files_of(day)
     written = []
     for name, entry in manifest.read(there).files.items():
         if name not in mine:
@@ -66,7 +65,4 @@ def _fetch(day: Path, there: ObjectPath) -> list[Path]:
 
 def _merge(file: Path, older: ObjectPath) -> None:
     series = Series.of(file.parent.parent)
-    parts = [read_earlier(series, older), read_earlier(series, file)]
-    with TableFile.replacing(file, schema(series.measurement)) as merged:
-        for _, rows in split(series.measurement, join(parts)):
-            merged.append(rows)
+    write(series, united(series, [read_earlier(series, older), read_earlier(series, file)]), file)

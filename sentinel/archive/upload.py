@@ -12,11 +12,10 @@ comparison with the store.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from msgspec import Struct
 
 from sentinel.archive import manifest
 from sentinel.archive.archiver import pruned
+from sentinel.archive.sending import content_of, parts_of, send, send_content, sha256_of, speaking_of
 from sentinel.disk.data_dir import (
     ARCHIVE,
     CERTIFICATES,
@@ -44,20 +44,11 @@ from sentinel.errors import SentinelError, UsageError
 AT_ONCE = 8
 """Folders under way at the same time."""
 
-PART_BYTES = 8 * 2**20
 WRITING_NS = 3_600_000_000_000
 """How long a file may be without its manifest: that is written after all files of an hour."""
 
 TICK_NS = 1_000_000_000
 """A folder that changed so short ago may change again without its time showing it."""
-
-
-class StoreAway(SentinelError):
-    """The object store cannot be reached, or refuses."""
-
-
-class NotAsSent(StoreAway):
-    """What was read back is not what was sent."""
 
 
 class Uploaded(Struct):
@@ -152,7 +143,7 @@ class Uploader:
 
     def _check_ours(self, there: ObjectPath) -> None:
         """Nobody else's data are written over: neither a twin's, nor those of a data directory that was lost."""
-        end = _content(there)
+        end = content_of(there)
         if end is None:
             return
         sha256 = msgspec.json.decode(end, type=HeadSum).sha256.encode()
@@ -179,7 +170,7 @@ class Uploader:
         with speaking_of(self._target):
             there = self._target / key
             sizes = {file.name: file.stat().st_size for file in day.iterdir()}
-            if there.sizes() != sizes or _content(there / MANIFEST) != (day / MANIFEST).read_bytes():
+            if there.sizes() != sizes or content_of(there / MANIFEST) != (day / MANIFEST).read_bytes():
                 del self.notes.folders[key]  # somebody took it away: it is sent again
                 return False
         self.notes.pruned.add(str(day.relative_to(self._data_dir / ARCHIVE)))
@@ -265,7 +256,7 @@ class Uploader:
         last = folder / "manifest.json"
         for file in sorted(folder.rglob("*"), key=lambda file: (file == last, file)):
             if file.is_file():
-                self._send(file, there / str(file.relative_to(folder)), _sha256(_parts(file)))
+                self._send(file, there / str(file.relative_to(folder)), sha256_of(parts_of(file)))
 
     def _send_pruned(self, file: Path, there: ObjectPath) -> None:
         """The days that were removed on purpose before they could be stored."""
@@ -279,19 +270,16 @@ class Uploader:
 
     def _send(self, file: Path, there: ObjectPath, sha256: str) -> None:
         """One that may be large. What is damaged here stays here."""
-        if _sha256(_parts(file)) != sha256:
+        if sha256_of(parts_of(file)) != sha256:
             raise Unfit(file)
-        there.put(_parts(file))
-        self._read_back(there, sha256, file.stat().st_size)
+        send(file, there, sha256)
+        self._count(file.stat().st_size)
 
     def _send_content(self, content: bytes, there: ObjectPath) -> None:
-        if _content(there) != content:
-            there.put(iter([content]))
-            self._read_back(there, hashlib.sha256(content).hexdigest(), len(content))
+        if send_content(content, there):
+            self._count(len(content))
 
-    def _read_back(self, there: ObjectPath, sha256: str, size: int) -> None:
-        if _sha256(_parts(there)) != sha256:
-            raise NotAsSent(f"{there} is not what was sent there")
+    def _count(self, size: int) -> None:
         with self._counting:
             self._files_stored += 1
             self._bytes_stored += size
@@ -303,35 +291,6 @@ def _stored(there: ObjectPath) -> Mapping[str, str]:
         return {name: entry.sha256 for name, entry in manifest.read(there).files.items()}
     except SentinelError:
         return {}
-
-
-def _content(there: ObjectPath) -> bytes | None:
-    try:
-        return there.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _parts(file: Path | ObjectPath) -> Iterator[bytes]:
-    with file.open("rb") as content:
-        while part := content.read(PART_BYTES):
-            yield part
-
-
-def _sha256(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-@contextmanager
-def speaking_of(target: ObjectPath) -> Iterator[None]:
-    """Whatever the store answers, in one line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreAway(f"{target}: {' '.join(str(error).split())}") from error
 
 
 def _read_notes(file: Path, url: str) -> Uploaded:

@@ -94,6 +94,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
     not name that. ``clock_step_ms`` is the largest step of the wall clock, whichever way. ``connections`` and ``tapes``
     are empty without a tape. ``trade_proof`` is ``none`` where ids need not be dense: then those that are not there
     are not named as missing.
+
+    Of an hour that several collectors share, ``parts`` is the time that each of them accounts for, from and until, and
+    ``holes`` on the book is what none of them has, wherever it begins.
     """
 
     files: dict[str, FileSeal] = {}
@@ -106,6 +109,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     connections: list[Frames] = []
     tapes: dict[str, TapeSeal] = {}
     trade_proof: str | UnsetType = UNSET
+    parts: dict[str, list[tuple[str, str]]] | UnsetType = UNSET
 
 
 class Certificate(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from feeds.market import Market
@@ -177,7 +177,7 @@ def check_contents(archive: Folder, intact: Sequence[Certificate]) -> Check:
     for link in intact:
         check.compared += 1
         said = link.evidence
-        found = evidence_of(archive, link.market, hour_ns(link))
+        found = evidence_of(archive, link.market, hour_ns(link), is_merged=said.parts is not UNSET)
         found = replace(found, connections=said.connections, tapes=said.tapes)
         if all(hole.cause != NOT_COLLECTED for hole in said.holes):  # issued before such time was named
             found = replace(found, holes=[hole for hole in found.holes if hole.cause != NOT_COLLECTED])

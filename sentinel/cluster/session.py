@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import nats
@@ -29,6 +29,10 @@ class ClusterError(SentinelError):
     """The servers refuse us, or are not what we need."""
 
 
+class NoServer(ClusterError):
+    """None answers."""
+
+
 class Session:
     """A connection to the servers and their JetStream. ``client.is_connected`` tells whether one is there now."""
 
@@ -40,44 +44,71 @@ class Session:
 
 
 @asynccontextmanager
-async def opened(settings: Cluster, name: str) -> AsyncIterator[Session]:
+async def opened(settings: Cluster, name: str, patience_s: float | None = None) -> AsyncIterator[Session]:
     """A session once a server has answered; ``name`` is ours in the servers' own lists.
 
     Raises:
-        ClusterError: if a server refuses our identity. None that answers is waited for.
+        ClusterError: if a server refuses our identity.
+        NoServer: if none has answered for ``patience_s``; None waits for ever.
     """
     client, trouble = Client(), Trouble()
-    connecting = asyncio.ensure_future(client.connect(**_options(settings, name), error_cb=trouble.tell))
+    connecting = asyncio.ensure_future(client.connect(**_options(settings, name), **trouble.calls))
     refused = asyncio.ensure_future(trouble.refused.wait())
     try:
-        await asyncio.wait([connecting, refused], return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
+        await asyncio.wait([connecting, refused], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if trouble.refused.is_set() and not connecting.done():
             raise ClusterError(f"cluster: {trouble.words}")
+        if not connecting.done():
+            where = ", ".join(settings.servers)
+            raise NoServer(f"cluster: no server at {where} answers: {trouble.words or 'silence'}")
         await connecting
-        trouble.words = ""
+        trouble.said.clear()
         yield Session(settings, client)
     finally:
+        trouble.is_over = True
         for task in (connecting, refused):
             task.cancel()
         await asyncio.wait([connecting, refused])
-        await client.close()
+        with suppress(RuntimeError, OSError):  # what it wanted to send to a server that is gone; uvloop raises it here
+            await client.close()
 
 
 class Trouble:
-    """What the client says of servers that it does not reach, once each time it is something else."""
+    """What the client says of servers that it does not reach: each of it once, until it has reached one."""
 
     def __init__(self) -> None:
         self.words = ""
+        self.is_over = False
+        self.said: set[str] = set()
         self.refused = asyncio.Event()
         """Set by what no waiting mends."""
+        self.calls: dict[str, Any] = {"error_cb": self.tell, "disconnected_cb": self.left, "reconnected_cb": self.back}
+
+    async def left(self) -> None:
+        if not self.is_over:
+            logger.warning("cluster_disconnected")
+
+    async def back(self) -> None:
+        self.said.clear()
+        logger.info("cluster_reconnected")
 
     async def tell(self, error: Exception) -> None:
         words = str(error) or type(error).__name__
-        if isinstance(error, nats.errors.AuthorizationError | ssl.SSLCertVerificationError) or "uthorization" in words:
-            self.refused.set()
-        if words != self.words:
+        if not self.refused.is_set():
             self.words = words
+        if _refuses(error):
+            self.refused.set()
+        if words not in self.said:
+            self.said.add(words)
             logger.bind(reason=words).warning("cluster_unreachable")
+
+
+def _refuses(error: Exception) -> bool:
+    """Whether it is about who we are, or who they are."""
+    if isinstance(error, ssl.SSLError) and "_ALERT_" in (error.reason or ""):  # they say it of our certificate
+        return True
+    is_known = isinstance(error, nats.errors.AuthorizationError | ssl.SSLCertVerificationError)
+    return is_known or "uthorization" in str(error)
 
 
 def _options(settings: Cluster, name: str) -> dict[str, Any]:
@@ -90,8 +121,6 @@ def _options(settings: Cluster, name: str) -> dict[str, Any]:
         "connect_timeout": CONNECT_S,
         "ping_interval": PING_S,
         "max_outstanding_pings": 2,
-        "disconnected_cb": _left,
-        "reconnected_cb": _back,
     }
     if settings.user is not None:
         options |= {"user": settings.user, "password": _secret(settings.password)}
@@ -111,11 +140,3 @@ def _options(settings: Cluster, name: str) -> dict[str, Any]:
 
 def _secret(value: Any) -> str:
     return value.get_secret_value() if value is not None else ""
-
-
-async def _left() -> None:
-    logger.warning("cluster_disconnected")
-
-
-async def _back() -> None:
-    logger.info("cluster_reconnected")

@@ -60,7 +60,7 @@ class Committer:
 
     Lines and the checkpoint that goes with them are taken together and stored in one transaction. What the journal
     refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
-    ``refusal`` is why the journal refuses, while it does.
+    ``refusal`` is why the journal refuses, while it does; ``checkpoint`` is the last one stored.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Committer:
     ) -> None:
         self.lines_stored = 0
         self.refusal: str | None = None
+        self.checkpoint: bytes | None = None
         self._intake = intake
         self._store = store
         self._memory_bytes = memory_bytes
@@ -138,6 +139,7 @@ class Committer:
         await self._store.append({stream: lines for stream, lines in self._held.items() if lines}, checkpoint)
         self.lines_stored += sum(item.text.count(b"\n") + 1 for items in self._held.values() for item in items)
         self._held = {stream: [] for stream in self._held}
+        self.checkpoint = checkpoint
 
     async def _flush_tape(self) -> None:
         """A tape that cannot be written must not stop collection, nor fill the memory for ever."""

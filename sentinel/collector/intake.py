@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import msgspec
 
 from book.events import Meaning
+from feeds.market import Market
 from sentinel.disk.tape import Kind
 from sentinel.disk.taped import record_of
 from sentinel.pipeline import BookAnswer, Cause, Command, FetchedBook, LanePlan, Output, Pipeline, RepairAnswer
-from sentinel.pipeline.inputs import Closed, Input, Opened, Replan, Resume, Start, Step, Stop, Suspend, Tick
+from sentinel.pipeline.inputs import Closed, Input, KnownTrade, Opened, Replan, Resume, Start, Step, Stop, Suspend, Tick
 from sentinel.timing.clock import STEP_LEAST_NS, Clock
 from sentinel.timing.histogram import Durations
 
@@ -112,12 +113,14 @@ class Intake:
         """REST has given the snapshot of a book."""
         self._feed(answer)
 
-    def replan(self, plans: Sequence[LanePlan]) -> None:
-        """The connections from here on."""
+    def replan(
+        self, plans: Sequence[LanePlan], known: Sequence[KnownTrade] = (), handed: Sequence[Market] = ()
+    ) -> None:
+        """The connections from here on; see ``Replan``."""
         self.opened_counts += [0] * (len(plans) - len(self.opened_counts))
         if self._tape is not None:
             self._tape.amend({"lanes": msgspec.to_builtins(plans)})
-        self._feed(Replan(tuple(plans)))
+        self._feed(Replan(tuple(plans), tuple(known), tuple(handed)))
 
     def suspend(self) -> None:
         """Nothing can be written for now."""

@@ -7,10 +7,11 @@ samples, the last commit, and a while for the sinks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from math import inf
+from types import MappingProxyType
 from typing import Protocol
 
 from loguru import logger
@@ -31,7 +32,8 @@ from sentinel.exchange.planner import numbered, plan, replanned
 from sentinel.exchange.repair import Repairer, TradeSource
 from sentinel.exchange.venues import feed_maker, url_of
 from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect, Repair, Retire, Send, Settings, Succeed
-from sentinel.pipeline.inputs import spare_of
+from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.pipeline.inputs import KnownTrade, spare_of
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.clock import Clock
 from sentinel.timing.histogram import Durations
@@ -63,7 +65,12 @@ class Rest(TradeSource, BookSource, SnapshotSource, Protocol):
 def pipeline_settings(config: Config) -> Settings:
     """The part of the configuration that the lines depend on."""
     edges = tuple(sorted({Fraction(edge) for edge in config.book.edges_bps}))
-    return Settings(collector=config.collector, edges_bps=edges, cadence_ns=config.book.cadence_ms * NS_PER_MS)
+    return Settings(
+        collector=config.collector,
+        edges_bps=edges,
+        cadence_ns=config.book.cadence_ms * NS_PER_MS,
+        tells_parts=bool(config.cluster.servers),
+    )
 
 
 def lane_plans(config: Config, markets: Sequence[Market] | None = None) -> list[LanePlan]:
@@ -80,6 +87,7 @@ def lane_plans(config: Config, markets: Sequence[Market] | None = None) -> list[
 class Service:
     """The collector. ``draw`` gives floats in [0, 1) for jitter. ``loop_lag`` is how late its ticks woke up.
 
+    It begins with ``markets``, by default the products that the configuration names.
     ``unlisted`` gives the markets that their venue does not have at the moment: no connection is asked for them.
 
     Raises:
@@ -98,8 +106,10 @@ class Service:
         tape: Tape | None = None,
         commit_every_s: float = COMMIT_EVERY_S,
         unlisted: Callable[[], Collection[Market]] = frozenset,
+        markets: Sequence[Market] | None = None,
     ) -> None:
-        plans = lane_plans(config)
+        self._markets = config.markets if markets is None else markets
+        plans = lane_plans(config, self._markets)
         self.unlisted = unlisted
         make_feed = feed_maker(config, lambda: clock.now_ns() / NS_PER_S)
         self.pipeline = Pipeline(pipeline_settings(config), plans, make_feed, checkpoint)
@@ -118,6 +128,10 @@ class Service:
         self.parts = Parts(self._ending, draw)
         self._live: dict[str, asyncio.Task[Exception | None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._wanted: Collection[Market] = ()
+        self._tails: dict[Market, tuple[int, int]] = {}
+        self._handed: frozenset[Market] = frozenset()
+        self._leaving: dict[Market, int] = {}
         self._checkpoint = checkpoint
         self._config = config
         self._clock = clock
@@ -145,7 +159,7 @@ class Service:
             self._begin(COMPARISON, self.comparer.run)
             for connection in self.connections:
                 self._begin(lane_name(connection.plan), partial(self._serve, connection))
-            self.replan(self._config.markets)
+            self.replan(self._markets)
             try:
                 await stop.wait()
             finally:  # whatever went wrong, what was collected is stored
@@ -167,21 +181,73 @@ class Service:
             raise JournalError(f"the last lines are lost: {failure}") from failure
         logger.info("stopped")
 
-    def replan(self, markets: Collection[Market]) -> None:
-        """From now on these are to be collected, but for those that are not listed."""
+    def replan(
+        self,
+        markets: Collection[Market],
+        tails: Mapping[Market, tuple[int, int]] = MappingProxyType({}),
+        handed: Collection[Market] = (),
+    ) -> None:
+        """From now on these are to be collected, but for those that are not listed.
+
+        One that joins goes on from the last trade id and its time that ``tails`` has of it. One that leaves is not
+        listed by its venue any more, unless it is among ``handed``: others collect it, and nothing more is due of it
+        here. ``handed`` may name more than what leaves now: what the last run collected is not taken up then either.
+        """
+        now_ns, collected = self._clock.now_ns(), self.collected()
+        self._wanted, self._tails, self._handed = tuple(markets), dict(tails), frozenset(handed).difference(markets)
+        self._leaving = {market: self._leaving.get(market, now_ns) for market in collected & self._handed}
+        self._settle()
+
+    def _settle(self) -> None:
+        """Goes over to the connections that are to be by now."""
         if self._tasks is None:  # not begun, or about to end
             return
-        plans = [connection.plan for connection in self.connections]
-        unlisted = self.unlisted()
-        wanted = [market for market in markets if market not in unlisted]
-        replans = replanned(plans, wanted, partial(lane_plans, self._config))
-        if replans == plans:
-            return
-        self.intake.replan(replans)
+        replans = self._replan()
         for lane in replans:
             self._steer(lane)
-        self.comparer.markets = _unnumbered(replans)
-        self._begin(COMPARISON, self.comparer.run)
+        if replans:
+            self.comparer.markets = _unnumbered(replans)
+            self._begin(COMPARISON, self.comparer.run)
+
+    def _replan(self) -> list[LanePlan]:
+        """Tells the pipeline which connections are to be by now; nothing if nothing has changed.
+
+        What is handed over stays until its last instants are proved, so that its account reaches the moment at which
+        others said that they have it.
+        """
+        products = self.pipeline.products
+        self._leaving = {market: at_ns for market, at_ns in self._leaving.items() if products[market].owes(at_ns)}
+        unlisted = self.unlisted()
+        wanted = [market for market in self._wanted if market not in unlisted]
+        plans = [connection.plan for connection in self.connections]
+        replans = replanned(plans, [*wanted, *self._leaving], partial(lane_plans, self._config))
+        gone = sorted(market for market in self._handed - self._leaving.keys() if self.pipeline.is_accounted(market))
+        if replans == plans and not gone:
+            return []
+        joining = self._tails.keys() & set(wanted) - self.collected()
+        known = [KnownTrade(market, *self._tails[market]) for market in sorted(joining)]
+        self.intake.replan(replans, known, gone)
+        return replans
+
+    def collected(self) -> set[Market]:
+        """What is collected now, what is about to leave among it."""
+        return {market for connection in self.connections for market in connection.plan.markets}
+
+    def proved(self) -> set[Market]:
+        """The markets of which nothing is lost if others end with them now: a book is proved and sound, and trades
+        are subscribed to."""
+        return {market for market, product in self.pipeline.products.items() if product.is_proved}
+
+    def tails(self) -> dict[Market, tuple[int, int]]:
+        """Of each market the last trade id, and its time, up to which all trades are in the journal, but for those
+        given up."""
+        states = decode_checkpoint(self.committer.checkpoint or self._checkpoint)
+        found = ((market, state.trades.tail()) for market, state in states.items())
+        return {market: tail for market, tail in found if tail is not None}
+
+    def share(self, part: float) -> None:
+        """From now on only so much of what the configuration allows connections is ours: others have our address."""
+        self._make_connections.share(part)
 
     def _steer(self, plan: LanePlan) -> None:
         """A connection gets another plan: it goes on with it, ends, or begins."""
@@ -232,6 +298,9 @@ class Service:
         await connection.run()
 
     async def _stop_intake(self) -> None:
+        if self._leaving:
+            self._leaving.clear()
+            self._replan()
         self.intake.stop()
 
     async def _tick(self) -> None:
@@ -247,6 +316,8 @@ class Service:
             due_ns += self._clock.moved_ns - moved_ns
             self.loop_lag.add(max(0, now_ns() - due_ns))
             self.intake.tick()
+            if self._leaving:
+                self._settle()
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -295,6 +366,13 @@ class Connector:
         self._connects: dict[str, Pace] = {}
         self._messages: dict[str, Pace] = {}
         self._large = asyncio.Lock()
+        self._part = 1.0
+
+    def share(self, part: float) -> None:
+        """From now on only so much of the allowances is ours."""
+        self._part = part
+        for pace in (*self._connects.values(), *self._messages.values()):
+            pace.share(part)
 
     def __call__(self, plan: LanePlan) -> Connection:
         """That of a lane, whose plan may change later, with its spare."""
@@ -309,8 +387,8 @@ class Connector:
             url_of(self._config, venue),
             self._intake,
             lambda: len(self._make_feed(connection.plan).open()),
-            self._connects.setdefault(venue, _second_by_second(share * facts.connects_per_s)),
-            self._messages.setdefault(venue, _second_by_second(share * facts.messages_per_s)),
+            self._pace(self._connects, venue, share * facts.connects_per_s),
+            self._pace(self._messages, venue, share * facts.messages_per_s),
             Backoff(self._draw),
             self._large,
             self._clock.now_ns,
@@ -319,6 +397,13 @@ class Connector:
             max_age_s=_age(self._config.feeds.max_connection_age_s, facts.lifetime_s, self._draw),
         )
         return connection
+
+    def _pace(self, paces: dict[str, Pace], venue: str, per_s: float) -> Pace:
+        """The one of this venue."""
+        if venue not in paces:
+            paces[venue] = _second_by_second(per_s)
+            paces[venue].share(self._part)
+        return paces[venue]
 
 
 def _age(most_s: float | None, lifetime_s: float | None, draw: Callable[[], float]) -> Callable[[], float] | None:

@@ -122,6 +122,8 @@ class Archive(Section):
     """Days older than this are removed here; with ``url`` not before the object store has them, where they stay."""
     max_bytes: int | None = Field(default=None, gt=0)
     """Beyond this size the oldest days are removed here, likewise."""
+    is_hourly: bool = True
+    """Whether ``deliver archive`` waits until an hour is over; if not, it writes what there is each ``interval_s``."""
     url: str | None = Field(default=None, pattern=r"^(s3://[^@\s]+|file:///\S+)$")
     """``s3://bucket/prefix``, where archive and certificates go, too. Keys are in ``AWS_ACCESS_KEY_ID`` and so on."""
 

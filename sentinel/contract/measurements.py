@@ -99,7 +99,7 @@ MEASUREMENTS = {
     "coverage": Measurement(
         "accounts",
         ("exchange", "symbol", "collector"),
-        dict.fromkeys(COUNTS, int) | {"integrity": str, "trade_proof": str},
+        dict.fromkeys(COUNTS, int) | {"integrity": str, "trade_proof": str, "due_ms": str, "trade_ids": str},
     ),
     "backfill": Measurement(
         "accounts",

@@ -12,7 +12,7 @@ from book.trade_ledger import TradeLedger
 from feeds.market import Market
 from sentinel.contract.gaps import Gap
 from sentinel.contract.line_protocol import Point
-from sentinel.pipeline.accounts import MINUTE_NS, Account
+from sentinel.pipeline.accounts import MINUTE_NS, MS, Account, Run
 from sentinel.pipeline.numbering import NumberingState
 from sentinel.pipeline.product import ProductState
 
@@ -20,8 +20,9 @@ from sentinel.pipeline.product import ProductState
 class CoverageRow(Struct, frozen=True):
     """One product's minute, as one collector accounts for it. Ids are 0 in a minute without trades.
 
-    ``until_ns`` is how far a minute under way has got, ``begun_ns`` the first instant sampled in a minute that stands
-    alone, where they are known.
+    ``due`` is the time of its instants, and ``ids`` are those of its trades; both are empty where the counts tell, and
+    in rows of before they were told. Of such rows, ``until_ns`` is how far a minute under way has got, ``begun_ns`` the
+    first instant sampled in a minute that stands alone, where they are known.
     """
 
     market: Market
@@ -38,6 +39,8 @@ class CoverageRow(Struct, frozen=True):
     until_ns: int | None = None
     begun_ns: int | None = None
     trade_proof: str = "ids"
+    due: tuple[Run, ...] = ()
+    ids: tuple[Run, ...] = ()
 
     @property
     def end_ns(self) -> int:
@@ -79,6 +82,11 @@ class Rows(Struct):
     coverage: list[CoverageRow] = []
     gaps: list[GapRow] = []
     backfill: list[BackfillRow] = []
+
+
+def collectors(coverage: Iterable[CoverageRow], gaps: Iterable[GapRow]) -> set[str]:
+    """Whose rows they are."""
+    return {row.collector for row in coverage} | {row.collector for row in gaps}
 
 
 def merged(parts: Iterable[Rows]) -> Rows:
@@ -129,7 +137,14 @@ def coverage_row(facts: Mapping[str, Any], time_ns: int) -> CoverageRow:
         repaired=count("repaired"),
         integrity=facts.get("integrity") or "none",
         trade_proof=facts.get("trade_proof") or "ids",
+        due=tuple((time_ns + start * MS, time_ns + end * MS) for start, end in _runs(facts.get("due_ms"))),
+        ids=tuple((first, last + 1) for first, last in _runs(facts.get("trade_ids"))),
     )
+
+
+def _runs(spelled: str | None) -> Iterator[tuple[int, ...]]:
+    for run in spelled.split(",") if spelled else ():
+        yield tuple(map(int, run.split("-")))
 
 
 def backfill_row(facts: Mapping[str, Any], time_ns: int) -> BackfillRow:
@@ -206,4 +221,6 @@ def _minute(market: Market, state: ProductState, minute_ns: int, account: Accoun
         integrity=state.integrity,
         until_ns=next_ns if is_under_way else None,
         trade_proof=state.trade_proof,
+        due=tuple(account.due),
+        ids=tuple(account.ids),
     )

@@ -25,6 +25,9 @@ FRESH_NS = 10 * NS_PER_S
 FOR_GOOD_NS = 2**63 - 1
 """Where a product that is not listed any more will be collected again."""
 
+NOBODY = ""
+"""Whose accounts those of orphans are, points that are there and that no collector accounts for."""
+
 Interval = tuple[int, int]
 
 
@@ -45,12 +48,19 @@ class Hole(Struct, frozen=True):
 class Accounts(Struct, frozen=True):
     """What one collector says of one product: the time it accounts for, and that of it in which it had no book.
 
-    ``lost`` has the gaps of the book: an open one lasts as far as its collector's accounts go, and for good if there is
-    nothing to collect.
+    ``lost`` has the gaps of the book: an open one lasts as far as its collector's accounts go on from there. Where
+    there is nothing to collect that is for good, or until another collector has it.
     """
 
     covered: list[Interval]
     lost: list[tuple[Interval, str]]
+
+    def interval(self, gap: Gap) -> Interval:
+        """The time of one of its gaps of the book."""
+        if gap.end_ns is not None:
+            return gap.start_ns, gap.end_ns
+        ends = (end_ns for (start_ns, end_ns), cause in self.lost if (start_ns, cause) == (gap.start_ns, gap.cause))
+        return gap.start_ns, max(ends)
 
     @property
     def known(self) -> list[Interval]:
@@ -80,17 +90,40 @@ def accounts_of(
     for collector in sorted({*minutes, *book_gaps}):
         mine = book_gaps.get(collector, [])
         time = covered(minutes.get(collector, []), mine, cadence_ns)
-        reached_ns = time[-1][1] if time else 0
-        ends = (_end_ns(gap, reached_ns) for gap in mine)
-        spans = [((gap.start_ns, end_ns), gap.cause) for gap, end_ns in zip(mine, ends, strict=True)]
+        spans = [((gap.start_ns, _end_ns(gap, time, cadence_ns)), gap.cause) for gap in mine]
         found[collector] = Accounts(time, sorted(spans))
+    return _until_found(found) if len(found) > 1 else found
+
+
+def _end_ns(gap: Gap, time: Sequence[Interval], cadence_ns: int) -> int:
+    if gap.end_ns is not None:
+        return gap.end_ns
+    if gap.cause == DELISTED:
+        return FOR_GOOD_NS
+    first_ns = first_instant(gap.start_ns, cadence_ns)
+    at = bisect_left(time, first_ns, key=lambda interval: interval[1])
+    is_inside = at < len(time) and time[at][0] <= first_ns
+    return max(gap.start_ns, time[at][1]) if is_inside else gap.start_ns
+
+
+def _until_found(accounts: Mapping[str, Accounts]) -> dict[str, Accounts]:
+    """What one collector does not find on the venue's list any more, another may have had again."""
+    had = {name: subtract(mine.covered, (lost for lost, _ in mine.lost)) for name, mine in accounts.items()}
+    found = {}
+    for name, mine in accounts.items():
+        others = merge(interval for other, times in had.items() if other != name for interval in times)
+        lost = [
+            ((start_ns, _next_ns(others, start_ns) if end_ns == FOR_GOOD_NS else end_ns), cause)
+            for (start_ns, end_ns), cause in mine.lost
+        ]
+        found[name] = Accounts(mine.covered, lost)
     return found
 
 
-def _end_ns(gap: Gap, reached_ns: int) -> int:
-    if gap.end_ns is not None:
-        return gap.end_ns
-    return FOR_GOOD_NS if gap.cause == DELISTED else max(gap.start_ns, reached_ns)
+def _next_ns(intervals: Sequence[Interval], start_ns: int) -> int:
+    """The first beginning of an interval after ``start_ns``."""
+    at = bisect_right(intervals, start_ns, key=lambda interval: interval[0])
+    return intervals[at][0] if at < len(intervals) else FOR_GOOD_NS
 
 
 def accounts_with_samples(
@@ -98,12 +131,32 @@ def accounts_with_samples(
 ) -> dict[str, Accounts]:
     """Where the samples are at hand, ``sample_times`` being those of a minute in order: they tell the cadence, if no
     minute holds as many as are usual, and where accounts begin in a minute that stands alone."""
-    cadence_ns = CADENCE_NS
-    fullest = max(coverage, key=lambda row: row.samples_due, default=None)
-    if fullest is not None and fullest.samples_due < MINUTE_NS // CADENCE_NS:
-        steps = (after - before for before, after in pairwise(sample_times(fullest.minute_ns)))
-        cadence_ns = max(CADENCE_NS, min(steps, default=CADENCE_NS))
+    cadence_ns = cadence_by_samples(coverage, sample_times)
     return accounts_of(begun(coverage, lambda row: min(sample_times(row.minute_ns), default=None)), gaps, cadence_ns)
+
+
+def cadence_by_samples(coverage: Iterable[CoverageRow], sample_times: Callable[[int], Sequence[int]]) -> int:
+    """How long an instant lasts."""
+    fullest = max(coverage, key=lambda row: row.samples_due, default=None)
+    if fullest is None or fullest.samples_due >= MINUTE_NS // CADENCE_NS:
+        return CADENCE_NS
+    steps = (after - before for before, after in pairwise(sample_times(fullest.minute_ns)))
+    return max(CADENCE_NS, min(steps, default=CADENCE_NS))
+
+
+def with_orphans(
+    accounts: Mapping[str, Accounts],
+    asked: Interval,
+    sample_times: Callable[[int, int], Iterable[int]],
+    cadence_ns: int = CADENCE_NS,
+) -> dict[str, Accounts]:
+    """The same accounts, and where there are several, the samples of whoever died before he accounted for them as those
+    of nobody. ``sample_times`` are those between two instants."""
+    if len(accounts) < 2:
+        return dict(accounts)
+    orphans = [at_ns for span in missing(accounts.values(), asked) for at_ns in sample_times(*span)]
+    covered_ns = merge((at_ns, at_ns + cadence_ns) for at_ns in orphans)
+    return {**accounts, NOBODY: Accounts(covered_ns, [])} if orphans else dict(accounts)
 
 
 def begun(coverage: Sequence[CoverageRow], first_sample: Callable[[CoverageRow], int | None]) -> list[CoverageRow]:
@@ -115,9 +168,10 @@ def begun(coverage: Sequence[CoverageRow], first_sample: Callable[[CoverageRow],
 def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -> list[Interval]:
     """The time that one collector accounts for.
 
-    A minute with fewer instants than it has was begun late or left early: the accounts run on from the minute before,
-    or into the one after, or end where the product was delisted. In one that stands alone they begin with its first
-    sample, or with the minute. The time of gaps is known, so that only the samples have to be placed.
+    A minute with fewer instants than it has was begun late or left early, or both, and says when. In a row of before
+    that was said, the accounts run on from the minute before, or into the one after, or end where the product was
+    delisted. In one that stands alone they begin with its first sample, or with the minute. The time of gaps is known,
+    so that only the samples have to be placed.
     """
     cadence_ns = min([cadence_ns, *(MINUTE_NS // row.samples_due for row in rows if row.samples_due)])
     stops = merge(stop for gap in gaps if (stop := unaccounted(gap, cadence_ns)) is not None)
@@ -140,6 +194,12 @@ def covered(rows: Sequence[CoverageRow], gaps: Sequence[Gap], cadence_ns: int) -
     left = {boundary_ns for start_ns, end_ns in stops for boundary_ns in _boundaries(start_ns - 1, end_ns - 1)}
     for row in sorted(rows, key=lambda row: row.minute_ns):
         start_ns, end_ns = row.minute_ns, row.end_ns
+        if (
+            sum(end - start for start, end in row.due) == row.samples_due * cadence_ns > 0
+        ):  # else it is of an earlier row
+            found += row.due
+            reached.add(row.due[-1][1])
+            continue
         length = max(0, row.samples_due - withheld[start_ns]) * cadence_ns
         goes_on = end_ns in left or counts.get(end_ns, 0) > 0
         goes_on_whole = end_ns in left or counts.get(end_ns, 0) >= whole.get(end_ns, 1)
@@ -215,7 +275,7 @@ def unaccounted(gap: Gap, cadence_ns: int = CADENCE_NS) -> Interval | None:
 
 def _alone(coverage: Iterable[CoverageRow]) -> set[tuple[object, ...]]:
     """The minutes of which the accounts do not tell where in them they begin: there is none before or after."""
-    minutes = {row.identity for row in coverage if row.until_ns is None}
+    minutes = {row.identity for row in coverage if row.until_ns is None and not row.due}
     near = {replace(row, minute_ns=row.minute_ns + by).identity for row in coverage for by in (-MINUTE_NS, MINUTE_NS)}
     return minutes - near
 

@@ -4,6 +4,7 @@
 
     collector.txt       whose accounts these are
     products.json       what the venues say of the markets that were ever collected here
+    membership.json     a cluster's member: its share of last time
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
     dead_letters.lp     lines that InfluxDB will never take
     tapes/              tape-<created_ns>.swtape, pruned.txt, l2.swstate: how far the archive has them
@@ -12,6 +13,8 @@
     certificates/       <market>/date=2026-11-23/hour=10.json, a head.json for each market
     backfill/           <market>-<since_ns>-<until_ns>.json: trades of before, asked for or fetched
     uploaded.json       which folders the object store has as they are, if there is one
+    archiving/          what workers of a cluster's archive are at, each in a folder of its own
+    cluster.json        that the archive is a cluster's, and which
     datasets/           <name>/<number>/manifest.json, croissant.json, and an archive/ of what was frozen; .lock
     shard=00/ …         the same again, for each of several processes
 
@@ -29,6 +32,7 @@ from sentinel.disk.object_store import Folder
 
 COLLECTOR_NAME = "collector.txt"
 PRODUCTS = "products.json"
+MEMBERSHIP = "membership.json"
 JOURNAL = "journal.sqlite3"
 DEAD_LETTERS = "dead_letters.lp"
 TAPES = "tapes"
@@ -37,6 +41,8 @@ CERTIFICATES = "certificates"
 BACKFILL = "backfill"
 DATASETS = "datasets"
 UPLOADED = "uploaded.json"
+CLUSTER = "cluster.json"
+ARCHIVING = "archiving"
 UPLOAD_LOCK = ".upload.lock"
 SHARD = "shard="
 

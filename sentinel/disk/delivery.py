@@ -9,6 +9,9 @@ from msgspec import Struct
 SINK = "influx"
 """The name of InfluxDB's cursor in the journal."""
 
+PUBLISHER = "cluster"
+"""The name of the cursor of a cluster's stream."""
+
 State = Literal["delivering", "waiting", "barred"]
 
 

@@ -18,6 +18,7 @@ from functools import cache, total_ordering
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from uuid import uuid4
 
 from sentinel.errors import UsageError
 
@@ -197,15 +198,27 @@ class ObjectPath:
         """Makes it a file, which is there whole or not at all."""
         from pyarrow import fs
 
-        is_local = isinstance(self.files, fs.LocalFileSystem)
-        place = self.path.with_name(f".{self.name}.part") if is_local else self.path
-        if is_local:  # an object store has no folders, and shows no object before it is whole
-            self.files.create_dir(str(place.parent))
-        with self.files.open_output_stream(str(place)) as file:
+        if isinstance(self.files, fs.LocalFileSystem):
+            _put_here(Path(self.path), content)
+            return
+        # an object store has no folders, and shows no object before it is whole
+        with self.files.open_output_stream(str(self.path)) as file:
             for part in content:
                 file.write(part)
-        if is_local:
-            self.files.move(str(place), str(self.path))
+
+
+def _put_here(path: Path, content: Iterator[bytes]) -> None:
+    """What another writer of the same file has left half done is removed, be it still at it: then it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        part.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    with temporary.open("wb") as file:
+        for piece in content:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 Folder: TypeAlias = Path | ObjectPath

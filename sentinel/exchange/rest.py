@@ -80,6 +80,10 @@ class RestClient:
             trust_env=True,
         )
 
+    def share(self, part: float) -> None:
+        """From now on only so much of the allowance is ours."""
+        self._pace.share(part)
+
     async def __aenter__(self) -> RestClient:
         return self
 
@@ -204,6 +208,11 @@ class RestClients:
     def held(self) -> list[RestHeld]:
         """The venues whose requests were held up last, and until when: it may have passed."""
         return [client.held for client in self._clients.values() if client.held is not None]
+
+    def share(self, part: float) -> None:
+        """As of ``RestClient``, for all of them."""
+        for client in self._clients.values():
+            client.share(part)
 
     async def trades(self, market: Market, first: int, last: int, *, is_spare: bool = False) -> TradePage:
         """As of ``RestClient``."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import click
+from loguru import logger
 
 from feeds.market import Market
+from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
@@ -18,6 +23,7 @@ from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders, shard_folders
 from sentinel.errors import UsageError
 from sentinel.gap_report import html, local, remote, text
+from sentinel.gap_report.orphans import Store, with_orphans
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
 from sentinel.timing.instants import parse_instant_ns
 
@@ -28,6 +34,7 @@ UNDER = 3
 @click.command("gap-report")
 @click.option("--data-dir", type=FOLDER, help="Where journal and archive are; may be a URL.  [default: data]")
 @click.option("--influx-url", help="Read the accounts from this InfluxDB instead.")
+@click.option("--cluster", metavar="URLS", help="Read the accounts of all members from these NATS servers instead.")
 @click.option(
     "--since", default="24h", show_default=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago."
 )
@@ -46,6 +53,7 @@ UNDER = 3
 def gap_report(
     data_dir: Folder | None,
     influx_url: str | None,
+    cluster: str | None,
     since: str,
     until: str,
     symbols: tuple[str, ...],
@@ -60,20 +68,26 @@ def gap_report(
 
     Verified samples are proved by what the venue itself sends; clean ones are those nothing is known against. No
     figure is ever rounded up. From a product's first collected instant on, time in which nobody collected counts as
-    missing; a running collector may be 10 s behind, in an InfluxDB 70 s.
+    missing; a running collector may be 10 s behind, in an InfluxDB or a cluster 70 s.
     """
     now_ns = time.time_ns()
     window = Window(parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns))
     if window.end_ns <= window.start_ns:
         raise UsageError(f"--since {since} is not before --until {until}")
+    if cluster is not None and (data_dir is not None or influx_url is not None):
+        raise click.UsageError("--cluster stands instead of --data-dir and --influx-url")
     flags: dict[str, object] = {}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
+    if cluster is not None:
+        flags["cluster"] = {"servers": cluster}
     config = load(flags, None)
     markets = [Market.parse(symbol) for symbol in symbols]
-    folder = data_dir or config.data_dir
-    rows = _rows(folder, window) if influx_url is None else remote.read(config.influx, window)
     cadence_ns = config.book.cadence_ms * 1_000_000
+    place = _place(config, data_dir, influx_url, cluster)
+    whole = window.of_whole_minutes()
+    asked = whole.start_ns, min(whole.end_ns, now_ns - place.fresh_ns)
+    rows = with_orphans(place.read(window), asked, place.store, cadence_ns)
     report = build(
         rows,
         window,
@@ -82,7 +96,7 @@ def gap_report(
         collector=collector,
         cadence_ns=cadence_ns,
         now_ns=now_ns,
-        fresh_ns=FRESH_NS if influx_url is None else remote.REMOTE_FRESH_NS,
+        fresh_ns=place.fresh_ns,
         collected_only=collected_only,
     )
     # of a product that was asked for by its name, silence would read as if nothing were missing
@@ -91,18 +105,45 @@ def gap_report(
     absent += sorted(set(exchanges) - {market.exchange for market in told})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
-        raise UsageError(f"no accounts{of} in {config.influx.url if influx_url else folder} in that time")
+        raise UsageError(f"no accounts{of} in {place.name} in that time")
     _write(_rendered(report, form, output), output)
     if fail_under is not None and lowest_percent(report) < fail_under:
         sys.exit(UNDER)
 
 
-def _rows(data_dir: Folder, window: Window) -> Rows:
+class Place(NamedTuple):
+    """Where accounts are. What is younger than ``fresh_ns`` may be on its way there."""
+
+    name: str
+    read: Callable[[Window], Rows]
+    store: Store
+    fresh_ns: int
+
+
+def _place(config: Config, data_dir: Folder | None, influx_url: str | None, cluster: str | None) -> Place:
+    if influx_url is not None:
+        read = partial(remote.read, config.influx)
+        return Place(influx_url, read, remote.store_of(config.influx), remote.REMOTE_FRESH_NS)
+    if cluster is not None:
+        try:
+            from sentinel.gap_report import stream  # nats-py is optional
+        except ModuleNotFoundError as error:
+            raise UsageError(f"a cluster needs {error.name}: pip install 'sentinel-ws[cluster]'") from None
+        logger.remove()  # what there is to say of servers is one line
+        accounts = partial(stream.read_accounts, config.cluster)
+        name = f"cluster {config.cluster.name}"
+        return Place(name, accounts, stream.store_of(config.cluster), stream.CLUSTER_FRESH_NS)
+    folder = data_dir or config.data_dir
+    folders = _folders(folder)
+    return Place(str(folder), partial(local.read_all, folders), local.store_of(folders), FRESH_NS)
+
+
+def _folders(data_dir: Folder) -> list[Folder]:
     folders = data_folders(data_dir)
     for folder in shard_folders(data_dir):
         if folder not in folders:  # a process that never got so far, or a journal that was lost
             click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
-    return local.read_all(folders, window)
+    return folders
 
 
 def _rendered(report: Report, form: str, output: Path | None) -> str:

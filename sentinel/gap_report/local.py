@@ -29,6 +29,7 @@ from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.object_store import Folder
 from sentinel.errors import UsageError
+from sentinel.gap_report.orphans import Store
 from sentinel.gap_report.report import Window
 from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.pipeline.checkpoint import decode_checkpoint
@@ -45,6 +46,20 @@ def read_all(folders: Sequence[Folder], window: Window) -> Rows:
         UsageError: if one has neither.
     """
     return merged(read(folder, window) for folder in folders)
+
+
+def store_of(folders: Sequence[Folder]) -> Store:
+    """The points in several data folders, for what nobody accounts for."""
+
+    def rows(measurement: str, column: str, market: Market, start_ns: int, end_ns: int) -> Iterator[int]:
+        from sentinel.archive.layout import Series  # with Arrow, which a collector does without
+        from sentinel.archive.source import Source
+
+        for folder in folders:
+            table = Source(folder).rows(Series(measurement, market), start_ns, end_ns, [column])
+            yield from table[column].cast("int64").to_pylist()
+
+    return Store(partial(rows, "top", "time"), partial(rows, "trades", "trade_id"))
 
 
 def read(folder: Folder, window: Window) -> Rows:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
+from feeds.market import Market
 from sentinel.config import Influx
 from sentinel.contract.line_protocol import Point
 from sentinel.coverage.accounts import Rows, from_points
 from sentinel.coverage.holes import FRESH_NS
+from sentinel.gap_report.orphans import Store
 from sentinel.gap_report.report import Window
 from sentinel.influx.buckets import ask_each, buckets_between
 from sentinel.influx.server import NoSuchBucket, Server
@@ -36,6 +39,37 @@ def read(settings: Influx, window: Window) -> Rows:
         InfluxError: if it cannot be reached or does not understand.
     """
     return asyncio.run(_read(settings, window.of_whole_minutes()))
+
+
+def store_of(settings: Influx) -> Store:
+    """The points there, for what nobody accounts for."""
+
+    def values(bucket: str, measurement: str, column: str, market: Market, start_ns: int, end_ns: int) -> list[int]:
+        of_market = " AND ".join(f"{tag} = '{_quoted(value)}'" for tag, value in market._asdict().items())
+        time = f"time >= {start_ns} AND time < {end_ns}"
+        statement = f"SELECT {column} FROM {measurement} WHERE {of_market} AND {time}"
+        results = asyncio.run(_ask(settings, buckets_between(bucket, settings.rotation, start_ns, end_ns), statement))
+        place = 0 if measurement == "top" else 1  # the time comes first, asked for or not
+        return [
+            int(row[place]) for result in results for series in result.get("series", []) for row in series["values"]
+        ]
+
+    return Store(
+        partial(values, settings.bucket_book, "top", "mid"),
+        partial(values, settings.bucket_trades, "trades", "trade_id"),
+    )
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
+
+
+async def _ask(settings: Influx, buckets: Sequence[str], statement: str) -> list[dict[str, Any]]:
+    async with Server(settings, time.time_ns) as server:
+        try:
+            return [result for _, result in await ask_each(server, buckets, statement)]
+        except NoSuchBucket:  # accounts are all there is
+            return []
 
 
 async def _read(settings: Influx, window: Window) -> Rows:

@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from book.sampler import CADENCE_NS, count_instants
 from feeds.market import Market, names
 from sentinel.contract.gaps import DELISTED, NOT_COLLECTED, Gap
-from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows
+from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows, collectors
 from sentinel.coverage.holes import (
     FRESH_NS,
     Interval,
@@ -257,11 +257,18 @@ class _OfMarket:
         asked = expected.start_ns, expected.end_ns
         nobody = [span for span in not_collected(self._accounts.values(), asked) if self._count([span])]
         trade_proof = "none" if any(row.trade_proof == "none" for row in coverage) else "ids"
-        if len(self._accounts) > 1:
+        if len(collectors(self._coverage, self._gaps)) > 1:
             samples, verified = self._samples_together(coverage, asked, nobody)
-            ids = together.TradeIds(coverage, lost, is_dense=trade_proof == "ids")
+            ids = together.TradeIds(
+                coverage,
+                lost,
+                accounts=self._accounts,
+                every=self._coverage,
+                nobody=nobody,
+                is_dense=trade_proof == "ids",
+            )
             trades = Trades(ids.first, ids.last, ids.count, ids.missing, ids.repaired)
-            gaps = together.gaps(lost, self._accounts.values(), ids, asked)
+            gaps = together.gaps(lost, self._accounts, ids, asked, self._cadence_ns)
         else:
             samples, verified = self._samples(coverage, gaps, window, nobody)
             trades = _trades(coverage, gaps)

@@ -32,6 +32,8 @@ Kind = Literal[
     "crossed",
     "late",
     "part_failed",
+    "cluster_outside",
+    "cluster_uncovered",
 ]
 
 TOLD_S = 3600.0
@@ -70,6 +72,7 @@ class Condition(NamedTuple):
 
 def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
     """Everything that is wrong at this moment."""
+    yield from _of_cluster(status, limits)
     status = expected(status)
     yield from _of_connections(status, limits)
     yield from _of_products(status, limits)
@@ -123,6 +126,20 @@ def _of_parts(status: Status) -> Iterator[Condition]:
     for part in status.parts:
         if part.state == "failed":
             yield Condition("part_failed", part.name, part.last_error or "no reason given")
+
+
+def _of_cluster(status: Status, limits: Limits) -> Iterator[Condition]:
+    cluster = status.cluster
+    if cluster is None:
+        return
+    if not cluster.is_inside:
+        words = f"no lease for {cluster.since_s:.0f} s, {cluster.reason or 'no server answers'}"
+        yield Condition("cluster_outside", cluster.name, words)
+    silent = {product.market for product in status.products if product.may_be_silent}
+    for lack in cluster.uncovered:
+        if lack.age_s > limits.gap_s and lack.market not in silent:
+            words = f"no member has had a proved book for {lack.age_s:.0f} s"
+            yield Condition("cluster_uncovered", lack.market.short, words, lack.exchange)
 
 
 def _lateness(sink: SinkStatus) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -27,7 +29,9 @@ from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
 from sentinel.monitor.alerts import Alert, Webhook
-from sentinel.monitor.status import ProductStatus, Status, expected, of_exchanges
+from sentinel.monitor.cluster import cluster_option, configured, look, tell
+from sentinel.monitor.cluster import view as view_of_cluster
+from sentinel.monitor.status import ClusterStatus, ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
 from sentinel.timing.instants import format_ns
 
@@ -54,13 +58,20 @@ class NoAnswer(SentinelError):
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Without a server: what the journal says of 5 minutes."
 )
+@cluster_option
 @exchange_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def status(http: str | None, data_dir: Path | None, exchanges: tuple[str, ...], form: str) -> None:
-    """How a collector is: from its server, or from its journal.
+def status(http: str | None, data_dir: Path | None, cluster: str | None, exchanges: tuple[str, ...], form: str) -> None:
+    """How a collector is: from its server, or from its journal. With --cluster, how all of them are together.
 
-    Exits with 1 if a book is not proved, or nothing was written for 10 s.
+    Exits with 1 if a book is not proved, or nothing was written for 10 s; of a cluster, if anything is wrong.
     """
+    if cluster is not None:
+        if http is not None or data_dir is not None or exchanges:
+            raise click.UsageError("--cluster stands alone")
+        if tell(configured(cluster), form).problems:
+            sys.exit(NOT_READY)
+        return
     config = _config(http, data_dir)
     if config.http is None:
         _from_journal(config, exchanges, form)
@@ -78,16 +89,30 @@ def status(http: str | None, data_dir: Path | None, exchanges: tuple[str, ...], 
 
 @click.command()
 @http_option
+@cluster_option
 @exchange_option
-def top(http: str | None, exchanges: tuple[str, ...]) -> None:
-    """The status of a running collector, again each second, until Ctrl-C."""
+def top(http: str | None, cluster: str | None, exchanges: tuple[str, ...]) -> None:
+    """The status of a running collector, or of a cluster, again each second, until Ctrl-C."""
+    if cluster is not None:
+        if http is not None or exchanges:
+            raise click.UsageError("--cluster stands alone")
+        _show(partial(_view_of_cluster, configured(cluster)))
+        return
     config = _config(http, None)
     if config.http is None:
-        raise UsageError("where? give --http HOST:PORT of a running collector")
+        raise UsageError("where? give --http HOST:PORT of a running collector, or --cluster URLS")
+    _show(lambda: view(_of(asyncio.run(_ask(config)), exchanges)))
+
+
+def _view_of_cluster(config: Config) -> RenderableType:
+    return view_of_cluster(asyncio.run(look(config)))
+
+
+def _show(seen: Callable[[], RenderableType]) -> None:
     try:
         with Live(screen=True, auto_refresh=False) as live:
             while True:
-                live.update(view(_of(asyncio.run(_ask(config)), exchanges)), refresh=True)
+                live.update(seen(), refresh=True)
                 time.sleep(REFRESH_S)
     except KeyboardInterrupt:
         pass
@@ -146,9 +171,19 @@ def view(found: Status) -> RenderableType:
         Text(f"REST of {one.exchange} holds still until {format_ns(one.until_ns)}: {one.reason}", "yellow")
         for one in found.rest_held
     ]
+    cluster = [] if found.cluster is None else [_membership(found.cluster)]
     failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
     figures = f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
-    return Group(products, lines, sinks, figures, *failed, *held)
+    return Group(products, lines, sinks, *cluster, figures, *failed, *held)
+
+
+def _membership(cluster: ClusterStatus) -> Text:
+    state = "inside" if cluster.is_inside else "outside"
+    words = f"{state} cluster {cluster.name} for {cluster.since_s:,.0f} s"
+    words += f" ({cluster.reason})" if cluster.reason else ""
+    words += f": {cluster.markets:,} markets here, {cluster.taken:,} taken, {cluster.handed:,} handed"
+    words += f", {len(cluster.uncovered):,} without a proved book; members {', '.join(cluster.members) or 'unknown'}"
+    return Text(words, "" if cluster.is_inside else "yellow")
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
@@ -221,7 +256,14 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
         rows.coverage += [row for row in found.coverage if not recent or row.market in recent]
         rows.gaps += [row for row in found.gaps if not recent or row.market in recent]
     cadence_ns = config.book.cadence_ms * NS_PER_MS
-    report = build(rows, window, exchanges=exchanges, cadence_ns=cadence_ns, now_ns=now_ns)
+    report = build(
+        rows,
+        window,
+        exchanges=exchanges,
+        cadence_ns=cadence_ns,
+        now_ns=now_ns,
+        collected_only=bool(config.cluster.servers),  # else what other members have would be missing here
+    )
     absent = sorted(set(exchanges) - {product.exchange for product in report.products})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""

@@ -11,22 +11,24 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from sentinel.collector.service import Service
+from sentinel.pipeline.books import ProductBooks
 from sentinel.timing.histogram import BUCKETS, Durations, Quantiles, quantiles, upper_ms
 
 MARK_EVERY_NS = 5_000_000_000
 MARKS = 13
 """A minute's worth, and the one it began with."""
 
-PER_ROW = ("lateness", "written", "withheld", "frames")
-"""The counters of products and of lanes; later ones are added at the end."""
+OF_PRODUCTS = ("lateness", "written", "withheld")
+"""The counters of products, which come and go. Lanes only come, at the end."""
 
 Counts = npt.NDArray[np.int64]
 
 
 class Mark(Struct, frozen=True):
-    """The counters at one moment; a row or an entry for each product, then for each lane."""
+    """The counters at one moment: a row or an entry for each of the ``books``, then for each lane."""
 
     at_ns: int
+    books: list[ProductBooks]
     lateness: Counts
     handling: Counts
     loop_lag: Counts
@@ -34,10 +36,13 @@ class Mark(Struct, frozen=True):
     withheld: Counts
     frames: Counts
 
-    def grown_like(self, other: Mark) -> Mark:
-        """The same with zeros for the products and lanes that there were not yet."""
-        fields = {name: _grown(getattr(self, name), len(getattr(other, name))) for name in PER_ROW}
-        return msgspec.structs.replace(self, **fields)
+    def like(self, other: Mark) -> Mark:
+        """The same for the products and lanes that the other one has, with zeros for those that there were not yet."""
+        places = {id(books): at for at, books in enumerate(self.books)}
+        rows = [(to, at) for to, books in enumerate(other.books) if (at := places.get(id(books))) is not None]
+        fields = {name: _moved(getattr(self, name), rows, len(other.books)) for name in OF_PRODUCTS}
+        lanes = [(at, at) for at in range(len(self.frames))]
+        return msgspec.structs.replace(self, **fields, frames=_moved(self.frames, lanes, len(other.frames)))
 
 
 class LastMinute:
@@ -55,11 +60,11 @@ class LastMinute:
 
     def look(self, now_ns: int) -> None:
         """Does nothing until ``MARK_EVERY_NS`` have passed since the last time. Cost: some microseconds a product."""
-        if self._marks and now_ns - self._marks[-1].at_ns < MARK_EVERY_NS and not self._has_grown():
+        if self._marks and now_ns - self._marks[-1].at_ns < MARK_EVERY_NS and not self._has_changed():
             return
         now = self._mark(now_ns)
         self._marks.append(now)
-        then = self._marks[0].grown_like(now)
+        then = self._marks[0].like(now)
         lateness = now.lateness - then.lateness
         self.lateness = _by_row(lateness)
         self.all_lateness = quantiles(lateness.sum(axis=0).tolist())
@@ -70,16 +75,20 @@ class LastMinute:
         seconds = max((now_ns - then.at_ns) / 1e9, 1.0)
         self.frames_per_s = ((now.frames - then.frames) / seconds).tolist()
 
-    def _has_grown(self) -> bool:
-        """Whether there are products or lanes that the newest mark does not know."""
+    def _has_changed(self) -> bool:
+        """Whether there are other products or lanes than the newest mark knows."""
         pipeline, mark = self._service.pipeline, self._marks[-1]
-        return len(mark.written) < len(pipeline.products) or len(mark.frames) < len(pipeline.lanes)
+        return mark.books != self._books() or len(mark.frames) < len(pipeline.lanes)
+
+    def _books(self) -> list[ProductBooks]:
+        return [product.books for product in self._service.pipeline.products.values()]
 
     def _mark(self, now_ns: int) -> Mark:
         service = self._service
-        books = [product.books for product in service.pipeline.products.values()]
+        books = self._books()
         return Mark(
             at_ns=now_ns,
+            books=books,
             lateness=_buckets([book.lateness for book in books]),
             handling=_buckets([service.intake.handling])[0],
             loop_lag=_buckets([service.loop_lag])[0],
@@ -89,10 +98,12 @@ class LastMinute:
         )
 
 
-def _grown(counts: Counts, length: int) -> Counts:
-    grown = np.zeros((length, *counts.shape[1:]), np.int64)
-    grown[: len(counts)] = counts
-    return grown
+def _moved(counts: Counts, rows: Sequence[tuple[int, int]], length: int) -> Counts:
+    """So many rows of zeros, but for those that come from another place."""
+    moved = np.zeros((length, *counts.shape[1:]), np.int64)
+    for to, at in rows:
+        moved[to] = counts[at]
+    return moved
 
 
 def _counts(values: Sequence[int]) -> Counts:

@@ -89,11 +89,12 @@ class Monitor:
         )
 
     def report(self, since_s: float) -> Report:
-        """The gap report of the last so many seconds."""
+        """The gap report of the last so many seconds. What others of a cluster collected meanwhile is not counted."""
         now_ns = self._service.intake.clock.now_ns()
         window = Window(now_ns - round(since_s * NS_PER_S), now_ns)
         rows = local.read(self._config.data_dir, window)
-        return build(rows, window, cadence_ns=self._config.book.cadence_ms * 1_000_000, now_ns=now_ns)
+        cadence_ns, is_member = self._config.book.cadence_ms * 1_000_000, bool(self._config.cluster.servers)
+        return build(rows, window, cadence_ns=cadence_ns, now_ns=now_ns, collected_only=is_member)
 
 
 def _webhook(config: Config) -> Webhook | None:

@@ -158,8 +158,36 @@ class ObjectStoreStatus(Struct, frozen=True):
     last_error: str | None
 
 
+class UncoveredMarket(Struct, frozen=True):
+    """A market of which no member of the cluster has had a proved book for ``age_s``."""
+
+    exchange: str
+    symbol: str
+    age_s: float
+
+    @property
+    def market(self) -> Market:
+        return Market(self.exchange, self.symbol)
+
+
+class ClusterStatus(Struct, frozen=True):
+    """How this collector is as a member: whether it has a lease (``is_inside``), for how long it has or has not, and
+    why not (``reason``). ``members`` are those that it last saw, ``markets`` how many of all it collects, ``taken`` and
+    ``handed`` counts since the start."""
+
+    name: str
+    is_inside: bool
+    since_s: float
+    reason: str
+    members: list[str]
+    markets: int
+    taken: int
+    handed: int
+    uncovered: list[UncoveredMarket] = []
+
+
 class Status(Struct, frozen=True):
-    """Everything at one moment.
+    """Everything at one moment. ``cluster`` is there if the collector is to be a member of one.
 
     ``stored_age_s`` is how long no line has reached the journal. ``is_native``: the C extension runs. ``rest_held`` are
     the venues that want us to ask nothing for a while.
@@ -190,6 +218,7 @@ class Status(Struct, frozen=True):
     is_native: bool = False
     rest_held: list[RestHeld] = []
     object_store: ObjectStoreStatus | None = None
+    cluster: ClusterStatus | None = None
 
 
 def expected(status: Status) -> Status:
@@ -218,7 +247,7 @@ def of_exchanges(status: Status, exchanges: Collection[str]) -> Status:
 
 class StatusReader:
     """Makes a ``Status`` on request. ``storage`` is what is known of the disk, ``delivery`` each sink of this run,
-    ``upload`` what the object store has, if there is one."""
+    ``upload`` what the object store has, if there is one, ``cluster`` how we are a member at a time, if we are."""
 
     def __init__(
         self,
@@ -229,7 +258,9 @@ class StatusReader:
         delivery: Mapping[str, SinkStatistics],
         rest_held: Callable[[], list[RestHeld]] = list,
         upload: UploadStatistics | None = None,
+        cluster: Callable[[int], ClusterStatus | None] = lambda now_ns: None,
     ) -> None:
+        self._cluster = cluster
         self._rest_held = rest_held
         self._service = service
         self._collector = collector
@@ -267,6 +298,7 @@ class StatusReader:
             products=[
                 _product(product, recent, at, now_ns, is_listed=product.market not in unlisted)
                 for at, product in enumerate(products)
+                if product.is_ours
             ],
             connections=[
                 _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
@@ -280,6 +312,7 @@ class StatusReader:
             is_native=is_native,
             rest_held=[held for held in self._rest_held() if held.until_ns > now_ns],
             object_store=None if self._upload is None else _object_store(self._upload),
+            cluster=self._cluster(now_ns),
         )
 
 

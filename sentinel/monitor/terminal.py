@@ -57,7 +57,7 @@ class Figures(Struct, frozen=True):
 
 def figures(service: Service) -> Figures:
     """The present moment."""
-    products = [product for product in service.pipeline.products.values() if not product.books.is_absent]
+    products = [product for product in service.pipeline.products.values() if product.is_carried]
     lanes = service.pipeline.lanes
     return Figures(
         products=len(products),
@@ -106,8 +106,9 @@ def live_table(service: Service) -> Table:
     table.add_column("product", no_wrap=True)
     for column in ("bid", "ask", "spread bps", "levels", "newest trade", "open gaps", "sample age ms"):
         table.add_column(column, justify="right")
-    now_ns, called = service.intake.clock.now_ns(), names(service.pipeline.products)
-    for product in service.pipeline.products.values():
+    products = [product for product in service.pipeline.products.values() if product.is_ours]
+    now_ns, called = service.intake.clock.now_ns(), names(product.market for product in products)
+    for product in products:
         sample, gaps = product.books.last_sample, product.books.gaps + product.trades.open_gaps
         lane = product.books.shown()
         book = None if lane is None else lane.book

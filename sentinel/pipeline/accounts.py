@@ -2,19 +2,33 @@
 
 They close: ``samples_due = samples_written + samples_withheld``. A minute's row is final once every grid instant in
 it is resolved and the minute is over; until then it is kept here, and in the checkpoint.
+
+Counts do not say which instants and ids they count, and where several collectors share a minute that is what matters.
+So an account also has both as runs, and says them wherever the counts do not tell: see ``coverage`` in docs/data.md.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from msgspec import Struct
 
-MINUTE_NS = 60_000_000_000
+MS = 1_000_000
+MINUTE_NS = 60_000 * MS
+
+MOST_RUNS = 200
+"""Runs of trade ids in one minute that are told; with more, counts must do."""
+
+Run = tuple[int, int]
+"""From, and up to but not with."""
 
 
 class Account(Struct):
-    """One product's minute. Trade ids are those entered in this minute, whenever they happened."""
+    """One product's minute. Trade ids are those entered in this minute, whenever they happened.
+
+    ``due`` is the time of the instants that were due, each as long as the cadence, and ``ids`` are the ids entered.
+    """
 
     samples_due: int = 0
     samples_written: int = 0
@@ -29,22 +43,40 @@ class Account(Struct):
     frames_duplicate: int = 0
     frames_lost: int = 0
     clock_step_ms: int = 0
+    due: list[Run] = []
+    ids: list[Run] = []
 
     def counts(self) -> Iterator[tuple[str, int]]:
         """Every field that says something: ids are left out of a minute without trades."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value or not name.endswith("_trade_id"):
+            if not isinstance(value, list) and (value or not name.endswith("_trade_id")):
                 yield name, value
+
+    def owe(self, start_ns: int, end_ns: int, count: int = 1) -> None:
+        """``count`` instants are due, the first at ``start_ns``, the next one after them at ``end_ns``."""
+        self.samples_due += count
+        due = self.due
+        if due and due[-1][1] == start_ns:
+            due[-1] = due[-1][0], end_ns
+        else:
+            _add(due, start_ns, end_ns)
 
     def enter_trade(self, trade_id: int) -> None:
         self.trades += 1
+        ids = self.ids
+        if ids and ids[-1][1] == trade_id:
+            ids[-1] = ids[-1][0], trade_id + 1
+        elif len(ids) <= MOST_RUNS:
+            _add(ids, trade_id, trade_id + 1)
         self.first_trade_id = min(self.first_trade_id or trade_id, trade_id)
         self.last_trade_id = max(self.last_trade_id, trade_id)
 
-    def take_back(self, count: int) -> None:
-        """Forgets the last ``count`` instants, or all if there are fewer: they are going to be accounted for anew."""
+    def take_back(self, count: int, since_ns: int = 0) -> None:
+        """Forgets the last ``count`` instants, those from ``since_ns`` on, or all if there are fewer: they are going to
+        be accounted for anew."""
         count = min(count, self.samples_due)
+        self.due = [(start, min(end, since_ns)) for start, end in self.due if start < since_ns]
         self.samples_due -= count
         withheld = max(0, count - self.samples_written)
         self.samples_written -= count - withheld
@@ -58,3 +90,29 @@ class Account(Struct):
     def residue(self) -> int:
         """Zero, or the accounts are wrong."""
         return self.samples_due - self.samples_written - self.samples_withheld
+
+    def spelled_due(self, minute_ns: int) -> str:
+        """Which milliseconds of the minute ``due`` is, ``0-12300,15000-60000``; nothing if it is all of it."""
+        length_ns = sum(end - start for start, end in self.due)
+        if not length_ns or length_ns + length_ns // self.samples_due > MINUTE_NS:
+            return ""
+        return ",".join(f"{(start - minute_ns) // MS}-{(end - minute_ns) // MS}" for start, end in self.due)
+
+    def spelled_ids(self) -> str:
+        """``ids``, with the last one of each run, ``101-104,107-107``; nothing if the counts tell, or do not agree."""
+        if len(self.ids) == 1 or sum(end - start for start, end in self.ids) != self.trades:
+            return ""
+        return ",".join(f"{first}-{after - 1}" for first, after in self.ids)
+
+
+def _add(runs: list[Run], start: int, end: int) -> None:
+    """Enters a run into others that are sorted and apart. Cost: O(how many there are)."""
+    at = bisect_right(runs, (start, end))
+    if at and runs[at - 1][1] >= start:
+        at -= 1
+        start, end = runs[at][0], max(end, runs[at][1])
+        del runs[at]
+    while at < len(runs) and runs[at][0] <= end:
+        end = max(end, runs[at][1])
+        del runs[at]
+    runs.insert(at, (start, end))

@@ -51,13 +51,15 @@ AHEAD_MOST_NS = 1 * S
 
 class BooksState(Struct):
     """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about, ``said_ns`` the
-    first one that no run has spoken of, should an earlier run have been ahead of this one."""
+    first one that no run has spoken of, should an earlier run have been ahead of this one. ``is_away``: others collect
+    the product, and nothing is due."""
 
     next_ns: int | None = None
     proved_ns: int = 0
     gaps: list[Gap] = []
     minutes: dict[int, Account] = {}
     said_ns: int = 0
+    is_away: bool = False
 
 
 class ProductBooks:
@@ -84,6 +86,7 @@ class ProductBooks:
         self.gaps: list[Gap] = state.gaps
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
+        self.is_away = state.is_away
         self._said_ns = state.said_ns
         self.last_sample: Sample | None = None
         self.lateness = Durations()
@@ -114,6 +117,11 @@ class ProductBooks:
         """True while some lane's book is proved and may be written."""
         return not self.is_suspended and any(lane.is_proved for lane in self.lanes.values())
 
+    @property
+    def is_sound(self) -> bool:
+        """True while some lane's book is proved, not crossed, not empty, and may be written."""
+        return not self.is_suspended and any(lane.is_proved and lane.flaw is None for lane in self.lanes.values())
+
     def shown(self) -> LaneBook | None:
         """The book to show to people: a proved one, and a sound one rather than one that is not."""
         proved = [lane for lane in self.lanes.values() if lane.is_proved]
@@ -139,7 +147,12 @@ class ProductBooks:
 
     @property
     def is_absent(self) -> bool:
-        """Whether the venue does not have the product: nothing is due until a book of it comes."""
+        """Whether nothing is due until a book comes: the venue does not have the product, or others collect it."""
+        return self.is_away or self.is_delisted
+
+    @property
+    def is_delisted(self) -> bool:
+        """Whether the venue does not have the product."""
         return any(gap.cause == DELISTED for gap in self.gaps)
 
     # What becomes of a lane's book
@@ -287,7 +300,7 @@ class ProductBooks:
         while self.gaps:
             self._close(self.gaps[0], grid_ns)
         account = self.account(grid_ns)
-        account.samples_due += 1
+        account.owe(grid_ns, grid_ns + self._cadence_ns)
         account.samples_written += 1
         self.last_sample = sample
         self._written_ns = grid_ns
@@ -301,7 +314,13 @@ class ProductBooks:
         first_ns = first_instant(lane.since_ns, self._cadence_ns)
         if self.next_ns is None:
             self.next_ns = first_ns
-        if self.is_absent:
+        if self.is_away:
+            self._skip(lane.since_ns)
+            self.is_away = False
+            self._flow.begin(self.next_ns)
+            self.proved_ns = max(self.proved_ns, lane.since_ns)
+            return
+        if self.is_delisted:
             (gap,) = self.gaps
             gap.missing_count = self._skip(lane.since_ns)
             self._close(gap, lane.since_ns)
@@ -324,10 +343,11 @@ class ProductBooks:
             minute_end_ns = min(end_ns, next_ns - next_ns % MINUTE_NS + MINUTE_NS)
             count = count_instants(next_ns, minute_end_ns, self._cadence_ns)
             account = self.account(next_ns)
-            account.samples_due += count
+            after_ns = first_instant(minute_end_ns, self._cadence_ns)
+            account.owe(next_ns, after_ns, count)
             account.samples_withheld += count
             self.withheld_count += count
-            next_ns = first_instant(minute_end_ns, self._cadence_ns)
+            next_ns = after_ns
         self.next_ns = next_ns
 
     # Gaps
@@ -374,10 +394,29 @@ class ProductBooks:
         self.gaps.append(gap)
         self._output.accounts.append(self._lines.gap(gap))
 
+    def hand_over(self, until_ns: int) -> int:
+        """Others collect the product: from here on nothing is due. What is proved is written; while no book was, it is
+        a gap till ``until_ns``, and what waits for its proof is left to the others. Gives the end of the account."""
+        if not self.is_away:
+            if self.is_delisted:
+                (gap,) = self.gaps
+                gap.missing_count = self._skip(until_ns)
+            elif self.gaps:
+                self.withhold(until_ns)
+            while self.gaps:
+                self._close(self.gaps[0], max(until_ns, self.gaps[0].start_ns))
+            self.is_away = True
+        return first_instant(until_ns, self._cadence_ns) if self.next_ns is None else self.next_ns
+
+    def take_over(self) -> None:
+        """Others have collected the product until now: of one that is new here nothing is due before its first book."""
+        if self.next_ns is None and not self.gaps:
+            self.is_away = True
+
     def suspend(self) -> None:
         """The disk refuses: books go on being kept, but nothing may be written."""
         if self.is_proved:
-            self._open(Gap("book", "disk", self.proved_ns))
+            self._open(Gap("book", "disk", self.proved_ns or self.next_ns or 0))
         self.is_suspended = True
         self._drop_held()
 
@@ -452,7 +491,7 @@ class ProductBooks:
         minute_ns = now_ns - now_ns % MINUTE_NS
         if minute_ns in self.minutes:
             taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
-            self.minutes[minute_ns].take_back(taken)
+            self.minutes[minute_ns].take_back(taken, first_ns)
         self._said_ns = max(self._said_ns, next_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
@@ -468,4 +507,4 @@ class ProductBooks:
         self._open(Gap("book", "stopped", start_ns, missing_count=self._skip(now_ns)))
 
     def state(self) -> BooksState:
-        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns)
+        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns, self.is_away)

@@ -53,13 +53,19 @@ class Second(Struct):
 
 
 class FlowState(Struct):
-    """What a restart must know. ``next_ns`` is the first second not written yet, 0 before there was anything."""
+    """What a restart must know. ``next_ns`` is the first second not written yet, 0 before there was anything.
+
+    Seconds that began before ``since_ns``, or end after ``until_ns`` unless that is 0, are those of others, who collect
+    them in full.
+    """
 
     next_ns: int = 0
     day_ns: int = 0
     cvd: Decimal = NOTHING
     late: Decimal = NOTHING
     seconds: dict[int, Second] = {}
+    since_ns: int = 0
+    until_ns: int = 0
 
 
 class ProductFlow:
@@ -73,11 +79,25 @@ class ProductFlow:
         self._cadence_ns = settings.cadence_ns
         self._mids: deque[tuple[int, float]] = deque(maxlen=max(VOLATILITY_SPANS_S) + 1)
 
+    def begin(self, now_ns: int) -> None:
+        """Others have collected until now."""
+        self.state.since_ns, self.state.until_ns = now_ns, 0
+
+    def end(self, now_ns: int) -> None:
+        """Others collect from now on."""
+        state = self.state
+        state.until_ns = now_ns
+        state.seconds = {second_ns: second for second_ns, second in state.seconds.items() if self._is_ours(second_ns)}
+
+    def _is_ours(self, second_ns: int) -> bool:
+        state = self.state
+        return second_ns >= state.since_ns and not 0 < state.until_ns < second_ns + S
+
     def trade(self, venue_ns: int, price: float, size: float, *, is_buy: bool) -> None:
         """A trade, whenever it arrives; ``is_buy`` if the taker bought."""
         volume = Decimal(repr(size))
         second_ns = venue_ns - venue_ns % S
-        if second_ns < self.state.next_ns:
+        if second_ns < self.state.next_ns or not self._is_ours(second_ns):
             if second_ns >= self.state.day_ns:
                 signed = volume if is_buy else -volume
                 self.state.late = EXACT.add(self.state.late, signed)
@@ -95,7 +115,10 @@ class ProductFlow:
         """A sample that was written."""
         measure, grid_ns = sample.measure, sample.grid_ns
         bid, bid_size, ask, ask_size = measure.top
-        second = self._second(grid_ns - grid_ns % S)
+        second_ns = grid_ns - grid_ns % S
+        if not self._is_ours(second_ns):
+            return
+        second = self._second(second_ns)
         before = self._before
         if before is not None and before[0] == grid_ns - self._cadence_ns:
             second.ofi += order_flow(before[1:], (bid, bid_size, ask, ask_size))

@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True):
     resync_pause_ns: int = 250 * MS
     resync_pause_most_ns: int = 30 * S
     """Between two requests for snapshots on one connection: the pause doubles, so a sick venue is never stormed."""
+    tells_parts: bool = False
+    """Whether minutes say of which instants and ids they are, since other collectors may account for the rest."""
 
 
 class LanePlan(Struct, frozen=True):
@@ -217,10 +219,24 @@ class Step(Struct, frozen=True, tag=True):
     step_ns: int
 
 
+class KnownTrade(Struct, frozen=True):
+    """The newest trade of a market of which another collector says that it, and all before it, is stored or named."""
+
+    market: Market
+    trade_id: int
+    time_ns: int
+
+
 class Replan(Struct, frozen=True, tag=True):
-    """The connections from here on. Each lane keeps its number and its feed; one that has no products is closed."""
+    """The connections from here on. Each lane keeps its number and its feed; one that has no products is closed.
+
+    A market that leaves is not listed by its venue any more, unless it is ``handed`` over: then others collect it. One
+    that joins goes on from its ``known`` trade, if there is one.
+    """
 
     lanes: tuple[LanePlan, ...]
+    known: tuple[KnownTrade, ...] = ()
+    handed: tuple[Market, ...] = ()
 
 
 class Suspend(Struct, frozen=True, tag=True):

@@ -73,7 +73,15 @@ class SampleTemplate:
 class ProductLines:
     """Encodes everything that is said of one product."""
 
-    def __init__(self, exchange: str, symbol: str, collector: str, edges_bps: tuple[Fraction, ...]) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        symbol: str,
+        collector: str,
+        edges_bps: tuple[Fraction, ...],
+        *,
+        tells_parts: bool = False,
+    ) -> None:
         self._exchange = exchange
         of_product = {"exchange": exchange, "symbol": symbol}
 
@@ -89,6 +97,7 @@ class ProductLines:
         self._coverage = series("coverage", collector=collector)
         self._backfill = series("backfill")
         self._of_gap = of_product | {"collector": collector}
+        self._tells_parts = tells_parts
 
     def trade(self, trade: Trade, received_ns: int | None, *, is_repaired: bool) -> Lines:
         """``received_ns`` only for a trade the venue sent as it happened."""
@@ -126,9 +135,13 @@ class ProductLines:
     def coverage(
         self, minute_ns: int, account: Account, integrity: Integrity, trade_proof: TradeProof = "ids"
     ) -> Lines:
-        """The accounts of one minute; that ids prove the trades goes without saying."""
+        """The accounts of one minute; that it is whole, or that ids prove the trades, goes without saying."""
         fields = [f"{name}={value}i" for name, value in account.counts()]
         fields.append(f'integrity="{integrity}"')
+        if self._tells_parts and (due := account.spelled_due(minute_ns)):
+            fields.append(f'due_ms="{due}"')
+        if self._tells_parts and trade_proof == "ids" and (ids := account.spelled_ids()):
+            fields.append(f'trade_ids="{ids}"')
         if trade_proof != "ids":
             fields.append(f'trade_proof="{trade_proof}"')
         return Lines(minute_ns, f"{self._coverage}{','.join(sorted(fields))} {minute_ns}".encode())

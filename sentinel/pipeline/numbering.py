@@ -87,6 +87,16 @@ class NumberingState(Struct):
     is_on_trial: bool = False
     first_ns: int = 0
 
+    def tail(self) -> tuple[int, int] | None:
+        """The last id up to which none is missing, but for those given up, and its point; None before the first."""
+        if not self.held:
+            return None
+        last = self.held[-1].last
+        lacking = [(jump.range.first, jump.start_ns) for jump in self.jumps]
+        lacking += [(gap.start_seq, gap.start_ns) for gap in self.gaps if gap.is_open and gap.start_seq is not None]
+        first, start_ns = min(lacking, default=(last + 1, 0))
+        return (first - 1, start_ns) if first <= last else (last, self.newest_ns)
+
 
 WriteGap = Callable[[Gap, bool], None]
 """Writes the row of a gap; the flag says whether it is news for the log."""
@@ -151,6 +161,17 @@ class Numbering:
             or (self._retries and self._retries[0][0] <= now_ns)
             or (self._questions is not None and self._questions.is_due(now_ns))
         )
+
+    @property
+    def is_outstanding(self) -> bool:
+        """Whether something may still come of it without a frame: a gap, or an answer that is awaited."""
+        has_open = any(held.gap.is_open for held in self._gaps.values())
+        return has_open or bool(self._jumps or self._tails or self._shrunk or any(True for _ in self._questions or ()))
+
+    def go_on(self, trade_id: int, point_ns: int) -> None:
+        """All up to this trade is held, or named, by others."""
+        self.ledger.hold(trade_id)
+        self.newest_ns = point_ns
 
     @property
     def has_pending(self) -> bool:

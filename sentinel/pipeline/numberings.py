@@ -119,6 +119,19 @@ class Numberings:
         state = NumberingState(
             newest_ns=before.newest_ns, since_ns=before.newest_ns, is_on_trial=True, first_ns=first.venue_ns
         )
+        self._append(state)
+
+    def go_on(self, trade_id: int, point_ns: int) -> None:
+        """Others have collected up to this trade. If it is newer and yet has a lower id, those were counted anew."""
+        ledger = self.present.ledger
+        if ledger.first is None or (point_ns > self.present.newest_ns and trade_id > ledger.tail):
+            self.present.go_on(trade_id, point_ns)
+        elif ledger.last is not None and trade_id < ledger.last and point_ns > self.present.newest_ns + SKEW_NS:
+            before, venue_ns = self.present, point_ns - point_ns % 1_000
+            self._append(NumberingState(since_ns=before.newest_ns, first_ns=venue_ns))
+            self.present.go_on(trade_id, point_ns)
+
+    def _append(self, state: NumberingState) -> None:
         self._all.append(self._new(state))
         if len(self._all) > EARLIER + 1:
             self._all.pop(0).give_up_all()

@@ -7,14 +7,14 @@ the same lines, byte for byte: live, replayed from a tape, or in a test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
 from book.events import (
     Delta,
     Meaning,
 )
-from feeds.catalogue import FEEDS
+from feeds.catalogue import FEEDS, VENUES
 from feeds.errors import FeedError
 from feeds.market import Market
 from feeds.protocol import Feed, proof_of_trades
@@ -28,6 +28,7 @@ from sentinel.pipeline.inputs import (
     FetchedBook,
     Frame,
     Input,
+    KnownTrade,
     LanePlan,
     Note,
     Opened,
@@ -41,6 +42,7 @@ from sentinel.pipeline.inputs import (
     Start,
     Step,
     Stop,
+    Succeed,
     Suspend,
     Tick,
 )
@@ -96,6 +98,8 @@ class Pipeline:
             lane = self._add_lane(plan)
             for market in plan.markets:
                 self._product(market, plan.venue).join(lane)
+        for market in [market for market, state in self._dormant.items() if state.books.is_away]:
+            self._revive(market)  # its trades may still be to be repaired
 
     def _add_lane(self, plan: LanePlan) -> Lane:
         """One more, and its spare."""
@@ -115,6 +119,9 @@ class Pipeline:
                 market, self.settings, self._output, state, proof_of_trades(known), skips_ids=facts.skips_ids
             )
             self.products[market] = product
+            if self._is_suspended:
+                product.books.suspend()
+                product.trades.suspend()
         return product
 
     # What happens
@@ -145,8 +152,8 @@ class Pipeline:
         match given:
             case Start():
                 self.start(now_ns)
-            case Replan(plans):
-                self.replan(plans, now_ns)
+            case Replan(plans, known, handed):
+                self.replan(plans, now_ns, known, handed)
             case Step(step_ns):
                 self.step(step_ns, now_ns)
             case Suspend():
@@ -168,18 +175,54 @@ class Pipeline:
             self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))
             self.note_step(-ahead_ns // NS_PER_MS, now_ns)
 
-    def replan(self, plans: Sequence[LanePlan], now_ns: int) -> None:
-        """What the lanes carry from here on. A product that none carries any more is not listed by its venue; one that
-        comes for the first time is due from its first book on."""
+    def replan(
+        self,
+        plans: Sequence[LanePlan],
+        now_ns: int,
+        known: Sequence[KnownTrade] = (),
+        handed: Collection[Market] = (),
+    ) -> None:
+        """What the lanes carry from here on. A product that none carries any more is not listed by its venue, unless it
+        is ``handed`` over: of the last run's, too, nothing is due from then on that is. One that comes for the first
+        time is due from its first book on, and its trades from the one that is ``known`` of it."""
+        of_market = {newest.market: newest for newest in known}
+        lighter = [lane for lane in self.lanes if not set(handed).isdisjoint(lane.plan.markets)]
         for plan in plans[len(self.lanes) :]:
             self._add_lane(plan)
         for plan in plans:
-            self._replan_lane(self.slots[plan.lane], plan, now_ns)
+            self._replan_lane(self.slots[plan.lane], plan, of_market, now_ns)
+        self._lighten(lighter)
+        for market in handed:
+            self._hand_over_market(market, now_ns)
         for product in self.products.values():
             if not product.is_carried and not product.books.is_absent:
                 product.books.delist(now_ns)
 
-    def _replan_lane(self, lane: Lane, plan: LanePlan, now_ns: int) -> None:
+    def _lighten(self, lanes: Iterable[Lane]) -> None:
+        """The venue goes on sending what has been handed over: a connection without it takes the place of each that had
+        something of it and goes on."""
+        for lane in lanes:
+            if lane.products and lane.feed is not None and lane.spare.feed is None:
+                self.commands.append(Succeed(lane.number))
+
+    def is_accounted(self, market: Market) -> bool:
+        """Whether this collector accounts for a market, or did in the last run and has not said what became of it."""
+        product = self.products.get(market)
+        return market in self._dormant if product is None else not product.books.is_away
+
+    def _hand_over_market(self, market: Market, now_ns: int) -> None:
+        """Others collect a market from now on, or have since the last run."""
+        if market in self._dormant:
+            until_ns = self._dormant[market].books.next_ns or 0
+            self._revive(market).hand_over(until_ns, now_ns, self._behind_ms)
+        elif market in self.products and not self.products[market].is_carried:
+            self.products[market].hand_over(now_ns, now_ns, self._behind_ms)
+
+    def _revive(self, market: Market) -> Product:
+        """One of the last run that no lane carries. What is asked of its feed is the same for all of its exchange."""
+        return self._product(market, VENUES[market.exchange].feeds[0].venue)
+
+    def _replan_lane(self, lane: Lane, plan: LanePlan, known: Mapping[Market, KnownTrade], now_ns: int) -> None:
         both = (lane, lane.spare)
         for each in both:
             each.plan = plan
@@ -191,20 +234,19 @@ class Pipeline:
                 product.part(lane, now_ns)
         for market in plan.markets:
             if market.symbol not in before:
-                self._join_later(market, lane, now_ns)
+                self._join_later(market, lane, known.get(market), now_ns)
         if not lane.products:
             for each in both:
                 each.close()
 
-    def _join_later(self, market: Market, lane: Lane, now_ns: int) -> None:
-        """A product joins while others are collected already."""
+    def _join_later(self, market: Market, lane: Lane, known: KnownTrade | None, now_ns: int) -> None:
+        """A product joins while others are collected already; others may have collected it until now."""
         is_new = market not in self.products
         product = self._product(market, lane.plan.venue)
         if is_new:
             product.restart(now_ns)
-            if self._is_suspended:
-                product.books.suspend()
-                product.trades.suspend()
+        if known is not None and not product.is_carried:
+            product.take_over(known.trade_id, known.time_ns, now_ns)
         product.join(lane)
 
     def step(self, step_ns: int, now_ns: int) -> None:
@@ -369,8 +411,10 @@ class Pipeline:
             self.clock_step_ms = self._behind_ms
         if now_ns >= self._accounts_ns:
             self._accounts_ns = now_ns + ACCOUNTS_EVERY_NS
-            for product in self.products.values():
+            for market, product in list(self.products.items()):
                 product.write_minutes(now_ns, self._behind_ms, is_final=False)
+                if product.is_over(now_ns):
+                    del self.products[market]
 
     def suspend(self, now_ns: int) -> None:
         """Nothing can be written: samples are withheld, and the ids of trades noted for a later repair."""

@@ -43,7 +43,8 @@ class Product:
         *,
         skips_ids: bool = False,
     ) -> None:
-        lines = ProductLines(*market, settings.collector, settings.edges_bps)
+        tells_parts = settings.tells_parts
+        lines = ProductLines(*market, settings.collector, settings.edges_bps, tells_parts=tells_parts)
         self.market = market
         self.labels = [edge_label(edge) for edge in settings.edges_bps]
         self.flow = ProductFlow(settings, self.labels, state.flow if state else None)
@@ -109,6 +110,24 @@ class Product:
         return bool(self._lanes)
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is collected here, or would be if its venue had it."""
+        return self.is_carried or not self.books.is_away
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether nothing of it is lost from now on: a book is proved and sound, and some lane has subscribed to its
+        trades."""
+        symbol = self.market.symbol
+        slots = [each for lane in self._lanes for each in (lane, lane.spare) if each.feed is not None]
+        has_trades = any(symbol not in each.unserved["trades"] for each in slots if each.carries_trades)
+        return has_trades and self.books.is_sound
+
+    def owes(self, since_ns: int) -> bool:
+        """Whether a sound book has yet to prove the instants until ``since_ns``."""
+        return self.books.is_sound and self.books.proved_ns < since_ns
+
+    @property
     def state_at_venue(self) -> MarketState:
         """The venue's last word on it, as its lanes have heard it; ``trading`` where nothing else was said."""
         states = (lane.states[self.market.symbol] for lane in self._lanes if self.market.symbol in lane.states)
@@ -117,6 +136,23 @@ class Product:
     def heed_state(self, now_ns: int) -> None:
         """What its venue says of it, or nothing more, may be something else from now on."""
         self.books.halt(now_ns, is_halted=self.state_at_venue != "trading")
+
+    def hand_over(self, until_ns: int, now_ns: int, behind_ms: int) -> None:
+        """Others collect it: its accounts end, by ``until_ns``. What is missing of its trades is repaired still."""
+        self.flow.end(self.books.hand_over(until_ns))
+        self.write_minutes(now_ns, behind_ms, is_final=True)
+
+    def take_over(self, trade_id: int, point_ns: int, now_ns: int) -> None:
+        """Others collected it so far, and have stored or named all up to this trade."""
+        self.trades.go_on(trade_id, point_ns)
+        self.flow.begin(now_ns)
+        self.books.take_over()
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether others collect it and nothing more is to be said of it."""
+        if self.is_carried or not self.books.is_away or self.trades.is_outstanding:
+            return False
+        return not self.books.minutes and not self.flow.state.seconds
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
@@ -168,6 +204,8 @@ class Product:
         if account.residue:
             facts: dict[str, str | int | None] = {"symbol": self.market.short, "residue": account.residue}
             self._output.notes.append(Note("accounts_open", facts))
+        if self.books.is_away and not any(count for _, count in account.counts()):
+            return
         self._output.accounts.append(self._lines.coverage(minute_ns, account, self.integrity, self.trade_proof))
 
     def _count_frames(self, account: Account) -> None:

@@ -53,6 +53,7 @@ class Claim(Struct, eq=False):
     """An id that is not believed yet. ``trade`` is None if a heartbeat named it, ``lane`` is who told.
 
     ``is_reset``: it lies behind the newest id, not far ahead. ``gap`` is the row of a trade that nothing confirmed.
+    ``is_dismissed``: nobody confirmed it when asked.
     """
 
     trade_id: int
@@ -62,6 +63,7 @@ class Claim(Struct, eq=False):
     is_reset: bool
     is_asked: bool = False
     gap: Gap | None = None
+    is_dismissed: bool = False
 
     @property
     def word(self) -> tuple[int, int, bool]:
@@ -136,6 +138,17 @@ class ProductTrades:
 
     def _is_to_ask(self, claim: Claim, now_ns: int) -> bool:
         return not claim.is_asked and now_ns - claim.received_ns >= self._settings.repair_grace_ns
+
+    @property
+    def is_outstanding(self) -> bool:
+        """Whether something is still to come of it, though nobody collects it here any more."""
+        is_doubting = any(not claim.is_dismissed for claim in self._claims)
+        return is_doubting or any(numbering.is_outstanding for numbering in self._numberings)
+
+    def go_on(self, trade_id: int, point_ns: int) -> None:
+        """Others have collected, and have stored or named all up to this trade; what they say is older than what is
+        known here changes nothing."""
+        self._numberings.go_on(trade_id, point_ns)
 
     # What comes in
 
@@ -280,6 +293,7 @@ class ProductTrades:
     def _dismiss(self, claim: Claim) -> None:
         """Nobody confirms an id. It is remembered, should somebody yet; a trade that was seen under it is named, since
         another one may have been counted in its place."""
+        claim.is_dismissed = True
         if claim.gap is not None:
             return
         self.conflicts += 1

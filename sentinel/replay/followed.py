@@ -17,6 +17,7 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.gaps import DELISTED, NOT_COLLECTED
 from sentinel.disk.tape import Kind
 from sentinel.pipeline import Pipeline
+from sentinel.pipeline.inputs import Replan
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.replay.copies import Copy, FollowedBook, Told, Trail
@@ -74,11 +75,12 @@ class Track:
         lane = None if self.source is None else self.source.lane.number
         return TrackState(*self.market, lane, self._venue_ns, self._cause)
 
-    def carry(self, copies: list[Copy], now_ns: int) -> None:
-        """Copies come and go while a run goes on. One that goes while it is followed is of a product that leaves."""
+    def carry(self, copies: list[Copy], cause: str, now_ns: int) -> None:
+        """Copies come and go while a run goes on. One that goes while it is followed is of a product that leaves, for
+        this ``cause``."""
         self._copies = copies
         if self.source is not None and self.source not in copies:
-            self.lose(self.source.proved_ns(), DELISTED, now_ns)
+            self.lose(self.source.proved_ns(), cause, now_ns)
         if copies and self.source is None and self._rows(now_ns).last_kind != LOST:
             self._rows(now_ns).lose(now_ns, self._cause)
 
@@ -271,7 +273,8 @@ class Follower:
         if record.kind in (Kind.OPENED, Kind.REPLAN):
             copies = self._attach(due.pipeline)
             for market, track in self.tracks.items():
-                track.carry(copies.get(market, []), now_ns)
+                is_handed = isinstance(due.given, Replan) and market in due.given.handed
+                track.carry(copies.get(market, []), NOT_COLLECTED if is_handed else DELISTED, now_ns)
 
     def end(self, cause: str) -> None:
         """Nothing more comes of this run."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,14 +23,14 @@ from sentinel.archive.sink import ArchiveSink
 from sentinel.archive.uploading import OBJECT_STORE, Uploading
 from sentinel.backfill.worker import Backfiller
 from sentinel.collector.parts import Named
-from sentinel.collector.selecting import selecting, tell_selection, unless
+from sentinel.collector.selecting import tell_selection, unless
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
 from sentinel.config import Journal as JournalLimits
 from sentinel.contract.lines import Lines
 from sentinel.disk.collector_name import settle, with_name
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPES
-from sentinel.disk.delivery import SINK, SinkStatistics
+from sentinel.disk.delivery import PUBLISHER, SINK, SinkStatistics
 from sentinel.disk.journal import Journal
 from sentinel.disk.object_store import check_url
 from sentinel.disk.tape import TapeWriter
@@ -47,11 +45,14 @@ from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.run import systemd
+from sentinel.run.membership import dealt
 from sentinel.run.reload import Reload
+from sentinel.run.stopping import stopping
 from sentinel.timing.clock import Clock
 from sentinel.version import software
 
 if TYPE_CHECKING:
+    from sentinel.cluster.publisher import Publisher
     from sentinel.influx.sink import InfluxSink
 
 DRY_RUN_S = 30.0
@@ -135,17 +136,19 @@ async def _collect(
             config = settle(config, known)
         async with (
             open_rest(config) as rest,
-            _stopping(duration_s) as stop,
+            stopping(duration_s) as stop,
+            dealt(config, rest, clock, is_kept=not is_dry_run) as share,
         ):
-            asked = config
-            listing = selecting(config, rest, is_kept=not is_dry_run)
-            if not await unless(stop, listing.begin(set(known), is_shard=is_shard)):
+            asked, listing = config, share.listing
+            if not await unless(stop, share.begin(set(known), is_shard=is_shard)):
                 return
             config = config.collecting(listing.markets)
             _check_proxies(config)
             if is_dry_run or config.patterns:
                 tell_selection(config)
-            tape = stack.enter_context(_tape(config, clock)) if config.record and not is_dry_run else None
+            tape = (
+                stack.enter_context(_tape(config, share.markets, clock)) if config.record and not is_dry_run else None
+            )
             service = Service(
                 config,
                 clock,
@@ -155,16 +158,14 @@ async def _collect(
                 checkpoint=checkpoint,
                 tape=tape,
                 unlisted=lambda: listing.unlisted,
+                markets=share.markets,
             )
 
             def join(markets: Collection[Market]) -> None:
                 listing.add(markets)
                 service.replan(listing.markets)
 
-            companions: list[Companion] = [
-                Named("systemd", partial(systemd.accompany, stop)),
-                Named("listing", partial(listing.run, lambda: service.replan(listing.markets))),
-            ]
+            companions: list[Companion] = [Named("systemd", partial(systemd.accompany, stop))]
             if is_shard:
                 companions.append(Named("terminal", partial(terminal.tell, service)))
                 companions.append(Named("stdin", partial(_obey, stop, join)))
@@ -180,9 +181,11 @@ async def _collect(
             storage = UsageReader(config.data_dir / JOURNAL, told.keys(), clock.now_ns)
             upload = uploading.statistics if uploading else None
             reader = StatusReader(
-                service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload
+                service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload, share.status
             )
             monitor = Monitor(config, service, reader)
+            following, end = share.companions(service, reader, stop)
+            companions += following
 
             def apply(config: Config) -> None:
                 logs.configure(console, config.log_level)
@@ -200,7 +203,7 @@ async def _collect(
             facts = {"products": len(config.markets), "connections": len(service.connections)}
             logger.bind(**facts, collector=config.collector).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
-            await service.run(stop, companions, sinks)
+            await service.run(end, companions, sinks)
 
 
 def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:
@@ -216,13 +219,17 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
         delivery = _delivery(journal, config, clock)
         sinks.append(Named(SINK, delivery.run))
         told[SINK] = delivery.statistics
+    if journal and config.cluster.servers:
+        publisher = _publisher(journal, config)
+        sinks.append(Named(PUBLISHER, publisher.run))
+        told[PUBLISHER] = publisher.statistics
     return sinks, told
 
 
 def _uploading(config: Config) -> Uploading | None:
     """Whoever takes the archive to its object store, below a shard's own name if there are several."""
     url = config.archive.url
-    if url is None or not config.archive.is_enabled:
+    if url is None or not config.archive.is_enabled or config.cluster.servers:  # whose workers write it there
         return None
     check_url(url)
     if config.data_dir.name.startswith(SHARD):
@@ -237,6 +244,12 @@ def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
 
     server = Server(config.influx, clock.now_ns)
     return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
+
+
+def _publisher(journal: Journal, config: Config) -> Publisher:
+    from sentinel.cluster.publisher import Publisher  # nats-py is there where a cluster is
+
+    return Publisher(journal, config.cluster, config.collector, random.random)
 
 
 def _server(monitor: Monitor, config: Config, stack: ExitStack) -> Companion:
@@ -261,12 +274,12 @@ def _open_journal(config: Config, stack: ExitStack) -> Journal:
 
 
 @contextmanager
-def _tape(config: Config, clock: Clock) -> Iterator[TapeWriter]:
+def _tape(config: Config, markets: Sequence[Market], clock: Clock) -> Iterator[TapeWriter]:
     header = {
         "created_ns": clock.now_ns(),
         "software": software(),
         "settings": msgspec.to_builtins(pipeline_settings(config), enc_hook=str),
-        "lanes": msgspec.to_builtins(lane_plans(config)),
+        "lanes": msgspec.to_builtins(lane_plans(config, markets)),
         "books": {name: VENUES[name].book(config.venues[name]) for name in rest_urls(config)},
     }
     tape = TapeWriter(config.data_dir / TAPES, header, config.tape.max_bytes, config.tape.max_age_s)
@@ -285,31 +298,6 @@ def _check_proxies(config: Config) -> None:
     troubles = {trouble for url in urls if (trouble := proxy_trouble(url)) is not None}
     if troubles:
         logger.bind(reason="; ".join(sorted(troubles))).error("proxy_unusable")
-
-
-@asynccontextmanager
-async def _stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
-    """An event that is set by SIGINT, SIGTERM or the end of ``duration_s``; a second signal ends the process."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop_for(number: signal.Signals) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        logger.bind(signal=number.name).info("stopping")
-        stop.set()
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop_for, number)
-    timer = None if duration_s is None else loop.call_later(duration_s, stop.set)
-    try:
-        yield stop
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 async def _obey(stop: asyncio.Event, join: Callable[[Collection[Market]], None]) -> None:

@@ -164,8 +164,14 @@ def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | N
     """Collects with ``config.processes`` processes until told to stop. ``arguments`` are flags every shard gets.
 
     Raises:
+        UsageError: in a cluster, whose members are single processes.
         SentinelError: if a shard could not start, or did not end as it should have.
     """
+    if config.cluster.servers:
+        raise UsageError(
+            "a cluster deals products to members, and each member is one process: instead of --processes, start "
+            "several, each with its own --data-dir and the setting collector"
+        )
     with logs.opened(sys.stderr, config.log_level) as console:
         _supervise_all(config, arguments, console, duration_s)
 

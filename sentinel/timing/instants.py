@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from numbers import Integral, Real
 
 from sentinel.errors import UsageError
+
+Instant = str | int | float | datetime | date | timedelta
+"""What may be given for one: words, a datetime with a zone, a date, a timedelta (so long ago), or a Unix time."""
 
 NS_PER_S = 1_000_000_000
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -64,6 +68,36 @@ def parse_instant_ns(text: str, now_ns: int) -> int:
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{text!r} is no instant: {error}") from None
     return within_reach(seconds * NS_PER_S + int((fraction or "").ljust(9, "0")))
+
+
+def instant_ns(instant: Instant, now_ns: int) -> int:
+    """Nanoseconds; see ``parse_instant_ns`` and ``unix_ns`` for what words and numbers mean.
+
+    Raises:
+        UsageError: for what is no instant.
+    """
+    if isinstance(instant, str):
+        return parse_instant_ns(instant, now_ns)
+    if isinstance(instant, datetime):
+        if instant.tzinfo is None:
+            raise UsageError(f"{instant} has no time zone")
+        # pandas' instants are datetimes with nanoseconds of their own
+        return within_reach(span_ns(instant - EPOCH) + getattr(instant, "nanosecond", 0))
+    if isinstance(instant, date):
+        return parse_instant_ns(instant.isoformat(), now_ns)
+    if isinstance(instant, timedelta):
+        return within_reach(now_ns - span_ns(instant))
+    if isinstance(instant, Real) and not isinstance(instant, bool) and math.isfinite(instant) and instant >= 0:
+        # a float of today's seconds is exact to the microsecond and no further
+        return unix_ns(int(instant) if isinstance(instant, Integral) else Decimal(repr(float(instant))))
+    if isinstance(instant, Integral) and not isinstance(instant, bool):
+        return within_reach(int(instant))
+    raise UsageError(f"{instant!r} is no instant; give words, a datetime with a zone, or a Unix time")
+
+
+def span_ns(span: timedelta) -> int:
+    """Exact, as ``total_seconds`` is not."""
+    return (span.days * 86_400 + span.seconds) * NS_PER_S + span.microseconds * 1000
 
 
 def unix_ns(number: Decimal | int) -> int:

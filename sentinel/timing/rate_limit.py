@@ -20,14 +20,19 @@ class Pace:
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.burst = burst
-        self.step_s = 1 / per_s
-        self._per_s = per_s
-        self._burst_s = burst / per_s
+        self._whole_per_s, self._whole_burst = per_s, burst
+        self.share(1.0)
         self._now_s = now_s
         self._sleep = sleep
         self._full_s = now_s()
         self._turn = asyncio.Lock()
+
+    def share(self, part: float) -> None:
+        """From now on only so much of what it was made with is ours, at least one at a time."""
+        self.burst = max(1, int(part * self._whole_burst))
+        self._per_s = part * self._whole_per_s
+        self.step_s = 1 / self._per_s
+        self._burst_s = self.burst / self._per_s
 
     async def take(self, count: int = 1) -> None:
         """Waits until ``count`` may be used; for more than ``burst``, until none was used for as long as they take."""

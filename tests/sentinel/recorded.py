@@ -35,7 +35,7 @@ async def record(
     journal = Journal.open(data_dir / JOURNAL)
     stop = asyncio.Event()
     try:
-        with _tape(config, clock) as tape:
+        with _tape(config, config.markets, clock) as tape:
             async with open_rest(config) as rest:
                 checkpoint = journal.read_checkpoint()
                 draw = random.Random(1).random

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.live import LiveBook, LiveTrade, watch_order_book, watch_trades
+from sentinel.live import LiveBook, LiveTrade, watch_order_book, watch_samples, watch_trades
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.market import HISTORY
 from tests.end_to_end.judge import TruthFile
@@ -67,6 +67,16 @@ async def test_books_come_at_their_cadence_and_are_the_markets(market: Market, t
         assert [price for price, _ in book.bids] == sorted((price for price, _ in book.bids), reverse=True)
         assert len(book.asks) == 5
     assert {book.symbol for book in books} == set(PRODUCTS)
+
+
+async def test_samples_come_as_they_are_stored(market: Market, tmp_path: Path) -> None:
+    async with asyncio.timeout(30), aclosing(watch_samples(["BTC-USD"], cadence_ms=200).__aiter__()) as samples:
+        found = [await anext(samples) for _ in range(5)]
+    assert [each.time_ns for each in found] == [found[0].time_ns + number * 200_000_000 for number in range(5)]
+    tops = {(bid, ask) for _, bid, _, ask, _ in TruthFile(tmp_path / "truth.jsonl").tops["BTC-USD"]}
+    for sample in found:
+        assert (sample.bid, sample.ask) in tops
+        assert len(sample.bins) == 2 * 7
 
 
 class EnoughSeen(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -32,6 +33,10 @@ def _identity(path: Path) -> tuple[int, int]:
     """Of the file that is at ``path`` now."""
     found = path.stat()
     return found.st_dev, found.st_ino
+
+
+def _facts(batch: Batch) -> tuple[object, ...]:
+    return batch.stream, batch.first_ns, batch.last_ns, batch.line_count, batch.raw_bytes
 
 
 class Journal:
@@ -84,6 +89,14 @@ class Journal:
         await self._do(self._append, batches, checkpoint)
         self._appended.set()
 
+    async def store(self, batches: Sequence[Batch]) -> None:
+        """Stores batches of another journal, as they are but for their ids, in one transaction."""
+        await self._do(self._store, batches)
+        self._appended.set()
+
+    def _store(self, batches: Sequence[Batch]) -> None:
+        self._write(INSERT, [(*_facts(batch), packed(batch.body, self._compress)) for batch in batches])
+
     def _append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]
         self._check_in_place()
@@ -110,6 +123,17 @@ class Journal:
         """Waits for the next ``append``; a sink that has read everything waits here instead of polling."""
         self._appended.clear()
         await self._appended.wait()
+
+    async def identity(self) -> str:
+        """What tells this journal from every other, also from one that is made in its place later."""
+        return await self._do(self._identify)
+
+    def _identify(self) -> str:
+        self._check_in_place()
+        with transaction(self._db):
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (uuid.uuid4().hex[:16],))
+        (identity,) = self._db.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+        return str(identity)
 
     async def register_sink(self, sink: str, *, from_start: bool = True) -> int:
         """Makes sure that batches are kept until ``sink`` is past them; gives the id it has got to."""

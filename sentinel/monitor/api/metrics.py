@@ -45,6 +45,7 @@ class Metrics:
         yield from _sinks(status)
         yield from _object_store(status)
         yield from _parts(status)
+        yield from _cluster(status)
         labels = ["kind", "about", "exchange"]
         raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised", labels=labels)
         for alert in self._alerts():
@@ -146,3 +147,15 @@ def _parts(status: Status) -> Iterator[Metric]:
         sound.add_metric([part.name], float(part.state != "failed"))
         failures.add_metric([part.name], part.failures)
     yield from (sound, failures)
+
+
+def _cluster(status: Status) -> Iterator[Metric]:
+    cluster = status.cluster
+    if cluster is None:
+        return
+    yield GaugeMetricFamily("sentinel_cluster_inside", "1 while the collector has a lease", int(cluster.is_inside))
+    yield GaugeMetricFamily("sentinel_cluster_members", "with a lease, at the last look", len(cluster.members))
+    yield GaugeMetricFamily("sentinel_cluster_markets", "collected here", cluster.markets)
+    yield GaugeMetricFamily("sentinel_cluster_uncovered", "markets without a proved book", len(cluster.uncovered))
+    yield CounterMetricFamily("sentinel_cluster_markets_taken", "since the start", cluster.taken)
+    yield CounterMetricFamily("sentinel_cluster_markets_handed", "since the start", cluster.handed)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.archive.upload import NotOurs, StoreAway, Uploader
+from sentinel.archive.sending import StoreAway
+from sentinel.archive.upload import NotOurs, Uploader
 from sentinel.disk.object_store import ObjectPath
 from sentinel.run.upload_worker import upload
 from tests.sentinel.archive.killed_uploading import try_at

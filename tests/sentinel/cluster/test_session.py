@@ -10,6 +10,7 @@ from feeds.market import Market
 from sentinel.cluster import session
 from sentinel.cluster.names import Names, partition_of
 from sentinel.config import Cluster
+from tests.servers.influx import free_port
 from tests.servers.nats import nats_servers
 
 
@@ -29,6 +30,13 @@ async def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
                 pass
         async with session.opened(Cluster(servers=servers.urls, user="sentinel", password="right"), "m1") as right:
             assert right.client.is_connected
+
+
+async def test_no_server_is_one_line_for_who_does_not_want_to_wait() -> None:
+    settings = Cluster(servers=[f"nats://127.0.0.1:{free_port()}"])
+    with pytest.raises(session.ClusterError, match="no server at nats"):
+        async with session.opened(settings, "m1", patience_s=0.5):
+            pass
 
 
 def test_names() -> None:

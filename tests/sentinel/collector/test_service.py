@@ -42,13 +42,17 @@ def configured(**feeds: object) -> Config:
 
 @asynccontextmanager
 async def running(
-    config: Config, store: Journal, companions: Sequence[Companion] = (), sinks: Sequence[Sink] = ()
+    config: Config,
+    store: Journal,
+    companions: Sequence[Companion] = (),
+    sinks: Sequence[Sink] = (),
+    markets: Sequence[Market] | None = None,
 ) -> AsyncIterator[Service]:
     """The service, stopped in order at the end."""
     stop = asyncio.Event()
     async with open_rest(config) as rest:
         checkpoint = store.read_checkpoint()
-        service = Service(config, Clock(), rest, store, random.Random(1).random, checkpoint=checkpoint)
+        service = Service(config, Clock(), rest, store, random.Random(1).random, checkpoint=checkpoint, markets=markets)
         task = asyncio.create_task(service.run(stop, companions, sinks))
         try:
             yield service

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book.events import Trade, Unusable
+from feeds.market import Market
 from feeds.protocol import Subscription
 from sentinel.contract.gaps import Cause
 from sentinel.disk.tape import Kind, Record, TapeWriter, read_tape, tape_files
@@ -35,6 +36,13 @@ EXAMPLES: list[tuple[Input, Kind, int]] = [
     (BookAnswer("BTC-USD", NOW_NS, *SIDES, "elsewhere"), Kind.BOOK, 0),
     (FetchedBook(3, "BTC-USD", 2**53 + 1, *SIDES), Kind.FETCHED, 3),
     (inputs.Replan((PLAN, inputs.LanePlan(1, "coinbase_exchange", Subscription(frozenset(), ())))), Kind.REPLAN, 0),
+    (
+        inputs.Replan(
+            (PLAN,), (inputs.KnownTrade(Market("kraken", "BTC/USD"), 2**53 + 1, NOW_NS),), (Market("okx", "A-B"),)
+        ),
+        Kind.REPLAN,
+        0,
+    ),
     (inputs.Step(-1_500_000_000), Kind.STEP, 0),
     (inputs.Tick(), Kind.TICK, 0),
     (inputs.Suspend(), Kind.SUSPEND, 0),
@@ -62,6 +70,11 @@ def test_a_file_of_all_of_them_gives_them_in_order(tmp_path: Path) -> None:
         tape.write(*record_of(example, NOW_NS))
     tape.close()
     assert [input_of(record) for file in tape_files(tmp_path) for record in read_tape(file)] == recorded
+
+
+def test_a_plan_of_before_there_was_more_than_one_machine_is_one_still() -> None:
+    payload = msgspec.msgpack.encode({"type": "Replan", "lanes": [PLAN]})
+    assert input_of(Record(Kind.REPLAN, 0, NOW_NS, payload)) == inputs.Replan((PLAN,))
 
 
 @pytest.mark.parametrize("cause", get_args(Cause))

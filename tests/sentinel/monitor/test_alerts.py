@@ -13,7 +13,15 @@ from sentinel.collector.parts import PartStatus
 from sentinel.config import Alerts
 from sentinel.monitor import alerts as module
 from sentinel.monitor.alerts import Alert, Kind, Watchman, Webhook, conditions
-from sentinel.monitor.status import ConnectionStatus, GapStatus, ObjectStoreStatus, SinkStatus, Status
+from sentinel.monitor.status import (
+    ClusterStatus,
+    ConnectionStatus,
+    GapStatus,
+    ObjectStoreStatus,
+    SinkStatus,
+    Status,
+    UncoveredMarket,
+)
 from sentinel.timing.histogram import Quantiles
 from tests.sentinel.monitor.statuses import GOOD_PRODUCT
 
@@ -28,6 +36,7 @@ GOOD_LINE = ConnectionStatus(
 )  # fmt: skip
 GOOD_SINK = SinkStatus("influx", "delivering", 0, 0, 0.0, 100, 0, None)
 GOOD_STORE = ObjectStoreStatus("s3://bucket/prefix", "delivering", 1, 5, 500, None)
+INSIDE = ClusterStatus("sentinel", True, 9.0, "", ["here", "there"], 1, 1, 0)
 GAP = GapStatus("BTC-USD", "book", "silence", 0, 100.0, 0, None, None)
 GOOD = Status(
     software="sentinel-ws", collector="here", now_ns=0, uptime_s=1.0, lines_stored=5, trades_to_repair=0,
@@ -51,6 +60,10 @@ BAD: dict[str, Status] = {
     "disk_low": change(GOOD, disk_free_bytes=10**9),
     "clock_step": change(GOOD, clock_step_ms=-900),
     "late": change(GOOD, lateness=Quantiles(1.0, 3000.0, 9000.0)),
+    "cluster_outside": change(GOOD, cluster=change(INSIDE, is_inside=False, reason="no server answers")),
+    "cluster_uncovered": change(
+        GOOD, cluster=change(INSIDE, uncovered=[UncoveredMarket("coinbase", "BTC-USD", 100.0)])
+    ),
     "part_failed": change(GOOD, parts=[PartStatus("archive", "failed", 1, "OSError: no process")]),
 }
 
@@ -67,6 +80,16 @@ def test_the_silence_of_a_halted_market_is_no_alarm() -> None:
     assert list(conditions(auction, LIMITS)) == []
     back = change(silent, products=[change(halted, state="trading")])
     assert {each.kind for each in conditions(back, LIMITS)} == {"silence", "gap_open"}
+
+
+def test_a_member_is_alarmed_about_what_can_be_expected() -> None:
+    assert not list(conditions(change(GOOD, cluster=INSIDE), LIMITS))
+    lack = UncoveredMarket("coinbase", "BTC-USD", 100.0)
+    halted = change(GOOD_PRODUCT, state="halted", is_proved=False)
+    silent = change(GOOD, products=[halted], cluster=change(INSIDE, uncovered=[lack]))
+    assert not [each for each in conditions(silent, LIMITS) if each.kind == "cluster_uncovered"]
+    young = change(GOOD, cluster=change(INSIDE, uncovered=[change(lack, age_s=1.0)]))
+    assert not list(conditions(young, LIMITS))
 
 
 def test_there_is_a_case_for_every_kind() -> None:

@@ -49,3 +49,18 @@ async def test_by_row_and_one_by_one_are_the_same(service: Service) -> None:
     recent.look(MARK_EVERY_NS)
     expected = [quantiles(product.books.lateness.counts) for product in service.pipeline.products.values()]
     assert recent.lateness == expected
+
+
+async def test_each_product_keeps_its_own_figures_when_another_goes(service: Service) -> None:
+    products = service.pipeline.products
+    bitcoin, ether = (product.books for product in products.values())
+    recent = LastMinute(service, 0)
+    bitcoin.written_count += 500
+    ether.written_count += 3
+    del products[bitcoin.market]
+    recent.look(1)
+    assert recent.written == [3]
+    products.clear()
+    recent.look(2)
+    assert recent.written == recent.lateness == []
+    assert recent.all_lateness.most_ms == 0

@@ -120,6 +120,7 @@ class Troubles(RuleBasedStateMachine):
         self._do("step_clock", ms, then=then)
 
     @precondition(lambda self: self.world is not None and not any(m.era for m in self.world.markets.values()))
+    @precondition(lambda self: self.world is not None and not self.world.aways)  # then nobody here need know of it
     @rule(product=PRODUCT, then=MOMENT)
     def begin_ids_anew(self, product: str, then: int) -> None:
         self._do("begin_ids_anew", product, at_one=True, then=then)
@@ -131,6 +132,15 @@ class Troubles(RuleBasedStateMachine):
     @rule(product=PRODUCT, then=MOMENT)
     def wild_trade(self, product: str, then: int) -> None:
         self._do("wild_trade", product, then=then)
+
+    @precondition(lambda self: self.world is not None and not any(m.era for m in self.world.markets.values()))
+    @rule(product=PRODUCT, then=LONG)
+    def hand_over(self, product: str, then: int) -> None:
+        self._do("hand_over", product, then=then)
+
+    @rule(product=PRODUCT, behind=st.sampled_from([0, 0, 3]), then=LONG)
+    def take_back(self, product: str, behind: int, then: int) -> None:
+        self._do("take_back", product, behind, then=then)
 
     @rule(then=MOMENT)
     def commit(self, then: int) -> None:
@@ -403,3 +413,30 @@ def test_an_id_beyond_belief_from_before_a_reset_makes_nothing_missing() -> None
     world.begin_ids_anew("BTC-USD", at_one=True)
     world.wait(400)
     settle_and_judge(world)
+
+
+@pytest.mark.parametrize("behind", [0, 3])
+@pytest.mark.parametrize("away_ms", [900, 5_000, 130_000])
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_one_that_others_collected_meanwhile_goes_on_from_where_they_were(
+    layout: str, away_ms: int, behind: int
+) -> None:
+    world = world_of(layout, 1)
+    world.hand_over("ETH-USD")
+    world.wait(away_ms)
+    world.take_back("ETH-USD", behind)
+    world.wait(3_000)
+    settle_and_judge(world)
+    gaps = read(world.disk.batches)["ETH-USD"].gaps_of("book")
+    assert gaps == []
+
+
+def test_one_that_was_handed_over_just_before_a_kill_is_others_after_it() -> None:
+    world = world_of("numbered", 1)
+    world.hand_over("ETH-USD")
+    world.kill(1)
+    world.wait(3_000)
+    world.start()
+    world.wait(3_000)
+    settle_and_judge(world)
+    assert read(world.disk.batches)["ETH-USD"].gaps_of("book") == []

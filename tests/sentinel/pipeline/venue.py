@@ -36,9 +36,9 @@ def exchange_lane(lane: int = 0) -> LanePlan:
     return plan(lane, "trades", venue="coinbase_exchange")
 
 
-def opened(*plans: LanePlan, checkpoint: bytes | None = None) -> Pipeline:
+def opened(*plans: LanePlan, checkpoint: bytes | None = None, **settings: object) -> Pipeline:
     """A pipeline whose lanes have just been opened, and asked for what they always ask for."""
-    pipe = pipeline(*plans, checkpoint=checkpoint)
+    pipe = pipeline(*plans, checkpoint=checkpoint, **settings)
     for planned in plans:
         pipe.opened(planned.lane, START)
     pipe.commands.clear()

@@ -288,9 +288,9 @@ def test_a_capture_gives_at_any_instant_the_book_of_its_frames(captured: Path) -
 # Connections that are succeeded, products that join and leave
 
 
-def succeeded(tapes: Path) -> int:
+def succeeded(tapes: Path, handed: tuple[Market, ...]) -> int:
     """A tape over the end of an hour, which is given. Before it a connection is succeeded while another product leaves,
-    and one joins; after it the joiner's connection is succeeded, and ends."""
+    perhaps ``handed`` over, and one joins; after it the joiner's connection is succeeded, and ends."""
     end_ns = 1_790_000_000_000_000_000 // HOUR_NS * HOUR_NS
     began_ns = end_ns - 4 * NS_PER_S
     plans = planned(("BTC-USD", "ETH-USD"))
@@ -327,7 +327,7 @@ def succeeded(tapes: Path) -> int:
                 begin(at_ns, spare_of(0), "BTC-USD", "ETH-USD", size=step)
             case 50:
                 plans = planned(("BTC-USD",), ("SOL-USD",))
-                tape.write(*record_of(Replan(tuple(plans)), at_ns))
+                tape.write(*record_of(Replan(tuple(plans), (), handed), at_ns))
                 tape.amend({"lanes": msgspec.to_builtins(plans)})
             case 52:
                 begin(at_ns, 1, "SOL-USD", size=step)
@@ -356,12 +356,13 @@ def planned(*carried: tuple[str, ...]) -> list[LanePlan]:
     ]
 
 
+@pytest.mark.parametrize(("handed", "cause"), [((), "delisted"), ((Market("coinbase", "ETH-USD"),), "not_collected")])
 def test_a_connection_that_is_succeeded_and_products_that_join_and_leave_are_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handed: tuple[Market, ...], cause: str
 ) -> None:
     monkeypatch.setattr(l2, "SETTLED_NS", 500_000_000)
     tapes = tmp_path / TAPES
-    end_ns = succeeded(tapes)
+    end_ns = succeeded(tapes, handed)
     L2Archiver(tapes, tmp_path / "once", FAR, is_over=True, keeps_state=False).write_hours(from_start=True)
     for until_ns in (end_ns, FAR):
         L2Archiver(tapes, tmp_path / "twice", until_ns, is_over=until_ns == FAR).write_hours(from_start=False)
@@ -377,7 +378,7 @@ def test_a_connection_that_is_succeeded_and_products_that_join_and_leave_are_fol
 
     step_ns, before_ns = 40_000_000, end_ns - HOUR_NS
     began_ns = -4 * NS_PER_S
-    assert [cause for cause, _ in lost("ETH-USD", before_ns)] == ["not_collected", "delisted"]
+    assert [cause for cause, _ in lost("ETH-USD", before_ns)] == ["not_collected", cause]
     assert not Series(L2, Market("coinbase", "ETH-USD")).file(tmp_path / "once", end_ns).exists()
     assert lost("SOL-USD", before_ns) == [("not_collected", began_ns + 50 * step_ns)]
     assert [cause for cause, _ in lost("SOL-USD", end_ns)] == ["disconnected"]

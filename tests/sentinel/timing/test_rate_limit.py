@@ -75,3 +75,28 @@ async def test_first_come_first_served() -> None:
             tasks.create_task(take(number))
     assert order == [0, 1, 2, 3, 4]
     assert time.now_s == 104
+
+
+async def test_a_part_of_it_is_so_much_slower_and_the_whole_can_be_had_again() -> None:
+    """Members that come and go share what their address is allowed."""
+    time = Time()
+    pace = time.pace(per_s=4, burst=3)
+    pace.share(1 / 2)
+    assert (pace.burst, pace.step_s) == (1, 0.5)
+    taken_s = []
+    for _ in range(3):
+        await pace.take()
+        taken_s.append(time.now_s - 100)
+    pace.share(1)
+    assert (pace.burst, pace.step_s) == (3, 0.25)
+    time.now_s = 200.0
+    for _ in range(4):
+        await pace.take()
+        taken_s.append(time.now_s - 100)
+    assert taken_s == [0, 0.5, 1.0, 100, 100, 100, 100.25]
+
+
+async def test_no_part_is_so_small_that_nothing_ever_goes() -> None:
+    pace = Time().pace(per_s=4, burst=3)
+    pace.share(1 / 100)
+    assert (pace.burst, pace.step_s) == (1, 25.0)

@@ -38,6 +38,10 @@ AWAY_S = 5.0
 
 BEGIN_S = 30.0
 PEACE_S = 60.0
+LAST_S = 20.0
+"""What the workers get for the collectors' last lines."""
+
+LONGEST_S = 120.0
 CUT_EVERY_S, CUT_S = 120.0, 15.0
 NAMESPACE = "swcut"
 
@@ -45,10 +49,8 @@ NAMESPACE = "swcut"
 class Program:
     """One run after the other of a command of ours."""
 
-    def __init__(
-        self, name: str, folder: Path, words: Sequence[str], settings: dict[str, str], within: str = ""
-    ) -> None:
-        self.name, self.folder = name, folder
+    def __init__(self, folder: Path, words: Sequence[str], settings: dict[str, str], within: str = "") -> None:
+        self.folder = folder
         prefix = ["ip", "netns", "exec", within] if within else []
         self._command = [*prefix, sys.executable, "-m", "sentinel", *words]
         self._settings = settings
@@ -74,8 +76,11 @@ class Program:
 
     async def stop(self) -> int:
         self._signal(signal.SIGTERM)
+        return await self.ended()
+
+    async def ended(self) -> int:
         assert self._process is not None
-        return await asyncio.to_thread(self._process.wait, 90)
+        return await asyncio.to_thread(self._process.wait, LONGEST_S)
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -165,14 +170,15 @@ async def run(folder: Path, given: Given) -> list[str]:
             ports = sorted({int(url.rpartition(":")[2].partition("/")[0]) for url in urls.values()})
             await stack.enter_async_context(wires[0].forwarding(ports))
             await stack.enter_async_context(wires[1].forwarding([server.port for server in servers.servers]))
-        for program in programs.values():
+        for name, program in programs.items():
             stack.callback(program.close)
-            program.start()
+            if name != "last":
+                program.start()
         everybody: dict[str, Program | NatsServer] = {**programs, **{each.name: each for each in servers.servers}}
         victims = {
             "server": [server.name for server in servers.servers],
             "collector": [name for name in programs if name.startswith("c")],
-            "worker": [name for name in programs if not name.startswith("c")],
+            "worker": [name for name in programs if name[0] in "ia"],
         }
         began_s = asyncio.get_running_loop().time()
         cut = asyncio.create_task(cutting(wires[1], given.seconds)) if wires is not None else None
@@ -185,9 +191,13 @@ async def run(folder: Path, given: Given) -> list[str]:
         exchange.market.trade_rate = 0.0
         await asyncio.sleep(PEACE_S)
         problems = [f"{name} has ended by itself" for name, program in programs.items() if program.has_ended]
-        for kind in ("c", "i", "a"):  # collectors first, so that the workers have all there is
-            ending = [program.stop() for name, program in programs.items() if name.startswith(kind)]
-            problems += [f"exit status {status} of {kind}…" for status in await asyncio.gather(*ending) if status]
+        problems += await _ended(programs, "c")
+        await asyncio.sleep(LAST_S)  # collectors first, so that the workers have all there is
+        problems += await _ended(programs, "i") + await _ended(programs, "a")
+        programs["last"].start()
+        problems += [
+            f"the last pass of the archive ended with {status}" for status in [await programs["last"].ended()] if status
+        ]
         stores = Stores(
             [programs[name].folder / "data" for name in victims["collector"]], influxd, "d", folder / "store"
         )
@@ -213,9 +223,7 @@ def _programs(
     for name in ("c1", "c2", "c3"):
         within = NAMESPACE if is_cut and name == "c3" else ""
         words = ["collect", *products]
-        programs[name] = Program(
-            name, folder / name, words, settings(name, SENTINEL_ARCHIVE_IS_ENABLED="false"), within
-        )
+        programs[name] = Program(folder / name, words, settings(name, SENTINEL_ARCHIVE_IS_ENABLED="false"), within)
     buckets = {"SENTINEL_INFLUX_BUCKET_TRADES": "d", "SENTINEL_INFLUX_BUCKET_BOOK": "d"}
     for name in ("i1", "i2"):
         more = {"SENTINEL_INFLUX_URL": influxd.url, "SENTINEL_INFLUX_TOKEN": WRITER, **buckets}
@@ -223,7 +231,15 @@ def _programs(
     for name in ("a1", "a2"):
         more = {"SENTINEL_ARCHIVE_URL": f"file://{folder}/store", "SENTINEL_ARCHIVE_INTERVAL_S": "5"}
         programs[name] = Program(folder / name, ["deliver", "archive"], settings(name, **more))
+    programs["last"] = Program(folder / "last", ["deliver", "archive", "--once"], settings("last", **more))
     return programs
+
+
+async def _ended(programs: dict[str, Program], kind: str) -> list[str]:
+    """Tells those of a kind to end; what is wrong with how they do."""
+    chosen = {name: program for name, program in programs.items() if name.startswith(kind)}
+    statuses = await asyncio.gather(*(program.stop() for program in chosen.values()))
+    return [f"{name} ended with {status}" for name, status in zip(chosen, statuses, strict=True) if status]
 
 
 def main() -> int:

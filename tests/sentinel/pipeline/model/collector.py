@@ -13,9 +13,11 @@ from fractions import Fraction
 from book.events import Trade
 from book.trade_ledger import Range
 from feeds.catalogue import FEEDS
+from feeds.market import Market
 from sentinel.collector.intake import Intake
 from sentinel.pipeline import BookAnswer, Cause, Command, LanePlan, Pipeline, RepairAnswer, Settings
 from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.pipeline.inputs import KnownTrade
 from sentinel.timing.clock import Clock
 from tests.sentinel.pipeline.model.market import Book, Deal
 
@@ -89,6 +91,9 @@ class Collector:
 
     def tick(self) -> None:
         self._door.tick()
+
+    def replan(self, plans: Sequence[LanePlan], known: Sequence[KnownTrade], handed: Sequence[Market]) -> None:
+        self._door.replan(plans, known, handed)
 
     def repaired(self, symbol: str, first: int, last: int, deals: Sequence[Deal], *, is_complete: bool) -> None:
         trades = tuple(_trade(symbol, deal) for deal in deals)

@@ -55,6 +55,7 @@ class Ear:
     def __init__(self, lane: int, true_ns: int) -> None:
         self.lane = lane
         self.spells: dict[str, list[Spell]] = {}
+        self.ignored: set[str] = set()
         self.told: dict[str, tuple[list[int], list[int]]] = {}
         self._sound: dict[str, Spell] = {}
         self._expected = 0
@@ -108,6 +109,8 @@ class Ear:
 
     def _learn(self, told: tuple[str, bool, Book, int], ns: int) -> None:
         product, is_snapshot, book, count = told
+        if product in self.ignored:
+            return
         stamps, counts = self.told.setdefault(product, ([], []))
         stamps.append(ns)
         counts.append(count + (counts[-1] if counts else 0))
@@ -137,6 +140,11 @@ class Ear:
 
     def unsubscribed(self, product: str) -> None:
         """The venue tells of this book no more."""
+        self._sound.pop(product, None)
+
+    def ignore(self, product: str) -> None:
+        """Nobody wants to hear of it here any more."""
+        self.ignored.add(product)
         self._sound.pop(product, None)
 
     def changes(self, product: str, after_ns: int, until_ns: int) -> int:

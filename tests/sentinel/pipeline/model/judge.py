@@ -16,7 +16,7 @@ from tests.sentinel.pipeline.model.collector import EDGES_BPS, named_by
 from tests.sentinel.pipeline.model.ear import Ear, Spell
 from tests.sentinel.pipeline.model.lines import Facts, Line, ProductLines, read, read_more
 from tests.sentinel.pipeline.model.market import MS, Book, Deal, Market, S, cents, thousandths
-from tests.sentinel.pipeline.model.traffic import PRODUCTS, Run
+from tests.sentinel.pipeline.model.traffic import PRODUCTS, Away, Run
 from tests.sentinel.pipeline.model.world import World
 
 GRID_NS = 100 * MS
@@ -119,10 +119,27 @@ def judge_trades(lines: ProductLines, market: Market, world: World) -> None:
                 deal.trade_id
                 for key, deal in published.items()
                 if deal.era == era and deal.trade_id >= first and key not in stored and deal.trade_id not in named
-            ]
+                and not is_of_others(deal.trade_id, market, world)
+            ]  # fmt: skip
             assert not lost or (era < market.era and lost[0] > _last_heard(market, era, world)), (
                 f"lost silently: {lost}"
             )
+
+
+def is_of_others(trade_id: int, market: Market, world: World) -> bool:
+    """Whether others collected when this trade was published: it is later than all that was heard here before."""
+    persisted = last_turns(world)
+    for away in world.aways:
+        if away.product == market.name and (away.back_ns is None or trade_id <= away.last_id):
+            before = (
+                one.trade_id
+                for one in world.heard
+                if one.product == market.name and one.turn <= min(away.turn, persisted.get(one.run, -1))
+                and (one.era, one.trade_id) in market.deals
+            )  # fmt: skip
+            if trade_id > max(before, default=0):
+                return True
+    return False
 
 
 def _reached(market: Market, era: int, world: World) -> list[int]:
@@ -197,7 +214,9 @@ def judge_jumps(world: World, *, with_checkpoint: bool) -> None:
         unnamed = [
             trade_id
             for trade_id in range(first, newest + 1)
-            if trade_id not in named and not any(part.first <= trade_id <= part.last for part in parts)
+            if trade_id not in named
+            and not any(part.first <= trade_id <= part.last for part in parts)
+            and not is_of_others(trade_id, market, world)
         ]
         assert not unnamed, f"{name}: jumped over, not named at the end: {unnamed}"
 
@@ -279,9 +298,20 @@ def judge_instants(lines: ProductLines, name: str, world: World) -> None:
     resolved = written | missing
     if resolved:
         silent = set(range(min(resolved), max(resolved), GRID_NS)) - resolved
+        for away in world.aways:
+            if away.product == name:
+                silent -= _while_away(away, resolved)
         assert not silent, f"neither written nor in a gap: {sorted(silent)[:3]} and {len(silent)} in all"
     wanted = due(name, world) - written
     assert not wanted, f"proved and not written: {sorted(wanted)[:3]} and {len(wanted)} in all"
+
+
+def _while_away(away: Away, resolved: set[int]) -> set[int]:
+    """The instants that others had: after the last one accounted for before it left, up to the first one after."""
+    end_ns = max(resolved) if away.back_ns is None else away.back_ns
+    start_ns = max((instant for instant in resolved if instant <= away.left_ns), default=min(resolved))
+    stop_ns = min((instant for instant in resolved if instant >= end_ns), default=max(resolved))
+    return set(range(start_ns, stop_ns, GRID_NS))
 
 
 def _judge_later_runs(lines: ProductLines, world: World) -> None:

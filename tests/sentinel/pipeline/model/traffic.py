@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from feeds.market import Market as MarketKey
 from feeds.protocol import Subscription
 from sentinel.pipeline import Cause, Command, LanePlan, Reconnect, Repair, Send
+from sentinel.pipeline.inputs import KnownTrade
 from tests.sentinel.pipeline.model.collector import Collector, Disk
 from tests.sentinel.pipeline.model.ear import SILENCE_NS, Ear
 from tests.sentinel.pipeline.model.market import MS, Deal, Market, S
@@ -38,6 +42,18 @@ class Heard:
     era: int
     trade_id: int
     is_tail: bool
+
+
+@dataclass
+class Away:
+    """Others collected a product from the input ``turn`` on, and until ``back_ns``; they have its trades up to
+    ``last_id``. Every ``ns`` is the collector's clock."""
+
+    product: str
+    turn: int
+    left_ns: int
+    back_ns: int | None = None
+    last_id: int = 0
 
 
 @dataclass
@@ -78,6 +94,7 @@ class Traffic:
         self.collector: Collector | None = None
         self.wild_beats = 0
         self.requests = 0
+        self.aways: list[Away] = []
         self.clock_steps_ms: list[tuple[int, int, int]] = []
         """Each with the run that found it, and the input of the world it found it by."""
         self._opens_ns: dict[int, int] = {}
@@ -135,7 +152,7 @@ class Traffic:
                 deals.clear()
         if self._is_due("beat", BEAT_NS):
             for wire in list(self.wires.values()):
-                for name in PRODUCTS[:1] if wire.is_numbered else PRODUCTS:
+                for name in PRODUCTS[:1] if wire.is_numbered else self.carried(wire.lane):
                     self._say(wire, wire.beat(name))
 
     def _publish(self, name: str, changes: list) -> None:
@@ -192,15 +209,16 @@ class Traffic:
         for _ in range(copies):
             is_good = ear.hear(frame, stamp_ns, self.true_ns, self.turn, is_torn=bool(how), due_from_ns=due_from_ns)
             if is_good and not collector.is_suspended:
-                self._note_trades(frame)
+                self._note_trades(wire.lane, frame)
             collector.receive(wire.lane, payload)
         self._obey()
 
-    def _note_trades(self, frame: Frame) -> None:
+    def _note_trades(self, lane: int, frame: Frame) -> None:
         run = len(self.runs) - 1
         for name, trade_id in frame.ids:
-            self.heard.append(Heard(run, self.turn, name, self.markets[name].era, trade_id, is_tail=False))
-        if frame.tail is not None:
+            if name in self.carried(lane):
+                self.heard.append(Heard(run, self.turn, name, self.markets[name].era, trade_id, is_tail=False))
+        if frame.tail is not None and frame.tail[0] in self.carried(lane):
             name, trade_id = frame.tail
             self.heard.append(Heard(run, self.turn, name, self.markets[name].era, trade_id, is_tail=True))
 
@@ -231,7 +249,62 @@ class Traffic:
         self.runs.append(Run(began_ns, [], [], began_ns < self._last_stamp_ns))
         self._obey()
         for plan in self.plans:
-            self._opens_ns[plan.lane] = self.true_ns
+            if plan.markets:
+                self._opens_ns[plan.lane] = self.true_ns
+        if self.away:  # the run before may have been killed before it knew
+            self._replan()
+
+    # What is collected
+
+    def carried(self, lane: int) -> tuple[str, ...]:
+        """The products a connection is for."""
+        return self.plans[lane].subscription.products
+
+    @property
+    def away(self) -> list[str]:
+        """The products that others collect now."""
+        return [away.product for away in self.aways if away.back_ns is None]
+
+    def _replan(self, *known: KnownTrade) -> None:
+        collector, plans = self.collector, list(self.plans)
+        assert collector is not None
+        handed = [MarketKey.parse(product) for product in self.away]
+        self._tell(lambda: collector.replan(plans, known, handed))
+
+    def hand_over(self, product: str) -> None:
+        """Others collect a product from now on."""
+        if self.collector is None or product in self.away:
+            return
+        for number, plan in enumerate(self.plans):
+            left = tuple(name for name in plan.subscription.products if name != product)
+            self.plans[number] = replace(plan, subscription=replace(plan.subscription, products=left))
+            if number in self.ears:
+                self.ears[number].ignore(product)
+            if not left:
+                self.wires.pop(number, None)
+                self._opens_ns.pop(number, None)
+        self.aways.append(Away(product, self.turn, self.collector.now_ns()))
+        self._replan()
+
+    def take_back(self, product: str, behind: int) -> None:
+        """It is collected here again, on connections of its own. What is known of others' trades lags ``behind``."""
+        if self.collector is None or product not in self.away:
+            return
+        away = next(away for away in self.aways if away.product == product and away.back_ns is None)
+        market = self.markets[product]
+        away.back_ns, away.last_id = self.collector.now_ns(), max(1, market.last_id - behind)
+        empty = [plan.lane for plan in self.plans if not plan.markets]
+        kinds = [(lane, copy) for copy in range(self.copies) for lane in LAYOUTS[self.layout]]
+        for (venue, channels), copy in kinds:
+            old = next((lane for lane in empty if self.plans[lane].venue == venue), None)
+            number = len(self.plans) if old is None else old
+            if old is not None:
+                empty.remove(old)
+            joining = LanePlan(number, venue, Subscription(frozenset(channels), (product,)), copy)
+            self.plans[number : number + 1] = [joining]
+            self._opens_ns[number] = self.true_ns
+        newest = market.deals[market.era, away.last_id]
+        self._replan(KnownTrade(MarketKey.parse(product), newest.trade_id, newest.point_ns))
 
     def _open(self, lane: int) -> None:
         collector = self.collector
@@ -287,7 +360,7 @@ class Traffic:
     def _judge_reconnect(self, lane: int, cause: Cause) -> None:
         """A connection just heard is not silent, whatever the clocks do; one may be ended whose snapshot is late."""
         quiet_ns = self.true_ns - self._heard_true_ns[lane]
-        books = PRODUCTS if "book" in self.plans[lane].subscription.channels else ()
+        books = self.carried(lane) if "book" in self.plans[lane].subscription.channels else ()
         is_late = self.ears[lane].unsound_for_ns(books, self.true_ns) >= SNAPSHOT_DEADLINE_NS
         assert quiet_ns >= SILENCE_NS or is_late, f"lane {lane} given up for {cause} after {quiet_ns / S} s"
 

@@ -157,6 +157,8 @@ class World(Traffic):
             if market.is_crossed:
                 self.cross_market(name)
         self.start()
+        for name in self.away:
+            self.take_back(name, behind=0)
         self.wait(1_500)
         for name in PRODUCTS:
             self.trade(name)
@@ -168,6 +170,6 @@ class World(Traffic):
         return not self._opens_ns and all(
             self.ears[lane].is_sound(product)
             for lane, wire in self.wires.items()
-            for product in wire.products
+            for product in self.carried(lane)
             if "book" in self.plans[lane].subscription.channels
         )

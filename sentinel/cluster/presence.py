@@ -1,0 +1,53 @@
+"""What members tell each other of themselves: the value of a lease. Pure."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from feeds.market import Market
+
+PLAIN = frozenset(string.ascii_letters + string.digits + "-_")
+
+
+class Presence(Struct, frozen=True):
+    """One member, as it is while its lease lasts.
+
+    ``holds`` are the markets that it collects, and whether it vouches for them: its book is proved, and it means to go
+    on. ``home`` is its data directory's, ``started_ns`` this run's. One that ``is_leaving`` gets no market any more.
+    ``asks`` is the same for all that were asked for the same products. ``status`` is a summary for people.
+    """
+
+    collector: str
+    address: str
+    started_ns: int
+    home: str
+    holds: dict[str, bool] = {}
+    is_leaving: bool = False
+    asks: str = ""
+    http: str | None = None
+    version: str = ""
+    status: dict[str, Any] = {}
+
+    def vouched(self) -> set[Market]:
+        return {Market.parse(market) for market, is_vouched in self.holds.items() if is_vouched}
+
+
+def encode(presence: Presence) -> bytes:
+    return msgspec.json.encode(presence)
+
+
+def decode(value: bytes) -> Presence:
+    """
+    Raises:
+        msgspec.MsgspecError: for what is none.
+    """
+    return msgspec.json.decode(value, type=Presence)
+
+
+def key_of(collector: str) -> str:
+    """Its key in a bucket, which takes fewer characters than a collector's name has."""
+    return "".join(letter if letter in PLAIN else f"={ord(letter):02X}" for letter in collector)

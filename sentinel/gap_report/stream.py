@@ -1,0 +1,117 @@
+"""The accounts of a whole cluster, from the stream of lines that its members publish."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from functools import partial
+
+from nats.js.errors import NotFoundError
+
+from feeds.market import Market
+from sentinel.cluster.names import partition_of
+from sentinel.cluster.session import opened
+from sentinel.cluster.stream import Message, partitions_of, read
+from sentinel.config import Cluster
+from sentinel.contract.line_protocol import Point, decode
+from sentinel.coverage.accounts import Rows, from_points
+from sentinel.coverage.holes import FRESH_NS, merge
+from sentinel.disk.history import line_pattern
+from sentinel.gap_report.orphans import Store
+from sentinel.gap_report.report import Window
+from sentinel.pipeline.accounts import MINUTE_NS
+
+CLUSTER_FRESH_NS = MINUTE_NS + FRESH_NS
+"""What is younger may still be on its way: a minute is published when it is over."""
+
+PATIENCE_S = 5.0
+LATE_NS = 5 * MINUTE_NS
+"""Points of one that died are looked for as far as they were published so long after their time."""
+
+ORPHANED_NS = 3 * MINUTE_NS
+"""So much is looked into at both ends of a time that is missing: whoever died had not accounted for the minute and a
+bit before, and had just taken over, or was just followed, by another."""
+
+GAPS = re.compile(rb"^gaps,.*$", re.MULTILINE)
+ACCOUNTS = re.compile(rb"^(?:gaps|coverage|backfill),.*$", re.MULTILINE)
+
+
+def read_accounts(settings: Cluster, window: Window) -> Rows:
+    """The rows that matter to a window, as far back as the stream is kept; of before it the gaps only, which may reach
+    into it, and the minutes of an hour, which tell what was collected before.
+
+    Raises:
+        ClusterError: if no server answers, or one refuses our identity.
+    """
+    return from_points(asyncio.run(_accounts(settings, window.of_whole_minutes())))
+
+
+async def _accounts(settings: Cluster, window: Window) -> list[Point]:
+    points: list[Point] = []
+    async with aclosing(_messages(settings, "accounts", None, 1)) as messages:
+        async for message in messages:
+            is_before = message.last_ns < window.start_ns - 60 * MINUTE_NS
+            found = map(decode, (GAPS if is_before else ACCOUNTS).findall(message.body))
+            points += (point for point in found if point.time_ns < window.end_ns)
+    return points
+
+
+async def _messages(
+    settings: Cluster, stream: str, market: Market | None, since_ns: int
+) -> AsyncGenerator[Message, None]:
+    """What there is of a stream at the moment; of the partition of a market, or of all."""
+    async with opened(settings, "report", PATIENCE_S) as session:
+        names = session.names
+        partition = None
+        if market is not None:
+            info = await session.jetstream.stream_info(names.lines)
+            partition = partition_of(market, partitions_of(info.config))
+        try:
+            last = await session.jetstream.get_msg(names.lines, subject=names.subject(stream, partition))
+        except NotFoundError:  # no message, or no stream
+            return
+        partitions = None if partition is None else [partition]
+        async with aclosing(read(session, [stream], partitions, since_ns=since_ns)) as messages:
+            async for message in messages:
+                if message is None:  # what there was is older
+                    return
+                yield message
+                if message.sequence >= (last.seq or 0):
+                    return
+
+
+def store_of(settings: Cluster) -> Store:
+    """The points in the stream, for what nobody accounts for."""
+
+    def values(stream: str, measurement: str, market: Market, start_ns: int, end_ns: int) -> Iterator[int]:
+        ends = [(start_ns, min(end_ns, start_ns + ORPHANED_NS)), (max(start_ns, end_ns - ORPHANED_NS), end_ns)]
+        for span in merge(ends):
+            for point in asyncio.run(_lines(settings, stream, measurement, market, *span)):
+                yield point.time_ns if stream == "book" else _trade_id(point)
+
+    return Store(partial(values, "book", "top"), partial(values, "trades", "trades"), is_shared=True)
+
+
+def _trade_id(point: Point) -> int:
+    return int(dict(point.fields)["trade_id"])
+
+
+async def _lines(
+    settings: Cluster, stream: str, measurement: str, market: Market, start_ns: int, end_ns: int
+) -> list[Point]:
+    pattern = line_pattern(measurement, [market])
+    points: list[Point] = []
+    async with aclosing(_messages(settings, stream, market, start_ns - MINUTE_NS)) as messages:
+        async for message in messages:
+            if message.at_ns > end_ns + LATE_NS:
+                break
+            if message.first_ns < end_ns and message.last_ns >= start_ns:
+                points += _between(pattern, message.body, start_ns, end_ns)
+    return points
+
+
+def _between(pattern: re.Pattern[bytes], body: bytes, start_ns: int, end_ns: int) -> Iterator[Point]:
+    points = (decode(found[0]) for found in pattern.finditer(body))
+    return (point for point in points if start_ns <= point.time_ns < end_ns)

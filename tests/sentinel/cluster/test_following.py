@@ -1,0 +1,146 @@
+"""Reading the stream when things are lost: between servers and reader, and by the servers themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.js import JetStreamContext
+
+from feeds.market import Market
+from sentinel.cluster import following, stream
+from sentinel.cluster.session import ClusterError, Session, opened
+from sentinel.config import Cluster
+from tests.sentinel.cluster.publishing import Member, make
+from tests.servers.nats import nats_servers
+
+BTC = Market("coinbase", "BTC-USD")
+
+
+@pytest.fixture
+async def session(tmp_path: Path) -> AsyncIterator[Session]:
+    with nats_servers(tmp_path) as servers:
+        async with opened(Cluster(servers=servers.urls), "tests") as found:
+            yield found
+
+
+async def test_what_was_lost_on_its_way_is_sent_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the server through which we are connected dies with messages that another one has sent."""
+    await make(session, BTC)
+    member = Member(session, "one")
+    for number in range(40):
+        await member.publish("trades", {BTC: [b"trades %d" % number]})
+    whole, asked = JetStreamContext.PullSubscription.fetch, 0
+
+    async def fetch(self: Any, *arguments: Any, **options: Any) -> list[Any]:
+        nonlocal asked
+        found: list[Any] = await whole(self, *arguments, **options)
+        asked += 1
+        return found[:5] + found[20:] if asked == 1 else found[3:] if asked == 2 else found
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch)
+    found: list[bytes] = []
+    async with asyncio.timeout(60), aclosing(stream.read(session, ["trades"], since_ns=0)) as messages:  # type: ignore[type-var]
+        async for message in messages:
+            found += [] if message is None else [message.body]
+            if len(found) == 40:
+                break
+    assert found == [b"trades %d" % number for number in range(40)]
+    assert asked > 2
+
+
+async def test_the_last_that_was_lost_is_sent_again_though_nothing_comes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    await make(session, BTC)
+    member = Member(session, "one")
+    for number in range(10):
+        await member.publish("trades", {BTC: [b"trades %d" % number]})
+    whole, asked = JetStreamContext.PullSubscription.fetch, 0
+
+    async def fetch(self: Any, *arguments: Any, **options: Any) -> list[Any]:
+        nonlocal asked
+        found: list[Any] = await whole(self, *arguments, **options)
+        asked += 1
+        return found[:-4] if asked == 1 else found
+
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch)
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        assert [await anext(bodies) for _ in range(10)] == [b"trades %d" % number for number in range(10)]
+
+
+async def test_lines_that_were_discarded_before_they_were_read_end_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "CHECK_S", 0.0)
+    monkeypatch.setattr(stream, "FETCHED", 2)
+    await make(session, BTC, max_msgs=4)
+    member = Member(session, "one")
+    await member.publish("trades", {BTC: [b"trades 0"]})
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        assert await anext(bodies) == b"trades 0"
+        for number in range(1, 10):
+            await member.publish("trades", {BTC: [b"trades %d" % number]})
+        with pytest.raises(ClusterError, match="discarded before they were read"):
+            [body async for body in bodies]
+
+
+async def test_a_stream_that_was_made_anew_ends_it(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    await make(session, BTC)
+    member = Member(session, "one")
+    for number in range(3):
+        await member.publish("trades", {BTC: [b"trades %d" % number]})
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        for _ in range(3):
+            await anext(bodies)
+        await session.jetstream.delete_stream(session.names.lines)
+        await session.jetstream.delete_stream(f"KV_{session.names.members}")
+        await make(session, BTC)
+        with pytest.raises(ClusterError, match="made anew"):
+            await anext(bodies)
+
+
+async def test_what_is_discarded_of_others_is_nothing_to_us(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A market without a trade for longer than the servers keep lines."""
+    monkeypatch.setattr(following, "CHECK_S", 0.0)
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    await make(session, BTC, max_msgs=4)
+    member = Member(session, "one")
+    await member.publish("trades", {BTC: [b"trades 0"]})
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        assert await anext(bodies) == b"trades 0"
+        following_on = asyncio.ensure_future(anext(bodies))
+        looked, state = asyncio.Event(), following._Place._state
+
+        async def look(self: Any) -> Any:
+            found = await state(self)
+            if found.last_seq == 10:
+                if looked.is_set():
+                    seen_twice.set()
+                looked.set()
+            return found
+
+        seen_twice = asyncio.Event()
+        monkeypatch.setattr(following._Place, "_state", look)
+        for _ in range(9):
+            await member.publish("book", {BTC: [b"top 0"]})
+        await seen_twice.wait()
+        await member.publish("trades", {BTC: [b"trades 1"]})
+        assert await following_on == b"trades 1"
+
+
+def test_a_sample_is_in_one_message() -> None:
+    touch, depth = b"top,symbol=A " + b"x" * 300, [b"book,bps=%d,symbol=A " % bps + b"x" * 300 for bps in range(14)]
+    lines = [touch, *depth] * 1000
+    parts = list(stream.by_size(lines))
+    assert list(chain.from_iterable(parts)) == lines
+    assert len(parts) > 3
+    assert all(part[0] == touch for part in parts)
+    assert all(len(b"\n".join(part)) < 1_000_000 for part in parts)

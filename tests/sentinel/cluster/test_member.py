@@ -1,0 +1,257 @@
+"""Real collectors on real servers share an exchange's markets: they join, leave, are killed, frozen and cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from feeds.market import Market
+from sentinel.cluster import session
+from sentinel.cluster.buckets import entries
+from sentinel.cluster.deal import owners
+from sentinel.cluster.presence import Presence, decode
+from sentinel.config import Cluster
+from tests import ROOT
+from tests.end_to_end.judge import CADENCE_NS, TruthFile
+from tests.end_to_end.store import Store, fields
+from tests.servers import exchange
+from tests.servers.collector import Collector, collecting, unset_environment
+from tests.servers.exchange import trading
+from tests.servers.nats import NatsServers, nats_servers
+
+MEMBERS = "sentinel_members"
+LEASE_S = 3
+LONGEST_S = 120.0
+PRODUCTS = 8
+
+
+class Stage:
+    """An exchange, servers, and members by name."""
+
+    def __init__(self, folder: Path, market: exchange.Market, servers: NatsServers, stack: AsyncExitStack) -> None:
+        self.folder, self.market, self.servers = folder, market, servers
+        self.members: dict[str, Collector] = {}
+        self._stack = stack
+        self._session: session.Session | None = None
+
+    def settings(self, name: str) -> dict[str, str]:
+        return {
+            "SENTINEL_CLUSTER_SERVERS": ",".join(self.servers.urls),
+            "SENTINEL_CLUSTER_LEASE_S": str(LEASE_S),
+            "SENTINEL_CLUSTER_ADDRESS": name,
+            "SENTINEL_COLLECTOR": name,
+            "SENTINEL_ARCHIVE_IS_ENABLED": "false",
+        }
+
+    async def start(self, name: str, **more: str) -> Collector:
+        running = collecting(self.market.urls, self.folder / name, *self.market.products, **self.settings(name) | more)
+        self.members[name] = await self._stack.enter_async_context(running)
+        return self.members[name]
+
+    async def words(self) -> dict[str, Presence]:
+        """What the members say of themselves."""
+        if self._session is None:
+            opened = session.opened(Cluster(servers=self.servers.urls), "test")
+            self._session = await self._stack.enter_async_context(opened)
+        found = await entries(
+            self._session, await self._session.jetstream.key_value("sentinel_members"), "sentinel_members"
+        )
+        return {word.collector: word for word in (decode(entry.value or b"") for entry in found)}
+
+    async def until(self, condition: Callable[[dict[str, Presence]], bool]) -> dict[str, Presence]:
+        async with asyncio.timeout(LONGEST_S):
+            while True:
+                try:
+                    words = await self.words()
+                except Exception:  # noqa: BLE001  # servers come and go
+                    words = {}
+                if condition(words):
+                    return words
+                await asyncio.sleep(0.1)
+
+    async def settled(self, *names: str, replicas: int = 1) -> dict[str, Presence]:
+        """Until these are the members, and each market is with its owners only, who vouch for it."""
+        markets = [Market.parse(product) for product in self.market.products]
+        dealt = owners(markets, names, replicas)
+
+        def is_settled(words: dict[str, Presence]) -> bool:
+            holds = {name: {str(market): True for market in markets if name in dealt[market]} for name in names}
+            return {name: word.holds for name, word in words.items()} == holds
+
+        return await self.until(is_settled)
+
+    def events(self, name: str, event: str) -> list[dict[str, str]]:
+        lines = [json.loads(line) for line in self.members[name].errors.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def judge(self, most_holes: int = 0) -> None:
+        """What the members have together is what the exchange published; ``most_holes`` instants may be nobody's."""
+        truth = TruthFile(self.folder / "truth.jsonl")
+        stores = [Store(self.folder / name) for name in self.members]
+        for product in self.market.products:
+            stored = {int(fields(point)["trade_id"]) for store in stores for point in store.of("trades", product)}
+            published = {trade_id for trade_id in truth.trades[product] if trade_id >= min(stored)}
+            assert stored == published, (product, sorted(published - stored)[:5], sorted(stored - published)[:5])
+            instants = {point.time_ns for store in stores for point in store.of("top", product)}
+            holes = set(range(min(instants), max(instants), CADENCE_NS)) - instants
+            assert len(holes) <= most_holes, (product, len(holes), sorted(holes)[:3])
+
+
+@asynccontextmanager
+async def stage(folder: Path, count: int = 1) -> AsyncIterator[Stage]:
+    with nats_servers(folder / "nats", count) as servers:
+        async with (
+            trading(PRODUCTS, folder / "truth.jsonl", levels=50, rate=80.0, trade_rate=16.0) as market,
+            AsyncExitStack() as stack,
+        ):
+            yield Stage(folder, market, servers, stack)
+
+
+async def end(on: Stage) -> None:
+    """One after the other, when nothing new comes any more."""
+    await on.market.quiet_end(3)
+    for member in on.members.values():
+        if not member.has_ended:
+            assert await member.stop() == 0
+
+
+async def test_a_third_member_gets_its_share_and_nothing_is_missed(tmp_path: Path) -> None:
+    async with stage(tmp_path, 3) as on:
+        await on.start("a")
+        await on.start("b")
+        before = await on.settled("a", "b")
+        assert not before["a"].holds.keys() & before["b"].holds.keys()
+        await on.start("c")
+        after = await on.settled("a", "b", "c")
+        for name in ("a", "b"):
+            assert after[name].holds.keys() <= before[name].holds.keys()
+            handed = {str(Market.parse(event["symbol"])) for event in on.events(name, "cluster_market_handed")}
+            assert handed == before[name].holds.keys() - after[name].holds.keys()
+            assert {event["to"] for event in on.events(name, "cluster_market_handed")} <= {"c"}
+        assert await on.members["b"].stop() == 0  # it is waited for until the others have what it had
+        assert not on.events("b", "cluster_left_early")
+        await on.settled("a", "c")
+        await end(on)
+        on.judge()
+
+
+async def test_the_markets_of_one_that_was_killed_are_taken(tmp_path: Path) -> None:
+    async with stage(tmp_path, 3) as on:
+        for name in ("a", "b", "c"):
+            await on.start(name)
+        await on.settled("a", "b", "c")
+        await on.members["b"].kill()
+        await on.settled("a", "c")
+        await on.start("b")  # at once a member again, and with its old share
+        await on.settled("a", "b", "c")
+        await end(on)
+        on.judge(most_holes=200)
+
+
+async def test_two_replicas_lose_nothing_when_one_is_killed(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        for name in ("a", "b", "c"):
+            await on.start(name, SENTINEL_CLUSTER_REPLICAS="2")
+        await on.settled("a", "b", "c", replicas=2)
+        await on.members["b"].kill()
+        await on.settled("a", "c", replicas=2)
+        await end(on)
+        on.judge()
+
+
+async def test_one_that_was_frozen_comes_back_and_nothing_stays_with_two(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        await on.start("a")
+        await on.start("b")
+        await on.settled("a", "b")
+        os.kill(on.members["b"].pid, signal.SIGSTOP)
+        await on.settled("a")
+        os.kill(on.members["b"].pid, signal.SIGCONT)
+        await on.settled("a", "b")
+        assert on.events("b", "cluster_lease_lost")
+        await end(on)
+        on.judge(most_holes=200)
+
+
+async def test_without_servers_everybody_goes_on_with_what_it_has(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        await on.start("a")
+        await on.start("b")
+        await on.settled("a", "b")
+        (server,) = on.servers.servers
+        server.kill()
+        async with asyncio.timeout(LONGEST_S):
+            while not all(on.events(name, "cluster_lease_lost") for name in ("a", "b")):
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(2 * LEASE_S)  # time to do something that is wrong
+        assert await on.members["b"].stop() == 0
+        await on.start("b")  # begins with its share of last time, though nobody answers
+        async with asyncio.timeout(LONGEST_S):
+            while not on.events("b", "cluster_begun_outside"):
+                await asyncio.sleep(0.1)
+        server.start()
+        await on.settled("a", "b")
+        assert not on.events("a", "cluster_market_handed")
+        assert len(on.events("a", "cluster_market_taken")) + len(on.events("b", "cluster_market_taken")) == PRODUCTS
+        await end(on)
+        on.judge(most_holes=200)
+
+
+async def test_a_second_collector_of_one_name_is_refused(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        await on.start("a")
+        await on.settled("a")
+        refused = collecting(on.market.urls, tmp_path / "other", *on.market.products, **on.settings("a"))
+        async with refused as second:
+            assert await second.ended() == 2
+            assert "another collector called a is a member, at a" in second.errors.splitlines()[-1]
+        await on.settled("a")
+
+
+async def test_allowances_of_an_address_are_shared(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        for name in ("a", "b"):
+            await on.start(name, SENTINEL_CLUSTER_ADDRESS="office")
+        await on.settled("a", "b")
+        async with asyncio.timeout(LONGEST_S):
+            while json.loads((tmp_path / "a" / "membership.json").read_text())["sharing"] != 2:
+                await asyncio.sleep(0.1)
+        assert await on.members["b"].stop() == 0
+        async with asyncio.timeout(LONGEST_S):
+            while json.loads((tmp_path / "a" / "membership.json").read_text())["sharing"] != 1:
+                await asyncio.sleep(0.1)
+
+
+def test_several_processes_are_no_member(tmp_path: Path) -> None:
+    environment = unset_environment() | {"SENTINEL_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [
+        sys.executable,
+        "-m",
+        "sentinel",
+        "collect",
+        "BTC-USD",
+        "--processes",
+        "2",
+        "--cluster",
+        "nats://localhost:1",
+    ]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 2
+    assert len(found.stderr.splitlines()) == 1
+    assert "each member is one process" in found.stderr
+
+
+def test_alone_nothing_of_nats_is_imported() -> None:
+    script = (
+        "import sys, sentinel.cli, sentinel.run.collect, sentinel.run.membership, sentinel.monitor.monitor\n"
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] == 'nats' or 'sentinel.cluster' in name))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert found.stdout.strip() == "[]"

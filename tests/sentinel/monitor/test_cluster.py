@@ -1,0 +1,130 @@
+"""A cluster's status against real servers: what is well, and what is told when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from nats.js.api import ConsumerConfig
+
+from sentinel.cli import cli
+from sentinel.cluster.buckets import bucket
+from sentinel.cluster.deal import owners
+from sentinel.cluster.presence import Presence, encode, key_of
+from sentinel.cluster.session import Session, opened
+from sentinel.cluster.stream import prepared
+from sentinel.config import Cluster
+from tests.servers.nats import NatsServers, nats_servers
+
+MARKETS = ["coinbase:BTC-USD", "coinbase:ETH-USD", "kraken:BTC/USD"]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    with nats_servers(tmp_path_factory.mktemp("nats"), 1) as running:
+        yield running
+
+
+def status(servers: NatsServers, *arguments: str, **settings: str) -> Result:
+    urls = ",".join(servers.urls)
+    return CliRunner().invoke(cli, ["cluster", "status", "--cluster", urls, *arguments], env=settings)
+
+
+def shown(result: Result) -> dict[str, Any]:
+    assert result.stdout, repr(result.exception)
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def member(collector: str, holds: dict[str, bool], **more: Any) -> Presence:
+    facts = {"address": "10.0.0.1", "started_ns": 1, "home": collector, "version": "sentinel-ws 0.1.0"} | more
+    return Presence(collector=collector, holds=holds, **facts)
+
+
+async def fill(settings: Cluster, members: list[Presence]) -> None:
+    async with opened(settings, "test") as session:
+        await prepared(session)
+        await _put(session, members)
+        await session.jetstream.add_consumer(session.names.lines, ConsumerConfig(durable_name="influx"))
+        await session.jetstream.publish(session.names.subject("trades", 0), b"x")
+
+
+async def _put(session: Session, members: list[Presence]) -> None:
+    kv = await bucket(session, session.names.members)
+    for word in members:
+        await kv.put(key_of(word.collector), encode(word))
+
+
+def dealt(members: list[str]) -> dict[str, dict[str, bool]]:
+    """Whom each market belongs to, all proved."""
+    from feeds.market import Market
+
+    found: dict[str, dict[str, bool]] = {name: {} for name in members}
+    for market, (name,) in owners([Market.parse(name) for name in MARKETS], members, 1).items():
+        found[name][str(market)] = True
+    return found
+
+
+def test_members_markets_stream_consumers_and_servers(servers: NatsServers) -> None:
+    settings = Cluster(servers=servers.urls, name="well")
+    holds = dealt(["tick", "tock"])
+    summary = {"gaps": 2, "sinks": {"cluster": {"state": "ok", "behind_s": 3.0}}}
+    asyncio.run(fill(settings, [member(name, held, status=summary) for name, held in holds.items()]))
+    result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="well")
+    found = shown(result)
+    assert (result.exit_code, found["problems"], found["lacking"]) == (0, [], [])
+    assert found["servers"] == [{"url": servers.urls[0], "is_reached": True, "trouble": ""}]
+    told = {each["collector"]: (each["held"], each["proved"], each["wanted"]) for each in found["members"]}
+    assert told == {name: (len(held),) * 3 for name, held in holds.items()}
+    assert found["markets"] == 3
+    assert (found["stream"]["messages"], found["stream"]["replicas"], found["stream"]["current"]) == (1, 1, 1)
+    (consumer,) = found["consumers"]
+    assert (consumer["name"], consumer["waiting"]) == ("influx", 1)
+    table = status(servers, SENTINEL_CLUSTER_NAME="well").stdout
+    of_status = CliRunner().invoke(cli, ["status", "--cluster", servers.urls[0]], env={"SENTINEL_CLUSTER_NAME": "well"})
+    assert (of_status.exit_code, "all is well" in of_status.stdout) == (0, True)
+    for word in ("tick", "tock", "10.0.0.1", "influx", "1 of 1", "all is well: 3 markets"):
+        assert word in table
+
+
+def test_a_market_that_nobody_has_a_proved_book_of_is_wrong(servers: NatsServers) -> None:
+    settings = Cluster(servers=servers.urls, name="lacking")
+    holds = dict.fromkeys(MARKETS, True) | {MARKETS[2]: False}
+    asyncio.run(fill(settings, [member("tick", holds)]))
+    result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="lacking")
+    found = shown(result)
+    assert result.exit_code == 3
+    assert found["problems"] == ["no member has a proved book of kraken:BTC/USD"]
+    (lack,) = found["lacking"]
+    assert lack == {"market": MARKETS[2], "holders": ["tick"], "proved": [], "wanted": ["tick"]}
+    asyncio.run(fill(settings, [member("tock", {MARKETS[2]: True, MARKETS[0]: True})]))
+    two = shown(status(servers, "--format", "json", "--replicas", "2", SENTINEL_CLUSTER_NAME="lacking"))
+    assert [lack["market"] for lack in two["lacking"]] == [MARKETS[1], MARKETS[2]]
+    assert two["problems"] == [f"fewer than 2 members have a proved book of {MARKETS[1]}, {MARKETS[2]}"]
+
+
+def test_nothing_there_is_wrong_and_no_server_is_one_line(servers: NatsServers) -> None:
+    result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="empty")
+    assert result.exit_code == 3
+    assert shown(result)["problems"] == ["there is no member", "there is no stream of lines"]
+
+
+def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
+    with nats_servers(tmp_path, 3) as servers:
+        settings = Cluster(servers=servers.urls, stream_replicas=3)
+        asyncio.run(fill(settings, [member("tick", {MARKETS[0]: True})]))
+        gone = servers.servers[2]
+        gone.kill()
+        found = shown(status(servers, "--format", "json"))
+        assert [server["is_reached"] for server in found["servers"]] == [True, True, False]
+        assert any(gone.url in problem for problem in found["problems"])
+        for server in servers.servers[:2]:
+            server.kill()
+        result = status(servers)
+        assert result.exit_code == 1
+        assert "no server at" in str(result.exception)
