@@ -61,7 +61,7 @@ async def test_a_book_deeper_than_is_shown_is_sampled_as_it_is_shown(tmp_path: P
             assert await collector.stop() == 0
     store, truth = Store(data), TruthFile(truth_path, "kraken")
     assert judge_samples(store, data / "tapes", bins_every=10, depth=KrakenFeed.facts.depth) == len(store.of("top"))
-    assert len(store.of("top")) > 50
+    assert len(store.of("top")) > 100
     assert not store.of("gaps")
     for product in PRODUCTS:
         judge_tops(store, truth, product)
