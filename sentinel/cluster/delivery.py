@@ -65,6 +65,7 @@ def consumers(partitions: int) -> list[Consumer]:
         *(Consumer(f"influx_book_{number}", "book", number) for number in range(partitions)),
     ]
 
+
 ENOUGH_S = 7.0
 """So long a worker that is told to stop may finish what it has begun; the rest is dealt anew."""
 
