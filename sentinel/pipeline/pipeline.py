@@ -64,6 +64,7 @@ class Pipeline:
     """All lanes and products of one collector.
 
     ``lanes`` has the one that serves for each plan, ``slots`` all of them and their spares, by number.
+    ``tails``, as of the last checkpoint: of each market the last trade id up to which none is missing, and its time.
     ``clock_step_ms`` is the largest step of the wall clock within the last hour, or what it is behind still.
     ``commands`` is filled by every call and cleared by the caller: it stays the same list.
 
@@ -83,6 +84,7 @@ class Pipeline:
         self.lanes: list[Lane] = []
         self.slots: dict[int, Lane] = {}
         self.products: dict[Market, Product] = {}
+        self.tails: dict[Market, tuple[int, int]] = {}
         self.clock_step_ms = 0
         self._behind_ms = 0
         self._step_shown_ns = 0
@@ -452,9 +454,11 @@ class Pipeline:
         return taken
 
     def checkpoint(self) -> bytes:
-        """The state to start again from; it belongs with the lines taken so far."""
-        states = {market: product.state() for market, product in self.products.items()}
-        return encode_checkpoint(self._dormant | states, self._elsewhere)
+        """The state to start again from; it belongs with the lines taken so far. ``tails`` are of it."""
+        states = self._dormant | {market: product.state() for market, product in self.products.items()}
+        found = ((market, state.trades.tail()) for market, state in states.items())
+        self.tails = {market: tail for market, tail in found if tail is not None}
+        return encode_checkpoint(states, self._elsewhere)
 
     # How
 

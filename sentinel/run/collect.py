@@ -229,7 +229,7 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
 def _uploading(config: Config) -> Uploading | None:
     """Whoever takes the archive to its object store, below a shard's own name if there are several."""
     url = config.archive.url
-    if url is None or not config.archive.is_enabled or config.cluster.servers:  # whose workers write it there
+    if url is None or not config.archive.is_enabled:
         return None
     check_url(url)
     if config.data_dir.name.startswith(SHARD):
