@@ -41,6 +41,8 @@ OUT_S = 30.0
 """So long a message may be out before the servers deal it to another; a worker that needs longer says so in between."""
 
 ALIVE_S = 10.0
+HELD_S = 60.0
+"""So long it says so; then another may have it, who may reach the store where this one does not."""
 
 
 class Consumer(Struct, frozen=True):
@@ -232,10 +234,10 @@ class DeadSubject:
 
 @asynccontextmanager
 async def _kept_out(messages: Sequence[Msg]) -> AsyncIterator[None]:
-    """The servers are told that we are at it: what a store in trouble holds up is not to be dealt to another."""
+    """The servers are told that we are at it: what a store in trouble holds up is not to be dealt to another soon."""
 
     async def tell() -> None:
-        while True:
+        for _ in range(int(HELD_S / ALIVE_S)):
             await asyncio.sleep(ALIVE_S)
             with suppress(*TROUBLES):
                 for message in messages:
