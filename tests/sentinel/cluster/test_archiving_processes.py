@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.archive import manifest
+from sentinel.certificates.verify import read_chains
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import prepared
 from sentinel.config import Cluster
+from sentinel.disk.data_dir import DAYS, MARKETS
 from sentinel.disk.object_store import ObjectPath
 from tests.sentinel.cluster.published import PARTITIONS, Sent, archived, batches, copied, expected, publish
-from tests.sentinel.cluster.test_archiving import faults
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.object_store import CREDENTIALS, object_store
 from tests.servers.waiting import until
@@ -123,7 +125,9 @@ async def test_killed_and_frozen_workers_leave_each_point_once(
                     worker.close()
         copy = await asyncio.to_thread(copied, store, tmp_path / "copy")
         assert archived(copy) == expected(sent)
-        assert faults(copy) == []
+        days = list(copy.glob(f"archive/*/{MARKETS}/{DAYS}"))
+        assert [problem for day in days for problem in manifest.problems(day)] == []
+        assert read_chains(copy / "certificates").check.problems == []
         assert not list(tmp_path.glob("worker-*/archiving/*"))
 
 

@@ -19,7 +19,7 @@ from sentinel.disk.journal import Journal
 from tests import ROOT
 from tests.sentinel.timed import timed
 from tests.servers.collector import unset_environment
-from tests.servers.influx import WRITER, InfluxServer, influx_server
+from tests.servers.influx import WRITER, InfluxServer, free_port, influx_server
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.waiting import until
 
@@ -143,3 +143,15 @@ async def test_poison_is_kept_with_the_servers_words_and_all_else_arrives(
         one.send_signal(signal.SIGTERM)
         assert await one.wait() == 0
     assert poison in letters.read_bytes()
+
+
+async def test_a_worker_that_has_reached_no_server_yet_stops_when_it_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sentinel", "deliver", "influx", "--cluster", f"nats://127.0.0.1:{free_port()}"]
+    process = await asyncio.create_subprocess_exec(
+        *command, "--influx-url", "http://127.0.0.1:1",
+        env=unset_environment() | {"PYTHONPATH": str(ROOT)}, stderr=asyncio.subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert b"cluster_unreachable" in await process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
