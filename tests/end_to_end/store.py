@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from sentinel.contract.line_protocol import Point, Value, decode
@@ -40,10 +41,10 @@ class Store:
             found[trade_id] = point
         return found
 
-    def missing_trades(self, symbol: str) -> set[int]:
-        """Ids that the gaps name as missing and that are in no point."""
+    def missing_trades(self, symbol: str, gaps: Iterable[Point] | None = None) -> set[int]:
+        """Ids that these gaps, or all of the product's, name as missing and that are in no point."""
         named: set[int] = set()
-        for gap in self.of("gaps", symbol):
+        for gap in self.of("gaps", symbol) if gaps is None else gaps:
             facts = fields(gap)
             if dict(gap.tags)["channel"] == "trades" and facts["repaired_count"] != facts["missing_count"]:
                 named.update(range(whole(facts["start_seq"]), whole(facts["end_seq"]) + 1))

@@ -8,6 +8,7 @@ from pathlib import Path
 from book.sampler import count_instants
 from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED
+from sentinel.contract.line_protocol import Point, Value
 from sentinel.gap_report.local import read
 from sentinel.gap_report.report import ProductReport, Window, build
 from tests.end_to_end.judge import CADENCE_NS
@@ -28,13 +29,22 @@ def judge_report(data_dir: Path, markets: list[Market], warp: Warp) -> Iterator[
         if not reports:
             yield f"{product}: nothing is reported"
         for report in reports:
-            yield from (f"{product}: {problem}" for problem in _judge(report, store, product, tops, warp))
+            gaps = [gap for gap in store.of("gaps", product) if _is_in(window.of_whole_minutes(), fields(gap))]
+            yield from (f"{product}: {problem}" for problem in _judge(report, store, product, tops, gaps, warp))
 
 
-def _judge(report: ProductReport, store: Store, product: str, tops: list[int], warp: Warp) -> Iterator[str]:
+def _is_in(window: Window, gap: dict[str, Value]) -> bool:
+    """Whether a gap is of these minutes: one of trades may be of others, with no sample in them."""
+    start_ns, end_ns = whole(gap["start_ns"]), whole(gap.get("end_ns", window.end_ns))
+    return start_ns < window.end_ns and window.start_ns < max(end_ns, start_ns + 1)
+
+
+def _judge(
+    report: ProductReport, store: Store, product: str, tops: list[int], gaps: list[Point], warp: Warp
+) -> Iterator[str]:
     # it begins before the first sample where the collector did: with a book that was crossed, say
     instants = count_instants(report.window.start_ns, report.window.end_ns, CADENCE_NS)
-    missing = store.missing_trades(product)
+    missing = store.missing_trades(product, gaps)
     if report.trades.missing != len(missing):
         yield f"{report.trades.missing} trades are reported missing, {len(missing)} are"
     if not len(tops) - sum(map(warp.is_taken_back, tops)) <= report.samples.written <= len(tops):
@@ -46,7 +56,7 @@ def _judge(report: ProductReport, store: Store, product: str, tops: list[int], w
     if not report.is_complete and not (missing or is_open or warp.taken_back) and len(tops) == instants:
         yield "it is reported incomplete, and nothing is missing"
     told = {(gap.channel, gap.cause, gap.start_ns) for gap in report.gaps if gap.cause != NOT_COLLECTED}
-    stored = {(*_names(dict(gap.tags)), whole(fields(gap)["start_ns"])) for gap in store.of("gaps", product)}
+    stored = {(*_names(dict(gap.tags)), whole(fields(gap)["start_ns"])) for gap in gaps}
     if told != stored:
         yield f"gaps are reported that are not stored, or the other way round: {sorted(told ^ stored)}"
     if any(gap.cause == NOT_COLLECTED for gap in report.gaps):
