@@ -14,6 +14,7 @@ missing: ``sentinel-ws gap-report --data-dir URL --since 2026-11-01 --until 2026
 
 import json
 import sys
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
@@ -34,15 +35,11 @@ def rows(url: str, measurement: str, market: str, month: str, columns: list[str]
     return dd.read_parquet(sorted(hours), filesystem=files, columns=columns)
 
 
-def month_of(url: str, market: str, month: str) -> dict[str, Any]:
-    trades = rows(url, "trades", market, month, ["price", "size"])
-    book = rows(url, "book", market, month, ["side", "bps", "volume", "notional"])
+def month_of(trades: Any, book: Any) -> dict[str, Any]:
     turnover = (trades["price"] * trades["size"]).sum()
     depth = book.groupby(["side", "bps"], observed=True)[["volume", "notional"]].mean()
     number, volume, paid, profile = dd.compute(trades["size"].count(), trades["size"].sum(), turnover, depth)
     return {
-        "market": market,
-        "month": month,
         "trades": int(number),
         "volume": float(volume),
         "vwap": float(paid / volume),
@@ -51,15 +48,14 @@ def month_of(url: str, market: str, month: str) -> dict[str, Any]:
 
 
 def main(url: str, market: str, month: str, scheduler: str | None = None) -> None:
-    if scheduler is not None:
-        with Client(scheduler):
-            print(json.dumps(month_of(url, market, month), indent=2))
-        return
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
-        Client(cluster),
-    ):
-        print(json.dumps(month_of(url, market, month), indent=2))
+    trades = rows(url, "trades", market, month, ["price", "size"])
+    book = rows(url, "book", market, month, ["side", "bps", "volume", "notional"])
+    with ExitStack() as stack:
+        if scheduler is None:
+            two = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
+            scheduler = stack.enter_context(two).scheduler_address
+        stack.enter_context(Client(scheduler))
+        print(json.dumps({"market": market, "month": month, **month_of(trades, book)}, indent=2))
 
 
 if __name__ == "__main__":
