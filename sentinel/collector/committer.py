@@ -9,6 +9,7 @@ from typing import Protocol
 
 from loguru import logger
 
+from feeds.market import Market
 from sentinel.collector.intake import Tape
 from sentinel.contract.lines import Lines
 from sentinel.errors import JournalError
@@ -44,6 +45,7 @@ class Source(Protocol):
 
     def take(self) -> Output: ...
     def checkpoint(self) -> bytes: ...
+    def tails(self) -> dict[Market, tuple[int, int]]: ...
     def suspend(self) -> None: ...
     def resume(self) -> None: ...
     def stop_taping(self) -> None: ...
@@ -60,7 +62,8 @@ class Committer:
 
     Lines and the checkpoint that goes with them are taken together and stored in one transaction. What the journal
     refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
-    ``refusal`` is why the journal refuses, while it does; ``checkpoint`` is the last one stored.
+    ``refusal`` is why the journal refuses, while it does; ``tails`` are those of the trades stored, after
+    so many ``commits``.
     """
 
     def __init__(
@@ -71,9 +74,10 @@ class Committer:
         tape: Tape | None = None,
         commit_every_s: float = COMMIT_EVERY_S,
     ) -> None:
+        self.commits = 0
         self.lines_stored = 0
         self.refusal: str | None = None
-        self.checkpoint: bytes | None = None
+        self.tails: dict[Market, tuple[int, int]] = {}
         self._intake = intake
         self._store = store
         self._memory_bytes = memory_bytes
@@ -132,14 +136,15 @@ class Committer:
         self._held["trades"] += output.trades
         self._held["book"] += output.book
         self._held["accounts"] += output.accounts
-        checkpoint = self._intake.checkpoint()
+        checkpoint, tails = self._intake.checkpoint(), self._intake.tails()
         for note in output.notes:
             logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
         await self._flush_tape()  # before the lines: a stored line can always be replayed
         await self._store.append({stream: lines for stream, lines in self._held.items() if lines}, checkpoint)
         self.lines_stored += sum(item.text.count(b"\n") + 1 for items in self._held.values() for item in items)
         self._held = {stream: [] for stream in self._held}
-        self.checkpoint = checkpoint
+        self.tails = tails
+        self.commits += 1
 
     async def _flush_tape(self) -> None:
         """A tape that cannot be written must not stop collection, nor fill the memory for ever."""

@@ -146,6 +146,10 @@ class Intake:
         """The state that belongs with the lines taken so far."""
         return self.pipeline.checkpoint()
 
+    def tails(self) -> dict[Market, tuple[int, int]]:
+        """As of the last checkpoint: of each market the last trade id, and its time, up to which none is missing."""
+        return self.pipeline.tails
+
     def _now_ns(self) -> int:
         self._last_ns = self.clock.now_ns()
         return self._last_ns

@@ -32,7 +32,6 @@ from sentinel.exchange.planner import numbered, plan, replanned
 from sentinel.exchange.repair import Repairer, TradeSource
 from sentinel.exchange.venues import feed_maker, url_of
 from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect, Repair, Retire, Send, Settings, Succeed
-from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.pipeline.inputs import KnownTrade, spare_of
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.clock import Clock
@@ -241,9 +240,7 @@ class Service:
     def tails(self) -> dict[Market, tuple[int, int]]:
         """Of each market the last trade id, and its time, up to which all trades are in the journal, but for those
         given up."""
-        states = decode_checkpoint(self.committer.checkpoint or self._checkpoint)
-        found = ((market, state.trades.tail()) for market, state in states.items())
-        return {market: tail for market, tail in found if tail is not None}
+        return self.committer.tails
 
     def share(self, part: float) -> None:
         """From now on only so much of what the configuration allows connections is ours: others have our address."""

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 import sentinel.contract.lines as contract
+from feeds.market import Market
 from sentinel.collector.committer import LAST_TRIES, TAPE_FAILURES, Committer
 from sentinel.errors import JournalWriteFailed
 from sentinel.pipeline import Note, Output
+
+MARKET = Market("coinbase", "BTC-USD")
 
 
 class Lines:
@@ -29,6 +32,9 @@ class Lines:
 
     def checkpoint(self) -> bytes:
         return b"state %d" % self.taken
+
+    def tails(self) -> dict[Market, tuple[int, int]]:
+        return {MARKET: (self.taken, 10 * self.taken)}
 
     def suspend(self) -> None:
         self.told.append("suspend")
@@ -81,8 +87,10 @@ async def test_what_the_disk_refuses_is_stored_later_and_once() -> None:
     disk.is_full = True
     for _ in range(3):
         assert await committer.attempt() is False
+    assert committer.tails == {}  # others must not count on what is not on disk
     disk.is_full = False
     assert await committer.attempt() is True
+    assert committer.tails == {MARKET: (4, 40)}
     await committer.attempt()
     assert disk.stored == [b"trade %d" % number for number in range(1, 6)]
     assert lines.told == []

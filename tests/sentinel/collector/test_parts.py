@@ -73,24 +73,6 @@ async def test_a_cancellation_passes() -> None:
         await task
 
 
-async def test_a_cancellation_passes_though_the_end_of_the_work_fails() -> None:
-    """As where a library cannot close what the other side has closed: to begin anew would be not to end."""
-    begun = asyncio.Event()
-
-    async def work() -> None:
-        try:
-            begun.set()
-            await asyncio.Event().wait()
-        finally:
-            raise RuntimeError("the handler is closed")
-
-    keeping = asyncio.create_task(parts().keep("any", work))
-    await begun.wait()
-    keeping.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await keeping
-
-
 async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
     kept = parts()
     assert await kept.keep("any", failing(1, asyncio.CancelledError)) is None
