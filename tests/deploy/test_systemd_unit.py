@@ -18,6 +18,7 @@ from sentinel.config.names import known_names
 from tests import ROOT
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 FOLDER = ROOT / "deploy" / "systemd"
 UNIT = (FOLDER / "sentinel-ws.service").read_text()
@@ -94,7 +95,10 @@ async def test_the_command_itself_says_that_it_is_ready_alive_and_stopping(tmp_p
         told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
         async with trading(1, tmp_path / "truth.jsonl") as exchange:
             (product,) = exchange.market.products
-            async with collecting(exchange.urls, tmp_path / "data", product, **told) as collector, asyncio.timeout(30):
+            async with (
+                collecting(exchange.urls, tmp_path / "data", product, **told) as collector,
+                asyncio.timeout(LONGEST_S),
+            ):
                 while heard.count(b"WATCHDOG=1") < 5:
                     heard.append(await asyncio.get_running_loop().sock_recv(manager, 100))
                 assert await collector.stop() == 0

@@ -24,7 +24,7 @@ from tests.end_to_end.store import Store
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.influx import free_port
-from tests.servers.waiting import until
+from tests.servers.waiting import LONGEST_S, until
 
 SYMBOLS = ["BTC/USD", "ETH/USD"]
 MARKETS = [f"kraken:{symbol}" for symbol in SYMBOLS]
@@ -101,7 +101,7 @@ async def test_the_api_has_them_under_their_own_names(tmp_path: Path) -> None:
         ) as collector,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             while True:
                 with suppress(aiohttp.ClientConnectorError):
                     async with session.get("/readyz") as answer:

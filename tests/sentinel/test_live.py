@@ -15,6 +15,7 @@ from sentinel.simulator.market import HISTORY
 from tests.end_to_end.judge import TruthFile
 from tests.servers.collector import addresses
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import LONGEST_S
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 
@@ -32,7 +33,7 @@ async def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def test_every_trade_comes_once_and_the_hidden_ones_from_rest(market: Market, tmp_path: Path) -> None:
     seen: dict[str, dict[int, LiveTrade]] = {product: {} for product in PRODUCTS}
     hidden: set[int] = set()
-    async with asyncio.timeout(30), aclosing(watch_trades(PRODUCTS).__aiter__()) as trades:
+    async with asyncio.timeout(LONGEST_S), aclosing(watch_trades(PRODUCTS).__aiter__()) as trades:
         async for trade in trades:
             assert trade.trade_id not in seen[trade.symbol]
             seen[trade.symbol][trade.trade_id] = trade
@@ -58,7 +59,7 @@ async def test_books_come_at_their_cadence_and_are_the_markets(market: Market, t
             raise EnoughSeen
 
     with pytest.raises(EnoughSeen):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             await watch_order_book(PRODUCTS, cadence_ms=200, depth=5, sink=keep)
     truth = TruthFile(tmp_path / "truth.jsonl")
     for book in books:
@@ -70,7 +71,7 @@ async def test_books_come_at_their_cadence_and_are_the_markets(market: Market, t
 
 
 async def test_samples_come_as_they_are_stored(market: Market, tmp_path: Path) -> None:
-    async with asyncio.timeout(30), aclosing(watch_samples(["BTC-USD"], cadence_ms=200).__aiter__()) as samples:
+    async with asyncio.timeout(LONGEST_S), aclosing(watch_samples(["BTC-USD"], cadence_ms=200).__aiter__()) as samples:
         found = [await anext(samples) for _ in range(5)]
     assert [each.time_ns for each in found] == [found[0].time_ns + number * 200_000_000 for number in range(5)]
     tops = {(bid, ask) for _, bid, _, ask, _ in TruthFile(tmp_path / "truth.jsonl").tops["BTC-USD"]}

@@ -22,6 +22,7 @@ from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import LONGEST_S
 from tests.throwaway.simulator.tidepool.dialect import FACTS, TIDEPOOL
 
 Message = dict[str, Any]
@@ -38,7 +39,7 @@ async def joined(exchange: Market, *names: str) -> AsyncIterator[ClientConnectio
 async def hear(socket: ClientConnection, kind: str, count: int) -> list[Message]:
     """So many messages of one kind; every ebb is answered."""
     heard: list[Message] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         while len(heard) < count:
             message = json.loads(await socket.recv())
             if message.get("t") == "ebb":
@@ -100,7 +101,7 @@ async def test_who_does_not_answer_is_hung_up_on(tmp_path: Path) -> None:
     async with trading([MARKET], tmp_path / "t", venue=TIDEPOOL, levels=60) as exchange:
         async with joined(exchange, MARKET) as good, joined(exchange, MARKET) as silent:
             await hear(good, "ebb", 6)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 await silent.wait_closed()
             await hear(good, "ebb", 1)
     assert silent.close_code == 4008
@@ -114,7 +115,7 @@ async def test_a_fault_is_written_down_by_the_numbers_of_the_market(kind: Any, t
         async with connect(exchange.urls["tidepool"]) as socket:
             await socket.send(json.dumps({"op": "join", "ref": 1, "books": [MARKET, "ETH_USD"]}))
             raw: list[str] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 while len(raw) < 50:
                     raw.append(str(await socket.recv()))
     heard: list[Message] = [json.loads(text) for text in raw if text.endswith("}")]  # a truncated one does not

@@ -21,6 +21,7 @@ from sentinel.exchange.selection import Selection
 from sentinel.exchange.venues import feed_maker, open_rest, rest_urls, url_of
 from sentinel.pipeline import Repair, RepairAnswer
 from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 from tests.throwaway.feeds.tidepool.protocol import TidepoolFeed
 from tests.throwaway.feeds.tidepool.venue import Tidepool
 from tests.throwaway.simulator.tidepool.dialect import TIDEPOOL
@@ -91,7 +92,7 @@ async def test_pages_upwards_are_as_good_as_pages_downwards(tmp_path: Path) -> N
 
     async with trading([BTC.symbol], tmp_path / "truth", venue=TIDEPOOL, levels=60, trade_rate=400) as exchange:
         config = load({"products": (str(BTC),)}, None, venue_environment("tidepool", exchange.urls))
-        async with open_rest(config) as rest, asyncio.timeout(30):
+        async with open_rest(config) as rest, asyncio.timeout(LONGEST_S):
             first = (await rest.trades(BTC, 1, 10**9)).records[-1]
             assert isinstance(first, Trade)
             last = first.trade_id + 249

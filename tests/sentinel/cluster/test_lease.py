@@ -16,6 +16,7 @@ from sentinel.cluster.lease import Lease
 from sentinel.cluster.presence import Presence, decode, encode, key_of
 from sentinel.config import Cluster
 from tests.servers.nats import NatsServers, nats_servers
+from tests.servers.waiting import LONGEST_S
 
 LEASE_S = 2.0
 PATIENCE_S = 5.0
@@ -114,7 +115,7 @@ async def test_a_key_that_has_ended_is_asked_for_anew(tmp_path: Path) -> None:
     async with bench(tmp_path, ttl_s=1) as on:
         lease = on.lease()
         await lease.tell(word(), PATIENCE_S)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             while await on.words():
                 await asyncio.sleep(0.05)
         assert await lease.tell(word(), PATIENCE_S)

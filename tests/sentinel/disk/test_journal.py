@@ -22,6 +22,7 @@ from sentinel.disk.journal import SMALLEST_COMPRESSED_BYTES, STREAMS, DeadLetter
 from sentinel.errors import JournalWriteFailed, UsageError
 from tests import ROOT
 from tests.sentinel.timed import timed
+from tests.servers.waiting import LONGEST_S
 
 T = TypeVar("T")
 S_NS = 1_000_000_000
@@ -280,7 +281,7 @@ async def test_a_full_disk_costs_nothing_that_was_stored(path: Path) -> None:
 
 async def test_a_sink_that_has_read_everything_is_woken(path: Path) -> None:
     async with opened(path) as journal:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(LONGEST_S), asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(journal.wait_appended())
             await asyncio.sleep(0)
             assert not waiting.done()

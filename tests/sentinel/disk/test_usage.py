@@ -23,6 +23,7 @@ from tests.sentinel.monitor.test_alerts import GOOD
 from tests.sentinel.timed import timed
 from tests.servers.fake_influx import FakeInflux
 from tests.servers.influx import free_port
+from tests.servers.waiting import LONGEST_S
 
 S = 1_000_000_000
 WEEK_NS = 7 * 86_400 * S
@@ -177,7 +178,7 @@ async def test_a_store_that_is_down_is_told_within_30_s_and_cleared(tmp_path: Pa
         await world.append()
         world.pass_s(1)
         seconds += 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while sink.statistics.state != "waiting":
                 await asyncio.sleep(0.01)
         raised = alerts_over(world, watchman, influx=sink.statistics)
@@ -190,7 +191,7 @@ async def test_a_store_that_is_down_is_told_within_30_s_and_cleared(tmp_path: Pa
         sink._server.url = store.url
         await sink._server._close()
         sink._server._open()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while (await world.journal.backlog(SINK)).line_count:
                 await asyncio.sleep(0.01)
         assert not alerts_over(world, watchman, influx=sink.statistics)

@@ -21,6 +21,7 @@ from sentinel.exchange.connection import LARGE_FRAME_BYTES, TURN_FRAMES, Connect
 from sentinel.pipeline import Cause, LanePlan
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.rate_limit import Pace
+from tests.servers.waiting import LONGEST_S
 
 Talk = Callable[[ServerConnection, int], Awaitable[None]]
 PLAN = LanePlan(0, "coinbase_advanced", Subscription(frozenset({"book"}), ("BTC-USD",)))
@@ -65,7 +66,7 @@ class Record:
         return [what for told, what in self.told if told == kind]
 
     async def wait(self, kind: str, count: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while len(self.all(kind)) < count:
                 self._news.clear()
                 await self._news.wait()

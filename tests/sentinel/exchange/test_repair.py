@@ -15,6 +15,7 @@ from feeds.rest import TradePage, page_downwards
 from sentinel.exchange.repair import Repairer
 from sentinel.exchange.rest import RestRefusal, RestTrouble
 from sentinel.pipeline import Repair, RepairAnswer
+from tests.servers.waiting import LONGEST_S
 
 
 def trade(trade_id: int, symbol: str = "BTC-USD") -> Trade:
@@ -59,7 +60,7 @@ class Answers:
         await asyncio.sleep(0)
 
     async def complete(self, count: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while sum(answer.is_complete for answer in self.given) < count:
                 self._news.clear()
                 await self._news.wait()

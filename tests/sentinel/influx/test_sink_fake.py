@@ -31,6 +31,7 @@ from tests.servers.fake_influx import (
     keeps_and_resets,
     resets,
 )
+from tests.servers.waiting import LONGEST_S
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> No
     async with delivering(tmp_path, fake.url, token="t", journal=full) as (journal, sink):
         await journal.append(timed({"trades": lines[:10]}))
         await journal.append(timed({"trades": lines[10:]}))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             while len(full.refused) < 2:
                 await asyncio.sleep(0.01)
             await journal.append(timed({"trades": lines[:1]}))
@@ -184,7 +185,7 @@ async def test_a_file_that_cannot_be_written_sets_no_line_aside_twice(fake: Fake
     in_the_way.mkdir()
     async with delivering(tmp_path, fake.url, token="t") as (journal, sink):
         await journal.append(timed({"trades": lines}))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             while len(fake.points) < 9 or not stored_letters(tmp_path):
                 await asyncio.sleep(0.01)
         in_the_way.rmdir()
@@ -327,7 +328,7 @@ async def test_what_is_new_does_not_wait_for_the_backlog_of_a_slow_store(
         await journal.append(timed({"trades": trades(100, 1 + 100 * batch)}))
     new = trades(1, 1_000_000)
     async with delivering(tmp_path, fake.url, token="t", timeout_s=0.5, journal=journal):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             while not fake.points:
                 await asyncio.sleep(0.01)
         await journal.append(timed({"trades": new}))
@@ -369,7 +370,7 @@ async def test_one_bucket_that_is_missing_holds_up_no_other_stream(fake: FakeInf
     fake.plays += [of_books_only] * 500
     buckets = {"bucket_trades": "t", "bucket_book": "b"}
     async with delivering(tmp_path, fake.url, token="t", **buckets) as (journal, sink):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONGEST_S):
             await journal.append(timed({"trades": trades(1)}))
             for number in range(5):
                 await journal.append(timed({"book": [f"top,symbol=X bid=1 {number}".encode()]}))

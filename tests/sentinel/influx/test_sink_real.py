@@ -20,6 +20,7 @@ from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
 from tests.sentinel.timed import timed
 from tests.servers.influx import ADMIN, WRITER, InfluxServer, influx_server
+from tests.servers.waiting import LONGEST_S
 
 NOW_NS = 1_750_000_000_000_000_000
 
@@ -47,7 +48,7 @@ async def delivering(
     try:
         yield held, sink
         drain.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             await task
         assert (await held.backlog(SINK)).line_count == 0
     finally:
@@ -146,7 +147,7 @@ async def test_a_wrong_token_is_put_right_without_a_restart(
     places = {"token_file": secret, "token": None, **in_buckets(database)}
     async with delivering(tmp_path, influxd.url, **places) as (journal, sink):
         await journal.append(timed({"trades": trades(10)}))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while sink.statistics.state != "barred":
                 await asyncio.sleep(0.01)
         assert "wrong" not in str(sink.statistics)
@@ -159,7 +160,7 @@ async def test_a_bucket_that_is_missing_is_waited_for(influxd: InfluxServer, tmp
     name = f"late{time.time_ns()}"
     async with delivering(tmp_path, influxd.url, token=ADMIN, **in_buckets(name)) as (journal, sink):
         await journal.append(timed({"trades": trades(10)}))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while sink.statistics.state != "barred":
                 await asyncio.sleep(0.01)
         assert "database not found" in str(sink.statistics.last_error)

@@ -13,6 +13,7 @@ from sentinel.collector.service import Service
 from sentinel.monitor import terminal
 from sentinel.monitor.terminal import Figures, as_line, figures, live_table, show, status_line
 from sentinel.pipeline.gaps import Gap
+from tests.servers.waiting import LONGEST_S
 
 
 def printed(view: object) -> str:
@@ -62,7 +63,7 @@ async def test_a_long_repair_has_a_bar(service: Service, monkeypatch: pytest.Mon
         return f"look {views}"
 
     showing = asyncio.create_task(show(service, Console(file=out, force_terminal=True, width=100), render))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         while views < 3:
             await asyncio.sleep(0)
     showing.cancel()

@@ -29,6 +29,7 @@ from tests.golden.make import lines_file, tape_file
 from tests.sentinel.recorded import gathered, journalled, record, tapes
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 GOLDEN = tape_file("version_1")
 MEASURED = {b"trades", b"book", b"top", b"gaps", b"coverage"}
@@ -123,7 +124,7 @@ async def test_a_killed_collector_has_on_tape_whatever_it_stored(tmp_path: Path)
 
 async def stored(data: Path, words: bytes) -> None:
     """Waits until a line with these words is in the journal."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONGEST_S):
         while not (data / JOURNAL).exists() or not any(words in text for text in journalled(data).values()):
             await asyncio.sleep(0.1)
 

@@ -15,6 +15,7 @@ from loguru import logger
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.run.reload import Reload
+from tests.servers.waiting import LONGEST_S
 
 Said = list[tuple[str, dict[str, Any]]]
 
@@ -68,7 +69,7 @@ async def test_the_signal_is_heard(file: Path, said: Said) -> None:
     running = asyncio.create_task(reload.run())
     await asyncio.sleep(0)  # its handler is in place from here on
     os.kill(os.getpid(), signal.SIGHUP)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONGEST_S):
         await applied.wait()
     running.cancel()
     await asyncio.wait([running])

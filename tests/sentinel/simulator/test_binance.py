@@ -20,6 +20,7 @@ from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import LONGEST_S
 
 Message = dict[str, Any]
 SYMBOL, OTHER = "BTCUSDT", "ETHUSDT"
@@ -39,7 +40,7 @@ async def listening(exchange: Market, *streams: str, path: str = "") -> AsyncIte
 
 async def hear(socket: ClientConnection, kind: str, count: int) -> list[Message]:
     heard: list[Message] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         while len(heard) < count:
             message = json.loads(await socket.recv())
             if kind in (message.get("e"), message.get("data", {}).get("e")):
@@ -186,7 +187,7 @@ async def test_a_fault_is_written_down_by_the_numbers_of_the_market(kind: Any, t
     async with trading([SYMBOL, OTHER], truth, fault, venue=BINANCE, levels=60, trade_rate=0) as exchange:
         async with listening(exchange, "btcusdt@depth@100ms", "ethusdt@depth@100ms") as socket:
             raw: list[str] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 while len(raw) < 50:
                     raw.append(str(await socket.recv()))
     heard: list[Message] = [json.loads(text) for text in raw if text.endswith("}")]  # a truncated one does not
@@ -204,7 +205,7 @@ async def test_a_size_that_is_no_number_is_json_still(tmp_path: Path) -> None:
     async with trading([SYMBOL], tmp_path / "t", *faults, venue=BINANCE, levels=60, trade_rate=50) as exchange:
         async with listening(exchange, "btcusdt@depth@100ms", "btcusdt@trade") as socket:
             odd = set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 while len(odd) < 2:
                     message = json.loads(await socket.recv())
                     if "nan" in json.dumps(message):

@@ -22,6 +22,7 @@ from sentinel.simulator.dialect import Venue
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import LONGEST_S
 
 Message = dict[str, Any]
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -41,7 +42,7 @@ async def subscribed(exchange: Market, *topics: str) -> AsyncIterator[ClientConn
 async def hear(socket: ClientConnection, count: int, prefix: str = "") -> list[Message]:
     """So many frames of topics that begin so; without one, answers."""
     heard: list[Message] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONGEST_S):
         while len(heard) < count:
             message = json.loads(await socket.recv())
             topic = message.get("topic", "")
@@ -154,7 +155,7 @@ async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_pat
     async with trading([BTC], truth, fault, venue=BYBIT, levels=60, rate=20, trade_rate=0) as exchange:
         async with subscribed(exchange, f"orderbook.200.{BTC}") as socket:
             raw: list[str] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 while len(raw) < 30:
                     raw.append(str(await socket.recv()))
     heard = [json.loads(text)["data"]["u"] for text in raw if '"data"' in text and text.endswith("}")]

@@ -27,6 +27,7 @@ from sentinel.simulator.truth import Truth
 from tests.captures import capture, lines_of
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, playing, trading
+from tests.servers.waiting import LONGEST_S
 
 Message = dict[str, Any]
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -47,7 +48,7 @@ async def subscribed(exchange: Market, *channels: str) -> AsyncIterator[ClientCo
 async def hear(socket: ClientConnection, kind: str, count: int) -> list[Message]:
     """So many answers, errors, or notifications of one kind of channel: their data."""
     heard: list[Message] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         while len(heard) < count:
             message = json.loads(await socket.recv())
             if kind in message:
@@ -214,7 +215,7 @@ async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_pat
     async with trading([BTC, ETH], truth, fault, venue=DERIBIT, levels=60, trade_rate=0) as exchange:
         async with subscribed(exchange, f"book.{BTC}.100ms", f"book.{ETH}.100ms") as socket:
             raw: list[str] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 while len(raw) < 50:
                     raw.append(str(await socket.recv()))
     whole = [json.loads(text) for text in raw if text.endswith("}}}")]  # a truncated one does not
@@ -335,7 +336,7 @@ async def test_a_recording_is_played_to_who_asks_for_it_byte_for_byte() -> None:
     books = [frame for frame in frames if b'"channel":"book.' in frame]
     names = sorted({json.loads(frame)["params"]["data"]["instrument_name"] for frame in books})
     async with playing(capture(RECORDING), 0, venue=DERIBIT) as exchange:
-        async with connect(exchange.urls["deribit"]) as socket, asyncio.timeout(20):
+        async with connect(exchange.urls["deribit"]) as socket, asyncio.timeout(LONGEST_S):
             channels = [f"book.{name}.100ms" for name in names]
             await socket.send(request("subscribe", channels=[*channels, "book.NO-PERPETUAL.100ms"]))
             answer = json.loads(await socket.recv())

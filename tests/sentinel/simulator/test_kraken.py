@@ -24,6 +24,7 @@ from sentinel.simulator.kraken.view import View
 from sentinel.simulator.market import Change
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import LONGEST_S
 
 Message = dict[str, Any]
 BTC, ETH = "BTC/USD", "ETH/USD"
@@ -46,7 +47,7 @@ async def talking(exchange: Market, *requests: str) -> AsyncIterator[ClientConne
 async def hear(socket: ClientConnection, kind: str, count: int) -> list[Message]:
     """So many messages of a channel or in answer to a method; their numbers are Decimals, as they were written."""
     heard: list[Message] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         while len(heard) < count:
             message = json.loads(await socket.recv(), parse_float=Decimal)
             if kind in (message.get("channel"), message.get("method")):

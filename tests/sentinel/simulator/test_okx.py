@@ -24,6 +24,7 @@ from sentinel.simulator.okx.dialect import DEPTH, KEEP_ALIVE_NS, MAINTENANCE_FRA
 from sentinel.simulator.window import best as best_of
 from tests.end_to_end.judge import TruthFile
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import LONGEST_S
 
 Message = dict[str, Any]
 BTC, SWAP = "BTC-USDT", "ETH-USDT-SWAP"
@@ -43,7 +44,7 @@ def books(*products: str) -> list[Message]:
 async def hear(socket: ClientConnection, count: int, **wanted: str) -> list[Message]:
     """So many messages whose ``arg`` or ``event`` is as wanted."""
     heard: list[Message] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONGEST_S):
         while len(heard) < count:
             text = await socket.recv()
             message = json.loads(text) if text != "pong" else {"event": "pong"}
@@ -204,7 +205,7 @@ async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_pat
         async with connect(exchange.urls["okx"]) as socket:
             await socket.send(json.dumps({"op": "subscribe", "args": books(BTC)}))
             raw: list[str] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 while len(raw) < 30:
                     raw.append(str(await socket.recv()))
     heard = [json.loads(text)["data"][0] for text in raw if '"data"' in text and text.endswith("]}")]
@@ -241,7 +242,7 @@ async def test_a_book_that_does_not_change_says_so_once_a_minute_and_who_is_sile
             while data["bids"] or data["asks"]:  # the one change that a market begins with may come before it
                 (alive,) = await hear(socket, 1, channel="books", event="")
                 (data,) = alive["data"]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_S):
                 await socket.wait_closed()
     last = snapshot["data"][0]["seqId"]
     assert (data["asks"], data["bids"], data["prevSeqId"]) == ([], [], data["seqId"])

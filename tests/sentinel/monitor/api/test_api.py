@@ -23,6 +23,7 @@ from tests.sentinel.test_cli import sentinel
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.influx import free_port
+from tests.servers.waiting import LONGEST_S
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 CHROMIUM = shutil.which("chromium")
@@ -37,7 +38,7 @@ async def serving(folder: Path, *faults: Fault, **settings: str) -> AsyncIterato
         collecting(exchange.urls, folder / "data", *PRODUCTS, "--http", f"127.0.0.1:{port}", **settings) as collector,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             while await status_of(session, "/readyz") != 200:
                 await asyncio.sleep(0.1)
         yield session
@@ -113,7 +114,7 @@ async def test_it_is_not_ready_while_a_book_is_not_proved(tmp_path: Path) -> Non
     stall = Fault(kind="stall", feed="advanced", at_s=4.0, duration_s=20.0, count=5)
     refuse = Fault(kind="refuse_connections", feed="advanced", at_s=4.0, duration_s=20.0)
     async with serving(tmp_path, stall, refuse) as session:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONGEST_S):
             while await status_of(session, "/readyz") != 503:
                 await asyncio.sleep(0.1)
         async with session.get("/readyz") as response:

@@ -22,6 +22,7 @@ from sentinel.monitor.status import Status
 from tests.sentinel.monitor.api.test_api import chromium, get, status_of
 from tests.sentinel.monitor.test_alerts import GOOD, GOOD_LINE, GOOD_PRODUCT
 from tests.servers.influx import free_port
+from tests.servers.waiting import LONGEST_S
 
 MARKETS = [
     Market("reef", "BTC-USD"),
@@ -66,7 +67,7 @@ async def seen_by(eye: Eye) -> AsyncIterator[aiohttp.ClientSession]:
     address = f"127.0.0.1:{free_port()}"
     server = asyncio.create_task(HttpServer(cast(Sight, eye), address, None).run())
     async with aiohttp.ClientSession(f"http://{address}") as session:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONGEST_S):
             while await status_of(session, "/healthz") != 200:
                 await asyncio.sleep(0.01)
         yield session

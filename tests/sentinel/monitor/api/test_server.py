@@ -14,6 +14,7 @@ from sentinel.collector.parts import Parts
 from sentinel.monitor.api.app import Sight
 from sentinel.monitor.api.server import HttpServer, HttpUnavailable, listen
 from tests.servers.influx import free_port
+from tests.servers.waiting import LONGEST_S
 
 SIGHT = cast(Sight, SimpleNamespace(status=None, alerts=None))
 """Nothing of it is shown here."""
@@ -28,7 +29,7 @@ async def is_served(address: str) -> bool:
 
 
 async def until_served(address: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         while not await is_served(address):
             await asyncio.sleep(0.01)
 
@@ -68,7 +69,7 @@ async def test_a_port_that_is_taken_meanwhile_is_had_once_it_is_free() -> None:
     other = socket.create_server(("127.0.0.1", int(address.rpartition(":")[2])))
     parts = Parts(asyncio.Event(), lambda: 0.0)
     task = asyncio.create_task(parts.keep("api", server.run))  # type: ignore[arg-type]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         while not parts.status() or not parts.status()[0].failures:
             await asyncio.sleep(0.01)
     other.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.sentinel.monitor.api.test_api import get, serving
 from tests.servers.fake_influx import FakeInflux, answers
+from tests.servers.waiting import LONGEST_S
 
 
 async def test_a_store_that_never_took_a_line_is_told_and_cleared(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ async def test_a_store_that_never_took_a_line_is_told_and_cleared(tmp_path: Path
             found = (await get(session, "/sentinel/alerts"))["alerts"]
             return [alert for alert in found if alert["kind"] == "sink_behind"]
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             while not (raised := await alerts()):
                 await asyncio.sleep(0.1)
         assert [alert["about"] for alert in raised] == ["influx"]

@@ -11,18 +11,19 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.servers.exchange import Market
+from tests.servers.waiting import LONGEST_S
 
 Message = dict[str, Any]
 
 
 async def hear(socket: ClientConnection, count: int) -> list[Message]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONGEST_S):
         return [json.loads(await socket.recv()) for _ in range(count)]
 
 
 async def hear_until(socket: ClientConnection, channel: str, key: str = "channel") -> list[Message]:
     heard: list[Message] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONGEST_S):
         while not heard or heard[-1].get(key) != channel:
             heard.append(json.loads(await socket.recv()))
     return heard
