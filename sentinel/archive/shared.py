@@ -32,7 +32,7 @@ AT_ONCE = 4
 
 
 class Unreadable(SentinelError):
-    """A file of the archive that nothing can be united with: it was damaged there."""
+    """A file that was damaged there, so that nothing can be united with it, or lines that are none."""
 
 
 class SharedArchive:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sentinel.archive import uncertified
 from sentinel.archive.archiver import write_hours
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.archive.shared import SharedArchive
+from sentinel.archive.shared import SharedArchive, Unreadable
 from sentinel.certificates.certificate import Damaged
 from sentinel.certificates.issuer import Folders, hours_of, issue_noted
 from sentinel.cluster.archiving import Written
@@ -27,14 +27,17 @@ def write_spool(
 
     Raises:
         StoreAway: if the archive's place cannot be reached, or refuses.
-        Unreadable: if a file there is damaged.
+        Unreadable: if a file there is damaged, or a line is none.
     """
     archive, older = spool.data_dir / ARCHIVE, spool.older / ARCHIVE
     for folder, root, hours in ((spool.data_dir, archive, spool.hours), (spool.older, older, spool.older_hours)):
         root.mkdir(parents=True, exist_ok=True)
         if hours:
-            with JournalReader(folder / JOURNAL) as reader:
-                write_hours(reader, root, hours, FOR_EVER_NS)
+            try:
+                with JournalReader(folder / JOURNAL) as reader:
+                    write_hours(reader, root, hours, FOR_EVER_NS)
+            except ValueError as error:
+                raise Unreadable(f"lines of the stream cannot be archived: {error}") from error
     shared = SharedArchive(target, spool.data_dir, may_write)
     files = shared.unite(older)
     uncertified.note(archive, {*map(Path, due), *map(uncertified.hour, files)})

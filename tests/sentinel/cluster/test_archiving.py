@@ -13,13 +13,16 @@ from typing import Any
 
 import msgspec
 import pytest
+import zstandard
 from loguru import logger
 from nats.js.kv import KeyValue
 
+from sentinel.archive.shared import Unreadable
 from sentinel.certificates.issuer import Folders
 from sentinel.certificates.verify import read_chains, verify
 from sentinel.cluster.archiving import ArchiveWorker, Stopped
 from sentinel.cluster.buckets import bucket
+from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, TIMES
 from sentinel.cluster.one_archive import settle
 from sentinel.cluster.partition import Partition
 from sentinel.cluster.places import AGAIN_NS, LeaseLost, Places, WorkerLease
@@ -261,6 +264,22 @@ async def test_what_the_servers_dropped_unread_is_told_of_those_partitions_that_
     await rig.pass_over()
     logger.remove(handler)
     assert told == [("archive_lost_messages", number) for number in range(PARTITIONS)]
+
+
+async def test_a_line_that_is_none_holds_up_its_own_partition_and_says_so(
+    session: Session, rigs: list[Rig], tmp_path: Path
+) -> None:
+    sent = batches(9, hours=1)
+    for message in sent:
+        await publish(session, message)
+    spoilt = next(message for message in sent if message.stream == "trades")
+    good = [message for message in sent if message.partition != spoilt.partition]
+    body = zstandard.compress(b"trades,exchange=coinbase %d" % MIDNIGHT_NS)
+    headers = {MESSAGE_ID: "bad/j/1/0/0", COLLECTOR: "bad", TIMES: f"{MIDNIGHT_NS}..{MIDNIGHT_NS}"}
+    await session.jetstream.publish(session.names.subject("trades", spoilt.partition), body, headers=headers)
+    with pytest.raises(Unreadable, match="lines of the stream cannot be archived"):
+        await rigs[0].pass_over()
+    assert archived(tmp_path / "store") == expected(good)
 
 
 async def test_workers_of_one_cluster_cannot_make_two_archives(
