@@ -15,7 +15,7 @@ import zstandard
 from aiohttp import web
 
 from sentinel.cluster import delivery, session
-from sentinel.cluster.delivery import CONSUMERS, DeadSubject, Delivery
+from sentinel.cluster.delivery import DeadSubject, Delivery, consumers
 from sentinel.cluster.names import MESSAGE_ID
 from sentinel.cluster.session import Session
 from sentinel.cluster.stream import prepared
@@ -95,13 +95,38 @@ async def publish(one: Session, stream: str, line: bytes, number: int, partition
 
 async def drained(one: Session) -> None:
     """Until everything published is acknowledged."""
-    for consumer in CONSUMERS:
+    for consumer in consumers(one.settings.partitions):
         while True:
             with suppress(Exception):
                 info = await one.jetstream.consumer_info(one.names.lines, consumer.name)
                 if not info.num_pending and not info.num_ack_pending:
                     break
             await asyncio.sleep(0.05)
+
+
+async def test_of_two_samples_of_an_instant_the_store_has_one_and_no_mixture(
+    one: Session, fake: FakeInflux, tmp_path: Path
+) -> None:
+    """Replicas' books may differ, and InfluxDB stores fields one by one: two are never under way at once."""
+    under_way: list[int] = []
+
+    async def slowly(fake: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        under_way.append(len(under_way) + 1)
+        assert len(under_way) == 1
+        await asyncio.sleep(0)
+        fake.keep(lines)
+        under_way.pop()
+        return web.Response(status=204)
+
+    fake.plays.extend([slowly] * 40)
+    for number in range(40):
+        await publish(one, "book", b"top,exchange=coinbase,symbol=P bid=%d,ask=%d 1" % (number, number + 1), number)
+    workers = Workers(one, fake.url, tmp_path)
+    async with running(workers.new()), running(workers.new()):
+        await drained(one)
+    assert not fake.plays
+    assert workers.statistics.lines_delivered == len(fake.requests) == 40
+    assert list(fake.points.values()) == [b"top,exchange=coinbase,symbol=P bid=39,ask=40 1"]
 
 
 async def test_a_worker_that_was_frozen_with_a_row_in_hand_does_not_have_the_last_word(
