@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -44,9 +44,11 @@ from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.coverage.accounts import Rows, coverage_row, gap_row, merged
 from sentinel.coverage.holes import (
     FRESH_NS,
+    Accounts,
     Hole,
     accounts_with_samples,
     cadence_by_samples,
+    not_collected,
     sample_holes,
     trade_holes,
     with_orphans,
@@ -58,6 +60,7 @@ from sentinel.disk.object_store import Folder, ObjectPath, folder_at
 from sentinel.disk.product_list import read_listings
 from sentinel.disk.shards import data_folders, folder_of
 from sentinel.errors import SentinelError, UsageError
+from sentinel.gap_report.together import TradeIds
 from sentinel.timing.instants import NS_PER_S, Instant, format_ns, instant_ns, parse_duration_s, span_ns
 
 __all__ = [
@@ -450,8 +453,27 @@ def _load(
     named = columns is None or "trade_id" in columns
     ids = table if named else source.rows(Series("trades", market), *asked, ["trade_id"])
     is_proved = all(row.trade_proof == "ids" for row in rows.coverage)
-    holes = trade_holes(accounts, [row.gap for row in rows.gaps], asked, *_ids(ids), backfilled)
+    lost = [row.gap for row in rows.gaps]
+    holes = trade_holes(accounts, lost, asked, *_ids(ids), backfilled)
+    if is_proved and len(accounts) > 1:
+        holes += _unnamed(source, market, rows, accounts, asked)
+        holes.sort(key=lambda hole: (hole.start_ns, hole.first_id or 0))
     return Loaded(table, holes, is_proved)
+
+
+def _unnamed(
+    source: Source, market: Market, rows: Rows, accounts: Mapping[str, Accounts], asked: tuple[int, int]
+) -> list[Hole]:
+    """The ids between those of two collectors that nobody names and nobody has."""
+    nobody = not_collected(accounts.values(), asked)
+    of_all = TradeIds(rows.coverage, rows.gaps, accounts=accounts, every=rows.coverage, nobody=nobody)
+    found: list[Hole] = []
+    for gap in of_all.unnamed:
+        if gap.overlaps(*asked) and gap.end_ns is not None:
+            around = gap.start_ns - MINUTE_NS, gap.end_ns + MINUTE_NS  # minutes are of when trades were received
+            present = source.rows(Series("trades", market), *around, ["trade_id"])
+            found += trade_holes({}, [gap], (gap.start_ns, gap.end_ns), *_ids(present))
+    return [hole for hole in found if hole.first_id is not None]
 
 
 def _whole_minutes(asked: tuple[int, int]) -> tuple[int, int]:

@@ -9,11 +9,14 @@ leaves nothing that the next one, who begins where it began, does not put right.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
+from msgspec import Struct
 
 from sentinel.archive import manifest
 from sentinel.archive.hour import read_earlier, united, write
@@ -29,7 +32,7 @@ AT_ONCE = 4
 
 
 class Unreadable(SentinelError):
-    """A file of the archive that nothing can be united with: it was damaged there."""
+    """A file that was damaged there, so that nothing can be united with it, or lines that are none."""
 
 
 class SharedArchive:
@@ -118,21 +121,20 @@ class SharedArchive:
         Returns:
             How many Parquet files were new there.
         """
-        papers = [
-            file
-            for file in sorted(self._certificates.glob(f"{MARKETS}/**/*.json"))
-            if file.read_bytes() != self._papers.get(file)
-        ]
+        chains: dict[Path, list[Path]] = defaultdict(list)
+        for file in self._certificates.glob(f"{MARKETS}/**/*.json"):
+            if file.read_bytes() != self._papers.get(file):
+                chains[file.parent if file.name == HEAD else file.parent.parent].append(file)
         steps: list[tuple[Callable[[Path], None], Collection[Path]]] = [
             (self._send_file, self._changed),
             (self._send_manifest, sorted({file.parent for file in files})),
-            (self._send_paper, [file for file in papers if file.name != HEAD]),
-            (self._send_paper, [file for file in papers if file.name == HEAD]),
         ]
         with speaking_of(self._target), ThreadPoolExecutor(AT_ONCE) as pool:
             for step, paths in steps:  # one after the other: what names a file comes after it
                 for _ in pool.map(step, paths):
                     pass
+            for _ in pool.map(self._send_chain, chains.values()):
+                pass
         return len(self._changed)
 
     def _send_file(self, file: Path) -> None:
@@ -146,9 +148,22 @@ class SharedArchive:
         self._may_write()
         send_content(manifest.content_of(entries), there / MANIFEST)
 
-    def _send_paper(self, file: Path) -> None:
-        self._may_write()
-        send_content(file.read_bytes(), self._target / CERTIFICATES / str(file.relative_to(self._certificates)))
+    def _send_chain(self, papers: list[Path]) -> None:
+        """New certificates of a market in their order, then the head: wherever this ends, the chain is one."""
+        for file in sorted(papers, key=lambda file: (file.name == HEAD, _number(file))):
+            content = file.read_bytes()
+            self._may_write()
+            send_content(content, self._target / CERTIFICATES / str(file.relative_to(self._certificates)))
+
+
+class Link(Struct):
+    """What matters here of a certificate."""
+
+    number: int
+
+
+def _number(paper: Path) -> int:
+    return msgspec.json.decode(paper.read_bytes(), type=Link).number
 
 
 def _fetch(there: ObjectPath, here: Path) -> None:

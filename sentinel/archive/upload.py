@@ -28,6 +28,7 @@ from sentinel.archive.sending import content_of, parts_of, send, send_content, s
 from sentinel.disk.data_dir import (
     ARCHIVE,
     CERTIFICATES,
+    CLUSTER,
     COLLECTOR_NAME,
     DATASETS,
     HEAD,
@@ -124,6 +125,8 @@ class Uploader:
             waiting = sum(map(len, groups))
             self._tell(waiting)
             with speaking_of(self._target), ThreadPoolExecutor(self._at_once) as pool:
+                if waiting and (self._target / CLUSTER).exists():
+                    raise NotOurs(f"{self._target} has the archive of a cluster: give this collector its own prefix")
                 heads = [self._target / unit.key for unit in groups[2]]
                 if waiting and not self.notes.folders:
                     heads = list((self._target / CERTIFICATES).glob(f"{MARKETS}/{HEAD}"))

@@ -154,8 +154,7 @@ class ArchiveWorker:
         now_ns = self._now_ns()
         window = Window(now_ns, end_of_archive_ns(now_ns), self._is_whole)
         place, revision = await self._places.read(partition.number)
-        last = await partition.last_sequence()
-        if not is_once and not _is_due(place, window, last):
+        if not is_once and not _is_due(place, window, await partition.last_sequence()):
             return True
         self._lease.check()
         if await self._places.is_taken(place):
@@ -163,25 +162,21 @@ class ArchiveWorker:
         claimed = await self._places.claim(partition.number, place, revision)
         if claimed is None:
             return False
-        is_over = place.again is not None and now_ns >= place.again.at_ns
-        begun = place.again.reach if place.again is not None and (is_over or is_once) else place.reach
-        is_done = False
+        plan = _plan(place, window, is_dead=self._places.is_of_another(place), is_once=is_once)
         try:
-            reached, written = await self._archived(partition, place, begun, window, last, drain)
-            is_done = True
-        finally:
-            if not is_done:
-                await self._places.leave(partition.number, place)
-        again = None if is_over else place.again
-        if self._places.is_of_another(place):  # it died, or so it seems: what it has under way may still come
-            again = Again(now_ns + AGAIN_NS, begun if again is None else again.reach)
-        done = Place(reached, "", again, written.uncertified)
+            reached, written = await self._archived(partition, place, plan, window, drain)
+        except asyncio.CancelledError:  # the thread may be at it still: we are as good as dead
+            raise
+        except BaseException:
+            await self._places.leave(partition.number, place)
+            raise
+        done = Place(reached, "", plan.again, written.uncertified)
         is_moved = await self._places.move(partition.number, place, done, claimed)
         self._tell(partition, written, reached, is_moved=is_moved)
         return is_moved
 
     async def _archived(
-        self, partition: Partition, place: Place, begun: Reach, window: Window, last: int, drain: asyncio.Event
+        self, partition: Partition, place: Place, plan: Plan, window: Window, drain: asyncio.Event
     ) -> tuple[Reach, Written]:
         def may_write() -> None:
             if drain.is_set():
@@ -191,9 +186,10 @@ class ArchiveWorker:
         folder = self._scratch / f"partition={partition.number}"
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            begun = await partition.checked(begun)
-            spool = await Spooler(folder, begun, window).fill(partition.messages(begun.cursor, last))
-            written = await asyncio.to_thread(self._write, spool, place.uncertified, window.before_ns, may_write)
+            begun, stream_last = await partition.checked(plan.begun)
+            last = await partition.last_sequence()
+            spool = await Spooler(folder, begun, window).fill(partition.messages(begun.cursor, last), stream_last)
+            written = await asyncio.to_thread(self._write, spool, place.uncertified, plan.certified_ns, may_write)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return spool.reached, written
@@ -208,6 +204,26 @@ class ArchiveWorker:
             logger.bind(**facts).info("archived")
         if written.damage is not None:
             logger.bind(reason=written.damage).error("hours_not_certified")
+
+
+class Plan(Struct, frozen=True):
+    """Of a pass: where it begins, the end of the hours it may certify, and what is to be done again after it."""
+
+    begun: Reach
+    certified_ns: int
+    again: Again | None
+
+
+def _plan(place: Place, window: Window, *, is_dead: bool, is_once: bool) -> Plan:
+    """``is_dead`` is who was at it, or seems so: what that has under way may still come."""
+    again = place.again
+    is_over = again is not None and window.now_ns >= again.at_ns
+    begun = again.reach if again is not None and (is_over or is_once) else place.reach
+    if is_over:
+        again = None
+    if is_dead:
+        again = Again(window.now_ns + AGAIN_NS, begun if again is None else again.reach)
+    return Plan(begun, 0 if again is not None else window.before_ns, again)
 
 
 def _is_due(place: Place, window: Window, last: int) -> bool:

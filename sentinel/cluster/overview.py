@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,11 +15,14 @@ from nats.js import errors
 
 from feeds.market import Market
 from sentinel.cluster.deal import owners
+from sentinel.cluster.places import Place
 from sentinel.cluster.presence import Presence, decode
 from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
 from sentinel.timing.instants import NS_PER_S
+
+PARTITION = re.compile(r"partition\.(\d+)")
 
 RECENT_S = 60.0
 """A market whose last trade is no older, and that no member has, was lost with its member and is to be taken over."""
@@ -70,12 +74,14 @@ class StreamView(Struct, frozen=True):
 
 class ConsumerView(Struct, frozen=True):
     """Who reads the stream for a store: messages not yet given out, given out and not yet in the store, and the age of
-    the oldest of them."""
+    the oldest of them, which may be up to ``by_design_s``. How many ``workers`` there are only the archive's tell."""
 
     name: str
     waiting: int
     unacknowledged: int
     behind_s: float
+    by_design_s: float = 0.0
+    workers: int | None = None
 
 
 class Overview(Struct, frozen=True):
@@ -91,14 +97,17 @@ class Overview(Struct, frozen=True):
     problems: list[str]
 
 
-async def overview(settings: Cluster, now_ns: int, patience_s: float, behind_s: float) -> Overview:
-    """What there is to see. A consumer is behind by more than ``behind_s`` if something is wrong.
+async def overview(
+    settings: Cluster, now_ns: int, patience_s: float, behind_s: float, archive_by_design_s: float
+) -> Overview:
+    """What there is to see. Something is wrong if a consumer is behind by more than ``behind_s`` and what is by design.
 
     Raises:
         ClusterError: if no server answers for ``patience_s``, or one refuses our identity.
     """
     async with opened(settings, "status", patience_s) as session:
         reached, seen = await asyncio.gather(_servers(settings, patience_s), _seen(session, now_ns))
+        seen[3].extend(await _archive(session, now_ns, archive_by_design_s))
     words, tails, stream, consumers = seen
     lease_ages = {word.collector: age_s for word, age_s in words}
     members = [word for word, _ in words]
@@ -164,8 +173,9 @@ def _problems(found: Overview, settings: Cluster, behind_s: float) -> Iterable[s
     elif found.stream.current < found.stream.replicas:
         yield f"of {found.stream.replicas} copies of the stream {found.stream.current} are up to date"
     for consumer in found.consumers:
-        if consumer.behind_s > behind_s:
-            yield f"{consumer.name} is {consumer.behind_s:,.0f} s behind"
+        if consumer.behind_s > consumer.by_design_s + behind_s:
+            by_design = f", where up to {consumer.by_design_s:,.0f} s are by design" if consumer.by_design_s else ""
+            yield f"{consumer.name} is {consumer.behind_s:,.0f} s behind{by_design}"
 
 
 def _some(markets: Sequence[str], most: int = 5) -> str:
@@ -263,10 +273,27 @@ async def _consumers(session: Session, now_ns: int) -> list[ConsumerView]:
     return sorted(found, key=lambda consumer: consumer.name)
 
 
-async def _age_of(session: Session, sequence: int, now_ns: int) -> float:
-    """How old the first message from a place of the stream on is."""
+async def _archive(session: Session, now_ns: int, by_design_s: float) -> list[ConsumerView]:
+    """The archive's workers as one, if there ever was one."""
+    places = await _bucket(session, session.names.archive, now_ns)
+    found = []
+    for key, value, _ in places:
+        if (number := PARTITION.fullmatch(key)) is None:
+            continue
+        cursor = msgspec.json.decode(value, type=Place).reach.cursor
+        subject = session.names.subject("*", int(number[1]))
+        found.append(await _age_of(session, cursor + 1, now_ns, subject))
+    if not found:
+        return []
+    workers = len(await _bucket(session, session.names.archivers, now_ns))
+    late = sum(age_s > 0 for age_s in found)
+    return [ConsumerView("archive", late, 0, round(max(found), 3), by_design_s, workers)]
+
+
+async def _age_of(session: Session, sequence: int, now_ns: int, subject: str = ">") -> float:
+    """How old the first message from a place of the stream on is, of some subject."""
     try:
-        message = await session.jetstream.get_msg(session.names.lines, seq=sequence, subject=">", next=True)
+        message = await session.jetstream.get_msg(session.names.lines, seq=sequence, subject=subject, next=True)
     except (errors.NotFoundError, *TROUBLES):
         return 0.0
     return 0.0 if message.time is None else _age_s(message.time, now_ns)

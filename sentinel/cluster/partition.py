@@ -39,17 +39,16 @@ class Partition:
         assert message.seq is not None
         return message.seq
 
-    async def checked(self, reach: Reach) -> Reach:
-        """The same, if the stream is still the one it is of; the beginning of the stream if not.
-
-        Messages that the servers have dropped before they were archived are told."""
+    async def checked(self, reach: Reach) -> tuple[Reach, int]:
+        """The same, if the stream is still the one it is of, the beginning of the stream if not; and the stream's last
+        message. Messages that the servers have dropped before they were archived are told."""
         state = (await self._session.jetstream.stream_info(self._session.names.lines)).state
         if reach.seen > state.last_seq:
             logger.bind(partition=self.number).warning("archive_begins_anew")
-            return Reach()
-        if state.first_seq > reach.cursor + 1 and state.first_seq > reach.seen + 1:
+            return Reach(), state.last_seq
+        if reach.seen and state.first_seq > reach.seen + 1:
             logger.bind(partition=self.number, since=reach.seen, until=state.first_seq).error("archive_lost_messages")
-        return reach
+        return reach, state.last_seq
 
     async def messages(self, after: int, until: int) -> AsyncGenerator[Message]:
         """Each once, in order, beginning after a number; those after ``until`` are for the next time."""

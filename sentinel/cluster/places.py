@@ -5,7 +5,8 @@ not been heard of for a while is taken for dead and its claim for void; so nothi
 
 * What it still writes may undo what was written since. Then its own change of the place is refused, and it sets the
   place back to where its pass began: everything from there is written again.
-* If it died in the middle, what is written from there on is written again ``AGAIN_NS`` later.
+* If it died in the middle, what is written from there on is written again ``AGAIN_NS`` later, and not certified before:
+  of a chain of certificates there is one writer at a time.
 
 Writing the same again makes no difference to the archive, and nothing in it is replaced by less.
 """
@@ -203,12 +204,22 @@ class Places:
                 place, revision = await self.read(partition)
                 if done is not None and place == done:
                     return True
-                if place.worker != self._name and _length(place.reach) <= _length(begun.reach):
-                    return False
-                if await self._change(partition, replace(begun, worker=""), revision) is not None:
+                left = _left(place, begun, self._name)
+                if left == place or await self._change(partition, left, revision) is not None:
                     return False
             except TROUBLES:
                 await asyncio.sleep(PAUSE_S)
+
+
+def _left(place: Place, begun: Place, name: str) -> Place:
+    """A place after a pass that may have undone something: not ahead of where that began. Whoever is at it stays so."""
+    return replace(
+        place,
+        reach=min(place.reach, begun.reach, key=_length),
+        again=place.again or begun.again,
+        uncertified=sorted({*place.uncertified, *begun.uncertified}),
+        worker="" if place.worker == name else place.worker,
+    )
 
 
 def _length(reach: Reach) -> tuple[int, int, int]:

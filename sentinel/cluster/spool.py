@@ -77,20 +77,22 @@ class Spooler:
         self._batches = dict(begun.batches)
         self._is_held = False
 
-    async def fill(self, messages: AsyncGenerator[Message]) -> Spool:
-        """Reads them all."""
+    async def fill(self, messages: AsyncGenerator[Message], stream_last: int = 0) -> Spool:
+        """Reads them all, which are those of the partition among the first ``stream_last`` of the stream, or more."""
         self._data_dir.mkdir(parents=True)
         self._older.mkdir()
         journal = Journal.open(self._data_dir / JOURNAL, zstd_level=1)
         try:
             waiting: list[Batch] = []
+            size = 0
             async with aclosing(messages):
                 async for message in messages:
                     if (batch := self._take(message)) is not None:
                         waiting.append(batch)
-                    if sum(batch.raw_bytes for batch in waiting) >= APPENDED_BYTES:
+                        size += batch.raw_bytes
+                    if size >= APPENDED_BYTES:
                         await journal.store(waiting)
-                        waiting = []
+                        waiting, size = [], 0
             await journal.store([*waiting, *self._of_accounts(is_older=False)])
         finally:
             journal.close()
@@ -100,6 +102,9 @@ class Spooler:
                 await journal.store(list(self._of_accounts(is_older=True)))
             finally:
                 journal.close()
+        self._seen = max(self._seen, stream_last)
+        if not self._is_held:
+            self._cursor = max(self._cursor, stream_last)
         reached = Reach(self._cursor, self._seen, self._window.before_ns, self._window.is_whole, self._batches)
         return Spool(self._data_dir, self._older, sorted(self._hours[False]), sorted(self._hours[True]), reached)
 

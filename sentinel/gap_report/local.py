@@ -32,7 +32,7 @@ from sentinel.errors import UsageError
 from sentinel.gap_report.orphans import Store
 from sentinel.gap_report.report import Window
 from sentinel.pipeline.accounts import MINUTE_NS
-from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage|backfill),.*$", re.MULTILINE)
 LONGEST_GAP_NS = 31 * 86_400 * 10**9
@@ -118,7 +118,7 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         points = [] if first_id is None else _points(reader, first_id - 1, window)
         rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
         before = {row.market for row in rows.coverage if row.minute_ns < window.start_ns}
-        markets = None if known is None else {*known, *(row.market for row in rows.coverage)} - before
+        markets = None if known is None else {*markets_of(checkpoint), *(row.market for row in rows.coverage)} - before
         rows = merged([from_points(_first_points(reader, markets, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough

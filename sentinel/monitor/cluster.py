@@ -16,6 +16,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sentinel.archive.schedule import by_design_s
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.errors import UsageError
@@ -90,7 +91,8 @@ async def look(config: Config) -> Overview:
     except ModuleNotFoundError as error:
         raise UsageError(f"a cluster needs {error.name}: pip install 'sentinel-ws[cluster]'") from None
     logger.remove()  # what it has to say of servers is in what it finds
-    return await overview(config.cluster, time.time_ns(), PATIENCE_S, config.alerts.sink_behind_s)
+    of_archive_s = by_design_s(config.archive.interval_s)
+    return await overview(config.cluster, time.time_ns(), PATIENCE_S, config.alerts.sink_behind_s, of_archive_s)
 
 
 def view(found: Overview) -> RenderableType:
@@ -149,6 +151,8 @@ def _stream(found: Overview) -> Table:
         stream.add_row("lines", f"{lines.messages:,}", size, copies, lines.leader or "-", "")
     for consumer in found.consumers:
         waiting = f"{consumer.waiting:,} waiting, {consumer.unacknowledged:,} under way"
+        if consumer.workers is not None:
+            waiting = f"{consumer.waiting:,} partitions waiting, {consumer.workers:,} workers"
         stream.add_row(consumer.name, waiting, "", "", "", f"{consumer.behind_s:,.0f} s")
     return stream
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -15,10 +15,12 @@ VERSION = 2
 
 
 class Stored(Struct):
-    """The present form. Products no longer collected are among them, should they come back."""
+    """The present form. Products no longer collected are among them, should they come back; of those that others
+    collect, and nothing more is to be said of, only the ``elsewhere``."""
 
     version: int
     products: list[ProductState]
+    elsewhere: list[Market] = []
 
 
 class StoredV1(Struct):
@@ -27,15 +29,21 @@ class StoredV1(Struct):
     products: dict[str, ProductState] = {}
 
 
+class Names(Struct):
+    """Of the present form, what older ones do not have."""
+
+    elsewhere: list[Market] = []
+
+
 class Label(Struct):
     """What says which of them it is."""
 
     version: int = 1
 
 
-def encode_checkpoint(products: Mapping[Market, ProductState]) -> bytes:
-    """The state of every market, to be read by ``decode_checkpoint``."""
-    return msgspec.msgpack.encode(Stored(VERSION, list(products.values())))
+def encode_checkpoint(products: Mapping[Market, ProductState], elsewhere: Iterable[Market] = ()) -> bytes:
+    """The state of every market, to be read by ``decode_checkpoint``, and the names of those without one."""
+    return msgspec.msgpack.encode(Stored(VERSION, list(products.values()), sorted(elsewhere)))
 
 
 def decode_checkpoint(body: bytes | None) -> dict[Market, ProductState]:
@@ -50,6 +58,16 @@ def decode_checkpoint(body: bytes | None) -> dict[Market, ProductState]:
         return {Market(state.exchange, state.symbol): state for state in _states(body)}
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise SentinelError(f"the state of the last run was left by another version of sentinel-ws: {error}") from error
+
+
+def markets_of(body: bytes | None) -> set[Market]:
+    """Every market that was ever collected by the time of a checkpoint.
+
+    Raises:
+        SentinelError: if it cannot be read.
+    """
+    found = set(decode_checkpoint(body))
+    return found | set(msgspec.msgpack.decode(body, type=Names).elsewhere) if body else found
 
 
 def _states(body: bytes) -> list[ProductState]:

@@ -19,7 +19,7 @@ from feeds.errors import FeedError
 from feeds.market import Market
 from feeds.protocol import Feed, proof_of_trades
 from sentinel.contract.gaps import Cause
-from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint, encode_checkpoint, markets_of
 from sentinel.pipeline.comparison import LAG_NS
 from sentinel.pipeline.inputs import (
     BookAnswer,
@@ -96,6 +96,7 @@ class Pipeline:
         self._is_suspended = False
         self._in_doubt: dict[tuple[int, str], int] = {}
         self._dormant = decode_checkpoint(checkpoint)
+        self._elsewhere = markets_of(checkpoint) - self._dormant.keys()
         for plan in plans:
             lane = self._add_lane(plan)
             for market in plan.markets:
@@ -116,6 +117,7 @@ class Pipeline:
         product = self.products.get(market)
         if product is None:
             known, facts = FEEDS[feed], FEEDS[feed].facts
+            self._elsewhere.discard(market)
             state = self._dormant.pop(market, None)
             product = Product(
                 market, self.settings, self._output, state, proof_of_trades(known), skips_ids=facts.skips_ids
@@ -202,9 +204,9 @@ class Pipeline:
 
     def _lighten(self, lanes: Iterable[Lane]) -> None:
         """The venue goes on sending what has been handed over: a connection without it takes the place of each that had
-        something of it and goes on."""
+        something of it and goes on. Where every book would have to be fetched for that, the next one will do."""
         for lane in lanes:
-            if lane.products and lane.feed is not None and lane.spare.feed is None:
+            if lane.products and lane.feed is not None and lane.spare.feed is None and not lane.is_fetching:
                 self.commands.append(Succeed(lane.number))
 
     def is_accounted(self, market: Market) -> bool:
@@ -417,6 +419,7 @@ class Pipeline:
                 product.write_minutes(now_ns, self._behind_ms, is_final=False)
                 if product.is_over(now_ns):
                     del self.products[market]
+                    self._elsewhere.add(market)
 
     def suspend(self, now_ns: int) -> None:
         """Nothing can be written: samples are withheld, and the ids of trades noted for a later repair."""
@@ -455,7 +458,7 @@ class Pipeline:
         states = self._dormant | {market: product.state() for market, product in self.products.items()}
         found = ((market, state.trades.tail()) for market, state in states.items())
         self.tails = {market: tail for market, tail in found if tail is not None}
-        return encode_checkpoint(states)
+        return encode_checkpoint(states, self._elsewhere)
 
     # How
 

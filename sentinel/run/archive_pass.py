@@ -8,13 +8,12 @@ from pathlib import Path
 from sentinel.archive import uncertified
 from sentinel.archive.archiver import write_hours
 from sentinel.archive.schedule import HOUR_NS
-from sentinel.archive.shared import SharedArchive
-from sentinel.certificates import certificate as papers
+from sentinel.archive.shared import SharedArchive, Unreadable
 from sentinel.certificates.certificate import Damaged
 from sentinel.certificates.issuer import Folders, hours_of, issue_noted
 from sentinel.cluster.archiving import Written
 from sentinel.cluster.spool import Spool
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL, MARKETS
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.object_store import ObjectPath
 
@@ -28,14 +27,17 @@ def write_spool(
 
     Raises:
         StoreAway: if the archive's place cannot be reached, or refuses.
-        Unreadable: if a file there is damaged.
+        Unreadable: if a file there is damaged, or a line is none.
     """
     archive, older = spool.data_dir / ARCHIVE, spool.older / ARCHIVE
     for folder, root, hours in ((spool.data_dir, archive, spool.hours), (spool.older, older, spool.older_hours)):
         root.mkdir(parents=True, exist_ok=True)
         if hours:
-            with JournalReader(folder / JOURNAL) as reader:
-                write_hours(reader, root, hours, FOR_EVER_NS)
+            try:
+                with JournalReader(folder / JOURNAL) as reader:
+                    write_hours(reader, root, hours, FOR_EVER_NS)
+            except ValueError as error:
+                raise Unreadable(f"lines of the stream cannot be archived: {error}") from error
     shared = SharedArchive(target, spool.data_dir, may_write)
     files = shared.unite(older)
     uncertified.note(archive, {*map(Path, due), *map(uncertified.hour, files)})
@@ -53,17 +55,7 @@ def _over(archive: Path, before_ns: int) -> list[Path]:
 def _certify(folders: Folders, before_ns: int) -> str | None:
     """What is wrong with a chain that cannot be continued: an archive without certificates is better than none."""
     try:
-        for folder in folders.certificates.glob(MARKETS):
-            _mend(folders.certificates, folder)
         issue_noted(folders, before_ns)
     except Damaged as error:
         return str(error)
     return None
-
-
-def _mend(root: Path, folder: Path) -> None:
-    """Two writers, one of them taken for dead, may have left the head of the one and the certificate of the other."""
-    last = max(map(papers.read, folder.glob("date=*/*.json")), key=lambda found: found.number, default=None)
-    head = papers.read_head(folder)
-    if last is not None and head is not None and last.number >= head.number and last.sha256 != head.sha256:
-        papers.write_head(root, last)

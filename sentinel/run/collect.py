@@ -43,7 +43,7 @@ from sentinel.monitor import logs, terminal
 from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
-from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
 from sentinel.run import systemd
 from sentinel.run.membership import dealt
 from sentinel.run.reload import Reload
@@ -140,7 +140,7 @@ async def _collect(
             dealt(config, rest, clock, is_kept=not is_dry_run) as share,
         ):
             asked, listing = config, share.listing
-            if not await unless(stop, share.begin(set(known), is_shard=is_shard)):
+            if not await unless(stop, share.begin(markets_of(checkpoint), is_shard=is_shard)):
                 return
             config = config.collecting(listing.markets)
             _check_proxies(config)
@@ -229,7 +229,7 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
 def _uploading(config: Config) -> Uploading | None:
     """Whoever takes the archive to its object store, below a shard's own name if there are several."""
     url = config.archive.url
-    if url is None or not config.archive.is_enabled or config.cluster.servers:  # whose workers write it there
+    if url is None or not config.archive.is_enabled:
         return None
     check_url(url)
     if config.data_dir.name.startswith(SHARD):

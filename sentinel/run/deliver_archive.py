@@ -62,17 +62,21 @@ def place_of(config: Config) -> ObjectPath:
 
 async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duration_s: float | None) -> None:
     async with stopping(duration_s) as stop:
-        work = asyncio.ensure_future(_work(config, target, stop, is_once=is_once))
+        begun = asyncio.Event()
+        work = asyncio.ensure_future(_work(config, target, stop, begun, is_once=is_once))
         told = asyncio.ensure_future(stop.wait())
         await asyncio.wait([work, told], return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
-        await asyncio.wait([work], timeout=ENDING_S)
+        if begun.is_set():
+            await asyncio.wait([work], timeout=ENDING_S)
         work.cancel()  # whatever it waits for: what it was at is done anew by another
         with suppress(asyncio.CancelledError):
             await work
 
 
-async def _work(config: Config, target: ObjectPath, stop: asyncio.Event, *, is_once: bool) -> None:
+async def _work(
+    config: Config, target: ObjectPath, stop: asyncio.Event, begun: asyncio.Event, *, is_once: bool
+) -> None:
     from sentinel.cluster.archiving import ArchiveWorker  # with NATS' client, and Arrow
     from sentinel.cluster.buckets import answered, bucket
     from sentinel.cluster.one_archive import settle
@@ -101,6 +105,7 @@ async def _work(config: Config, target: ObjectPath, stop: asyncio.Event, *, is_o
                     now_ns=time.time_ns,
                     draw=random.random,
                 )
+                begun.set()
                 logger.bind(worker=lease.name, place=str(target)).info("archive_worker_started")
                 if is_once:
                     await worker.run_once(stop)

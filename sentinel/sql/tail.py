@@ -21,7 +21,7 @@ from sentinel.disk.data_dir import ARCHIVE, journal_in
 from sentinel.disk.history import LATEST_NS, line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.object_store import Folder
-from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.pipeline.checkpoint import markets_of
 from sentinel.sql.pruning import Condition, Hour
 
 WINDOW_NS = 300_000_000_000
@@ -51,7 +51,7 @@ class Tail:
         """A collector's state names every market it has ever written; without one, the lines do."""
         checkpoint = reader.checkpoint()
         if checkpoint is not None:
-            return decode_checkpoint(checkpoint)
+            return markets_of(checkpoint)
         line = line_pattern(measurement, ())
         found: dict[bytes, bytes] = {}
         for batch in reader.batches((MEASUREMENTS[measurement].stream,), after_id=reader.cursor(SINK) or 0):

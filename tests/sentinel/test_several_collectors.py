@@ -101,3 +101,25 @@ def test_the_hour_s_certificate_names_its_collectors_and_their_parts(data_dir: P
     book = [seconds(hole.start_ns, hole.end_ns or 0) for hole in said.holes if hole.channel == "book"]
     assert [span for span in book if 0 < span[0] < 2000] == MISSING
     assert [check.problems for check in verify(folders, chains.latest, chains.latest) if check.problems] == []
+
+
+def test_ids_between_two_collectors_that_nobody_names_are_a_hole(tmp_path: Path) -> None:
+    """The one dies, the other begins without a tail, and a second goes on meanwhile without trades."""
+    deaf = [(0, 600, False), (600, 600, False)]
+    moving = Moving(
+        [
+            [stay(0, 600, "handed")],
+            [stay(650, 550, "handed")],
+            [stay(0, 1200, "handed")],
+        ]
+    )
+    heard = [line for line in moving.points if b"collector=c" not in line]
+    silent = Moving([[], [], [stay(0, 1200, "handed", unheard=deaf)]])
+    books = [line for line in silent.points if line.startswith(b"coverage") and b"collector=c" in line]
+    there = [number for number in moving.ids if not 600 <= (number - FIRST_ID) * 7 < 650]
+    trades = [trade(number, ns((number - FIRST_ID) * 7)) for number in sorted(there)]
+    asyncio.run(write(tmp_path, [{"accounts": [*heard, *books], "book": [], "trades": trades}]))
+    found = sentinel.data.load("trades", "BTC-USD", START_NS, ns(1200), data_dir=tmp_path)
+    assert [(hole.cause, hole.first_id, hole.last_id) for hole in found.holes] == [
+        ("trades", FIRST_ID + 86, FIRST_ID + 92)
+    ]

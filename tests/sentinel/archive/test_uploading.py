@@ -13,6 +13,7 @@ from sentinel.archive import uploading as module
 from sentinel.archive.upload import Uploader
 from sentinel.archive.uploading import Uploading
 from sentinel.config import Archive
+from sentinel.disk.data_dir import CLUSTER
 from sentinel.disk.object_store import ObjectPath
 from tests.sentinel.archive.test_upload import sent, stored
 from tests.sentinel.dataset.made import make
@@ -68,3 +69,14 @@ async def test_a_prefix_of_somebody_else_bars_it(tmp_path: Path) -> None:
         await until(lambda: part.statistics.state == "barred")
     assert "another data directory" in (part.statistics.last_error or "")
     assert stored(ObjectPath.of(url)) == sent(first)
+
+
+async def test_the_place_of_a_clusters_archive_bars_it(tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    (bucket / CLUSTER).write_text("{}")
+    data_dir = await asyncio.to_thread(make, tmp_path / "data")
+    async with uploading(data_dir, bucket.as_uri()) as part:
+        await until(lambda: part.statistics.state == "barred")
+    assert "the archive of a cluster" in (part.statistics.last_error or "")
+    assert [file.name for file in bucket.iterdir()] == [CLUSTER]

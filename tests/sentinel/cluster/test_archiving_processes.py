@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.archive import manifest
+from sentinel.certificates.verify import read_chains
+from sentinel.cluster.buckets import answered
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import prepared
 from sentinel.config import Cluster
+from sentinel.disk.data_dir import DAYS, MARKETS
 from sentinel.disk.object_store import ObjectPath
 from tests.sentinel.cluster.published import PARTITIONS, Sent, archived, batches, copied, expected, publish
-from tests.sentinel.cluster.test_archiving import faults
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.object_store import CREDENTIALS, object_store
 from tests.servers.waiting import until
@@ -38,7 +41,7 @@ class Worker:
             "SENTINEL_CLUSTER_SERVERS": ",".join(servers.urls),
             "SENTINEL_CLUSTER_LEASE_S": str(LEASE_S),
             "SENTINEL_CLUSTER_PARTITIONS": str(PARTITIONS),
-            "SENTINEL_CLUSTER_STREAM_REPLICAS": "1",
+            "SENTINEL_CLUSTER_STREAM_REPLICAS": str(len(servers.urls)),
             "SENTINEL_ARCHIVE_URL": url,
             "SENTINEL_ARCHIVE_IS_HOURLY": "false",
             "SENTINEL_ARCHIVE_INTERVAL_S": "1",
@@ -95,24 +98,24 @@ def place(tmp_path: Path, kind: str) -> Iterator[str]:
         yield store.url()
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("file", 1), ("file", 2), ("s3", 3)])
+@pytest.mark.parametrize(("kind", "seed", "count"), [("file", 1, 1), ("file", 2, 3), ("s3", 3, 1)])
 async def test_killed_and_frozen_workers_leave_each_point_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seed: int, count: int
 ) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     sent = batches(seed, hours=2)
     rng = random.Random(seed)
-    with nats_servers(tmp_path / "nats") as servers, place(tmp_path, kind) as url:
+    with nats_servers(tmp_path / "nats", count) as servers, place(tmp_path, kind) as url:
         store = ObjectPath.of(url)
         workers = [Worker(tmp_path / f"worker-{number}", servers, url) for number in range(2)]
-        settings = Cluster(servers=tuple(servers.urls), lease_s=LEASE_S, partitions=PARTITIONS)
+        settings = Cluster(servers=tuple(servers.urls), lease_s=LEASE_S, partitions=PARTITIONS, stream_replicas=count)
         async with opened(settings, "test") as session:
             await prepared(session)
             try:
                 for worker in workers:
                     worker.start()
-                await _strike(session, sent, workers, rng, lambda: _files(store))
+                await _strike(session, sent, workers, servers, rng, lambda: _files(store))
                 for worker in workers:
                     worker.thaw()
                 await until(lambda: all(worker.is_up for worker in workers))
@@ -123,7 +126,9 @@ async def test_killed_and_frozen_workers_leave_each_point_once(
                     worker.close()
         copy = await asyncio.to_thread(copied, store, tmp_path / "copy")
         assert archived(copy) == expected(sent)
-        assert faults(copy) == []
+        days = list(copy.glob(f"archive/*/{MARKETS}/{DAYS}"))
+        assert [problem for day in days for problem in manifest.problems(day)] == []
+        assert read_chains(copy / "certificates").check.problems == []
         assert not list(tmp_path.glob("worker-*/archiving/*"))
 
 
@@ -132,14 +137,20 @@ def _files(store: ObjectPath) -> set[tuple[str, int]]:
 
 
 async def _strike(
-    session: Session, sent: list[Sent], workers: list[Worker], rng: random.Random, seen: Callable[[], object]
+    session: Session,
+    sent: list[Sent],
+    workers: list[Worker],
+    servers: NatsServers,
+    rng: random.Random,
+    seen: Callable[[], object],
 ) -> None:
-    """Publishes in parts; of each, as soon as the archive changes, one worker is killed, or frozen until the next."""
+    """Publishes in parts; of each, as soon as the archive changes, one worker is killed, or frozen until the next. Of
+    three servers one is killed each time, too, and started for the next."""
     parts = 5
     for number in range(parts):
         before = seen()
         for message in sent[len(sent) * number // parts : len(sent) * (number + 1) // parts]:
-            await publish(session, message)
+            await answered(lambda message=message: publish(session, message))  # type: ignore[misc]
         await until(lambda before=before: seen() != before)  # type: ignore[misc]
         for worker in workers:
             if worker.is_frozen:
@@ -150,6 +161,10 @@ async def _strike(
         else:
             victim.end(signal.SIGKILL)
             victim.start()
+        if len(servers.servers) > 1:
+            server = rng.choice(servers.servers)
+            server.kill()
+            server.start()
 
 
 async def test_a_worker_that_waits_for_servers_ends_when_it_is_told_to(tmp_path: Path) -> None:

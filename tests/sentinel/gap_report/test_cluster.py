@@ -94,9 +94,12 @@ async def test_the_report_of_a_cluster_is_what_its_members_have(
         await end(on)
         since = ("--since", "1h", "--format", "json")
         made = await run(on, "gap-report", "--cluster", ",".join(on.servers.urls), *since)
-        gone = await run(on, "cluster", "status", "--format", "json")
         await archived(on, archive)
+        gone = await run(on, "cluster", "status", "--format", "json")
     assert (gone.exit_code, "there is no member" in json.loads(gone.stdout)["problems"]) == (3, True)
+    (worker,) = json.loads(gone.stdout)["consumers"]
+    assert (worker["name"], worker["workers"]) == ("archive", 0)
+    assert worker["by_design_s"] > 3600
     judge(on, told(made))
     judge(on, told(await run(on, "gap-report", "--data-dir", str(archive), *since)))
     symbol = on.market.products[0]

@@ -13,7 +13,7 @@ from sentinel.coverage.accounts import Rows, from_points, merged, unwritten
 from sentinel.coverage.holes import NOT_COLLECTED, Hole, Interval, accounts_of, merge, sample_holes
 from sentinel.disk.taped import input_of, record_of
 from sentinel.pipeline import LanePlan, Pipeline, Repair, RepairAnswer, Succeed
-from sentinel.pipeline.checkpoint import decode_checkpoint
+from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
 from sentinel.pipeline.inputs import Frame, Input, KnownTrade, Opened, Replan, Start, Stop, Tick
 from tests.sentinel.pipeline.test_trades import rest
 from tests.sentinel.pipeline.venue import MS, START, Connection, S, Told, opened, pipeline, plan
@@ -200,6 +200,18 @@ def test_it_is_forgotten_when_its_minute_is_over() -> None:
     told.take(pipe)
     assert pipe.products == {}
     assert decode_checkpoint(pipe.checkpoint()) == {}
+
+
+def test_its_name_is_kept_for_whoever_asks_what_there_is() -> None:
+    pipe, _, _ = begun()
+    hand_over(pipe, START + 2 * S, NONE)
+    pipe.tick(START + 41 * S)
+    again = pipeline(NONE, checkpoint=pipe.checkpoint())
+    assert again.products == {}
+    assert markets_of(again.checkpoint()) == {OF_ETH}
+    come_back(again, START + 50 * S)
+    assert markets_of(again.checkpoint()) == decode_checkpoint(again.checkpoint()).keys() == {OF_ETH}
+    assert markets_of(None) == set()
 
 
 def test_a_connection_that_carries_others_still_is_replaced_by_one_without_it() -> None:
