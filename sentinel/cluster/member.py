@@ -291,13 +291,14 @@ class Member:
             wait_s = self._registry.lease_s if self._has_begun else SETTLE_S
             self._settled_ns = self._elapsed_ns() + round(wait_s * NS_PER_S)
             self._has_joined = True
-        else:
-            logger.bind(reason=self._registry.trouble, markets=len(self._hand.held)).warning("cluster_lease_lost")
+        reason = "" if is_inside else self._registry.trouble or "we were frozen, or too busy to renew it"
+        if not is_inside:
+            logger.bind(reason=reason, markets=len(self._hand.held)).warning("cluster_lease_lost")
         self._standing = replace(
             self._standing,
             is_inside=is_inside,
             since_ns=self._now_ns(),
-            reason="" if is_inside else self._registry.trouble,
+            reason=reason,
             uncovered={},
         )
 

@@ -58,8 +58,8 @@ class Registry:
 
     @property
     def trouble(self) -> str:
-        """Why there is none, or was none."""
-        return (self._lease.trouble if self._lease is not None else "") or self._trouble
+        """Why there is none, as far as the servers had a part in it."""
+        return self._trouble if self._lease is None else self._lease.trouble or self._trouble
 
     @property
     def rival(self) -> tuple[Presence, int] | None:
@@ -89,6 +89,7 @@ class Registry:
             except TROUBLES as error:
                 self._trouble = str(error) or type(error).__name__
                 return False
+            self._trouble = ""
         assert self._lease is not None
         return await self._lease.tell(word, self.patience_s)
 
