@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from loguru import logger
 from nats.js.api import KeyValueConfig
-from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from sentinel.cluster.session import Session
-from sentinel.cluster.stream import NOT_CLUSTERED, TROUBLES
+from sentinel.cluster.stream import TROUBLES, on_servers_there_are
 
 T = TypeVar("T")
 AGAIN_S = 0.5
@@ -38,14 +38,11 @@ async def bucket(session: Session, name: str, ttl_s: float | None = None) -> Key
         return await session.jetstream.key_value(name)
     except BucketNotFoundError:
         pass
-    config = KeyValueConfig(name, replicas=session.settings.stream_replicas, ttl=ttl_s)
-    try:
-        return await session.jetstream.create_key_value(config)
-    except APIError as error:
-        if error.err_code != NOT_CLUSTERED:
-            raise
-        logger.bind(replicas=config.replicas).warning("cluster_of_one_server")
-        return await session.jetstream.create_key_value(config, replicas=1)
+
+    async def make(replicas: int) -> KeyValue:
+        return await session.jetstream.create_key_value(KeyValueConfig(name, replicas=replicas, ttl=ttl_s))
+
+    return await on_servers_there_are(session.settings.stream_replicas, make)
 
 
 async def entries(session: Session, kv: KeyValue, name: str) -> list[KeyValue.Entry]:

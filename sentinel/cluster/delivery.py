@@ -1,7 +1,11 @@
 """A worker that takes the stream of lines into InfluxDB: any number of them share the work, and none is needed.
 
-The servers deal the messages of ``book`` and ``trades`` to whoever asks, and deal one anew that was not acknowledged:
-its lines land on the same points. A message is acknowledged after the store has accepted or set aside its every line.
+The servers deal messages to whoever asks, and deal one anew that was not acknowledged: its lines land on the same
+points. A message is acknowledged after the store has accepted or set aside its every line.
+
+Replicas publish the same points of ``book``, not always with the same values, and InfluxDB stores the fields of a point
+one by one: of two that are written at once it may keep some of either, a sample that nobody took. So of each partition
+of the books one message at a time is out.
 
 ``accounts`` rewrite points (a gap that closes), and the last writer wins. So of those one message at a time is out, for
 all workers together. A worker that was away for longer than a message may be out (frozen, or cut off) may have written
@@ -37,26 +41,32 @@ OUT_S = 30.0
 """So long a message may be out before the servers deal it to another; a worker that needs longer says so in between."""
 
 ALIVE_S = 10.0
+HELD_S = 60.0
+"""So long it says so; then another may have it, who may reach the store where this one does not."""
 
 
 class Consumer(Struct, frozen=True):
-    """What the servers deal to all workers together. ``most_out`` messages may be out, ``fetched`` are asked for."""
+    """What the servers deal to all workers together. ``most_out`` messages may be out, ``fetched`` are asked for.
+
+    ``is_ordered``: what was written late is never the last word; one message is out then.
+    """
 
     name: str
-    streams: tuple[str, ...]
-    most_out: int
-    fetched: int
-
-    @property
-    def is_ordered(self) -> bool:
-        """One message is dealt when the one before it is done with."""
-        return self.most_out == 1
+    stream: str
+    partition: int | None = None
+    most_out: int = 1
+    fetched: int = 1
+    is_ordered: bool = False
 
 
-CONSUMERS = (
-    Consumer("influx", ("book", "trades"), most_out=4096, fetched=64),
-    Consumer("influx_accounts", ("accounts",), most_out=1, fetched=1),
-)
+def consumers(partitions: int) -> list[Consumer]:
+    """All there are, for a stream of so many partitions."""
+    return [
+        Consumer("influx_trades", "trades", most_out=4096, fetched=64),
+        Consumer("influx_accounts", "accounts", is_ordered=True),
+        *(Consumer(f"influx_book_{number}", "book", number) for number in range(partitions)),
+    ]
+
 
 ENOUGH_S = 7.0
 """So long a worker that is told to stop may finish what it has begun; the rest is dealt anew."""
@@ -71,7 +81,7 @@ class Delivery:
     """One worker. ``sender`` is its way into the store, ``doubt_s`` how long an unanswered request may take."""
 
     def __init__(self, session: Session, sender: Sender, server: Server, doubt_s: float) -> None:
-        self._waiting = dict.fromkeys(CONSUMERS, 0)
+        self._waiting: dict[Consumer, int] = {}
         self._session = session
         self._sender = sender
         self._server = server
@@ -103,11 +113,11 @@ class Delivery:
                 await self._session.client.flush(FLUSH_S)
 
     async def _work(self, stop: asyncio.Event) -> None:
-        await prepared(self._session)
+        partitions = await prepared(self._session)
         self._sender.begin()
         try:
             async with self._server, asyncio.TaskGroup() as tasks:
-                for consumer in CONSUMERS:
+                for consumer in consumers(partitions):
                     tasks.create_task(self._follow(consumer, stop))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
@@ -115,7 +125,7 @@ class Delivery:
     async def _follow(self, consumer: Consumer, stop: asyncio.Event) -> None:
         """The messages of a consumer that is shared with the other workers."""
         lines, jetstream = self._session.names.lines, self._session.jetstream
-        subjects = [self._session.names.subject(stream) for stream in consumer.streams]
+        subjects = [self._session.names.subject(consumer.stream, consumer.partition)]
         while not stop.is_set():
             try:
                 await jetstream.add_consumer(lines, _config(consumer, subjects))
@@ -141,8 +151,7 @@ class Delivery:
             async with _kept_out(messages):
                 lots = [lot for message in messages if (lot := await self._read(message)) is not None]
                 if not consumer.is_ordered:
-                    for stream in consumer.streams:
-                        await self._sender.deliver([lot for lot in lots if lot.stream == stream], is_ordered=False)
+                    await self._sender.deliver(lots, is_ordered=False)
                 elif lots:
                     await self._deliver_in_order(lots)
                     await self._write_again(consumer, lots[0], messages[0].metadata.sequence.consumer)
@@ -225,10 +234,10 @@ class DeadSubject:
 
 @asynccontextmanager
 async def _kept_out(messages: Sequence[Msg]) -> AsyncIterator[None]:
-    """The servers are told that we are at it: what a store in trouble holds up is not to be dealt to another."""
+    """The servers are told that we are at it: what a store in trouble holds up is not to be dealt to another soon."""
 
     async def tell() -> None:
-        while True:
+        for _ in range(int(HELD_S / ALIVE_S)):
             await asyncio.sleep(ALIVE_S)
             with suppress(*TROUBLES):
                 for message in messages:

@@ -17,12 +17,12 @@ from loguru import logger
 from msgspec import Struct
 from nats.js import errors
 
-from feeds.market import Market
 from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, TIMES, Names, message_id, partition_of
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import HEADERS_BYTES, PIECE_BYTES, TROUBLES, by_size, prepared
 from sentinel.config import Cluster
 from sentinel.contract.line_protocol import decode
+from sentinel.contract.measurements import market_of
 from sentinel.disk.delivery import PUBLISHER, SinkStatistics
 from sentinel.disk.journal import STREAMS, Batch, Journal
 from sentinel.errors import JournalError
@@ -105,8 +105,7 @@ class Publisher:
         series = found[0] if found else line
         known = self._partitions.get(series)
         if known is None:
-            tags = dict(decode(line).tags)
-            known = self._partitions[series] = partition_of(Market(tags["exchange"], tags["symbol"]), partitions)
+            known = self._partitions[series] = partition_of(market_of(decode(line)), partitions)
         return known
 
     async def _publish_all(self, session: Session, pieces: Sequence[Piece]) -> None:

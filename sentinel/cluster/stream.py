@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import nats.errors
 import zstandard
@@ -18,6 +19,8 @@ from nats.js import JetStreamContext, api, errors
 from sentinel.cluster.names import COLLECTOR, TIMES
 from sentinel.cluster.session import ClusterError, Session
 from sentinel.timing.instants import NS_PER_S
+
+T = TypeVar("T")
 
 DUPLICATE_WINDOW_S = 120.0
 """How long the servers know a message again that they already have; later it is kept twice, onto the same points."""
@@ -32,7 +35,7 @@ TOO_FEW_SERVERS = 10005
 GATHERING_S = 10.0
 """Servers that start together are waited for before the stream is made on fewer of them."""
 
-CHECKED = ("subjects", "retention", "storage", "discard", "max_age", "max_bytes", "duplicate_window", "num_replicas")
+CHECKED = ("subjects", "retention", "storage", "discard", "max_age", "max_bytes", "duplicate_window")
 FETCHED = 256
 FETCH_S = 2.0
 FORGOTTEN_S = 60.0
@@ -69,10 +72,6 @@ class Message(Struct, frozen=True):
     last_ns: int
     body: bytes
 
-    def headers(self) -> dict[str, str]:
-        """Those it came with, but for its id."""
-        return {COLLECTOR: self.collector, TIMES: f"{self.first_ns}..{self.last_ns}"}
-
     def lines(self) -> list[bytes]:
         return self.body.split(b"\n")
 
@@ -83,43 +82,52 @@ async def prepared(session: Session) -> int:
     Raises:
         ClusterError: if there is one that was made for another number of partitions, or cannot be made.
     """
-    replicas, now_s = session.settings.stream_replicas, asyncio.get_running_loop().time
+    while True:
+        try:
+            config = await on_servers_there_are(session.settings.stream_replicas, partial(_found, session))
+        except errors.BadRequestError as error:
+            raise ClusterError(
+                f"cluster: the stream {session.names.lines} cannot be made: {error.description}"
+            ) from None
+        except TROUBLES as error:
+            logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
+            await asyncio.sleep(AGAIN_S)
+        else:
+            return _checked(config, _wanted(session, session.settings.stream_replicas))
+
+
+async def on_servers_there_are(replicas: int, make: Callable[[int], Awaitable[T]]) -> T:
+    """What ``make`` makes with so many replicas, or with fewer if there are not so many servers.
+
+    Raises:
+        Whatever ``make`` raises for another reason.
+    """
+    now_s = asyncio.get_running_loop().time
     until_s = now_s() + GATHERING_S
     while True:
-        wanted = _wanted(session, replicas)
         try:
-            config = await _found(session, wanted)
+            return await make(replicas)
         except errors.APIError as error:
-            if error.err_code == NOT_CLUSTERED or (error.err_code == TOO_FEW_SERVERS and now_s() > until_s):
-                logger.bind(replicas=replicas).warning("cluster_of_few_servers")
-                replicas = 1 if error.err_code == NOT_CLUSTERED else max(1, replicas - 1)
+            if error.err_code not in (NOT_CLUSTERED, TOO_FEW_SERVERS) or replicas == 1:
+                raise
+            if error.err_code == TOO_FEW_SERVERS and now_s() < until_s:
+                await asyncio.sleep(AGAIN_S)
                 continue
-            if isinstance(error, errors.BadRequestError) and error.err_code != TOO_FEW_SERVERS:
-                raise ClusterError(
-                    f"cluster: the stream {session.names.lines} cannot be made: {error.description}"
-                ) from None
-            await _wait(error)
-        except TROUBLES as error:
-            await _wait(error)
-        else:
-            return _checked(config, wanted)
+            is_alone = error.err_code == NOT_CLUSTERED
+        logger.bind(replicas=replicas).warning("cluster_of_few_servers")
+        replicas = 1 if is_alone else replicas - 1
 
 
-async def _wait(error: Exception) -> None:
-    logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
-    await asyncio.sleep(AGAIN_S)
-
-
-async def _found(session: Session, wanted: api.StreamConfig) -> api.StreamConfig:
+async def _found(session: Session, replicas: int) -> api.StreamConfig:
     """The stream as it is: made if it was not there, kept by more servers if there are more by now."""
     lines, jetstream = session.names.lines, session.jetstream
     try:
         found = (await jetstream.stream_info(lines)).config
     except errors.NotFoundError:
-        return (await jetstream.add_stream(wanted)).config
-    if PARTITIONS in (found.metadata or {}) and (found.num_replicas or 1) < (wanted.num_replicas or 1):
-        logger.bind(replicas=wanted.num_replicas).info("cluster_stream_kept_by_more")
-        return (await jetstream.update_stream(found.evolve(num_replicas=wanted.num_replicas))).config
+        return (await jetstream.add_stream(_wanted(session, replicas))).config
+    if PARTITIONS in (found.metadata or {}) and (found.num_replicas or 1) < replicas:
+        found = (await jetstream.update_stream(found.evolve(num_replicas=replicas))).config
+        logger.bind(replicas=replicas).info("cluster_stream_kept_by_more")
     return found
 
 

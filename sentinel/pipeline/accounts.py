@@ -94,7 +94,7 @@ class Account(Struct):
     def spelled_due(self, minute_ns: int) -> str:
         """Which milliseconds of the minute ``due`` is, ``0-12300,15000-60000``; nothing if it is all of it."""
         length_ns = sum(end - start for start, end in self.due)
-        if not length_ns or length_ns + length_ns // self.samples_due > MINUTE_NS:
+        if not length_ns or not self.samples_due or length_ns + length_ns // self.samples_due > MINUTE_NS:
             return ""
         return ",".join(f"{(start - minute_ns) // MS}-{(end - minute_ns) // MS}" for start, end in self.due)
 

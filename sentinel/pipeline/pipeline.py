@@ -204,9 +204,9 @@ class Pipeline:
 
     def _lighten(self, lanes: Iterable[Lane]) -> None:
         """The venue goes on sending what has been handed over: a connection without it takes the place of each that had
-        something of it and goes on."""
+        something of it and goes on. Where every book would have to be fetched for that, the next one will do."""
         for lane in lanes:
-            if lane.products and lane.feed is not None and lane.spare.feed is None:
+            if lane.products and lane.feed is not None and lane.spare.feed is None and not lane.is_fetching:
                 self.commands.append(Succeed(lane.number))
 
     def is_accounted(self, market: Market) -> bool:

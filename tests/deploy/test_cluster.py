@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from sentinel.cluster.member import LEAVE_S
 from sentinel.config.loading import load
 from sentinel.config.names import known_names
 from tests import ROOT
-from tests.servers.nats import SERVER
+from tests.servers.nats import SERVER, nats_servers
 
 BIN = Path(sys.executable).parent
 FOLDER = ROOT / "deploy" / "cluster"
@@ -31,6 +33,7 @@ NATS_CONF: str = next(
     found["data"]["nats.conf"] for found in OBJECTS if found["kind"] == "ConfigMap" and "nats.conf" in found["data"]
 )
 FLUSH_S = 10
+"""What any of ours takes to end, once a member has handed over what it had."""
 
 
 def seconds(text: str) -> int:
@@ -100,7 +103,8 @@ def test_each_is_pinned_local_and_without_rights(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert seconds(service["stop_grace_period"]) > FLUSH_S
+    leaving_s = LEAVE_S if "collect" in service["command"] else 0
+    assert seconds(service["stop_grace_period"]) > FLUSH_S + leaving_s
 
 
 def test_volumes_are_each_services_own_but_for_the_archive() -> None:
@@ -160,6 +164,23 @@ def test_the_servers_find_each_other_and_have_time_to_hand_over(conf: str) -> No
         assert all(seconds(service["stop_grace_period"]) > lame_s for service in NATS.values())
 
 
+def test_a_server_that_is_told_to_stop_ends_well(tmp_path: Path) -> None:
+    """By the signal of compose, and by the command that a pod runs first; there are no clients to be sent away."""
+    lame = "\n".join(re.findall(r"^lame_duck.*$", NATS_CONF, re.MULTILINE))
+    signalled = {NATS["nats-1"]["stop_signal"]}
+    hook = SETS["nats"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert signalled == {"SIGUSR2"}
+    for way in ("compose", "kubernetes"):
+        with nats_servers(tmp_path / way, extra=f'{lame}\npid_file: "{tmp_path / way}/nats.pid"') as servers:
+            (server,) = servers.servers
+            if way == "compose":
+                os.kill(server.pid, signal.SIGUSR2)
+            else:
+                word = hook[2].replace("/tmp/nats.pid", f"{tmp_path / way}/nats.pid")
+                subprocess.run([SERVER, hook[1], word], check=True)
+            assert server.ended() == 0
+
+
 # Kubernetes
 
 
@@ -213,7 +234,7 @@ def test_everything_mounted_is_a_volume_and_nothing_has_rights(name: str) -> Non
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert pod["terminationGracePeriodSeconds"] > FLUSH_S
+    assert pod["terminationGracePeriodSeconds"] > FLUSH_S + (LEAVE_S if name == "sentinel-collector" else 0)
     if name.startswith("sentinel"):
         assert {variable["name"] for variable in container["env"] if variable["name"].startswith("SENTINEL")} <= set(
             known_names()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.cluster.member import LEAVE_S
 from sentinel.config.names import known_names
 from tests import ROOT
 from tests.servers.collector import collecting
@@ -48,10 +49,11 @@ def test_systemd_accepts_it(unit: Path) -> None:
     assert (judged.returncode, judged.stderr) == (0, "")
 
 
-def test_systemd_accepts_it_with_influxdb(unit: Path) -> None:
+@pytest.mark.parametrize("name", ["influx.conf", "cluster.conf"])
+def test_systemd_accepts_it_with_more(name: str, unit: Path) -> None:
     drop_in = unit.with_name("sentinel-ws.service.d")
     drop_in.mkdir()
-    shutil.copy(FOLDER / "influx.conf", drop_in)
+    shutil.copy(FOLDER / name, drop_in)
     judged = analyze("verify", "--man=no", unit)
     assert (judged.returncode, judged.stderr) == (0, "")
 
@@ -71,7 +73,12 @@ def test_it_is_watched_and_has_time_to_end() -> None:
     assert int(service["TimeoutStopSec"]) > 10
 
 
-@pytest.mark.parametrize("name", ["sentinel-ws.service", "influx.conf"])
+def test_a_member_has_time_to_hand_over() -> None:
+    (given,) = re.findall(r"^TimeoutStopSec=(\d+)$", (FOLDER / "cluster.conf").read_text(), re.MULTILINE)
+    assert int(given) > LEAVE_S + 10
+
+
+@pytest.mark.parametrize("name", ["sentinel-ws.service", "influx.conf", "cluster.conf"])
 def test_it_sets_only_what_the_collector_knows(name: str) -> None:
     given = re.findall(r"^Environment=(SENTINEL_\w+)=", (FOLDER / name).read_text(), re.MULTILINE)
     assert given

@@ -12,6 +12,7 @@ from sentinel.replay.play import play
 from sentinel.simulator.binance.dialect import BINANCE
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_tops, judge_trades
+from tests.end_to_end.scene import Scene, dropped_sequences, hidden_for_good, missing, named_sequences
 from tests.end_to_end.store import Store, fields
 from tests.sentinel.recorded import gathered, journalled
 from tests.servers.collector import collecting
@@ -20,7 +21,6 @@ from tests.servers.waiting import until
 
 PRODUCTS = ["BTCUSDT", "ETHUSDT"]
 MARKETS = [f"binance:{name}" for name in PRODUCTS]
-TRADES_END_S, SETTLE_S = 8.0, 2.0
 FAULTS = (
     Fault(kind="hide", at_s=2.0, count=4),
     Fault(kind="hide", at_s=3.0, count=2, from_rest=True),
@@ -35,38 +35,18 @@ FAULTS = (
 )
 
 
-def missing(data: Path) -> set[int]:
-    store = Store(data)
-    return set().union(*(store.missing_trades(name) for name in PRODUCTS))
-
-
-def hidden_for_good(truth: Path) -> set[int]:
-    """The two trades that REST does not have either."""
-    hidden = [fact for fact in TruthFile(truth).faults if fact["fault"] == "hide" and fact["from_rest"]]
-    assert len(hidden) == 2
-    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
+SCENE = Scene("binance", BINANCE, PRODUCTS, FAULTS, end_s=8.0, settle_s=2.0, path="/stream")
 
 
 async def test_every_trade_is_stored_or_named_and_every_hole_in_a_book_is_its_own(tmp_path: Path) -> None:
-    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
-    async with trading(PRODUCTS, truth_path, *FAULTS, venue=BINANCE, levels=80, trade_rate=20) as exchange:
-        urls = exchange.urls | {"binance": exchange.urls["binance"] + "/stream"}
-        async with collecting(urls, data, *MARKETS, exchange="binance") as collector:
-            await exchange.until(TRADES_END_S)
-            exchange.market.trade_rate = 0.0
-            await until(lambda: missing(data) == hidden_for_good(truth_path))
-            await exchange.quiet_end(SETTLE_S)
-            assert await collector.stop() == 0
-    store, truth = Store(data), TruthFile(truth_path, "binance")
-    assert judge_trades(store, truth, PRODUCTS) > 100
-    assert missing(data) == hidden_for_good(truth_path)
-    assert {dict(point.tags)["exchange"] for point in store.of("trades")} == {"binance"}
+    store, truth = await SCENE.play(tmp_path)
+    assert judge_trades(store, truth, PRODUCTS) > 50
+    assert missing(store, PRODUCTS) == hidden_for_good(truth)
+    assert len(hidden_for_good(truth)) == 2
     for name in PRODUCTS:
         judge_tops(store, truth, name)
-    lost = [gap for gap in store.of("gaps", "BTCUSDT") if dict(gap.tags)["cause"] == "sequence"]
-    dropped = [fact for fact in truth.faults if fact["fault"] == "drop" and fact["channel"] == "depthUpdate"]
-    named = {(int(fields(gap)["start_seq"]), int(fields(gap)["end_seq"])) for gap in lost}
-    assert (dropped[0]["sequence_first"], dropped[-1]["sequence_last"]) in named
+    dropped = dropped_sequences(truth, "BTCUSDT", "depthUpdate")
+    assert (dropped[0][0], dropped[-1][1]) in named_sequences(store, "BTCUSDT")
     assert not [gap for gap in store.of("gaps", "ETHUSDT") if dict(gap.tags)["cause"] == "sequence"]
 
 

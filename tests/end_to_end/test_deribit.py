@@ -15,15 +15,22 @@ from sentinel.simulator.faults import Fault
 from tests.book.oracle import OracleBook
 from tests.captures import capture, lines_of
 from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_tops, judge_trades
-from tests.end_to_end.store import Store, fields, whole
+from tests.end_to_end.scene import (
+    Scene,
+    dropped_sequences,
+    hidden_for_good,
+    judge_instants,
+    missing,
+    named_sequences,
+    runs,
+)
+from tests.end_to_end.store import Store, fields
 from tests.servers.collector import collecting
 from tests.servers.exchange import playing, trading
 from tests.servers.waiting import until
 
 RECORDING, BUSIEST = "deribit-cryptofeed-2021-07-22/raw.jsonl.zst", "BTC-24SEP21-8000-P"
 FIGURES = {"bid", "ask", "bid_size", "ask_size", "mid", "spread_bps", "microprice"}
-S = 1_000_000_000
-TROUBLES_END_S, SETTLE_S = 9.0, 3.0
 PRODUCTS = {
     "deribit": ["BTC-PERPETUAL", "ETH-PERPETUAL"],
     "coinbase_derivatives": ["BTC_USDC-PERPETUAL", "ETH_USDC-PERPETUAL"],
@@ -49,68 +56,18 @@ def faults(first: str, second: str) -> tuple[Fault, ...]:
     )
 
 
-def missing(data: Path, products: list[str]) -> set[int]:
-    store = Store(data)
-    return set().union(*(store.missing_trades(name) for name in products))
-
-
-def hidden_for_good(truth: Path) -> set[int]:
-    """The two trades that REST does not have either."""
-    hidden = [fact for fact in TruthFile(truth).faults if fact["fault"] == "hide" and fact["from_rest"]]
-    assert len(hidden) == 2
-    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
-
-
 @pytest.mark.parametrize("exchange", sorted(PRODUCTS))
 async def test_nothing_is_lost_or_made_up(exchange: str, tmp_path: Path) -> None:
-    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
-    products, venue = PRODUCTS[exchange], VENUES[exchange]
-    markets = [f"{exchange}:{name}" for name in products]
-    async with trading(
-        products, truth_path, *faults(*products), venue=venue, levels=80, rate=60, trade_rate=20
-    ) as trader:
-        async with collecting(trader.urls, data, *markets, exchange=exchange) as collector:
-            await trader.until(TROUBLES_END_S)
-            trader.market.trade_rate = 0.0
-            await until(lambda: missing(data, products) == hidden_for_good(truth_path))
-            await trader.quiet_end(SETTLE_S)
-            assert await collector.stop() == 0
-    store, truth = Store(data), TruthFile(truth_path, exchange)
-    assert judge_trades(store, truth, products) > 100
-    assert missing(data, products) == hidden_for_good(truth_path)
-    assert {dict(point.tags)["exchange"] for point in store.of("trades")} == {exchange}
+    products = PRODUCTS[exchange]
+    scene = Scene(exchange, VENUES[exchange], products, faults(*products), end_s=9.0, settle_s=3.0, rate=60)
+    store, truth = await scene.play(tmp_path)
+    assert judge_trades(store, truth, products) > 50
+    assert missing(store, products) == hidden_for_good(truth)
+    assert len(hidden_for_good(truth)) == 2
     for name in products:
         judge_tops(store, truth, name)
-        judge_gaps(store, truth, name)
-
-
-def judge_gaps(store: Store, truth: TruthFile, product: str) -> None:
-    """Every instant is stored or in a gap, every gap of a book has a fault to blame, every loss its gap by its ids."""
-    tops = {point.time_ns for point in store.of("top", product)}
-    gaps = [fields(gap) for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"]
-    assert len(tops) > 50, product
-    for instant in range(min(tops), max(tops) + 1, CADENCE_NS):
-        is_in_gap = any(whole(gap["start_ns"]) <= instant < whole(gap.get("end_ns", instant + 1)) for gap in gaps)
-        assert is_in_gap != (instant in tops), (product, instant)
-    for gap in gaps:
-        start_ns = whole(gap["start_ns"])
-        assert any(fault["start_ns"] - S <= start_ns <= fault["start_ns"] + 4 * S for fault in truth.faults), gap
-    named = {(gap["start_seq"], gap["end_seq"]) for gap in gaps if "start_seq" in gap}
-    dropped = [fact for fact in truth.faults if fact["fault"] == "drop" and fact["channel"] == "book"]
-    lost = [fact for fact in dropped if fact["product"] == product]
-    assert lost
-    assert lost_runs([(fact["sequence_first"], fact["sequence_last"]) for fact in lost]) <= named
-
-
-def lost_runs(lost: list[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Frames lost one after the other are one hole."""
-    runs: list[tuple[int, int]] = []
-    for first, last in sorted(lost):
-        if runs and first == runs[-1][1] + 1:
-            runs[-1] = runs[-1][0], last
-        else:
-            runs.append((first, last))
-    return set(runs)
+        judge_instants(store, truth, name)
+        assert runs(dropped_sequences(truth, name, "book")) <= named_sequences(store, name)
 
 
 def last_top(data: Path) -> dict[str, Any]:

@@ -3,23 +3,21 @@ together what the venue published, and every sample is the market's."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from feeds.kraken.protocol import KrakenFeed
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.kraken.dialect import KRAKEN
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_samples, judge_tops, judge_trades
-from tests.end_to_end.store import Store, fields, whole
+from tests.end_to_end.judge import TruthFile, judge_samples, judge_tops, judge_trades
+from tests.end_to_end.scene import Scene, book_gaps, hidden_for_good, judge_instants, judge_promptly, missing
+from tests.end_to_end.store import Store, fields
 from tests.servers.collector import collecting
 from tests.servers.exchange import playing, trading
 from tests.servers.waiting import until
 
 BTC, ETH = PRODUCTS = ["BTC/USD", "ETH/USD"]
-TROUBLES_END_S, SETTLE_S = 9.0, 2.0
-LAG_NS = 400_000_000
-S = 1_000_000_000
+SETTLE_S = 2.0
 FAULTS = (
     Fault(kind="hide", at_s=2.0, count=4),
     Fault(kind="hide", at_s=2.5, count=2, from_rest=True),
@@ -38,34 +36,18 @@ FAULTS = (
 )
 
 
-def missing(data: Path) -> set[int]:
-    store = Store(data)
-    return set().union(*(store.missing_trades(name) for name in PRODUCTS))
-
-
-def hidden_for_good(truth: Path) -> set[int]:
-    """The two trades that REST does not have either."""
-    hidden = [fact for fact in TruthFile(truth).faults if fact["fault"] == "hide" and fact["from_rest"]]
-    assert len(hidden) == 2
-    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
+SCENE = Scene("kraken", KRAKEN, PRODUCTS, FAULTS, end_s=9.0, settle_s=SETTLE_S, rate=60)
 
 
 async def test_what_is_stored_and_what_is_named_are_what_was_published(tmp_path: Path) -> None:
-    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
-    markets = [f"kraken:{name}" for name in PRODUCTS]
-    async with trading(PRODUCTS, truth_path, *FAULTS, venue=KRAKEN, levels=80, rate=60, trade_rate=20) as exchange:
-        async with collecting(exchange.urls, data, *markets, exchange="kraken") as collector:
-            await exchange.until(TROUBLES_END_S)
-            exchange.market.trade_rate = 0.0
-            await until(lambda: missing(data) == hidden_for_good(truth_path))
-            await exchange.quiet_end(SETTLE_S)
-            assert await collector.stop() == 0
-    store, truth = Store(data), TruthFile(truth_path, "kraken")
-    assert judge_trades(store, truth, PRODUCTS) > 100
-    assert missing(data) == hidden_for_good(truth_path)
-    assert {dict(point.tags)["exchange"] for point in store.of("trades")} == {"kraken"}
+    store, truth = await SCENE.play(tmp_path)
+    assert judge_trades(store, truth, PRODUCTS) > 50
+    assert missing(store, PRODUCTS) == hidden_for_good(truth)
+    assert len(hidden_for_good(truth)) == 2
     for product in PRODUCTS:
-        judge_books(store, truth, product)
+        judge_instants(store, truth, product)
+        judge_promptly(store, truth, product)
+        assert {"sequence", "undecodable"} <= {gap["cause"] for gap in book_gaps(store, product)}
 
 
 async def test_a_book_deeper_than_is_shown_is_sampled_as_it_is_shown(tmp_path: Path) -> None:
@@ -117,24 +99,3 @@ def has(data: Path, trade_id: int, top: dict[str, Any]) -> bool:
     names = ("bid", "bid_size", "ask", "ask_size")
     tops = {tuple(fields(point)[name] for name in names) for point in store.of("top", BTC)}
     return trade_id in store.trades(BTC) and tuple(top[name] for name in names) in tops
-
-
-def judge_books(store: Store, truth: TruthFile, product: str) -> None:
-    """An instant is sampled, as the market was, or lies in a gap that has a fault to blame."""
-    tops = {point.time_ns: fields(point) for point in store.of("top", product)}
-    gaps = [fields(gap) for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"]
-    assert len(tops) > 50, product
-    for instant in range(min(tops), max(tops) + 1, CADENCE_NS):
-        is_in_gap = any(whole(gap["start_ns"]) <= instant < whole(gap.get("end_ns", instant + 1)) for gap in gaps)
-        assert is_in_gap != (instant in tops), (product, instant)
-    market: list[tuple[Any, ...]] = truth.tops[product]
-    for instant, stored in tops.items():
-        held = [top for top in market if top[0] < instant]
-        possible = {held[-1][1:], *(top[1:] for top in held if top[0] >= instant - LAG_NS)}
-        possible |= {before[1:] for before, after in pairwise(held) if after[0] >= instant - LAG_NS}
-        assert tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size")) in possible, (product, instant)
-    for gap in gaps:
-        start_ns = whole(gap["start_ns"])
-        assert any(fault["start_ns"] - S <= start_ns <= fault["start_ns"] + 4 * S for fault in truth.faults), gap
-    causes = {dict(gap.tags)["cause"] for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"}
-    assert {"sequence", "undecodable"} <= causes

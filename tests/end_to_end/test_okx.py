@@ -7,9 +7,7 @@ trades nothing is claimed: what is stored is what was published but for what nei
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from click.testing import CliRunner
 
@@ -17,16 +15,23 @@ import sentinel.data
 from sentinel.gap_report.command import gap_report
 from sentinel.simulator.faults import Fault
 from sentinel.simulator.okx.dialect import OKX
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_tops
-from tests.end_to_end.store import Store, fields, whole
+from tests.end_to_end.judge import TruthFile, judge_tops
+from tests.end_to_end.scene import (
+    S,
+    Scene,
+    dropped_sequences,
+    hidden_for_good,
+    judge_instants,
+    judge_promptly,
+    named_sequences,
+    runs,
+)
+from tests.end_to_end.store import Store, fields
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USDT", "ETH-USDT-SWAP"]
-TROUBLES_END_S, PEACE_S = 9.0, 3.0
-LAG_NS = 400_000_000
-S = 1_000_000_000
 FAULTS = (
     Fault(kind="drop", channel="books", product="BTC-USDT", at_s=3.0),
     Fault(kind="drop", channel="books", product="ETH-USDT-SWAP", at_s=4.0, count=3),
@@ -46,23 +51,17 @@ FAULTS = (
 )
 
 
+SCENE = Scene("okx", OKX, PRODUCTS, FAULTS, end_s=9.0, settle_s=3.0, levels=450, rate=60, has_dense_ids=False)
+
+
 async def test_books_are_proved_and_of_trades_nothing_is_claimed(tmp_path: Path) -> None:
-    data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
-    markets = [f"okx:{name}" for name in PRODUCTS]
-    async with trading(PRODUCTS, truth_path, *FAULTS, venue=OKX, levels=450, rate=60, trade_rate=20) as exchange:
-        async with collecting(exchange.urls, data, *markets, exchange="okx") as collector:
-            await exchange.until(TROUBLES_END_S)
-            exchange.market.trade_rate = 0.0
-            await until(lambda: not lost_trades(data, truth_path))
-            await exchange.quiet_end(PEACE_S)
-            assert await collector.stop() == 0
-    store, truth = Store(data), TruthFile(truth_path, "okx")
+    store, truth = await SCENE.play(tmp_path)
     for product in PRODUCTS:
         judge_book(store, truth, product)
         judge_trades(store, truth, product)
     subscribed = [fact for fact in truth.connections if '"unsubscribe"' in fact.get("text", "")]
     assert not [fact for fact in subscribed if in_auction(truth, fact["t_ns"])]
-    judge_report(data)
+    judge_report(tmp_path / "data")
 
 
 async def test_a_snapshot_that_never_comes_on_the_wire_is_fetched_and_aligned(tmp_path: Path) -> None:
@@ -86,22 +85,6 @@ def in_auction(truth: TruthFile, ns: int) -> bool:
     return bool(crossed["start_ns"] + S // 2 < ns < crossed["end_ns"])
 
 
-def lost_trades(data: Path, truth_path: Path) -> set[int]:
-    """Published since the first one stored, told by a socket or by REST, and not stored."""
-    store, truth = Store(data), TruthFile(truth_path, "okx")
-    lost: set[int] = set()
-    for product in PRODUCTS:
-        stored = store.trades(product)
-        expected = {number for number in truth.trades[product] if stored and number >= min(stored)}
-        lost |= expected - stored.keys() if stored else {0}
-    return lost - hidden_for_good(truth)
-
-
-def hidden_for_good(truth: TruthFile) -> set[int]:
-    hidden = [fact for fact in truth.faults if fact["fault"] == "hide" and fact["from_rest"]]
-    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
-
-
 def judge_trades(store: Store, truth: TruthFile, product: str) -> None:
     stored, published = store.trades(product), truth.trades[product]
     assert len(stored) > 50
@@ -121,41 +104,11 @@ def judge_trades(store: Store, truth: TruthFile, product: str) -> None:
 
 
 def judge_book(store: Store, truth: TruthFile, product: str) -> None:
-    tops = {point.time_ns: fields(point) for point in store.of("top", product)}
-    gaps = [fields(gap) for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"]
-    assert len(tops) > 50, product
-    for instant in range(min(tops), max(tops) + 1, CADENCE_NS):
-        is_in_gap = any(whole(gap["start_ns"]) <= instant < whole(gap.get("end_ns", instant + 1)) for gap in gaps)
-        assert is_in_gap != (instant in tops), (product, instant)
-    market: list[tuple[Any, ...]] = truth.tops[product]
-    for instant, stored in tops.items():
-        held = [top for top in market if top[0] < instant]
-        possible = {held[-1][1:], *(top[1:] for top in held if top[0] >= instant - LAG_NS)}
-        possible |= {before[1:] for before, after in pairwise(held) if after[0] >= instant - LAG_NS}
-        assert tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size")) in possible, (product, instant)
-    for gap in gaps:
-        start_ns = whole(gap["start_ns"])
-        assert any(fault["start_ns"] - S <= start_ns <= fault["start_ns"] + 4 * S for fault in truth.faults), gap
-    named = {(gap["start_seq"], gap["end_seq"]) for gap in gaps if "start_seq" in gap}
-    lost = [
-        (fact["sequence_first"], fact["sequence_last"])
-        for fact in truth.faults
-        if fact["product"] == product and fact["fault"] == "drop" and fact["sequence_first"] is not None
-    ]
-    assert lost
+    judge_instants(store, truth, product)
+    judge_promptly(store, truth, product)
+    lost = dropped_sequences(truth, product, "books")
     if all(first <= last for first, last in lost):  # what was lost with a maintenance has no numbers
-        assert lost_runs(lost) <= named
-
-
-def lost_runs(lost: list[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Frames lost one after the other are one hole."""
-    runs: list[tuple[int, int]] = []
-    for first, last in sorted(lost):
-        if runs and first == runs[-1][1] + 1:
-            runs[-1] = runs[-1][0], last
-        else:
-            runs.append((first, last))
-    return set(runs)
+        assert runs(lost) <= named_sequences(store, product)
 
 
 def judge_report(data: Path) -> None:

@@ -78,7 +78,9 @@ def judge_books(
     rng = random.Random(product)
     holes = sentinel.data.load("top", product, *span, data_dir=data_dir, columns=[]).holes
     times = [time_ns for time_ns, _ in states]
-    known = dict(states)
+    known: dict[int, set[str]] = defaultdict(set)
+    for time_ns, state in states:  # a busy exchange does several things at one time
+        known[time_ns].add(state)
     equal = refused = 0
     for at_ns in sorted(rng.randrange(*span) for _ in range(count)):
         is_hole = any(hole.start_ns - _slack_ns(hole) <= at_ns < hole.end_ns for hole in holes)
@@ -94,7 +96,7 @@ def judge_books(
         between = [hole for hole in holes[1:] if hole.start_ns <= at_ns < hole.end_ns - _slack_ns(hole)]
         assert all(at_ns < hole.start_ns + CADENCE_NS for hole in between), (product, at_ns, holes)
         assert book.venue_ns is not None
-        assert digest(levels(book)) == known[book.venue_ns], (product, at_ns)
+        assert digest(levels(book)) in known[book.venue_ns], (product, at_ns)
         after = bisect_right(times, book.venue_ns)
         assert after == len(times) or times[after] > at_ns - LATE_NS, "an old book"
         equal += 1

@@ -65,6 +65,13 @@ class NatsServer:
             self._process.wait()
             self._process = None
 
+    def ended(self) -> int:
+        """Waits until it has ended by itself; its exit status."""
+        assert self._process is not None
+        status = self._process.wait(LONGEST_START_S)
+        self._process = None
+        return status
+
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
+from sentinel.simulator.coinbase.dialect import COINBASE
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile, judge_tops, judge_trades
+from tests.end_to_end.scene import Scene, hidden_for_good, missing
 from tests.end_to_end.store import Store
 from tests.servers.collector import addresses, collecting
-from tests.servers.exchange import trading
 from tests.servers.waiting import until
 from tests.throwaway.simulator.tidepool.dialect import TIDEPOOL
 
-COINBASE, TIDE = ["BTC-USD", "ETH-USD"], ["BTC_USD", "ETH_USD"]
-TRADES_END_S, SETTLE_S = 7.0, 2.0
+COINBASE_PRODUCTS, TIDE_PRODUCTS = ["BTC-USD", "ETH-USD"], ["BTC_USD", "ETH_USD"]
 AT_COINBASE = (
     Fault(kind="hide", at_s=2.0, count=3),
     Fault(kind="hide", at_s=3.0, count=2, from_rest=True),
@@ -29,38 +31,33 @@ AT_TIDEPOOL = (
 )
 
 
-def missing(data: Path, exchange: str, products: list[str]) -> set[int]:
-    store = Store(data, exchange)
-    return set().union(*(store.missing_trades(name) for name in products))
-
-
-def hidden_for_good(truth: Path) -> set[int]:
-    hidden = [fact for fact in TruthFile(truth).faults if fact["fault"] == "hide" and fact["from_rest"]]
-    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
+SCENES = (
+    Scene("coinbase", COINBASE, COINBASE_PRODUCTS, AT_COINBASE, end_s=7.0, settle_s=2.0, trade_rate=15),
+    Scene("tidepool", TIDEPOOL, TIDE_PRODUCTS, AT_TIDEPOOL, end_s=7.0, settle_s=2.0, trade_rate=15),
+)
+BOOKS = {"coinbase": "advanced", "tidepool": "tidepool"}
+"""The feed of each one's books."""
 
 
 async def test_each_venue_is_stored_or_named_by_itself(tmp_path: Path) -> None:
-    data, of_coinbase, of_tide = tmp_path / "data", tmp_path / "coinbase.jsonl", tmp_path / "tidepool.jsonl"
-    venues = (("coinbase", COINBASE, of_coinbase, "advanced"), ("tidepool", TIDE, of_tide, "tidepool"))
-    async with (
-        trading(COINBASE, of_coinbase, *AT_COINBASE, levels=80, trade_rate=15) as here,
-        trading(TIDE, of_tide, *AT_TIDEPOOL, venue=TIDEPOOL, levels=80, trade_rate=15) as there,
-    ):
-        markets = [*COINBASE, *(f"tidepool:{name}" for name in TIDE)]
+    data, truths = tmp_path / "data", {scene.exchange: tmp_path / f"{scene.exchange}.jsonl" for scene in SCENES}
+    async with AsyncExitStack() as stack:
+        here, there = [await stack.enter_async_context(scene.trading(truths[scene.exchange])) for scene in SCENES]
+        markets = [market for scene in SCENES for market in scene.markets]
         more = addresses(there.urls, "tidepool")
         async with collecting(here.urls, data, *markets, module="tests.throwaway", **more) as collector:
-            for exchange in (here, there):
-                await exchange.until(TRADES_END_S)
-                exchange.market.trade_rate = 0.0
-            for name, products, truth, _ in venues:
-                await until(lambda n=name, p=products, t=truth: missing(data, n, p) == hidden_for_good(t))  # type: ignore[misc]
-            await here.quiet_end(SETTLE_S)
+            for trader, scene in zip((here, there), SCENES, strict=True):
+                await trader.until(scene.end_s)
+                trader.market.trade_rate = 0.0
+            for scene in SCENES:
+                await until(partial(scene.has_healed, data, truths[scene.exchange]))
+            await here.quiet_end(SCENES[0].settle_s)
             assert await collector.stop() == 0
-    for name, products, truth_path, feed in venues:
-        store, truth = Store(data, name), TruthFile(truth_path, feed)
-        assert judge_trades(store, truth, products) > 50
-        assert missing(data, name, products) == hidden_for_good(truth_path) != set()
-        for product in products:
+    for scene in SCENES:
+        store, truth = Store(data, scene.exchange), TruthFile(truths[scene.exchange], BOOKS[scene.exchange])
+        assert judge_trades(store, truth, scene.products) > 50
+        assert missing(store, scene.products) == hidden_for_good(truth) != set()
+        for product in scene.products:
             judge_tops(store, truth, product)
     # a lost frame costs the books of its connection, and none of another venue
     lost = {tuple(dict(gap.tags)[tag] for tag in ("exchange", "symbol")) for gap in of_cause(data, "sequence")}

@@ -6,20 +6,24 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sentinel.cluster import session
+from sentinel.cluster.delivery import Delivery
 from sentinel.cluster.publisher import Publisher
+from sentinel.cluster.stream import Message
 from sentinel.config import Cluster
 from sentinel.disk.journal import Journal
 from tests import ROOT
 from tests.sentinel.timed import timed
 from tests.servers.collector import unset_environment
-from tests.servers.influx import WRITER, InfluxServer, influx_server
+from tests.servers.influx import WRITER, InfluxServer, free_port, influx_server
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.waiting import until
 
@@ -143,3 +147,64 @@ async def test_poison_is_kept_with_the_servers_words_and_all_else_arrives(
         one.send_signal(signal.SIGTERM)
         assert await one.wait() == 0
     assert poison in letters.read_bytes()
+
+
+async def test_a_worker_that_has_reached_no_server_yet_stops_when_it_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sentinel", "deliver", "influx", "--cluster", f"nats://127.0.0.1:{free_port()}"]
+    process = await asyncio.create_subprocess_exec(
+        *command, "--influx-url", "http://127.0.0.1:1",
+        env=unset_environment() | {"PYTHONPATH": str(ROOT)}, stderr=asyncio.subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert b"cluster_unreachable" in await process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+
+
+class SlowStore:
+    """In place of a sender and its server: how many of one partition were written at once, at most."""
+
+    def __init__(self, under_way: Counter[int], most: Counter[int], written: list[bytes]) -> None:
+        self._under_way, self._most, self._written = under_way, most, written
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def begin(self) -> None:
+        pass
+
+    async def deliver(self, lots: Sequence[Message], *, is_ordered: bool) -> bool:
+        partitions = [lot.partition for lot in lots]
+        self._under_way.update(partitions)
+        self._most |= self._under_way
+        await asyncio.sleep(0.02)
+        self._under_way.subtract(partitions)
+        self._written += [line for lot in lots for line in lot.lines()]
+        return True
+
+
+async def test_samples_of_two_replicas_are_never_written_at_once(
+    tmp_path: Path, servers: NatsServers, journal: Journal
+) -> None:
+    """InfluxDB stores a point field by field: it could keep the bid of one and the ask of the other."""
+    for number in range(40):
+        lines = [f"top,exchange=coinbase,symbol=P{each} bid={number} {NOW_NS}".encode() for each in range(8)]
+        await journal.append(timed({"book": lines}))
+    await publish(journal, servers)
+    under_way, most, written = Counter[int](), Counter[int](), list[bytes]()
+    store: Any = SlowStore(under_way, most, written)
+    stop = asyncio.Event()
+    async with (
+        session.opened(Cluster(servers=servers.urls), "w1") as one,
+        session.opened(Cluster(servers=servers.urls), "w2") as two,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for each in (one, two):
+            tasks.create_task(Delivery(each, store, store, 1.0).run(stop))
+        await until(lambda: len(written) >= 320)
+        stop.set()
+    assert len(written) == 320
+    assert set(most.values()) == {1}

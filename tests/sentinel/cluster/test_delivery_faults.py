@@ -24,6 +24,7 @@ from sentinel.disk.delivery import SinkStatistics
 from sentinel.influx.sender import LettersFile, Sender
 from sentinel.influx.server import Server
 from tests.servers.fake_influx import FakeInflux, answers
+from tests.servers.influx import free_port
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.waiting import until
 
@@ -203,3 +204,18 @@ async def test_a_worker_that_is_stopped_while_the_store_is_away_gives_back_what_
     async with running(workers.new()):
         await drained(one)
     assert len(fake.points) == 2
+
+
+async def test_a_worker_that_alone_does_not_reach_the_store_holds_nothing_up(
+    one: Session, fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("OUT_S", 1.0), ("ALIVE_S", 0.2), ("HELD_S", 0.4), ("ENOUGH_S", 0.1)):
+        monkeypatch.setattr(delivery, name, value)
+    cut_off = Workers(one, f"http://127.0.0.1:{free_port()}", tmp_path)
+    await publish(one, "accounts", row(1), 1)
+    async with running(cut_off.new()):
+        await until(lambda: cut_off.statistics.state == "waiting")
+        await publish(one, "accounts", row(2), 2)
+        async with running(Workers(one, fake.url, tmp_path).new()):
+            await drained(one)
+    assert list(fake.points.values()) == [row(2)]

@@ -13,6 +13,7 @@ from loguru import logger
 from nats.js import JetStreamContext
 
 from sentinel.cluster import session, stream
+from sentinel.cluster.buckets import bucket
 from sentinel.cluster.publisher import Publisher
 from sentinel.cluster.session import ClusterError, Session
 from sentinel.cluster.stream import prepared, read
@@ -185,6 +186,8 @@ async def test_fewer_servers_than_replicas(tmp_path: Path, monkeypatch: pytest.M
         async with session.opened(settings(servers), "m1") as one:
             await prepared(one)
             assert await replicas(one) == 2
+            made = await bucket(one, one.names.members)
+            assert (await made.status()).stream_info.config.num_replicas == 2
 
 
 async def test_a_stream_of_fewer_replicas_is_kept_by_more(tmp_path: Path) -> None:

@@ -345,3 +345,16 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write to"):
         Journal.open(tmp_path / "file" / "journal.sqlite3")
+
+
+async def test_a_journal_is_told_from_every_other_for_good_an_old_one_too(path: Path, tmp_path: Path) -> None:
+    """Version 0.1 gave journals none."""
+    async with opened(path) as journal, opened(tmp_path / "other.sqlite3") as other:
+        found = await journal.identity()
+        assert found != await other.identity()
+        assert found == await journal.identity()
+    async with opened(path) as journal:
+        assert await journal.identity() == found
+    path.unlink()
+    async with opened(path) as journal:
+        assert await journal.identity() != found

@@ -64,13 +64,15 @@ def told(errors: str, event: str) -> int:
 
 
 def gaps(data: Path, symbol: str) -> dict[int, tuple[str, bool]]:
-    """Of the book: the cause, and whether it has ended, by start."""
+    """Of the book: the cause, and whether it has ended, by start. Silence is not among them: a busy machine, with the
+    venue on it, may say nothing for a while, and that has nothing to do with who joins and leaves."""
     with JournalReader(data / "journal.sqlite3") as reader:
         points = [decode(line) for batch in reader.batches() for line in batch.lines()]
     found = {}
     for point in points:
         facts = dict(point.tags) | dict(point.fields)
-        if point.measurement == "gaps" and facts["symbol"] == symbol and facts["channel"] == "book":
+        is_of_book = point.measurement == "gaps" and (facts["symbol"], facts["channel"]) == (symbol, "book")
+        if is_of_book and facts["cause"] != "silence":
             found[point.time_ns] = str(facts["cause"]), "end_ns" in facts
     return found
 

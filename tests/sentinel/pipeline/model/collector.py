@@ -67,7 +67,7 @@ class Collector:
         self.resumed_ns = 0
         self._clock = Clock(wall_ns, monotonic_ns)
         self._pipeline = Pipeline(
-            Settings("model", EDGES_BPS),
+            Settings("model", EDGES_BPS, tells_parts=True),
             plans,
             lambda plan: FEEDS[plan.venue](plan.subscription),  # type: ignore[call-arg]
             disk.checkpoint,

@@ -365,11 +365,21 @@ def judge_minutes(lines: ProductLines, world: World) -> None:
         assert row["samples_due"] == row["samples_written"] + row["samples_withheld"], f"open accounts: {row}"
         tops = sum(minute_ns <= line.time_ns < minute_ns + MINUTE_NS for line in lines.tops)
         assert row["samples_written"] == tops, f"{row['samples_written']} samples in the accounts, {tops} on disk"
+        due = due_of(minute_ns, row)
+        assert len(due) == row["samples_due"], f"{row['samples_due']} instants are due, {len(due)} are said to be"
+        assert due.issuperset(line.time_ns for line in lines.tops if minute_ns <= line.time_ns < minute_ns + MINUTE_NS)
     gaps = lines.gaps_of("book")
     withheld = sum(row["samples_withheld"] for row in rows.values())
     uncounted = sum(gap["missing_count"] for gap in gaps if gap["cause"] in ("stopped", "clock"))
     missing = len(instants_in(gaps))
     assert withheld + uncounted == missing, f"{withheld} withheld, {uncounted} when nobody ran, {missing} in gaps"
+
+
+def due_of(minute_ns: int, row: Facts) -> set[int]:
+    """The instants that a row says are due."""
+    told = str(row.get("due_ms", "0-60000"))
+    spans = [tuple(map(int, span.split("-"))) for span in told.split(",")] if row["samples_due"] else []
+    return {minute_ns + at_ms * 1_000_000 for start, end in spans for at_ms in range(start, end, 100)}
 
 
 def judge_clock(found: dict[str, ProductLines], world: World) -> None:
