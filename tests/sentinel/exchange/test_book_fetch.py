@@ -20,7 +20,8 @@ BIDS, ASKS = {99.0: 1.0}, {101.0: 2.0}
 class Venue:
     """Gives the books it is let give, in any order; the number of one is its place in the alphabet of markets."""
 
-    def __init__(self) -> None:
+    def __init__(self, *pauses_s: float) -> None:
+        self._pauses_s = pauses_s
         self.asked: list[Market] = []
         self.answers: list[FetchedBook] = []
         self._given: dict[Market, asyncio.Future[RestBook]] = {}
@@ -38,7 +39,7 @@ class Venue:
 
     @asynccontextmanager
     async def fetching(self) -> AsyncIterator[BookFetcher]:
-        fetcher = BookFetcher(self, self.answers.append)
+        fetcher = BookFetcher(self, self.answers.append, self._pauses_s)
         running = asyncio.create_task(fetcher.run())
         try:
             yield fetcher
@@ -82,6 +83,20 @@ async def test_trouble_is_no_answer_and_keeps_no_other_from_its_own() -> None:
         venue.give(BTC, 11)
         await until(lambda: len(venue.answers) == 2)
     assert [(answer.symbol, answer.last) for answer in venue.answers] == [("ETH-USD", 20), ("BTC-USD", 11)]
+
+
+async def test_one_that_fails_is_tried_again_before_its_lane_asks_anew() -> None:
+    venue = Venue(0.0, 0.0)
+    async with venue.fetching() as fetcher:
+        fetcher.request(order(BTC))
+        for tries in (1, 2):
+            await until(lambda tries=tries: len(venue.asked) == tries)  # type: ignore[misc]
+            venue.fail(BTC)
+        await until(lambda: len(venue.asked) == 3)
+        venue.give(BTC, 12)
+        await until(lambda: bool(venue.answers))
+    assert venue.asked == [BTC, BTC, BTC]
+    assert venue.answers == [FetchedBook(0, "BTC-USD", 12, BIDS, ASKS)]
 
 
 async def test_a_book_without_a_number_is_no_answer_and_number_zero_is_one() -> None:
