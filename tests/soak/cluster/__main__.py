@@ -223,7 +223,9 @@ def _programs(
     for name in ("c1", "c2", "c3"):
         within = NAMESPACE if is_cut and name == "c3" else ""
         words = ["collect", *products]
-        programs[name] = Program(folder / name, words, settings(name, SENTINEL_ARCHIVE_IS_ENABLED="false"), within)
+        programs[name] = Program(
+            folder / name, words, settings(name, SENTINEL_ARCHIVE_IS_ENABLED="false", SENTINEL_RECORD="false"), within
+        )
     buckets = {"SENTINEL_INFLUX_BUCKET_TRADES": "d", "SENTINEL_INFLUX_BUCKET_BOOK": "d"}
     for name in ("i1", "i2"):
         more = {"SENTINEL_INFLUX_URL": influxd.url, "SENTINEL_INFLUX_TOKEN": WRITER, **buckets}

@@ -13,8 +13,9 @@ import click
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from tests.end_to_end.judge import CADENCE_NS, LATE_NS, TruthFile
+from tests.end_to_end.judge import CADENCE_NS, TruthFile
 from tests.end_to_end.store import Store, fields
+from tests.faults.verdict import LAG_NS
 from tests.servers.influx import InfluxServer
 
 Trades = dict[str, dict[int, int]]
@@ -91,7 +92,7 @@ def _values(truth: TruthFile, product: str, proved: dict[int, set[tuple[float, .
     tops = truth.tops[product]
     for at_ns, several in sorted(proved.items()):
         newest = bisect_left(tops, (at_ns,))
-        oldest = bisect_left(tops, (at_ns - LATE_NS,)) - 1
+        oldest = bisect_left(tops, (at_ns - LAG_NS,)) - 1
         told = {tops[place][1:] for place in range(max(0, oldest), newest)}
         if wrong := several - told:
             yield f"a sample at {at_ns} is none of the market's: {wrong}"
