@@ -105,7 +105,14 @@ class Spooler:
         self._seen = max(self._seen, stream_last)
         if not self._is_held:
             self._cursor = max(self._cursor, stream_last)
-        reached = Reach(self._cursor, self._seen, self._window.before_ns, self._window.is_whole, self._batches)
+        reached = Reach(
+            self._cursor,
+            self._seen,
+            self._window.before_ns,
+            self._window.is_whole,
+            self._batches,
+            self._begun.made_ns,
+        )
         return Spool(self._data_dir, self._older, sorted(self._hours[False]), sorted(self._hours[True]), reached)
 
     def _take(self, message: Message) -> Batch | None:
