@@ -211,7 +211,11 @@ async def _seen(session: Session, now_ns: int) -> tuple[Words, set[Market], Stre
     words.sort(key=lambda word: word[0].collector)
     tails: set[Market] = set()
     for _, value, _ in await _bucket(session, names.markets, now_ns):
-        of_member: dict[str, tuple[int, int]] = msgspec.json.decode(value, type=dict[str, tuple[int, int]])
+        try:
+            of_member: dict[str, tuple[int, int]] = msgspec.json.decode(value, type=dict[str, tuple[int, int]])
+        except msgspec.MsgspecError as error:
+            logger.bind(reason=str(error)).warning("cluster_member_not_understood")
+            continue
         recent_ns = now_ns - round(RECENT_S * NS_PER_S)
         tails |= {Market.parse(market) for market, (_, at_ns) in of_member.items() if at_ns >= recent_ns}
     return words, tails, await _stream(session, now_ns), await _consumers(session, now_ns)
@@ -268,7 +272,10 @@ async def _consumers(session: Session, now_ns: int) -> list[ConsumerView]:
             continue
         waiting, out = info.num_pending or 0, info.num_ack_pending or 0
         floor = 0 if info.ack_floor is None else info.ack_floor.stream_seq or 0
-        behind_s = await _age_of(session, floor + 1, now_ns) if waiting or out else 0.0
+        behind_s = 0.0
+        if waiting or out:  # what is between messages of its own is not for it, and may be of long ago
+            subjects = info.config.filter_subjects or [info.config.filter_subject or ">"]
+            behind_s = max([await _age_of(session, floor + 1, now_ns, subject) for subject in subjects])
         found.append(ConsumerView(info.name, waiting, out, round(behind_s, 3)))
     return sorted(found, key=lambda consumer: consumer.name)
 
