@@ -150,7 +150,8 @@ class Delivery:
         self._waiting[consumer] = messages[-1].metadata.num_pending
         try:
             async with _kept_out(messages):
-                lots = [lot for message in messages if (lot := await self._read(message)) is not None]
+                found = [decoded(message, self._decompress) for message in messages]
+                lots = [lot for lot in found if lot is not None]  # what is none would be dealt for ever
                 if not consumer.is_ordered:
                     is_sure = await self._sender.deliver(lots, is_ordered=False)
                     if consumer.most_out == 1 and not is_sure:
@@ -165,15 +166,6 @@ class Delivery:
             raise
         for message in messages:
             await message.ack()
-
-    async def _read(self, message: Msg) -> Message | None:
-        """None, and a word in the log, for what is no message of ours; it would be dealt for ever."""
-        try:
-            return decoded(message, self._decompress)
-        except (ValueError, zstandard.ZstdError) as error:
-            sequence = message.metadata.sequence.stream
-            logger.bind(sequence=sequence, subject=message.subject, reason=str(error)).error("message_unreadable")
-            return None
 
     async def _deliver_in_order(self, lots: Sequence[Message]) -> None:
         """Once more, after a while, as long as there was a request that may still be carried out."""
