@@ -109,6 +109,7 @@ class Member:
             started_ns=started_ns,
             home=self._kept.home,
             asks=_asked(config),
+            replicas=config.cluster.replicas,
             http=None if config.http is None else f"http://{config.http}",
             version=software(),
         )

@@ -155,6 +155,17 @@ def test_tails_that_are_none_are_passed_over(servers: NatsServers) -> None:
     assert shown(status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="odd"))["problems"] == []
 
 
+def test_a_market_with_fewer_replicas_than_its_members_were_told_is_wrong(servers: NatsServers) -> None:
+    """Though nobody has told us how many there are to be."""
+    settings = Cluster(servers=servers.urls, name="fewer")
+    holds = dict.fromkeys(MARKETS, True)
+    both = [member("tick", holds, replicas=2), member("tock", holds | {MARKETS[1]: False}, replicas=2)]
+    asyncio.run(fill(settings, both))
+    result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="fewer")
+    assert shown(result)["problems"] == [f"fewer than 2 members have a proved book of {MARKETS[1]}"]
+    assert result.exit_code == 3
+
+
 def test_nothing_there_is_wrong_and_no_server_is_one_line(servers: NatsServers) -> None:
     result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="empty")
     assert result.exit_code == 3
