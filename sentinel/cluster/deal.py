@@ -10,7 +10,6 @@ leave a market to each other, one at least finds that the other does not vouch f
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -20,21 +19,21 @@ from feeds.market import Market
 Owners = Mapping[Market, Sequence[str]]
 
 
-@cache
-def _weight(member: str, market: Market) -> bytes:
+def _weight(member: str, market: str) -> bytes:
     return blake2b(f"{member}|{market}".encode(), digest_size=8).digest()
 
 
 def owners(markets: Iterable[Market], members: Collection[str], replicas: int) -> dict[Market, tuple[str, ...]]:
     """The members that are to collect each market: ``replicas`` of them, or all if there are fewer.
 
-    Cost: O(markets · members · log replicas), and a hash for each pair that is new.
+    Cost: a hash for each pair, O(markets · members · log members).
     """
     names = sorted(members)
-    return {
-        market: tuple(sorted(names, key=lambda name: _weight(name, market), reverse=True)[:replicas])
-        for market in markets
-    }
+
+    def ranked(market: str) -> list[str]:
+        return sorted(names, key=lambda name: _weight(name, market), reverse=True)
+
+    return {market: tuple(ranked(str(market))[:replicas]) for market in markets}
 
 
 class Hand(Struct, frozen=True):

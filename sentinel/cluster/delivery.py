@@ -5,7 +5,8 @@ points. A message is acknowledged after the store has accepted or set aside its 
 
 Replicas publish the same points of ``book``, not always with the same values, and InfluxDB stores the fields of a point
 one by one: of two that are written at once it may keep some of either, a sample that nobody took. So of each partition
-of the books one message at a time is out.
+of the books one message at a time is out, and no other before a request of it that was not answered can be carried out
+no more.
 
 ``accounts`` rewrite points (a gap that closes), and the last writer wins. So of those one message at a time is out, for
 all workers together. A worker that was away for longer than a message may be out (frozen, or cut off) may have written
@@ -149,28 +150,22 @@ class Delivery:
         self._waiting[consumer] = messages[-1].metadata.num_pending
         try:
             async with _kept_out(messages):
-                lots = [lot for message in messages if (lot := await self._read(message)) is not None]
+                found = [decoded(message, self._decompress) for message in messages]
+                lots = [lot for lot in found if lot is not None]  # what is none would be dealt for ever
                 if not consumer.is_ordered:
-                    await self._sender.deliver(lots, is_ordered=False)
+                    is_sure = await self._sender.deliver(lots, is_ordered=False)
+                    if consumer.most_out == 1 and not is_sure:
+                        await asyncio.sleep(self._doubt_s)
                 elif lots:
                     await self._deliver_in_order(lots)
                     await self._write_again(consumer, lots[0], messages[0].metadata.sequence.consumer)
         except asyncio.CancelledError:
             with suppress(*TROUBLES):
                 for message in messages:
-                    await message.nak()
+                    await message.nak(self._doubt_s if consumer.most_out == 1 else None)
             raise
         for message in messages:
             await message.ack()
-
-    async def _read(self, message: Msg) -> Message | None:
-        """None, and a word in the log, for what is no message of ours; it would be dealt for ever."""
-        try:
-            return decoded(message, self._decompress)
-        except (ValueError, zstandard.ZstdError) as error:
-            sequence = message.metadata.sequence.stream
-            logger.bind(sequence=sequence, subject=message.subject, reason=str(error)).error("message_unreadable")
-            return None
 
     async def _deliver_in_order(self, lots: Sequence[Message]) -> None:
         """Once more, after a while, as long as there was a request that may still be carried out."""

@@ -13,16 +13,12 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-import nats.errors
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from sentinel.cluster.presence import Presence, decode, encode, key_of
-
-NS_PER_S = 1_000_000_000
-
-TROUBLES = (nats.errors.Error, TimeoutError, OSError)
-"""What a question to the servers may end with while they are away, or choose a leader."""
+from sentinel.cluster.stream import TROUBLES
+from sentinel.timing.instants import NS_PER_S
 
 
 class Lease:

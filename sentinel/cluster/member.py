@@ -21,10 +21,10 @@ from msgspec.structs import replace
 
 from feeds.market import Market
 from sentinel.cluster.deal import Hand, owners
-from sentinel.cluster.lease import TROUBLES
 from sentinel.cluster.presence import Presence
 from sentinel.cluster.registry import Registry, Tails
 from sentinel.cluster.session import NoServer
+from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Config
 from sentinel.disk.membership import Membership, MembershipFile
 from sentinel.errors import UsageError
@@ -109,6 +109,7 @@ class Member:
             started_ns=started_ns,
             home=self._kept.home,
             asks=_asked(config),
+            replicas=config.cluster.replicas,
             http=None if config.http is None else f"http://{config.http}",
             version=software(),
         )

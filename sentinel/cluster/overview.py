@@ -85,9 +85,11 @@ class ConsumerView(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """``lacking`` are markets with too few proved books; ``problems`` is all that is wrong, in words."""
+    """``replicas`` members are to collect each market, as the members say. ``lacking`` are those with too few proved
+    books; ``problems`` is all that is wrong, in words."""
 
     cluster: str
+    replicas: int
     servers: list[ServerView]
     members: list[MemberView]
     markets: int
@@ -113,10 +115,12 @@ async def overview(
     members = [word for word, _ in words]
     markets = sorted({Market.parse(market) for word in members for market in word.holds} | tails)
     staying = [word.collector for word in members if not word.is_leaving]
-    dealt = owners(markets, staying, settings.replicas)
+    replicas = max([settings.replicas, *(word.replicas for word in members)])
+    dealt = owners(markets, staying, replicas)
     lacking = list(_lacking(markets, members, dealt))
     found = Overview(
         cluster=settings.name,
+        replicas=replicas,
         servers=reached,
         members=[_member(word, lease_ages[word.collector], dealt) for word in members],
         markets=len(markets),
@@ -125,7 +129,7 @@ async def overview(
         consumers=consumers,
         problems=[],
     )
-    return msgspec.structs.replace(found, problems=list(_problems(found, settings, behind_s)))
+    return msgspec.structs.replace(found, problems=list(_problems(found, behind_s)))
 
 
 def _member(word: Presence, lease_age_s: float, dealt: dict[Market, tuple[str, ...]]) -> MemberView:
@@ -154,7 +158,7 @@ def _lacking(
             yield MarketView(str(market), holders, proved, list(dealt[market]))
 
 
-def _problems(found: Overview, settings: Cluster, behind_s: float) -> Iterable[str]:
+def _problems(found: Overview, behind_s: float) -> Iterable[str]:
     for server in found.servers:
         if not server.is_reached:
             yield f"server {server.url} is not reached: {server.trouble}"
@@ -165,7 +169,7 @@ def _problems(found: Overview, settings: Cluster, behind_s: float) -> Iterable[s
         yield f"no member has a proved book of {_some(uncovered)}"
     fewer = [lack.market for lack in found.lacking if lack.proved]
     if fewer:
-        yield f"fewer than {settings.replicas} members have a proved book of {_some(fewer)}"
+        yield f"fewer than {found.replicas} members have a proved book of {_some(fewer)}"
     if found.stream is None:
         yield "there is no stream of lines"
     elif found.stream.leader is None:
@@ -211,7 +215,11 @@ async def _seen(session: Session, now_ns: int) -> tuple[Words, set[Market], Stre
     words.sort(key=lambda word: word[0].collector)
     tails: set[Market] = set()
     for _, value, _ in await _bucket(session, names.markets, now_ns):
-        of_member: dict[str, tuple[int, int]] = msgspec.json.decode(value, type=dict[str, tuple[int, int]])
+        try:
+            of_member: dict[str, tuple[int, int]] = msgspec.json.decode(value, type=dict[str, tuple[int, int]])
+        except msgspec.MsgspecError as error:
+            logger.bind(reason=str(error)).warning("cluster_member_not_understood")
+            continue
         recent_ns = now_ns - round(RECENT_S * NS_PER_S)
         tails |= {Market.parse(market) for market, (_, at_ns) in of_member.items() if at_ns >= recent_ns}
     return words, tails, await _stream(session, now_ns), await _consumers(session, now_ns)
@@ -268,7 +276,10 @@ async def _consumers(session: Session, now_ns: int) -> list[ConsumerView]:
             continue
         waiting, out = info.num_pending or 0, info.num_ack_pending or 0
         floor = 0 if info.ack_floor is None else info.ack_floor.stream_seq or 0
-        behind_s = await _age_of(session, floor + 1, now_ns) if waiting or out else 0.0
+        behind_s = 0.0
+        if waiting or out:  # what is between messages of its own is not for it, and may be of long ago
+            subjects = info.config.filter_subjects or [info.config.filter_subject or ">"]
+            behind_s = max([await _age_of(session, floor + 1, now_ns, subject) for subject in subjects])
         found.append(ConsumerView(info.name, waiting, out, round(behind_s, 3)))
     return sorted(found, key=lambda consumer: consumer.name)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from loguru import logger
+from msgspec.structs import replace
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
@@ -15,6 +16,7 @@ from sentinel.cluster.places import Reach
 from sentinel.cluster.session import Session
 from sentinel.cluster.spool import Message
 from sentinel.cluster.stream import followed
+from sentinel.timing.instants import EPOCH, span_ns
 
 ID = re.compile(r"/([^/]+)/(\d+)/\d+/(\d+)")
 """Behind the collector's name: journal, batch, partition, and the piece."""
@@ -42,13 +44,14 @@ class Partition:
     async def checked(self, reach: Reach) -> tuple[Reach, int]:
         """The same, if the stream is still the one it is of, the beginning of the stream if not; and the stream's last
         message. Messages that the servers have dropped before they were archived are told."""
-        state = (await self._session.jetstream.stream_info(self._session.names.lines)).state
-        if reach.seen > state.last_seq:
+        info = await self._session.jetstream.stream_info(self._session.names.lines)
+        state, made_ns = info.state, 0 if info.created is None else span_ns(info.created - EPOCH)
+        if reach.made_ns not in (0, made_ns) or reach.seen > state.last_seq:
             logger.bind(partition=self.number).warning("archive_begins_anew")
-            return Reach(), state.last_seq
+            return Reach(made_ns=made_ns), state.last_seq
         if reach.seen and state.first_seq > reach.seen + 1:
             logger.bind(partition=self.number, since=reach.seen, until=state.first_seq).error("archive_lost_messages")
-        return reach, state.last_seq
+        return replace(reach, made_ns=made_ns), state.last_seq
 
     async def messages(self, after: int, until: int) -> AsyncGenerator[Message]:
         """Each once, in order, beginning after a number; those after ``until`` are for the next time."""

@@ -42,7 +42,8 @@ class Reach(Struct, frozen=True):
     """How far the archive is. All up to the message ``cursor`` is in it, for good.
 
     The last pass looked at messages up to ``seen``, and wrote the hours before ``before_ns``; all hours if it
-    ``was_whole``. ``batches`` are the newest of each journal up to the cursor.
+    ``was_whole``. ``batches`` are the newest of each journal up to the cursor. The numbers are those of the stream that
+    was made at ``made_ns``, 0 where that was not noted yet.
     """
 
     cursor: int = 0
@@ -50,6 +51,7 @@ class Reach(Struct, frozen=True):
     before_ns: int = 0
     was_whole: bool = False
     batches: dict[str, int] = {}
+    made_ns: int = 0
 
 
 class Again(Struct, frozen=True):

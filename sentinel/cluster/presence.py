@@ -18,7 +18,8 @@ class Presence(Struct, frozen=True):
 
     ``holds`` are the markets that it collects, and whether it vouches for them: its book is proved, and it means to go
     on. ``home`` is its data directory's, ``started_ns`` this run's. One that ``is_leaving`` gets no market any more.
-    ``asks`` is the same for all that were asked for the same products. ``status`` is a summary for people.
+    ``asks`` is the same for all that were asked for the same products, each of them by so many ``replicas``, 0 where
+    that was not told yet. ``status`` is a summary for people.
     """
 
     collector: str
@@ -28,6 +29,7 @@ class Presence(Struct, frozen=True):
     holds: dict[str, bool] = {}
     is_leaving: bool = False
     asks: str = ""
+    replicas: int = 0
     http: str | None = None
     version: str = ""
     status: dict[str, Any] = {}

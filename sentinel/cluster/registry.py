@@ -13,9 +13,10 @@ from nats.js.kv import KeyValue
 
 from feeds.market import Market
 from sentinel.cluster.buckets import bucket, entries
-from sentinel.cluster.lease import TROUBLES, Lease
+from sentinel.cluster.lease import Lease
 from sentinel.cluster.presence import Presence, decode, key_of
 from sentinel.cluster.session import Session, opened
+from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
 
 Tails = dict[Market, tuple[int, int]]

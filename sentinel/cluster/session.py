@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -15,7 +17,7 @@ from nats.js import JetStreamContext
 
 from sentinel.cluster.names import Names
 from sentinel.config import Cluster
-from sentinel.errors import SentinelError
+from sentinel.errors import SentinelError, UsageError
 
 RECONNECT_S = 0.5
 CONNECT_S = 2
@@ -23,6 +25,8 @@ PING_S = 2
 """With two unanswered pings a server that says nothing any more is left after some 6 s."""
 
 ANSWER_S = 5.0
+
+CREDENTIALS = re.compile(rb"BEGIN NATS USER JWT.*\n.+\n(?:.*\n)*?.*BEGIN USER NKEY SEED.*\n(.+)")
 
 
 class ClusterError(SentinelError):
@@ -48,11 +52,12 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
     """A session once a server has answered; ``name`` is ours in the servers' own lists.
 
     Raises:
+        UsageError: if a file of the settings is no key, or no certificate.
         ClusterError: if a server refuses our identity.
         NoServer: if none has answered for ``patience_s``; None waits for ever.
     """
-    client, trouble = Client(), Trouble()
-    connecting = asyncio.ensure_future(client.connect(**_options(settings, name), **trouble.calls))
+    client, trouble, options = Client(), Trouble(), _options(settings, name)
+    connecting = asyncio.ensure_future(client.connect(**options, **trouble.calls))
     refused = asyncio.ensure_future(trouble.refused.wait())
     try:
         await asyncio.wait([connecting, refused], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
@@ -127,15 +132,40 @@ def _options(settings: Cluster, name: str) -> dict[str, Any]:
     if settings.token is not None:
         options["token"] = _secret(settings.token)
     if settings.nkey_file is not None:
+        _check_key("nkey_file", settings.nkey_file, settings.nkey_file.read_bytes())
         options["nkeys_seed"] = str(settings.nkey_file)
     if settings.creds_file is not None:
+        found = CREDENTIALS.search(settings.creds_file.read_bytes())
+        _check_key("creds_file", settings.creds_file, b"" if found is None else found[1])
         options["user_credentials"] = str(settings.creds_file)
-    if settings.ca_file is not None or any(server.startswith("tls:") for server in settings.servers):
-        context = ssl.create_default_context(cafile=settings.ca_file)
-        if settings.cert_file is not None:
-            context.load_cert_chain(settings.cert_file, settings.key_file)
-        options["tls"] = context
+    is_tls = any(server.startswith("tls:") for server in settings.servers)
+    if is_tls or settings.ca_file is not None or settings.cert_file is not None:
+        options["tls"] = _tls(settings)
     return options
+
+
+def _check_key(name: str, path: Path, seed: bytes) -> None:
+    """NATS' client looks at it when it is asked for, and in a file that is none for ever."""
+    import nkeys  # comes with NATS' client
+
+    try:
+        nkeys.from_seed(bytearray(seed.strip())).wipe()
+    except nkeys.NkeysError as error:
+        raise UsageError(f"cluster: {name} {path} has no key: {error}") from None
+
+
+def _tls(settings: Cluster) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise UsageError(f"cluster: ca_file {settings.ca_file} has no certificate: {error}") from None
+    if settings.cert_file is not None:
+        try:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+        except OSError as error:
+            files = f"cert_file {settings.cert_file} and key_file {settings.key_file}"
+            raise UsageError(f"cluster: {files} do not belong together: {error}") from None
+    return context
 
 
 def _secret(value: Any) -> str:

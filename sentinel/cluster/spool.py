@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from sentinel.archive.archiver import Hour, hours_between
 from sentinel.archive.schedule import end_of_waiting_ns
+from sentinel.archive.shared import Unreadable
 from sentinel.cluster.places import Reach
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Batch, Journal
@@ -105,7 +106,14 @@ class Spooler:
         self._seen = max(self._seen, stream_last)
         if not self._is_held:
             self._cursor = max(self._cursor, stream_last)
-        reached = Reach(self._cursor, self._seen, self._window.before_ns, self._window.is_whole, self._batches)
+        reached = Reach(
+            self._cursor,
+            self._seen,
+            self._window.before_ns,
+            self._window.is_whole,
+            self._batches,
+            self._begun.made_ns,
+        )
         return Spool(self._data_dir, self._older, sorted(self._hours[False]), sorted(self._hours[True]), reached)
 
     def _take(self, message: Message) -> Batch | None:
@@ -147,4 +155,7 @@ class Spooler:
         return Batch(0, message.stream, message.first_ns, message.last_ns, body.count(b"\n") + 1, len(body), body)
 
     def _lines(self, message: Message) -> bytes:
-        return self._zstd.decompress(message.body)
+        try:
+            return self._zstd.decompress(message.body)
+        except zstandard.ZstdError as error:
+            raise Unreadable(f"message {message.sequence} of the stream cannot be read: {error}") from error

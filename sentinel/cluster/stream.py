@@ -187,7 +187,9 @@ async def read(
     decompress = zstandard.ZstdDecompressor().decompress
     async with aclosing(followed(session, subjects, after=after, since_ns=since_ns)) as messages:
         async for message in messages:
-            yield None if message is None else decoded(message, decompress)
+            found = None if message is None else decoded(message, decompress)
+            if message is None or found is not None:
+                yield found
 
 
 async def followed(
@@ -252,21 +254,26 @@ def _reader(subjects: list[str], after: int | None, since_ns: int | None) -> api
     )
 
 
-def decoded(message: Any, decompress: Any) -> Message:
-    """A message of the client as one of ours."""
+def decoded(message: Msg, decompress: Callable[..., bytes]) -> Message | None:
+    """A message of the client as one of ours; None, and a word in the log, for what is none."""
     *_, stream, partition = message.subject.split(".")
     found, headers = message.metadata, message.headers or {}
     first_ns, _, last_ns = headers.get(TIMES, "0..0").partition("..")
-    return Message(
-        sequence=found.sequence.stream,
-        at_ns=round(found.timestamp.timestamp() * NS_PER_S),
-        stream=stream,
-        partition=int(partition),
-        collector=headers.get(COLLECTOR, ""),
-        first_ns=int(first_ns),
-        last_ns=int(last_ns),
-        body=decompress(message.data, max_output_size=MOST_DECOMPRESSED_BYTES),
-    )
+    try:
+        return Message(
+            sequence=found.sequence.stream,
+            at_ns=round(found.timestamp.timestamp() * NS_PER_S),
+            stream=stream,
+            partition=int(partition),
+            collector=headers.get(COLLECTOR, ""),
+            first_ns=int(first_ns),
+            last_ns=int(last_ns),
+            body=decompress(message.data, max_output_size=MOST_DECOMPRESSED_BYTES),
+        )
+    except (ValueError, zstandard.ZstdError) as error:
+        facts = {"sequence": found.sequence.stream, "subject": message.subject, "reason": str(error)}
+        logger.bind(**facts).error("message_unreadable")
+        return None
 
 
 def by_size(lines: Sequence[bytes], most_bytes: int = PIECE_BYTES) -> Iterator[list[bytes]]:

@@ -12,8 +12,8 @@ from nats.js.errors import NotFoundError
 
 from feeds.market import Market
 from sentinel.cluster.names import partition_of
-from sentinel.cluster.session import opened
-from sentinel.cluster.stream import Message, partitions_of, read
+from sentinel.cluster.session import ClusterError, opened
+from sentinel.cluster.stream import TROUBLES, Message, partitions_of, read
 from sentinel.config import Cluster
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.coverage.accounts import Rows, from_points
@@ -27,6 +27,9 @@ CLUSTER_FRESH_NS = MINUTE_NS + FRESH_NS
 """What is younger may still be on its way: a minute is published when it is over."""
 
 PATIENCE_S = 5.0
+SILENCE_S = 15.0
+"""A reader hears every two seconds that there is nothing; one that does not asks servers that lack too many others."""
+
 LATE_NS = 5 * MINUTE_NS
 """Points of one that died are looked for as far as they were published so long after their time."""
 
@@ -43,7 +46,7 @@ def read_accounts(settings: Cluster, window: Window) -> Rows:
     into it, and the minutes of an hour, which tell what was collected before.
 
     Raises:
-        ClusterError: if no server answers, or one refuses our identity.
+        ClusterError: if no server answers, none has the stream at the moment, or one refuses our identity.
     """
     return from_points(asyncio.run(_accounts(settings, window.of_whole_minutes())))
 
@@ -65,16 +68,23 @@ async def _messages(
     async with opened(settings, "report", PATIENCE_S) as session:
         names = session.names
         partition = None
-        if market is not None:
-            info = await session.jetstream.stream_info(names.lines)
-            partition = partition_of(market, partitions_of(info.config))
         try:
+            if market is not None:
+                info = await session.jetstream.stream_info(names.lines)
+                partition = partition_of(market, partitions_of(info.config))
             last = await session.jetstream.get_msg(names.lines, subject=names.subject(stream, partition))
         except NotFoundError:  # no message, or no stream
             return
+        except TROUBLES as error:
+            raise ClusterError(f"cluster: the stream {names.lines} does not answer: {error}") from None
         partitions = None if partition is None else [partition]
         async with aclosing(read(session, [stream], partitions, since_ns=since_ns)) as messages:
-            async for message in messages:
+            while True:
+                try:
+                    async with asyncio.timeout(SILENCE_S):
+                        message = await anext(messages)
+                except TimeoutError:
+                    raise ClusterError(f"cluster: the stream {names.lines} does not answer") from None
                 if message is None:  # what there was is older
                     return
                 yield message

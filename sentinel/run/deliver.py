@@ -67,7 +67,10 @@ def influx(duration: float | None, **given: Any) -> None:
 async def _influx(config: Config, console: Console, duration_s: float | None) -> None:
     from sentinel.cluster.session import opened
 
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to {config.data_dir}: {error.strerror}") from error
     async with stopping(duration_s) as stop, AsyncExitStack() as stack:
         sessions: list[Session] = []
 

@@ -266,6 +266,24 @@ async def test_what_the_servers_dropped_unread_is_told_of_those_partitions_that_
     assert told == [("archive_lost_messages", number) for number in range(PARTITIONS)]
 
 
+async def test_a_stream_that_was_made_anew_is_archived_from_its_beginning(
+    session: Session, rigs: list[Rig], tmp_path: Path
+) -> None:
+    """Though by now it has more messages than the lost one had."""
+    lost, anew = batches(10, hours=1), batches(11, hours=2, collectors=["three"])
+    assert len(anew) > len(lost) // 2
+    for message in lost[: len(lost) // 2]:
+        await publish(session, message)
+    await rigs[0].pass_over()
+    await session.jetstream.delete_stream(session.names.lines)
+    await prepared(session)
+    for message in anew:
+        await publish(session, message)
+    rigs[0].now_ns += HOUR_NS
+    await rigs[0].pass_over()
+    assert archived(tmp_path / "store") == expected([*lost[: len(lost) // 2], *anew])
+
+
 async def test_a_line_that_is_none_holds_up_its_own_partition_and_says_so(
     session: Session, rigs: list[Rig], tmp_path: Path
 ) -> None:

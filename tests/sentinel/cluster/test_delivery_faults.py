@@ -186,6 +186,58 @@ async def test_a_request_that_was_not_answered_and_is_carried_out_later_does_not
     assert list(fake.points.values()) == [row(2)]
 
 
+async def test_a_sample_waits_until_the_one_before_it_cannot_be_written_any_more(
+    one: Session, fake: FakeInflux, tmp_path: Path
+) -> None:
+    """A request that was not answered may still be carried out, beside that of another replica's sample."""
+    timeout_s = 1.0
+    now_s = asyncio.get_running_loop().time
+    at_s: list[float] = []
+
+    async def hangs(_: FakeInflux, __: web.Request, ___: list[bytes]) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return web.Response(status=204)
+
+    async def notes(fake: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        at_s.append(now_s())
+        fake.keep(lines)
+        return web.Response(status=204)
+
+    fake.plays.extend([hangs, notes, notes])
+    for number in range(2):
+        await publish(one, "book", b"top,exchange=coinbase,symbol=P bid=%d,ask=%d 1" % (number, number + 1), number)
+    async with running(Workers(one, fake.url, tmp_path, timeout_s).new()):
+        await drained(one)
+    assert at_s[1] - at_s[0] >= timeout_s
+
+
+async def test_what_a_stopped_worker_had_under_way_does_not_have_the_last_word(
+    one: Session, fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request may still be carried out, as long as one that was not answered."""
+    monkeypatch.setattr(delivery, "ENOUGH_S", 0.0)
+    timeout_s = 1.0
+    is_under_way, is_carried_out = asyncio.Event(), asyncio.Event()
+
+    async def late(fake: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
+        is_under_way.set()
+        await asyncio.sleep(timeout_s)
+        fake.keep(lines)
+        is_carried_out.set()
+        return web.Response(status=204)
+
+    fake.plays.append(late)
+    workers = Workers(one, fake.url, tmp_path, timeout_s=2 * timeout_s)
+    await publish(one, "accounts", row(1), 1)
+    async with running(workers.new()):
+        await is_under_way.wait()
+    await publish(one, "accounts", row(2), 2)
+    async with running(workers.new()):
+        await drained(one)
+        await is_carried_out.wait()
+    assert list(fake.points.values()) == [row(2)]
+
+
 async def test_what_no_collector_has_published_is_passed_over(one: Session, fake: FakeInflux, tmp_path: Path) -> None:
     names, line = one.names, b"trades,exchange=coinbase,side=buy,symbol=P price=1,trade_id=1i 1"
     for stream in ("trades", "accounts"):

@@ -14,9 +14,10 @@ from nats.js import JetStreamContext
 
 from feeds.market import Market
 from sentinel.cluster import following, stream
+from sentinel.cluster.names import TIMES, partition_of
 from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.config import Cluster
-from tests.sentinel.cluster.publishing import Member, make
+from tests.sentinel.cluster.publishing import PARTITIONS, Member, make
 from tests.servers.nats import nats_servers
 
 BTC = Market("coinbase", "BTC-USD")
@@ -73,6 +74,18 @@ async def test_the_last_that_was_lost_is_sent_again_though_nothing_comes(
     monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", fetch)
     async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
         assert [await anext(bodies) for _ in range(10)] == [b"trades %d" % number for number in range(10)]
+
+
+async def test_what_no_collector_has_published_is_passed_over(session: Session) -> None:
+    await make(session, BTC)
+    member = Member(session, "one")
+    subject = session.names.subject("trades", partition_of(BTC, PARTITIONS))
+    await member.publish("trades", {BTC: [b"trades 0"]})
+    await session.jetstream.publish(subject, b"no zstd")
+    await session.jetstream.publish(subject, b"", headers={TIMES: "none"})
+    await member.publish("trades", {BTC: [b"trades 1"]})
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        assert [await anext(bodies) for _ in range(2)] == [b"trades 0", b"trades 1"]
 
 
 async def test_lines_that_were_discarded_before_they_were_read_end_it(

@@ -10,6 +10,7 @@ from feeds.market import Market
 from sentinel.cluster import session
 from sentinel.cluster.names import Names, partition_of
 from sentinel.config import Cluster
+from sentinel.errors import UsageError
 from tests.servers.influx import free_port
 from tests.servers.nats import nats_servers
 
@@ -45,3 +46,15 @@ def test_names() -> None:
     assert names.subject("trades", 7) == "desk.lines.trades.7"
     assert names.subject("trades") == "desk.lines.trades.*"
     assert partition_of(Market("coinbase", "BTC-USD"), 16) == partition_of(Market("coinbase", "BTC-USD"), 16)
+
+
+@pytest.mark.parametrize("names", [("nkey_file",), ("creds_file",), ("ca_file",), ("cert_file", "key_file")])
+async def test_a_file_that_is_no_key_is_one_line(names: tuple[str, ...], tmp_path: Path) -> None:
+    """NATS' client says so by its assertions, or looks for the end of it for ever."""
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_bytes(b"garbage\n")
+    settings = Cluster(servers=[f"nats://127.0.0.1:{free_port()}"], **dict.fromkeys(names, wrong))
+    with pytest.raises(UsageError, match=names[0]) as refused:
+        async with session.opened(settings, "m1", patience_s=0.5):
+            pass
+    assert "\n" not in str(refused.value)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import pytest
 import zstandard
+from msgspec.structs import replace
 
 from sentinel.archive.archiver import Hour
+from sentinel.archive.shared import Unreadable
 from sentinel.cluster.places import Reach
 from sentinel.cluster.spool import RECENT_NS, Message, Spool, Spooler, Window
 from sentinel.disk.data_dir import JOURNAL
@@ -89,3 +92,8 @@ async def test_what_an_old_batch_says_again_gives_way_to_what_is_there(tmp_path:
     spool = await spooled(tmp_path, begun, HOURLY, again, message(22, FIRST, batch=13, stream="accounts"))
     assert (said(spool.older), said(spool.data_dir)) == ([21], [22])
     assert spool.older_hours == spool.hours == [Hour(FIRST, "accounts")]
+
+
+async def test_a_body_that_is_none_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match="message 3 of the stream cannot be read"):
+        await spooled(tmp_path, Reach(), HOURLY, replace(message(3, FIRST), body=b"no zstd"))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from sentinel.cli import cli
 from sentinel.cluster.names import COLLECTOR, TIMES, partition_of
-from sentinel.cluster.session import Session, opened
+from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.cluster.stream import prepared
 from sentinel.config import Cluster
 from sentinel.gap_report import stream
@@ -94,3 +95,13 @@ def test_a_place_is_one() -> None:
     result = CliRunner().invoke(cli, ["gap-report", "--cluster", "nats://127.0.0.1:1", "--data-dir", "data"])
     assert result.exit_code == 2
     assert "instead of" in result.stderr
+
+
+def test_a_stream_that_has_lost_most_of_its_servers_is_one_line(tmp_path: Path) -> None:
+    with nats_servers(tmp_path, 3) as three:
+        asyncio.run(publish(Cluster(servers=three.urls)))
+        for server in three.servers[:2]:
+            server.kill()
+        result = CliRunner().invoke(cli, ["gap-report", "--cluster", ",".join(three.urls)])
+    assert isinstance(result.exception, ClusterError), repr(result.exception)
+    assert "\n" not in str(result.exception)

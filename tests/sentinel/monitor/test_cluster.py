@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nats.js.api import ConsumerConfig
 from sentinel.cli import cli
 from sentinel.cluster.buckets import bucket
 from sentinel.cluster.deal import owners
+from sentinel.cluster.overview import overview
 from sentinel.cluster.presence import Presence, encode, key_of
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import prepared
@@ -106,6 +108,62 @@ def test_a_market_that_nobody_has_a_proved_book_of_is_wrong(servers: NatsServers
     two = shown(status(servers, "--format", "json", "--replicas", "2", SENTINEL_CLUSTER_NAME="lacking"))
     assert [lack["market"] for lack in two["lacking"]] == [MARKETS[1], MARKETS[2]]
     assert two["problems"] == [f"fewer than 2 members have a proved book of {MARKETS[1]}, {MARKETS[2]}"]
+
+
+def test_a_reader_is_behind_by_its_own_messages_only(servers: NatsServers) -> None:
+    """What others have had between a quiet market's last message and its next one may be of hours ago."""
+
+    async def look() -> tuple[float, float]:
+        settings = Cluster(servers=servers.urls, name="quiet")
+        async with opened(settings, "test") as session:
+            await prepared(session)
+            names, jetstream = session.names, session.jetstream
+            quiet, busy = names.subject("book", 0), names.subject("book", 1)
+            await jetstream.add_consumer(names.lines, ConsumerConfig(durable_name="quiet", filter_subject=quiet))
+            await jetstream.publish(quiet, b"x")
+            pulled = await jetstream.pull_subscribe_bind("quiet", names.lines)
+            (message,) = await pulled.fetch(1)
+            await message.ack_sync()
+            times: list[datetime] = []
+            while not times or times[-1] - times[0] < timedelta(milliseconds=50):
+                busier = await jetstream.publish(busy, b"x")
+                times.append(await stored_at(session, busier.seq))
+            own = await stored_at(session, (await jetstream.publish(quiet, b"x")).seq)
+            now_ns = round(own.timestamp() * 1e9) + 1_000_000_000
+            found = await overview(settings, now_ns, 5, 5, 0)
+            (consumer,) = found.consumers
+            return consumer.behind_s, consumer.waiting
+
+    assert asyncio.run(look()) == (1.0, 1)
+
+
+async def stored_at(session: Session, sequence: int) -> datetime:
+    message = await session.jetstream.get_msg(session.names.lines, sequence)
+    assert message.time is not None
+    return message.time
+
+
+def test_tails_that_are_none_are_passed_over(servers: NatsServers) -> None:
+    settings = Cluster(servers=servers.urls, name="odd")
+
+    async def spoil() -> None:
+        await fill(settings, [member("tick", dict.fromkeys(MARKETS, True))])
+        async with opened(settings, "test") as session:
+            await (await bucket(session, session.names.markets)).put("tock", b'{"coinbase:BTC-USD": "none"}')
+
+    asyncio.run(spoil())
+    assert shown(status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="odd"))["problems"] == []
+
+
+def test_a_market_with_fewer_replicas_than_its_members_were_told_is_wrong(servers: NatsServers) -> None:
+    """Though nobody has told us how many there are to be."""
+    settings = Cluster(servers=servers.urls, name="fewer")
+    holds = dict.fromkeys(MARKETS, True)
+    both = [member("tick", holds, replicas=2), member("tock", holds | {MARKETS[1]: False}, replicas=2)]
+    asyncio.run(fill(settings, both))
+    result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="fewer")
+    assert shown(result)["problems"] == [f"fewer than 2 members have a proved book of {MARKETS[1]}"]
+    assert result.exit_code == 3
 
 
 def test_nothing_there_is_wrong_and_no_server_is_one_line(servers: NatsServers) -> None:
