@@ -58,7 +58,7 @@ async def test_the_exchange_sessions_of_2018(session: str, trades: int, tmp_path
     speed = 80.0 if session.endswith("0055") else 8.0
     async with (
         playing(path, speed, truth) as exchange,
-        collecting(exchange.urls, data, "BTC-USD", "--duration", "12s", "--record", **feeds) as collector,
+        collecting(exchange.urls, data, "BTC-USD", "--duration", "20s", "--record", **feeds) as collector,
     ):
         assert await collector.ended() == 0
     store = Store(data)

@@ -207,10 +207,10 @@ async def test_without_servers_everybody_goes_on_with_what_it_has(tmp_path: Path
         async with asyncio.timeout(LONGEST_S):
             while not on.events("b", "cluster_begun_outside"):
                 await asyncio.sleep(0.1)
-        server.start()
-        await on.settled("a", "b")
         assert not on.events("a", "cluster_market_handed")
         assert len(on.events("a", "cluster_market_taken")) + len(on.events("b", "cluster_market_taken")) == PRODUCTS
+        server.start()
+        await on.settled("a", "b")
         await end(on)
         on.judge(most_holes=200)
 

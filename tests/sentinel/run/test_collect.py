@@ -118,7 +118,9 @@ async def test_a_port_that_is_taken_is_a_mistake(tmp_path: Path, more: list[str]
             assert await collector.ended() == 2
     plain = [line for line in collector.errors.splitlines() if not line.startswith("{")]
     assert plain[0] == f"sentinel-ws: cannot listen on {address}: Address already in use"
-    assert len(plain) == (2 if more else 1)
+    # a second process has a port of its own, which somebody else may have, too
+    others = [line for line in plain if "cannot listen" not in line]
+    assert len(others) == (1 if more else 0)
 
 
 async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
