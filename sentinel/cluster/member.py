@@ -52,7 +52,6 @@ class Collecting(Protocol):
         self, markets: Collection[Market], tails: Mapping[Market, tuple[int, int]], handed: Collection[Market]
     ) -> None: ...
     def proved(self) -> set[Market]: ...
-    def tails(self) -> Tails: ...
     def share(self, part: float) -> None: ...
 
 
@@ -97,6 +96,7 @@ class Member:
         stack: AsyncExitStack,
         elapsed_ns: Callable[[], int] | None = None,
     ) -> None:
+        self._published: Callable[[], Mapping[Market, tuple[int, int]]] = dict
         self._collector = config.collector
         self._products, self._rest = products, rest
         self._now_ns, self._elapsed_ns = now_ns, elapsed_ns or elapsed_reader()
@@ -177,8 +177,18 @@ class Member:
         """Other products are asked for or listed than before."""
         self._news.set()
 
-    async def run(self, service: Collecting, summary: Callable[[], dict[str, Any]] = dict) -> None:
-        """Rounds, until it has left or is cancelled. ``summary`` is what people are to see of this member."""
+    async def run(
+        self,
+        service: Collecting,
+        summary: Callable[[], dict[str, Any]],
+        published: Callable[[], Mapping[Market, tuple[int, int]]],
+    ) -> None:
+        """Rounds, until it has left or is cancelled. ``summary`` is what people are to see of this member.
+
+        ``published`` gives of each market the last trade up to which all are in the stream: whoever takes the market
+        over fetches those after it, should this machine never be back.
+        """
+        self._published = published
         self._share(service, self._kept.sharing)
         while not self._has_left.is_set():
             if self._products.unlisted != self._unlisted:
@@ -201,7 +211,7 @@ class Member:
 
     async def _go(self, service: Collecting) -> None:
         if self._registry.is_held:
-            await self._registry.put_tails(service.tails())
+            await self._registry.put_tails(self._published())
         await self._registry.end()
         logger.bind(markets=len(self._hand.held)).info("cluster_left")
         self._has_left.set()
@@ -277,7 +287,7 @@ class Member:
         if not await self._registry.tell(replace(word, status=summary())):
             return False
         self._told = word
-        await self._registry.put_tails(service.tails())
+        await self._registry.put_tails(self._published())
         return True
 
     def _stand(self) -> None:

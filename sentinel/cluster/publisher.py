@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import zstandard
@@ -17,6 +17,7 @@ from loguru import logger
 from msgspec import Struct
 from nats.js import errors
 
+from feeds.market import Market
 from sentinel.cluster.names import COLLECTOR, MESSAGE_ID, TIMES, Names, message_id, partition_of
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import HEADERS_BYTES, PIECE_BYTES, TROUBLES, by_size, prepared
@@ -49,10 +50,23 @@ class Piece(Struct, frozen=True):
 
 
 class Publisher:
-    """A sink of the journal. ``draw`` gives floats in [0, 1) for jitter."""
+    """A sink of the journal. ``draw`` gives floats in [0, 1) for jitter.
 
-    def __init__(self, journal: Journal, settings: Cluster, collector: str, draw: Callable[[], float]) -> None:
+    ``tails`` are the last trades, by market, up to which all are in the stream: those ``stored`` in the journal as it
+    was when it was last published whole. Who takes over a market goes on from there, for this machine may never be back.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        settings: Cluster,
+        collector: str,
+        draw: Callable[[], float],
+        stored: Callable[[], Mapping[Market, tuple[int, int]]] = dict,
+    ) -> None:
         self.statistics = SinkStatistics(by_design_s=WAIT_S)
+        self.tails: Mapping[Market, tuple[int, int]] = {}
+        self._stored = stored
         self._journal = journal
         self._settings = settings
         self._names = Names(settings.name)
@@ -74,8 +88,12 @@ class Publisher:
         partitions = await prepared(session)
         self.statistics.state = "delivering"
         self._most_bytes = min(PIECE_BYTES, session.client.max_payload - HEADERS_BYTES)
+        tails, whole_at = self._stored(), await self._journal.last_id()
         while True:
             is_ending = drain.is_set()
+            if cursor >= whole_at:
+                self.tails = tails
+                tails, whole_at = self._stored(), await self._journal.last_id()
             batches = await self._journal.read_after(cursor, STREAMS, limit_lines=CHUNK_LINES)
             if batches:
                 pieces = [piece for batch in batches for piece in self._pieces(batch, identity, partitions)]

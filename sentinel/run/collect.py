@@ -45,14 +45,13 @@ from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
 from sentinel.run import systemd
-from sentinel.run.membership import dealt
+from sentinel.run.membership import Tails, dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
 from sentinel.timing.clock import Clock
 from sentinel.version import software
 
 if TYPE_CHECKING:
-    from sentinel.cluster.publisher import Publisher
     from sentinel.influx.sink import InfluxSink
 
 DRY_RUN_S = 30.0
@@ -175,6 +174,7 @@ async def _collect(
             if tape:
                 companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
             sinks, told = _sinks(config, journal, clock)
+            published = _publishing(journal, config, service, sinks, told)
             uploading = _uploading(config) if journal else None
             if uploading:
                 sinks.append(Named(OBJECT_STORE, uploading.run))
@@ -184,7 +184,7 @@ async def _collect(
                 service, config.collector, clock.now_ns, lambda: storage.found, told, rest.held, upload, share.status
             )
             monitor = Monitor(config, service, reader)
-            following, end = share.companions(service, reader, stop)
+            following, end = share.companions(service, reader, stop, published)
             companions += following
 
             def apply(config: Config) -> None:
@@ -219,10 +219,6 @@ def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[
         delivery = _delivery(journal, config, clock)
         sinks.append(Named(SINK, delivery.run))
         told[SINK] = delivery.statistics
-    if journal and config.cluster.servers:
-        publisher = _publisher(journal, config)
-        sinks.append(Named(PUBLISHER, publisher.run))
-        told[PUBLISHER] = publisher.statistics
     return sinks, told
 
 
@@ -246,10 +242,18 @@ def _delivery(journal: Journal, config: Config, clock: Clock) -> InfluxSink:
     return InfluxSink(journal, config.influx, server, config.data_dir, now_ns=clock.now_ns, draw=random.random)
 
 
-def _publisher(journal: Journal, config: Config) -> Publisher:
+def _publishing(
+    journal: Journal | None, config: Config, service: Service, sinks: list[Sink], told: dict[str, SinkStatistics]
+) -> Callable[[], Tails]:
+    """Adds whoever takes the journal to a cluster, if there is one; gives the last trades that are there."""
+    if not journal or not config.cluster.servers:
+        return service.tails
     from sentinel.cluster.publisher import Publisher  # nats-py is there where a cluster is
 
-    return Publisher(journal, config.cluster, config.collector, random.random)
+    publisher = Publisher(journal, config.cluster, config.collector, random.random, service.tails)
+    sinks.append(Named(PUBLISHER, publisher.run))
+    told[PUBLISHER] = publisher.statistics
+    return lambda: publisher.tails
 
 
 def _server(monitor: Monitor, config: Config, stack: ExitStack) -> Companion:

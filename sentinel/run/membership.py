@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from sentinel.timing.instants import NS_PER_S
 
 if TYPE_CHECKING:
     from sentinel.cluster.member import Member
+
+Tails = Mapping[Market, tuple[int, int]]
 
 
 class Dealt:
@@ -68,16 +70,19 @@ class Dealt:
         )
 
     def companions(
-        self, service: Service, reader: StatusReader, stop: asyncio.Event
+        self, service: Service, reader: StatusReader, stop: asyncio.Event, published: Callable[[], Tails]
     ) -> tuple[list[Companion], asyncio.Event]:
-        """What follows the listing and the members, and an event that is set when it is time to end after ``stop``."""
+        """What follows the listing and the members, and an event that is set when it is time to end after ``stop``.
+
+        ``published`` gives the last trades up to which all are where the other members find them.
+        """
         member, listing = self._member, self.listing
         if member is None:
             return [Named("listing", partial(listing.run, lambda: service.replan(listing.markets)))], stop
         end = asyncio.Event()
         beside: list[Companion] = [
             Named("listing", partial(listing.run, member.changed)),
-            Named("membership", partial(member.run, service, partial(summary, reader))),
+            Named("membership", partial(member.run, service, partial(summary, reader), published)),
             Named("leaving", partial(member.leave, stop, end)),
         ]
         return beside, end

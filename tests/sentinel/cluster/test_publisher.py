@@ -12,6 +12,7 @@ import pytest
 from loguru import logger
 from nats.js import JetStreamContext
 
+from feeds.market import Market
 from sentinel.cluster import session, stream
 from sentinel.cluster.buckets import bucket
 from sentinel.cluster.publisher import Publisher
@@ -21,6 +22,7 @@ from sentinel.config import Cluster
 from sentinel.disk.journal import Journal
 from tests.sentinel.timed import timed
 from tests.servers.nats import NatsServers, nats_servers
+from tests.servers.waiting import until
 
 NOW_NS = 1_750_000_000_000_000_000
 
@@ -234,4 +236,28 @@ async def test_a_reader_asks_again_for_the_last_message_that_was_lost_on_its_way
             monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", lose_one)
             assert sorted(await stored(one)) == [line(number) for number in range(3)]
             assert lost
+    journal.close()
+
+
+async def test_the_last_trades_told_are_those_of_what_is_in_the_stream(tmp_path: Path) -> None:
+    """A machine that is lost for good takes its journal along: who goes on must not begin after what only that had."""
+    journal = Journal.open(tmp_path / "journal.sqlite3")
+    market = Market("coinbase", "P0")
+    stored = {market: (0, NOW_NS)}
+    with nats_servers(tmp_path / "nats") as servers:
+        drain = asyncio.Event()
+        publisher = Publisher(journal, settings(servers), "desk-1", lambda: 0.5, lambda: dict(stored))
+        publishing = asyncio.create_task(publisher.run(drain))
+        await journal.append(timed({"trades": [line(5)]}))
+        stored[market] = (5, NOW_NS + 5)
+        await until(lambda: publisher.tails == {market: (5, NOW_NS + 5)})
+        servers.servers[0].kill()
+        await journal.append(timed({"trades": [line(10)]}))
+        stored[market] = (10, NOW_NS + 10)
+        await until(lambda: publisher.statistics.state == "waiting")
+        assert publisher.tails == {market: (5, NOW_NS + 5)}
+        servers.servers[0].start()
+        await until(lambda: publisher.tails == {market: (10, NOW_NS + 10)})
+        drain.set()
+        await publishing
     journal.close()
