@@ -53,7 +53,7 @@ class Publisher:
     """A sink of the journal. ``draw`` gives floats in [0, 1) for jitter.
 
     ``tails`` are the last trades, by market, up to which all are in the stream: those ``stored`` in the journal as it
-    was when it was last published whole. Who takes over a market goes on from there, for this machine may never be back.
+    was when it was last published whole. Who takes over a market goes on from there: this machine may never be back.
     """
 
     def __init__(
