@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from sentinel.contract.line_protocol import Point, Value, decode
+from sentinel.contract.line_protocol import Point, Value, decode, measurement_of
 from sentinel.disk.journal import JournalReader
 
 
 class Store:
-    """Every line of a journal, or those of one exchange. ``written`` counts lines, ``points`` holds one of each
-    identity."""
+    """Every line of a journal, or those of one exchange, or of some measurements. ``written`` counts lines, ``points``
+    holds one of each identity."""
 
-    def __init__(self, data_dir: Path, exchange: str | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, exchange: str | None = None, measurements: Collection[str] | None = None
+    ) -> None:
         self.written: dict[str, int] = {}
         self.points: dict[str, dict[tuple[tuple[tuple[str, str], ...], int], Point]] = {}
         with JournalReader(data_dir / "journal.sqlite3") as reader:
             for batch in reader.batches():
                 for line in batch.lines():
+                    if measurements is not None and measurement_of(line).decode() not in measurements:
+                        continue
                     point = decode(line)
                     if exchange not in (None, dict(point.tags)["exchange"]):
                         continue

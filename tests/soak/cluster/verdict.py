@@ -25,6 +25,7 @@ Tops = dict[str, dict[int, tuple[float, ...]]]
 """Of each product, the top of its book at each instant."""
 
 TOP = ("bid", "bid_size", "ask", "ask_size")
+JUDGED = ("coverage", "gaps", "top", "trades")
 
 
 class Stores(Struct, frozen=True):
@@ -38,7 +39,7 @@ class Stores(Struct, frozen=True):
 
 def judge(truth: TruthFile, products: Sequence[str], stores: Stores) -> list[str]:
     """Everything that is wrong."""
-    journals = [Store(folder) for folder in stores.data_dirs]
+    journals = [Store(folder, measurements=JUDGED) for folder in stores.data_dirs]
     in_influx = _influx_trades(stores), _influx_tops(stores)
     in_archive = _archive(stores.archive)
     problems: list[str] = []
