@@ -123,7 +123,7 @@ class TruthFile:
                     self.trades[fact["product"]][fact["trade_id"]] = fact
                 case "top" if fact["feed"] == feed:
                     numbers = (float(fact[name]) for name in ("bid", "bid_size", "ask", "ask_size"))
-                    self.tops[fact["product"]].append((fact["sent_ns"], *numbers))  # type: ignore[arg-type]
+                    self.tops[fact["product"]].append((fact["sent_ns"], *numbers))
                 case "fault":
                     self.faults.append(fact)
                 case "snapshot":

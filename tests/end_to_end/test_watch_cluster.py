@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.errors import SentinelError
 from sentinel.live import LiveSample, LiveTrade, watch_samples, watch_trades
 from tests.end_to_end.judge import CADENCE_NS, TruthFile
 from tests.servers.collector import collecting
@@ -51,7 +52,7 @@ async def test_a_member_dies_while_programs_read(tmp_path: Path, monkeypatch: py
                             async with aclosing(watch_trades(PRODUCTS, cluster=servers.urls).__aiter__()) as begun:
                                 await anext(begun)
                             break
-                        except Exception:  # noqa: BLE001  # the stream is not there yet
+                        except SentinelError:  # the stream is not there yet
                             await asyncio.sleep(0.2)
                 reading = [
                     asyncio.create_task(

@@ -52,7 +52,7 @@ class WatchedBooks:
         try:
             yield
         finally:
-            del truth.top  # type: ignore[method-assign]
+            del truth.top
 
 
 def _levels_of(product: Product) -> Iterator[tuple[str, str, str]]:

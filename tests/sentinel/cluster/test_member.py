@@ -17,6 +17,7 @@ from sentinel.cluster import session
 from sentinel.cluster.buckets import entries
 from sentinel.cluster.deal import owners
 from sentinel.cluster.presence import Presence, decode
+from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
 from tests import ROOT
 from tests.end_to_end.judge import CADENCE_NS, TruthFile
@@ -70,7 +71,7 @@ class Stage:
             while True:
                 try:
                     words = await self.words()
-                except Exception:  # noqa: BLE001  # servers come and go
+                except TROUBLES:
                     words = {}
                 if condition(words):
                     return words
