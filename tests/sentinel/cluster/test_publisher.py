@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from feeds.market import Market
 from sentinel.cluster import session, stream
 from sentinel.cluster.buckets import bucket
-from sentinel.cluster.publisher import Publisher
+from sentinel.cluster.publisher import Piece, Publisher
 from sentinel.cluster.session import ClusterError, Session
 from sentinel.cluster.stream import prepared, read
 from sentinel.config import Cluster
@@ -258,6 +258,36 @@ async def test_the_last_trades_told_are_those_of_what_is_in_the_stream(tmp_path:
         assert publisher.tails == {market: (5, NOW_NS + 5)}
         servers.servers[0].start()
         await until(lambda: publisher.tails == {market: (10, NOW_NS + 10)})
+        drain.set()
+        await publishing
+    journal.close()
+
+
+async def test_while_a_backlog_is_published_none_of_its_trades_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(tmp_path / "journal.sqlite3")
+    market = Market("coinbase", "P0")
+    for number in (5, 10, 15):
+        await journal.append(timed({"trades": [line(number)]}))
+    is_held, goes_on, whole = asyncio.Event(), asyncio.Event(), Publisher._publish_all
+    monkeypatch.setattr("sentinel.cluster.publisher.CHUNK_LINES", 1)
+
+    async def publish_all(self: Publisher, one: Session, pieces: Sequence[Piece]) -> None:
+        if any(line(10) in piece.lines for piece in pieces):
+            is_held.set()
+            await goes_on.wait()
+        await whole(self, one, pieces)
+
+    monkeypatch.setattr(Publisher, "_publish_all", publish_all)
+    with nats_servers(tmp_path / "nats") as servers:
+        drain = asyncio.Event()
+        publisher = Publisher(journal, settings(servers), "desk-1", lambda: 0.5, lambda: {market: (15, NOW_NS + 15)})
+        publishing = asyncio.create_task(publisher.run(drain))
+        await is_held.wait()
+        assert publisher.tails == {}
+        goes_on.set()
+        await until(lambda: publisher.tails == {market: (15, NOW_NS + 15)})
         drain.set()
         await publishing
     journal.close()
