@@ -8,20 +8,26 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sentinel.archive import manifest
 from sentinel.certificates.verify import read_chains
-from sentinel.cluster.buckets import answered
+from sentinel.cluster.archiving import ArchiveWorker
+from sentinel.cluster.buckets import answered, bucket
+from sentinel.cluster.partition import Partition
+from sentinel.cluster.places import AGAIN_NS, Places, WorkerLease
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import prepared
 from sentinel.config import Cluster
 from sentinel.disk.data_dir import DAYS, MARKETS
 from sentinel.disk.object_store import ObjectPath
+from sentinel.run.archive_pass import write_spool
 from tests.sentinel.cluster.published import PARTITIONS, Sent, archived, batches, copied, expected, publish
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.object_store import CREDENTIALS, object_store
@@ -124,12 +130,32 @@ async def test_killed_and_frozen_workers_leave_each_point_once(
             finally:
                 for worker in workers:
                     worker.close()
+            await _a_quarter_of_an_hour_later(session, store, tmp_path / "later")
         copy = await asyncio.to_thread(copied, store, tmp_path / "copy")
         assert archived(copy) == expected(sent)
         days = list(copy.glob(f"archive/*/{MARKETS}/{DAYS}"))
         assert [problem for day in days for problem in manifest.problems(day)] == []
         assert read_chains(copy / "certificates").check.problems == []
         assert not list(tmp_path.glob("worker-*/archiving/*"))
+
+
+async def _a_quarter_of_an_hour_later(session: Session, store: ObjectPath, scratch: Path) -> None:
+    """A pass at the time at which what killed workers left under way is done again: not before that are their hours
+    certified, so until then a head may not name the last certificate."""
+    workers = await bucket(session, session.names.archivers, LEASE_S)
+    lease = WorkerLease(workers, 60.0)
+    await lease.renew()
+    worker = ArchiveWorker(
+        [Partition(session, number) for number in range(PARTITIONS)],
+        Places(await bucket(session, session.names.archive), workers, lease.name),
+        lease,
+        partial(write_spool, store),
+        scratch,
+        is_whole=True,
+        now_ns=lambda: time.time_ns() + AGAIN_NS,
+        draw=lambda: 0.0,
+    )
+    await worker.run_once(asyncio.Event())
 
 
 def _files(store: ObjectPath) -> set[tuple[str, int]]:
