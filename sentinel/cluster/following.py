@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 from nats.js.api import StreamState
@@ -55,7 +56,7 @@ async def _begin(session: Session, markets: Collection[Market], since_ns: int | 
         try:
             info = await session.jetstream.stream_info(session.names.lines)
             await _known(session, markets)
-            place = _Place(session)
+            place = _Place(session, info.created)
             if since_ns is None:
                 place.last = info.state.last_seq
             elif info.state.first_seq > 1:
@@ -82,10 +83,12 @@ async def _check_reach(session: Session, since_ns: int, first: int) -> None:
 class _Place:
     """Where we are in the stream, to notice what was discarded before it was read."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, made: datetime | None) -> None:
         self.last: int | None = None
         """The last message that was given, or that is known not to be for us."""
         self._session = session
+        self._made = made
+        """When the stream was: another one has other messages under the same numbers."""
         self._checked_s = 0.0
         self._quiet_at: int | None = None
         """How far the stream was when we last heard that nothing of ours was waiting."""
@@ -101,8 +104,6 @@ class _Place:
             self.last = max(self.last or 0, self._quiet_at)
         with suppress(*TROUBLES):
             self._quiet_at = (await self._state()).last_seq
-            if self._quiet_at < (self.last or 0):
-                raise ClusterError("cluster: the stream was made anew, since the servers lost it: begin anew")
 
     async def reach(self, sequence: int) -> None:
         """The next message of ours. What lies between is of other markets, unless it was discarded.
@@ -110,19 +111,22 @@ class _Place:
         A reader that is so late is late for long, so that it is enough to look now and then.
 
         Raises:
-            ClusterError: if it was.
+            ClusterError: if it was, or if the stream is another one.
         """
         now_s = asyncio.get_running_loop().time()
-        if self.last is not None and sequence > self.last + 1 and now_s - self._checked_s > CHECK_S:
+        if self.last is not None and now_s - self._checked_s > CHECK_S:
             with suppress(*TROUBLES):
                 first = (await self._state()).first_seq
-                if first > self.last + 1:
+                if sequence > self.last + 1 and first > self.last + 1:
                     raise ClusterError("cluster: lines were discarded before they were read; the archive has them")
                 self._checked_s = now_s
         self.last, self._quiet_at = sequence, None
 
     async def _state(self) -> StreamState:
-        return (await self._session.jetstream.stream_info(self._session.names.lines)).state
+        info = await self._session.jetstream.stream_info(self._session.names.lines)
+        if info.created != self._made:
+            raise ClusterError("cluster: the stream was made anew, since the servers lost it: begin anew")
+        return info.state
 
 
 async def _known(session: Session, markets: Collection[Market]) -> None:

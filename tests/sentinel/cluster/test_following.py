@@ -116,6 +116,24 @@ async def test_a_stream_that_was_made_anew_ends_it(session: Session, monkeypatch
             await anext(bodies)
 
 
+async def test_a_stream_that_was_made_anew_and_is_longer_already_ends_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "FETCH_S", 0.2)
+    monkeypatch.setattr(following, "CHECK_S", 0.0)
+    await make(session, BTC)
+    member = Member(session, "one")
+    await member.publish("trades", {BTC: [b"trades 0"]})
+    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+        assert await anext(bodies) == b"trades 0"
+        await session.jetstream.delete_stream(session.names.lines)
+        await make(session, BTC)
+        for number in range(1, 10):
+            await member.publish("trades", {BTC: [b"trades %d" % number]})
+        with pytest.raises(ClusterError, match="made anew"):
+            [body async for body in bodies]
+
+
 async def test_what_is_discarded_of_others_is_nothing_to_us(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """A market without a trade for longer than the servers keep lines."""
     monkeypatch.setattr(following, "CHECK_S", 0.0)
