@@ -291,7 +291,11 @@ async def _archive(session: Session, now_ns: int, by_design_s: float) -> list[Co
     for key, value, _ in places:
         if (number := PARTITION.fullmatch(key)) is None:
             continue
-        cursor = msgspec.json.decode(value, type=Place).reach.cursor
+        try:
+            cursor = msgspec.json.decode(value, type=Place).reach.cursor
+        except msgspec.MsgspecError as error:  # of a later version
+            logger.bind(reason=str(error)).warning("cluster_place_not_understood")
+            continue
         subject = session.names.subject("*", int(number[1]))
         found.append(await _age_of(session, cursor + 1, now_ns, subject))
     if not found:

@@ -1,4 +1,4 @@
-"""``check-config --online``: whether disk, venue and store would do what the configuration asks of them."""
+"""``check-config --online``: whether disk, venues, store and servers would do what the configuration asks of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from loguru import logger
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
@@ -45,6 +46,7 @@ class Finding(NamedTuple):
 def try_out(config: Config, tell: Callable[[object], object]) -> bool:
     """Tries one thing after another, and tells each outcome as it comes; True if all of it works. What the patterns
     select, and how it is dealt to connections, is told first."""
+    logger.remove()  # what there is to say is in the findings
     return asyncio.run(_try_out(config, tell))
 
 
@@ -71,6 +73,8 @@ async def _try_out(config: Config, tell: Callable[[object], object]) -> bool:
         await told(url_of(config, plan.venue), _conversation(config, plan))
     if config.influx.url is not None:
         await told(config.influx.url, _store(config))
+    for server in config.cluster.servers:
+        await told(server, _server(config, server))
     return all(finding.works for finding in findings)
 
 
@@ -135,3 +139,22 @@ async def _store(config: Config) -> str:
         if missing:
             raise UsageError(f"there is no bucket {', '.join(missing)}: sentinel-ws buckets ensure makes it")
         return f"InfluxDB {server.version or 'of unknown version'}, buckets {', '.join(sorted(wanted))}"
+
+
+async def _server(config: Config, url: str) -> str:
+    """One server of the cluster, asked by itself: the others may be up while it is not."""
+    from nats.js.errors import NotFoundError  # with NATS' client
+
+    from sentinel.cluster.session import ClusterError, opened
+    from sentinel.cluster.stream import TROUBLES
+
+    async with opened(config.cluster.model_copy(update={"servers": (url,)}), "check", PATIENCE_S / 2) as session:
+        found, lines = session.client.connected_server_version, session.names.lines
+        version = f"{found.major}.{found.minor}.{found.patch}"
+        try:
+            await session.jetstream.stream_info(lines)
+        except NotFoundError:
+            return f"NATS {version}, the stream {lines} is to be made"
+        except TROUBLES as error:
+            raise ClusterError(f"no JetStream for us: {str(error) or type(error).__name__}") from None
+    return f"NATS {version}, has the stream {lines}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -12,6 +13,7 @@ from sentinel.simulator.exchange import Urls
 from tests.servers.collector import addresses
 from tests.servers.exchange import trading
 from tests.servers.fake_influx import FakeInflux
+from tests.servers.nats import nats_servers
 
 NOBODY = "127.0.0.1:1"
 
@@ -75,3 +77,23 @@ async def test_a_bucket_that_is_not_there(tmp_path: Path) -> None:
             done = await asyncio.to_thread(check, exchange.urls, tmp_path / "data", SENTINEL_INFLUX_URL=fake.url)
     assert done.exit_code == 1
     assert f"FAILS: {fake.url}" in done.output
+
+
+async def test_each_server_of_a_cluster_is_asked_by_itself(tmp_path: Path) -> None:
+    with nats_servers(tmp_path / "nats") as servers:
+        async with trading(["BTC-USD", "ETH-USD"], tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
+            both = f"{servers.urls[0]},nats://{NOBODY}"
+            done = await asyncio.to_thread(check, exchange.urls, tmp_path / "data", SENTINEL_CLUSTER_SERVERS=both)
+    assert done.exit_code == 1
+    said = done.output.splitlines()[-2:]
+    assert re.fullmatch(rf"works: {servers.urls[0]}: NATS [0-9.]+, the stream sentinel_lines is to be made", said[0])
+    assert said[1].startswith(f"FAILS: nats://{NOBODY}: cluster: no server at nats://{NOBODY} answers")
+
+
+async def test_a_server_without_jetstream(tmp_path: Path) -> None:
+    with nats_servers(tmp_path / "nats", extra="jetstream: disabled") as servers:
+        async with trading(["BTC-USD", "ETH-USD"], tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
+            url = servers.urls[0]
+            done = await asyncio.to_thread(check, exchange.urls, tmp_path / "data", SENTINEL_CLUSTER_SERVERS=url)
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1].startswith(f"FAILS: {url}: no JetStream for us: ")
