@@ -1,0 +1,205 @@
+"""Seeded runs of a collector that is killed again and again, each time at a named step, and started again.
+
+    python -m tests.faults.crash 0-59 --at-once 2
+
+Each run is the real command against the local exchange and a store that answers: it dies of SIGKILL at a step that the
+seed draws (``dies.py``), before it or after it, is started again, and dies again. In the end the store and the report
+must be the truth, and every batch that was in the journal at any of the deaths must still be there as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import msgspec
+from msgspec import Struct
+
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.disk.journal import JournalReader
+from sentinel.simulator.faults import Fault
+from tests.end_to_end.store import Store
+from tests.faults.delivery import judge_delivery
+from tests.faults.dies import SIDES, STATEMENT, STEPS
+from tests.faults.played import COINBASE
+from tests.faults.reported import judge_report
+from tests.faults.scenario import PEACE_S, PRODUCTS, QUIET_S, truth_of
+from tests.faults.verdict import judge
+from tests.faults.warp import Warp
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
+from tests.servers.fake_influx import FakeInflux
+
+DEATHS = 6
+MOST_STEPS = {"frame": 400, STATEMENT: 40, "connect": 1, "tape file ends": 1, "REST asked": 4, "repair taken": 4}
+"""Of a kind, how many are taken before it: as many as there are in a few seconds; of all others 6."""
+
+LIFE_S = 20.0
+"""Whoever has not come to its step by then is killed where it is."""
+
+HIDDEN_EVERY_S = 1.3
+"""So often trades are kept from the feeds, so that there is always something to ask REST for."""
+
+S = 1_000_000_000
+
+
+class Death(Struct, frozen=True):
+    """One that was died: where, when, and when the next life began."""
+
+    step: str
+    start_ns: int
+    end_ns: int
+    is_at_step: bool
+
+
+def draw(seed: int) -> list[str]:
+    """The steps of a run at which it dies, one after the other."""
+    rng = random.Random(f"crash {seed}")
+    kinds = rng.sample([*STEPS, STATEMENT], DEATHS)
+    return [
+        f"{kind} {rng.randrange(MOST_STEPS.get(kind, 6) + 1)} {'before' if kind == STATEMENT else rng.choice(SIDES)}"
+        for kind in kinds
+    ]
+
+
+async def run(seed: int, folder: Path) -> list[str]:
+    """Plays the deaths of a seed in ``folder``; returns what is wrong with what is left."""
+    data, truth_path = folder / "data", folder / "truth.jsonl"
+    hidden = [Fault(kind="hide", at_s=1.0 + HIDDEN_EVERY_S * number, count=2) for number in range(60)]
+    market: dict[str, Any] = {"seed": seed, "levels": 120, "rate": 50, "trade_rate": 15}
+    influx = FakeInflux()
+    settings = {
+        "SENTINEL_INFLUX_URL": "",
+        "SENTINEL_INFLUX_TIMEOUT_S": "1.5",
+        "SENTINEL_INFLUX_INTERVAL_S": "0.2",
+        "SENTINEL_TAPE_MAX_AGE_S": "1",
+    }
+    committed: dict[int, str] = {}
+    deaths: list[Death] = []
+    async with trading(PRODUCTS, truth_path, *hidden, **market) as exchange, influx.serve():
+        products = exchange.products
+        settings["SENTINEL_INFLUX_URL"] = influx.url
+        markets = [COINBASE.market(product) for product in products]
+        arguments = (*(each.short for each in markets), "--record")
+        for step in draw(seed):
+            options = settings | {"DEATH": step}
+            async with collecting(exchange.urls, data, *arguments, module="tests.faults.dies", **options) as collector:
+                try:
+                    async with asyncio.timeout(LIFE_S):
+                        status = await collector.ended()
+                    is_at_step = status == -signal.SIGKILL
+                except TimeoutError:
+                    await collector.kill()
+                    is_at_step = False
+            began_ns = time.time_ns()
+            committed |= _batches(data / JOURNAL)
+            deaths.append(Death(step, began_ns, time.time_ns(), is_at_step))
+        before = len(exchange.connections)
+        async with collecting(exchange.urls, data, *arguments, module="tests.faults.dies", **settings) as collector:
+            await exchange.subscribed(before + COINBASE.connections(products))
+            await asyncio.sleep(PEACE_S)
+            await exchange.quiet_end(QUIET_S)
+            status = await collector.stop()
+    facts = [{"fault": "restart: SIGKILL", "start_ns": death.start_ns - S, "end_ns": death.end_ns} for death in deaths]
+    (folder / "host.json").write_text(json.dumps(facts))
+    (folder / "deaths.json").write_bytes(msgspec.json.encode(deaths))
+    truth = truth_of(folder, COINBASE.facts.feeds[0])
+    problems = [*judge(data, truth, products), *judge_report(data, markets, Warp())]
+    problems += judge_delivery(data, influx.points)
+    left = _batches(data / JOURNAL)
+    gone = [number for number, digest in committed.items() if left.get(number) != digest]
+    if gone:
+        problems.append(f"of {len(committed)} committed batches {len(gone)} are not as they were, such as {gone[0]}")
+    return problems if status == 0 else [f"exit status {status}", *problems]
+
+
+def _batches(journal: Path) -> dict[int, str]:
+    """What the journal has at a moment: every batch, by what is in it."""
+    if not journal.exists():
+        return {}
+    with JournalReader(journal) as reader:
+        return {batch.id: sha256(batch.body).hexdigest() for batch in reader.batches()}
+
+
+def play_all(seeds: Sequence[int], at_once: int, keep: Path) -> Iterator[tuple[int, list[str]]]:
+    """Plays seeds, each in a process of its own; gives each one and what is wrong with it as soon as it is known."""
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_play, seed, keep): seed for seed in seeds}
+        for done in as_completed(running):
+            error = done.exception()
+            yield running[done], [f"not judged: {error!r}"] if error else done.result()
+
+
+def _play(seed: int, keep: Path) -> list[str]:
+    return asyncio.run(run(seed, keep / str(seed)))
+
+
+def table(seeds: Sequence[int], wrong: set[int], keep: Path) -> Iterator[str]:
+    """A line for each kind of step: how often it was the death, in runs that held, and how long until the next sample
+    of each market; the start of Python and of the command is in it."""
+    died: dict[str, list[int]] = defaultdict(list)
+    away_s: dict[str, list[float]] = defaultdict(list)
+    missed = 0
+    for seed in seeds:
+        folder = keep / str(seed)
+        if not (folder / "deaths.json").exists():
+            continue
+        deaths = msgspec.json.decode((folder / "deaths.json").read_bytes(), type=list[Death])
+        store = Store(folder / "data", measurements=["top", "gaps"])
+        tops = sorted(point.time_ns for point in store.of("top"))
+        for death in deaths:
+            if not death.is_at_step:
+                missed += 1
+                continue
+            kind = death.step.rsplit(" ", 2)[0]
+            died[kind].append(seed)
+            before = max((top for top in tops if top <= death.start_ns), default=None)
+            after = min((top for top in tops if top > death.end_ns), default=None)
+            if before is not None and after is not None:
+                away_s[kind].append((after - before) / S)
+    yield f"{'died at':<20} deaths  held  without a sample (median, worst)"
+    for kind, runs in sorted(died.items()):
+        times = away_s[kind]
+        words = f"{median(times):.1f} s, {max(times):.1f} s" if times else "none was there yet"
+        yield f"{kind:<20} {len(runs):>6} {sum(seed not in wrong for seed in runs):>5}  {words}"
+    yield f"{sum(map(len, died.values()))} deaths at their step, {missed} elsewhere"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Kill a collector at seeded steps.")
+    parser.add_argument("seeds", help="one seed, or a range such as 0-59")
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--keep", type=Path, default=None, help="where runs are left to look at")
+    options = parser.parse_args()
+    first, _, last = options.seeds.partition("-")
+    seeds = list(range(int(first), int(last or first) + 1))
+    keep = options.keep or Path(tempfile.mkdtemp(prefix="sentinel-crashes-"))
+    click.echo(f"runs are kept in {keep}")
+    wrong: set[int] = set()
+    for seed, problems in play_all(seeds, options.at_once, keep):
+        verdict = "WRONG" if problems else "good"
+        click.echo("\n   ".join([f"seed {seed}: {verdict} ({', '.join(draw(seed))})", *problems[:8]]))
+        if problems:
+            wrong.add(seed)
+    click.echo(f"{len(seeds) - len(wrong)} held, {len(wrong)} did not {sorted(wrong)}")
+    click.echo("\n".join(table(seeds, wrong, keep)))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
