@@ -70,7 +70,8 @@ class Death(Struct, frozen=True):
 def draw(seed: int) -> list[str]:
     """The steps of a run at which it dies, one after the other."""
     rng = random.Random(f"crash {seed}")
-    kinds = rng.sample([*STEPS, STATEMENT], DEATHS)
+    kinds = [*rng.sample(list(STEPS), DEATHS - 2), STATEMENT, STATEMENT]
+    rng.shuffle(kinds)
     return [
         f"{kind} {rng.randrange(MOST_STEPS.get(kind, 6) + 1)} {'before' if kind == STATEMENT else rng.choice(SIDES)}"
         for kind in kinds
