@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import click
 
@@ -164,9 +165,15 @@ def main() -> None:
     try:
         cli()
     except SentinelError as error:
-        with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
-            outlet.write(f"sentinel-ws: {error}\n")
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # what Python's own module says of a damaged journal
+        _end(f"the journal cannot be read: {error}", SentinelError.exit_code)
     except BrokenPipeError:  # the reader of our stdout has left, as `| head` does
         sys.stderr.close()
         sys.exit(0)
+
+
+def _end(words: str, status: int) -> NoReturn:
+    with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
+        outlet.write(f"sentinel-ws: {words}\n")
+    sys.exit(status)

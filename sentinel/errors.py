@@ -29,6 +29,10 @@ class JournalWriteFailed(JournalError):
     """The disk refused a transaction; everything before it is safe, and the next one may be tried."""
 
 
+class BatchDamaged(JournalError):
+    """A batch of the journal is not as it was written; the others are no worse for it."""
+
+
 class TapeCorrupt(SentinelError):
     """A tape is damaged before its end, where no crash can have torn it."""
 

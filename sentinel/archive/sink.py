@@ -98,7 +98,10 @@ class ArchiveSink:
         self.statistics.state = "delivering"
         if reason:
             logger.bind(reason=reason).error("hours_not_certified")
-        return int(said)
+        reached, *damaged = said.decode().splitlines()
+        for words in damaged:
+            logger.bind(reason=words).error("batch_damaged")
+        return int(reached)
 
     def _in_trouble(self, reason: str) -> None:
         self.statistics.state = "waiting"

@@ -16,10 +16,10 @@ from sentinel.archive.archiver import alone
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.issuer import Folders, all_hours, issue
-from sentinel.certificates.verify import Check, Stored, read_chains, verify, within
+from sentinel.certificates.verify import Check, Stored, check_journal, read_chains, verify, within
 from sentinel.config import Config
 from sentinel.config.loading import load
-from sentinel.disk.data_dir import CERTIFICATES, TAPE_SUFFIX
+from sentinel.disk.data_dir import CERTIFICATES, JOURNAL, TAPE_SUFFIX
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders
@@ -79,8 +79,10 @@ def verify_command(
     for folder, chains in every:
         latest = within(chains.latest, since_ns, until_ns)
         found = [chains.check, *verify(Stored.of(folder), chains.latest, latest)]
-        if not no_replay and isinstance(folder, Path):  # tapes are not in an object store
-            found.append(_rederive(Folders.of(folder), latest))
+        if isinstance(folder, Path):  # neither journal nor tapes are in an object store
+            found.append(check_journal(folder / JOURNAL))
+            if not no_replay:
+                found.append(_rederive(Folders.of(folder), latest))
         if influx_url is not None:
             found.append(asyncio.run(_compare_influx(config, latest)))
         heads |= chains.heads

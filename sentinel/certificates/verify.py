@@ -32,6 +32,7 @@ from sentinel.disk.data_dir import (
     market_of,
 )
 from sentinel.disk.files import PARTS
+from sentinel.disk.journal import damage
 from sentinel.disk.object_store import Folder, below, found
 from sentinel.disk.tape import pruned as pruned_tapes
 from sentinel.timing.instants import parse_instant_ns
@@ -47,6 +48,12 @@ class Check(Struct):
     compared: int = 0
     problems: list[str] = []
     note: str = ""
+
+
+def check_journal(journal: Path) -> Check:
+    """Each batch of the journal as it was written: it has what the archive has not yet, and what it was made of."""
+    found = list(damage(journal)) if journal.exists() else []
+    return Check("batches of the journal", len(found), [problem for problem in found if problem is not None])
 
 
 class Chains(Struct):

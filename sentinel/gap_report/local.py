@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from loguru import logger
 from msgspec.structs import replace
 
 from feeds.market import Market
@@ -28,7 +29,7 @@ from sentinel.disk.data_dir import ARCHIVE, journal_in
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.object_store import Folder
-from sentinel.errors import UsageError
+from sentinel.errors import BatchDamaged, UsageError
 from sentinel.gap_report.orphans import Store
 from sentinel.gap_report.report import Window
 from sentinel.pipeline.accounts import MINUTE_NS
@@ -110,7 +111,7 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
     A gap that reaches into the window was written again when it ended, so nothing written before the first point of
     the window has to be read; what is still open is in the collector's checkpoint.
     """
-    with JournalReader(path) as reader:
+    with JournalReader(path, _tell_damage) as reader:
         checkpoint = reader.checkpoint()
         known = None if checkpoint is None else decode_checkpoint(checkpoint)
         first_id = reader.first_id_since(window.start_ns - MINUTE_NS)
@@ -122,6 +123,11 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         rows = merged([from_points(_first_points(reader, markets, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough
+
+
+def _tell_damage(error: BatchDamaged) -> None:
+    """Of the minutes it accounted for nobody accounts any more: the report says so."""
+    logger.bind(reason=str(error)).error("batch_damaged")
 
 
 def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Point]:

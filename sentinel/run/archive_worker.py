@@ -19,7 +19,7 @@ from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.disk.data_dir import TAPES
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.shards import has_tapes
-from sentinel.errors import SentinelError
+from sentinel.errors import BatchDamaged, SentinelError
 
 NICENESS = 10
 
@@ -29,8 +29,9 @@ def main(
 ) -> None:
     os.nice(NICENESS)
     archive = Path(root)
+    damaged: list[BatchDamaged] = []
     before_ns = end_of_archive_ns(int(now_ns))
-    with alone(archive), JournalReader(Path(journal)) as reader:
+    with alone(archive), JournalReader(Path(journal), damaged.append) as reader:
         due = due_hours(reader, int(after_id), before_ns, Seen(*map(int, seen)) if seen else None)
         write_hours(reader, archive, due.hours, before_ns)
         if has_tapes(archive.parent):
@@ -47,7 +48,7 @@ def main(
             None if max_age_s == UNLIMITED else float(max_age_s),
             None if max_bytes == UNLIMITED else int(max_bytes),
         )
-    sys.stdout.write(f"{due.cursor}\n")
+    sys.stdout.write("".join(f"{line}\n" for line in [due.cursor, *dict.fromkeys(map(str, damaged))]))
 
 
 def _archive_changes(archive: Path, before_ns: int) -> None:

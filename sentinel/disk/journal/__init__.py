@@ -9,15 +9,15 @@ with them the pipeline's checkpoint, so that lines and state can never disagree.
 writes; other threads and processes read through ``JournalReader``, also while the collector runs.
 """
 
-from sentinel.disk.journal.batches import SMALLEST_COMPRESSED_BYTES, Backlog, Batch, DeadLetter, Pruned
+from sentinel.disk.journal.batches import Backlog, Batch, DeadLetter, Pruned
 from sentinel.disk.journal.by_time import ByTime
+from sentinel.disk.journal.check import damage
 from sentinel.disk.journal.reader import ORDINARY_SPREAD_NS, JournalReader
 from sentinel.disk.journal.schema import STREAMS
 from sentinel.disk.journal.writer import Journal
 
 __all__ = [
     "ORDINARY_SPREAD_NS",
-    "SMALLEST_COMPRESSED_BYTES",
     "STREAMS",
     "Backlog",
     "Batch",
@@ -26,4 +26,5 @@ __all__ = [
     "Journal",
     "JournalReader",
     "Pruned",
+    "damage",
 ]

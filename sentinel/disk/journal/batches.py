@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 
 import zstandard
 from msgspec import Struct
 
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+from sentinel.errors import BatchDamaged, JournalError
+from sentinel.timing.instants import format_ns
 
-SMALLEST_COMPRESSED_BYTES = 400
-"""Below it zstd saves nothing worth its time; a body says itself which it is by its first bytes."""
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 COLUMNS = "id, stream, first_ns, last_ns, line_count, raw_bytes, body"
 
@@ -57,15 +56,39 @@ class Pruned(Struct, frozen=True):
     line_count: int
 
 
-def packed(body: bytes, compress: Callable[[bytes], bytes]) -> bytes:
-    """A body as it is stored; ``batch_of`` reads it."""
-    return compress(body) if len(body) >= SMALLEST_COMPRESSED_BYTES else body
+def packer(level: int = 3) -> zstandard.ZstdCompressor:
+    """Makes bodies as they are stored, with a checksum: SQLite has none, and a disk that forgets a bit must not make
+    up a price. ``batch_of`` reads them."""
+    return zstandard.ZstdCompressor(level=level, write_checksum=True)
 
 
 def batch_of(row: tuple[int, str, int, int, int, int, bytes], zstd: zstandard.ZstdDecompressor) -> Batch:
+    """A row as a value. Versions up to 0.1 stored bodies without a checksum, and short ones as they are.
+
+    Raises:
+        BatchDamaged: if it is not as it was written.
+    """
     number, stream, first_ns, last_ns, line_count, raw_bytes, body = row
-    lines = zstd.decompress(body) if body[:4] == ZSTD_MAGIC else body
+    try:
+        lines = zstd.decompress(body) if body[:4] == ZSTD_MAGIC else body
+        if (len(lines), lines.count(b"\n") + 1) != (raw_bytes, line_count):
+            raise ValueError("its size is another one")
+    except (zstandard.ZstdError, ValueError, TypeError) as error:
+        when = f" from {format_ns(first_ns)}" if isinstance(first_ns, int) else ""
+        raise BatchDamaged(f"batch {number} of the journal, {stream}{when}, is damaged: {error}") from None
     return Batch(number, stream, first_ns, last_ns, line_count, raw_bytes, lines)
+
+
+def state_of(body: bytes, zstd: zstandard.ZstdDecompressor) -> bytes:
+    """The pipeline's state as it was given.
+
+    Raises:
+        JournalError: if it is not as it was written.
+    """
+    try:
+        return zstd.decompress(body)
+    except (zstandard.ZstdError, TypeError) as error:
+        raise JournalError(f"the checkpoint of the journal is damaged: {error}") from None
 
 
 def backlogs_of(db: sqlite3.Connection) -> dict[str, Backlog]:

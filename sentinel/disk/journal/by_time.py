@@ -16,7 +16,7 @@ from contextlib import closing
 
 import zstandard
 
-from sentinel.disk.journal.batches import Batch, batch_of, packed
+from sentinel.disk.journal.batches import Batch, batch_of, packer
 from sentinel.disk.journal.reader import ORDINARY_SPREAD_NS, JournalReader
 
 MINUTE_NS = 60_000_000_000
@@ -57,7 +57,7 @@ class ByTime:
         self._following: dict[str, tuple[int, int | None]] = {}
         self._whole: dict[str, dict[int, tuple[int, int]]] = {}
         self._zstd = zstandard.ZstdDecompressor()
-        self._compress = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+        self._compress = packer(ZSTD_LEVEL).compress
 
     def __enter__(self) -> ByTime:
         return self
@@ -125,7 +125,7 @@ class ByTime:
         for minute, lines in pieces.items():
             body = b"\n".join(line for _, line in lines)
             times = [time_ns for time_ns, _ in lines]
-            size = (len(lines), len(body), packed(body, self._compress))
+            size = (len(lines), len(body), self._compress(body))
             rows.append((batch.stream, minute, batch.id, min(times), max(times), *size))
         self._spill.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 

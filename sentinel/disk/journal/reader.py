@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
-from sentinel.disk.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, backlogs_of, batch_of
+from sentinel.disk.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, backlogs_of, batch_of, state_of
 from sentinel.disk.journal.schema import STREAMS, connect_reader
-from sentinel.errors import UsageError
+from sentinel.errors import BatchDamaged, UsageError
 
 ORDINARY_SPREAD_NS = 60_000_000_000
 """A batch that covers more holds repairs of old points; those few have an index of their own."""
@@ -32,14 +33,18 @@ OVERLAPS = f"""id IN (
 class JournalReader:
     """Reads a journal, from any thread or process, while it is being written. Each reading is a consistent moment.
 
+    ``passed_over`` is told of batches that are damaged, which then are as if they were not there.
+
     Raises:
         UsageError: if there is no journal at ``path``, or it is of another version.
+        BatchDamaged: by what reads batches, unless somebody is told of it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, passed_over: Callable[[BatchDamaged], object] | None = None) -> None:
         if not path.exists():
             raise UsageError(f"no journal at {path}")
         self.path = path
+        self._passed_over = passed_over
         self._db = connect_reader(path)
         self._zstd = zstandard.ZstdDecompressor()
 
@@ -71,8 +76,16 @@ class JournalReader:
             query += " AND first_ns < ?"
             values.append(until_ns)
         with closing(self._db.execute(f"{query} ORDER BY id", values)) as rows:
-            for row in rows:
+            yield from self._intact(rows)
+
+    def _intact(self, rows: Iterable[Any]) -> Iterator[Batch]:
+        for row in rows:
+            try:
                 yield batch_of(row, self._zstd)
+            except BatchDamaged as error:
+                if self._passed_over is None:
+                    raise
+                self._passed_over(error)
 
     def overlapping(self, stream: str, since_ns: int, until_ns: int, after_id: int = 0) -> Iterator[Batch]:
         """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing.
@@ -89,8 +102,7 @@ class JournalReader:
         values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns, "after_id": after_id}
         query = f"SELECT {COLUMNS} FROM batches WHERE {condition} AND id > :after_id ORDER BY id"
         with closing(self._db.execute(query, values)) as rows:
-            for row in rows:
-                yield batch_of(row, self._zstd)
+            yield from self._intact(rows)
 
     def wide(self, stream: str) -> dict[int, tuple[int, int]]:
         """First and last time, by id, of the batches that cover more than ``ORDINARY_SPREAD_NS``."""
@@ -112,9 +124,9 @@ class JournalReader:
             yield from rows
 
     def batch(self, batch_id: int) -> Batch | None:
-        """One batch; None if it has been pruned."""
-        row = self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE id = ?", (batch_id,)).fetchone()
-        return None if row is None else batch_of(row, self._zstd)
+        """One batch; None if it has been pruned, or is passed over."""
+        rows = self._db.execute(f"SELECT {COLUMNS} FROM batches WHERE id = ?", (batch_id,)).fetchall()
+        return next(self._intact(rows), None)
 
     def count_lines(self, stream: str, since_ns: int, until_ns: int) -> int:
         """How many lines the batches that ``overlapping`` would give hold."""
@@ -160,7 +172,7 @@ class JournalReader:
     def checkpoint(self) -> bytes | None:
         """The pipeline's state as of the last batch."""
         row = self._db.execute("SELECT body FROM checkpoint").fetchone()
-        return None if row is None else self._zstd.decompress(row[0])
+        return None if row is None else state_of(row[0], self._zstd)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Every line set aside, oldest first."""

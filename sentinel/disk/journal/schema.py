@@ -12,6 +12,9 @@ from sentinel.errors import JournalWriteFailed, UsageError
 STREAMS = ("trades", "book", "accounts")
 """``trades``: trades. ``book``: book, top, flow. ``accounts``: gaps, coverage."""
 
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What Python's own module raises of a damaged file: the second one if SQLite's message quotes bytes of it."""
+
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -53,7 +56,7 @@ def connect(path: Path) -> sqlite3.Connection:
     except BaseException as error:
         if db is not None:
             db.close()
-        if isinstance(error, sqlite3.Error | OSError):
+        if isinstance(error, (*UNREADABLE, OSError)):
             raise UsageError(f"cannot open the journal {path}: {error}") from error
         raise
     return db
@@ -75,7 +78,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         _check_version(db, path)
     except BaseException as error:
         db.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, UNREADABLE):
             raise UsageError(f"{path} is no journal: {error}") from error
         raise
     return db

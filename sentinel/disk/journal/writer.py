@@ -13,12 +13,23 @@ from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 import zstandard
+from loguru import logger
 
 from sentinel.contract.lines import Lines
-from sentinel.disk.journal.batches import COLUMNS, Backlog, Batch, DeadLetter, Pruned, backlogs_of, batch_of, packed
+from sentinel.disk.journal.batches import (
+    COLUMNS,
+    Backlog,
+    Batch,
+    DeadLetter,
+    Pruned,
+    backlogs_of,
+    batch_of,
+    packer,
+    state_of,
+)
 from sentinel.disk.journal.schema import STREAMS, connect, transaction
 from sentinel.disk.lock import Held, hold
-from sentinel.errors import InUse, JournalWriteFailed
+from sentinel.errors import BatchDamaged, InUse, JournalWriteFailed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,7 +66,7 @@ class Journal:
         self._file = _identity(path)
         self._lock = lock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._compress = zstandard.ZstdCompressor(level=zstd_level).compress
+        self._compress = packer(zstd_level).compress
         self._zstd = zstandard.ZstdDecompressor()
         self._appended = asyncio.Event()
 
@@ -82,7 +93,7 @@ class Journal:
     def read_checkpoint(self) -> bytes | None:
         """The pipeline's state as of the last batch."""
         row = self._db.execute("SELECT body FROM checkpoint").fetchone()
-        return None if row is None else self._zstd.decompress(row[0])
+        return None if row is None else state_of(row[0], self._zstd)
 
     async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
         """Stores lines by stream, and the state that goes with them, in one transaction."""
@@ -95,7 +106,7 @@ class Journal:
         self._appended.set()
 
     def _store(self, batches: Sequence[Batch]) -> None:
-        self._write(INSERT, [(*_facts(batch), packed(batch.body, self._compress)) for batch in batches])
+        self._write(INSERT, [(*_facts(batch), self._compress(batch.body)) for batch in batches])
 
     def _append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]
@@ -117,7 +128,7 @@ class Journal:
     def _row(self, stream: str, items: Sequence[Lines]) -> tuple[object, ...]:
         times = [item.time_ns for item in items]
         body = b"\n".join([item.text for item in items])
-        return stream, min(times), max(times), body.count(b"\n") + 1, len(body), packed(body, self._compress)
+        return stream, min(times), max(times), body.count(b"\n") + 1, len(body), self._compress(body)
 
     async def wait_appended(self) -> None:
         """Waits for the next ``append``; a sink that has read everything waits here instead of polling."""
@@ -150,7 +161,8 @@ class Journal:
     async def read_after(
         self, batch_id: int, streams: Sequence[str] = STREAMS, *, limit_lines: int = 50_000
     ) -> list[Batch]:
-        """The next batches after ``batch_id``: at least one if there is any, then up to ``limit_lines``."""
+        """The next batches after ``batch_id``: at least one if there is any, then up to ``limit_lines``. One that is
+        damaged is passed over: what can be delivered must not wait for it."""
         return await self._do(self._read_after, batch_id, streams, limit_lines)
 
     def _read_after(self, batch_id: int, streams: Sequence[str], limit_lines: int) -> list[Batch]:
@@ -159,7 +171,11 @@ class Journal:
         query = f"SELECT {COLUMNS} FROM batches WHERE id > ? AND stream IN ({marks}) ORDER BY id"
         with closing(self._db.execute(query, (batch_id, *streams))) as rows:
             for row in rows:
-                found.append(batch_of(row, self._zstd))
+                try:
+                    found.append(batch_of(row, self._zstd))
+                except BatchDamaged as error:
+                    logger.bind(reason=str(error)).error("batch_damaged")
+                    continue
                 limit_lines -= found[-1].line_count
                 if limit_lines <= 0:
                     break

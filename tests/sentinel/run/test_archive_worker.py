@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,19 @@ def test_a_damaged_chain_of_certificates_is_told_and_keeps_no_hour_from_the_arch
     assert done.stderr.count("\n") == 1
     assert "head.json" in done.stderr
     assert hours(tmp_path / ARCHIVE) == ["hour=00", "hour=01"]
+
+
+def test_a_damaged_batch_is_told_and_keeps_no_other_from_the_archive(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path, BATCHES))
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as journal, journal:
+        journal.execute(
+            "UPDATE batches SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB) WHERE id = 2"
+        )
+    done = worker(tmp_path, MIDNIGHT_NS + 3 * HOUR_NS + GRACE_NS)
+    cursor, *told = done.stdout.splitlines()
+    assert (done.returncode, cursor, done.stderr) == (0, "3", "")
+    assert [line.partition(", ")[0] for line in told] == ["batch 2 of the journal"]
+    assert hours(tmp_path / ARCHIVE) == ["hour=00", "hour=02"]
 
 
 def test_a_journal_that_is_none_is_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Whether a journal is as it was written: what no reading of a part of it can see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import zstandard
+
+from sentinel.disk.journal.batches import COLUMNS, batch_of
+from sentinel.disk.journal.schema import STREAMS, UNREADABLE, connect_reader
+from sentinel.errors import BatchDamaged, UsageError
+
+TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
+
+
+def damage(path: Path) -> Iterator[str | None]:
+    """For each batch what is wrong with it, None if nothing is; and what is wrong with the file around them.
+
+    A flipped bit of an index hides a batch from whoever looks for it there, one of its times from whoever asks for
+    them: SQLite checks the first, and the times are held against the lines. Cost: O(journal).
+    """
+    try:
+        with closing(connect_reader(path)) as db:
+            yield from (str(row[0]) for row in db.execute("PRAGMA integrity_check") if row[0] != "ok")
+            # in the order of the table itself: what an index does not have is there
+            with closing(db.execute(f"SELECT {COLUMNS} FROM batches NOT INDEXED ORDER BY id")) as rows:
+                zstd = zstandard.ZstdDecompressor()
+                for row in rows:
+                    yield _damage(row, zstd)
+    except (*UNREADABLE, UsageError) as error:
+        yield str(error)
+
+
+def _damage(row: tuple[int, str, int, int, int, int, bytes], zstd: zstandard.ZstdDecompressor) -> str | None:
+    try:
+        batch = batch_of(row, zstd)
+    except BatchDamaged as error:
+        return str(error)
+    times = [int(time) for time in TIME.findall(batch.body)]
+    if batch.stream not in STREAMS or (min(times), max(times)) != (batch.first_ns, batch.last_ns):
+        return f"batch {batch.id} of the journal is damaged: it says that it is of {batch.stream}, or of other times"
+    return None
