@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections import defaultdict
 
@@ -21,6 +19,7 @@ from sentinel.monitor.distributions import OF_NETWORKS_S, Distribution, Distribu
 from sentinel.monitor.status import Status, UncoveredMarket
 from tests.sentinel.monitor.statuses import GOOD_PRODUCT
 from tests.sentinel.monitor.test_alerts import GAP, GOOD, GOOD_LINE, INSIDE
+from tests.servers.programs import program
 
 ALERT = Alert("gap_open", 'BTC-USD "book"\n', "silence for 100 s", 0, exchange="coinbase")
 LATE = Distribution("sample_lateness", "coinbase", OF_NETWORKS_S, [*range(len(OF_NETWORKS_S)), 20], 3.5)
@@ -63,12 +62,7 @@ def test_every_metric_is_there_with_its_labels_and_nothing_else() -> None:
 
 
 def test_promtool_finds_nothing_to_say() -> None:  # F18
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        words = "no promtool (apt-get install prometheus)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(words)
-        pytest.skip(words)
+    promtool = program("promtool", "prometheus")
     for status in (GOOD, EVERYTHING):
         text = text_of(status)
         said = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
