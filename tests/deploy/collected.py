@@ -17,8 +17,8 @@ from tests.servers.waiting import until
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 DATABASE, POLICY = "market", "week"
 FAULTS = (
-    Fault(kind="drop", feed="advanced", at_s=3.0, count=3),
-    Fault(kind="hide", at_s=4.0, count=2),
+    Fault(kind="drop", feed="advanced", product="BTC-USD", at_s=3.0, count=3),
+    Fault(kind="hide", product="BTC-USD", at_s=4.0, count=2),
 )
 
 

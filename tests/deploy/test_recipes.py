@@ -3,7 +3,7 @@ DuckDB on the same points, and both say the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from sentinel.contract.measurements import MEASUREMENTS
-from tests.deploy.collected import DATABASE, POLICY, collected
+from tests.deploy.collected import DATABASE, POLICY
 from tests.deploy.recipes import LANGUAGES, recipes
 from tests.servers.influx import InfluxServer
 
@@ -24,12 +24,6 @@ OF_ALL_TIME = "Coverage of the day"
 
 TYPES = {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()}
 Row = tuple[object, ...]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
-    with collected(tmp_path_factory.mktemp("collected")) as found:
-        yield found
 
 
 def test_every_recipe_is_there_in_every_language() -> None:

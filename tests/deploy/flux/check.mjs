@@ -20,7 +20,7 @@ function queriesOf(board) {
   }
   return [
     ...board.panels.flatMap((panel) => panel.targets.map((target) => [panel.title, target.query])),
-    ...board.templating.list.map((variable) => [variable.name, variable.query.query]),
+    ...board.templating.list.filter((variable) => variable.type === "query").map((variable) => [variable.name, variable.query.query]),
     ...board.annotations.list.map((annotation) => [annotation.name, annotation.target.query]),
   ];
 }
