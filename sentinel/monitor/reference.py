@@ -8,23 +8,22 @@ docs/logs.md, tests hold against the code.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import msgspec
-from fastapi.routing import APIRoute
 
 from sentinel.monitor.alerts import CRITICAL, Kind
-from sentinel.monitor.api.app import Sight, routers
+from sentinel.monitor.api.app import Sight, make_app
+from sentinel.monitor.api.examples import EXAMPLES
 from sentinel.monitor.api.metrics import FAMILIES
 
 BEGINS = "<!-- made by python -m sentinel.monitor.reference -->\n"
 ENDS = "<!-- made until here -->\n"
 
-UNAUTHORIZED = 401
 ONE_LINE = 120
+LIMITS = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
 
 RULES = "deploy/prometheus/alerts.yml"
 RUNBOOK = "https://github.com/sentinel-ws/sentinel-ws/blob/main/docs/alerts.md"
@@ -74,36 +73,36 @@ class _Nobody:
 
 
 def endpoints_page() -> str:
-    """A section for each route."""
-    found = [route for router in routers(cast(Sight, _Nobody())) for route in router.routes]
-    routes = [route for route in found if isinstance(route, APIRoute)]
-    return "\n".join(_endpoint(route) for route in sorted(routes, key=lambda route: route.path))
-
-
-def _endpoint(route: APIRoute) -> str:
-    path = re.sub(r":\w+\}", "}", route.path)
-    parameters = "".join(
-        f"* `{each.name}`: {each.default:,} by default, {_limits(each.field_info.metadata)}\n"
-        for each in route.dependant.query_params
+    """A section for each path of the schema, with what it answers by example."""
+    schema = make_app(cast(Sight, _Nobody()), "0", None).openapi()
+    return "\n".join(
+        _endpoint(method.upper(), path, operation)
+        for path, operations in sorted(schema["paths"].items())
+        for method, operation in operations.items()
     )
-    parts = [f"## `{'`, `'.join(sorted(route.methods or ()))} {path}`\n\n{route.summary}.\n", parameters]
-    for status, answer in sorted((int(status), answer) for status, answer in route.responses.items()):
-        if status == UNAUTHORIZED:  # wherever a token is set, says the page
-            continue
-        for media, content in answer.get("content", {}).items():
-            parts.append(f"`{status}`, `{media}`:\n\n{_block(media, content['example'])}")
+
+
+def _endpoint(method: str, path: str, operation: dict[str, Any]) -> str:
+    asked = "".join(_parameter(each) for each in operation.get("parameters", ()) if each["in"] == "query")
+    others = ", ".join(f"`{status}`" for status in sorted(operation["responses"]) if status not in ("200", "401"))
+    parts = [
+        f"### `{method} {path}`\n\n{operation['summary'].rstrip('.')}.\n",
+        asked,
+        f"It can also answer {others}.\n" if others else "",
+        _block(EXAMPLES[path]) if path in EXAMPLES else "",
+    ]
     return "\n".join(part for part in parts if part)
 
 
-def _limits(metadata: list[Any]) -> str:
-    words = {"gt": "more than", "ge": "at least", "le": "at most", "lt": "less than"}
-    return ", ".join(
-        f"{words[name]} {getattr(each, name):,}" for each in metadata for name in words if hasattr(each, name)
-    )
+def _parameter(parameter: dict[str, Any]) -> str:
+    schema = parameter["schema"]
+    facts = [f"{schema['default']} by default"] if schema.get("default") is not None else []
+    facts += [f"{words} {schema[name]:,.0f}" for name, words in LIMITS.items() if name in schema]
+    return f"* `{parameter['name']}`: {', '.join(facts) or parameter.get('description', 'any')}\n"
 
 
-def _block(media: str, example: object) -> str:
-    if media != "application/json":
+def _block(example: object) -> str:
+    if isinstance(example, str):
         return f"```\n{example}```\n"
     text = msgspec.json.encode(example)
     return f"```json\n{(text if len(text) <= ONE_LINE else msgspec.json.format(text, indent=2)).decode()}\n```\n"

@@ -20,8 +20,6 @@ from feeds.market import Market
 from sentinel.errors import SentinelError
 from sentinel.gap_report.report import Report
 from sentinel.monitor.alerts import Alert
-from sentinel.monitor.api import examples
-from sentinel.monitor.api.examples import READY, UNREADY, answers
 from sentinel.monitor.api.metrics import Metrics
 from sentinel.monitor.status import Status, expected
 
@@ -54,29 +52,23 @@ def make_app(sight: Sight, version: str, token: str | None) -> FastAPI:
             raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
 
     app = FastAPI(title="sentinel-ws", version=version, docs_url=None, redoc_url=None)
-    probes, facts, page = routers(sight)
-    app.include_router(probes)
-    app.include_router(facts, dependencies=[Depends(guard)])
-    app.include_router(page, dependencies=[Depends(guard)], include_in_schema=False)
+    app.include_router(_probes(sight))
+    app.include_router(_facts(sight), dependencies=[Depends(guard)])
+    app.include_router(_page(sight), dependencies=[Depends(guard)], include_in_schema=False)
     return app
-
-
-def routers(sight: Sight) -> tuple[APIRouter, APIRouter, APIRouter]:
-    """The probes, what a program asks, and the live page."""
-    return _probes(sight), _facts(sight), _page(sight)
 
 
 def _probes(sight: Sight) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/healthz", summary="Whether the process is alive", responses=answers({"status": "ok"}))
+    @router.get("/healthz", summary="Whether the process is alive")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     @router.get(
         "/readyz",
         summary="Whether every book is proved that the venue lists; 503 with reasons if not",
-        responses={**answers(READY), **answers(UNREADY, 503)},
+        responses=_shown(503, READY),
     )
     async def readyz() -> Response:
         status = sight.status()
@@ -91,37 +83,25 @@ def _probes(sight: Sight) -> APIRouter:
 
 
 def _facts(sight: Sight) -> APIRouter:
-    router = APIRouter(responses=answers({"detail": "a bearer token is needed"}, 401))
+    router = APIRouter(responses=_shown(401, {"detail": "a bearer token is needed"}))
     metrics = Metrics(sight.status, sight.alerts)
 
-    @router.get(
-        "/sentinel/status", summary="Everything about the collector at this moment", responses=answers(examples.STATUS)
-    )
+    @router.get("/sentinel/status", responses=_shown(200, {"software": "sentinel-ws 0.1.0", "products": []}))
     async def status() -> Response:
         return _json(sight.status())
 
-    @router.get(
-        "/sentinel/alerts", summary="The alerts that are raised now", responses=answers({"alerts": examples.ALERTS})
-    )
+    @router.get("/sentinel/alerts", responses=_shown(200, {"alerts": []}))
     async def alerts() -> Response:
         return _json({"alerts": sight.alerts()})
 
-    @router.get(
-        "/sentinel/gaps",
-        summary="The gap report of the last `since_s` seconds, a day if not given",
-        responses={**answers(examples.REPORT), **answers({"detail": "the journal cannot be read"}, 503)},
-    )
+    @router.get("/sentinel/gaps", responses=_shown(200, {"window": {}, "products": [], "verdict": "complete"}))
     async def gaps(since_s: Annotated[float, Query(gt=0, le=31 * 86_400)] = 86_400) -> Response:
         try:
             return _json(await asyncio.to_thread(sight.report, since_s))
         except SentinelError as error:
             raise HTTPException(503, str(error)) from error
 
-    @router.get(
-        "/sentinel/book/{product:path}",
-        summary="The best levels of a book, price and size; none while it is not proved",
-        responses={**answers(examples.DEPTH), **answers({"detail": "no such product"}, 404)},
-    )
+    @router.get("/sentinel/book/{product:path}", responses=_shown(404, {"detail": "no such product"}))
     async def book(
         product: Annotated[str, Path(max_length=64, examples=["BTC-USD"])],
         levels: Annotated[int, Query(ge=1, le=5000)] = 50,
@@ -131,12 +111,7 @@ def _facts(sight: Sight) -> APIRouter:
             raise HTTPException(404, "no such product")
         return _json(found)
 
-    @router.get(
-        "/metrics",
-        summary="For Prometheus",
-        response_class=PlainTextResponse,
-        responses=answers(examples.METRICS, media="text/plain"),
-    )
+    @router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -146,16 +121,23 @@ def _facts(sight: Sight) -> APIRouter:
 def _page(sight: Sight) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/sentinel/stream", summary="Status and alerts once a second, as server-sent events")
+    @router.get("/sentinel/stream")
     async def stream() -> StreamingResponse:
         return StreamingResponse(_events(sight), media_type="text/event-stream")
 
-    @router.get("/", summary="The live page")
+    @router.get("/")
     async def page() -> Response:
         content = files(__package__).joinpath("page.html").read_bytes()
         return Response(content, media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
 
     return router
+
+
+READY = {"ready": False, "reasons": ["the book of BTC-USD is not proved"]}
+
+
+def _shown(status: int, value: object) -> dict[int | str, dict[str, Any]]:
+    return {status: {"content": {"application/json": {"example": value}}, "description": "see the example"}}
 
 
 def _json(value: object, status: int = 200) -> Response:

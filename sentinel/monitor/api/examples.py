@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from sentinel.collector.parts import PartStatus
 from sentinel.gap_report.report import ProductReport, Report, Samples, ToldGap, Trades, Window
 from sentinel.monitor.alerts import Alert
@@ -84,12 +80,13 @@ DEPTH = Depth(
     bids=[(65083.65, 0.43848169), (65083.5, 0.1)], asks=[(65083.66, 0.94434507), (65083.7, 0.2)], exchange="coinbase",
 )  # fmt: skip
 
-READY = {"ready": True, "reasons": []}
-UNREADY = {"ready": False, "reasons": ["the book of BTC-USD is not proved"]}
-METRICS = 'sentinel_book_proved{exchange="coinbase",symbol="BTC-USD"} 1.0\n'
-
-
-def answers(value: object, status: int = 200, media: str = "application/json") -> dict[int | str, dict[str, Any]]:
-    """For ``responses`` of a route: what is answered with this status, by example."""
-    content = {media: {"example": msgspec.to_builtins(value)}}
-    return {status: {"content": content, "description": "see the example"}}
+EXAMPLES: dict[str, object] = {
+    "/healthz": {"status": "ok"},
+    "/readyz": {"ready": False, "reasons": ["the book of BTC-USD is not proved"]},
+    "/metrics": 'sentinel_book_proved{exchange="coinbase",symbol="BTC-USD"} 1.0\n',
+    "/sentinel/alerts": {"alerts": ALERTS},
+    "/sentinel/book/{product}": DEPTH,
+    "/sentinel/gaps": REPORT,
+    "/sentinel/status": STATUS,
+}
+"""By path: text where the answer is none of JSON."""
