@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from deploy.grafana.make import dashboards
 from sentinel.config import Influx
 from sentinel.monitor.api.metrics import FAMILIES
 from tests import ROOT
 from tests.deploy.collected import DATABASE, POLICY
 from tests.deploy.contract import columns
+from tests.deploy.sql_engines import ENGINES, tables
 from tests.servers.influx import InfluxServer
 from tests.servers.programs import program
 
@@ -24,7 +26,8 @@ GRAFANA = ROOT / "deploy" / "grafana"
 COLLECTOR = GRAFANA / "dashboards" / "collector.json"
 FLUX = [path for path in sorted((GRAFANA / "dashboards").glob("*.json")) if path != COLLECTOR]
 INFLUXQL = sorted((GRAFANA / "influxql" / "dashboards").glob("*.json"))
-BOARDS = [*FLUX, COLLECTOR, *INFLUXQL]
+SQL = sorted((GRAFANA / "sql" / "dashboards").glob("*.json"))
+BOARDS = [*FLUX, COLLECTOR, *INFLUXQL, *SQL]
 PLACES = {"${book}": f'"{DATABASE}"."{POLICY}"', "${trades}": f'"{DATABASE}"."autogen"'}
 MAY_BE_EMPTY = {"Accounts that do not close"}
 CHOSEN = {"${exchange}": "coinbase", "${symbol}": "BTC-USD"}
@@ -49,7 +52,7 @@ def named_queries(board: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _text(asked: str | dict[str, str]) -> str:
-    return asked if isinstance(asked, str) else asked.get("query") or asked["expr"]
+    return asked if isinstance(asked, str) else asked.get("query") or asked.get("rawSql") or asked["expr"]
 
 
 def named(path: Path) -> str:
@@ -63,7 +66,8 @@ def sources(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_there_is_one_for_each_question() -> None:
-    assert [path.stem for path in FLUX] == [path.stem for path in INFLUXQL] == ["coverage", "depth", "flow", "gaps"]
+    for boards in (FLUX, INFLUXQL, SQL):
+        assert [path.stem for path in boards] == ["coverage", "depth", "flow", "gaps"]
     assert COLLECTOR.is_file()
 
 
@@ -151,19 +155,31 @@ def test_every_number_has_a_unit(path: Path) -> None:
         assert panel["title"] in ("Integrity", "Every gap") or panel["fieldConfig"]["defaults"]["unit"], panel["title"]
 
 
-@pytest.mark.parametrize("path", [*FLUX, *INFLUXQL], ids=named)
+@pytest.mark.parametrize("path", [*FLUX, *INFLUXQL, *SQL], ids=named)
 def test_what_adds_up_is_added_up(path: Path) -> None:  # F21
     """However far one zooms out, the flow of a whole step is drawn, not that of its last second."""
     for panel in load(path)["panels"]:
         for target in panel["targets"]:
-            if re.search(r'"ofi"|"size"|_field == "(trades|missing|repaired|samples_\w+)"', target["query"]):
-                assert "fn: last" not in target["query"], panel["title"]
-                assert "last(" not in target["query"], panel["title"]
+            if re.search(r"\b(ofi|size)\b", _text(target)):
+                assert not re.search(r"fn: last|\blast(_value)?\(", _text(target)), panel["title"]
 
 
-def test_those_for_influxql_are_made_of_those_for_flux() -> None:
-    made = runpy.run_path(str(GRAFANA / "influxql" / "make.py"))["dashboards"]()
-    assert {path.name: path.read_text() for path in INFLUXQL} == made, "python deploy/grafana/influxql/make.py"
+def test_those_for_influxql_and_sql_are_made_of_those_for_flux() -> None:
+    assert {path: path.read_text() for path in (*INFLUXQL, *SQL)} == dashboards(), "python -m deploy.grafana.make"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_query_in_sql_finds_something(engine: str, server: InfluxServer) -> None:
+    ask = ENGINES[engine](tables(server))
+    until = datetime.now(UTC)
+    first, last = (f"'{at:%Y-%m-%dT%H:%M:%SZ}'" for at in (until - timedelta(hours=1), until + timedelta(hours=1)))
+    for path in SQL:
+        for title, query in named_queries(load(path)):
+            query = query.replace("$__timeFilter(time)", f"time >= {first} AND time <= {last}")
+            bins = "date_bin(interval '10 second', time, timestamp '1970-01-01T00:00:00Z')"
+            for name, value in {**CHOSEN, "$__dateBin(time)": bins}.items():
+                query = query.replace(name, value)
+            assert ask(query).num_rows, (title, query)
 
 
 @pytest.mark.parametrize("path", INFLUXQL, ids=named)

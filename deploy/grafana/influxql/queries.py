@@ -1,18 +1,9 @@
-"""The dashboards for InfluxQL: those for Flux, with the queries below in place of theirs.
-
-    python deploy/grafana/influxql/make.py        # writes dashboards/*.json beside it
-
-What a panel is called, where it is and how it looks stands in deploy/grafana/dashboards alone.
-"""
+"""Every panel's question in InfluxQL, for 1.x."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
-HERE = Path(__file__).parent
-FLUX = HERE.parent / "dashboards"
 SOURCE = {"type": "influxdb", "uid": "sentinel-influxql"}
 
 IS_HERE = "\"exchange\" = '${exchange}' AND \"symbol\" = '${symbol}' AND $timeFilter"
@@ -157,29 +148,28 @@ GAPS = _of("gaps", '"end_ns" / 1000000 AS "until", "channel", "cause"', steps=Fa
 JOINED = {"id": "joinByField", "options": {"byField": "Time", "mode": "outer"}}
 
 
-def board(name: str) -> dict[str, Any]:
-    """One of them."""
-    made: dict[str, Any] = json.loads((FLUX / f"{name}.json").read_text())
-    made["uid"] += "-influxql"
-    made["title"] += " (InfluxQL)"
-    for panel in made["panels"]:
-        _ask(panel, QUERIES[name][panel["title"]])
-    for variable in made["templating"]["list"]:
-        if variable["type"] == "textbox":
-            variable["name"], variable["label"], value = PLACES[variable["name"]]
-            variable["query"], variable["current"] = value, {"text": value, "value": value}
-            variable["options"] = [{"selected": True, "text": value, "value": value}]
-        else:
-            variable["query"], variable["datasource"] = VALUES[variable["name"]], SOURCE
-    for annotation in made["annotations"]["list"]:
-        asked = {"query": GAPS, "textColumn": "cause", "tagsColumn": "channel", "timeEndColumn": "until"}
-        annotation.pop("mappings")
-        annotation.update(datasource=SOURCE, **asked)
-        annotation["target"] = {"refId": "gaps", "rawQuery": True, **asked}
-    return made
+def variable(given: dict[str, Any]) -> dict[str, Any]:
+    """Where to ask is a field, exchange and product are what the server has."""
+    if given["type"] == "textbox":
+        name, label, value = PLACES[given["name"]]
+        options = [{"selected": True, "text": value, "value": value}]
+        return {
+            **given, "name": name, "label": label, "query": value, "options": options,
+            "current": {"text": value, "value": value},
+        }  # fmt: skip
+    return {**given, "query": VALUES[given["name"]], "datasource": SOURCE}
 
 
-def _ask(panel: dict[str, Any], query: Query) -> None:
+def annotate(annotation: dict[str, Any]) -> None:
+    """Gaps, from when to when."""
+    asked = {"query": GAPS, "textColumn": "cause", "tagsColumn": "channel", "timeEndColumn": "until"}
+    annotation.pop("mappings")
+    annotation.update(datasource=SOURCE, **asked)
+    annotation["target"] = {"refId": "gaps", "rawQuery": True, **asked}
+
+
+def ask(panel: dict[str, Any], query: Query) -> None:
+    """Has a panel ask this."""
     panel["datasource"] = SOURCE
     target = {"refId": "A", "datasource": SOURCE, "query": query.text, "rawQuery": True, "resultFormat": query.shape}
     panel["targets"] = [target if query.shape == "table" else {**target, "alias": query.alias}]
@@ -195,13 +185,3 @@ def _ask(panel: dict[str, Any], query: Query) -> None:
         panel["fieldConfig"]["overrides"] = [
             {"matcher": {"id": "byName", "options": "end"}, "properties": [{"id": "unit", "value": "dateTimeAsIso"}]}
         ]
-
-
-def dashboards() -> dict[str, str]:
-    """Every file by its name."""
-    return {f"{name}.json": json.dumps(board(name), indent=2, ensure_ascii=False) + "\n" for name in QUERIES}
-
-
-if __name__ == "__main__":
-    for file, text in dashboards().items():
-        (HERE / "dashboards" / file).write_text(text)
