@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from feeds.catalogue import DEFAULT_EXCHANGE, VENUES
 from sentinel.collector.parts import PartStatus
 from sentinel.gap_report.report import ProductReport, Report, Samples, ToldGap, Trades, Window
 from sentinel.monitor.alerts import Alert
@@ -10,6 +11,8 @@ from sentinel.monitor.monitor import Depth
 from sentinel.monitor.status import BinStatus, ConnectionStatus, GapStatus, ProductStatus, SinkStatus, Status
 from sentinel.timing.histogram import Quantiles
 
+EXCHANGE = DEFAULT_EXCHANGE
+FEED = VENUES[EXCHANGE].feeds[0].venue
 NOW_NS = 1_795_445_772_500_000_000
 GAP_NS = 1_795_445_771_909_159_491
 LATENESS = Quantiles(p50_ms=48.2, p99_ms=104.9, most_ms=109.1)
@@ -30,7 +33,7 @@ STATUS = Status(
     dead_letters=0,
     products=[
         ProductStatus(
-            symbol="BTC-USD", exchange="coinbase", integrity="sequence", is_proved=True, bid=65083.65, ask=65083.66,
+            symbol="BTC-USD", exchange=EXCHANGE, integrity="sequence", is_proved=True, bid=65083.65, ask=65083.66,
             spread_bps=0.0015, sample_age_ms=77.4, last_trade_id=475_582_979, last_trade_ns=NOW_NS - 120_000_000,
             trades_stored=131, trades_missing=1, trade_conflicts=0, samples_written=598, samples_withheld=2,
             recent_written=598, recent_withheld=2, lateness=LATENESS, crossed_for_s=0.0,
@@ -39,7 +42,7 @@ STATUS = Status(
     ],
     connections=[
         ConnectionStatus(
-            lane=0, venue="coinbase_advanced", products=["BTC-USD"], is_live=True, silent_ms=20.4, openings=1,
+            lane=0, venue=FEED, products=["BTC-USD"], is_live=True, silent_ms=20.4, openings=1,
             frames_per_s=16.2, frames_received=1012, frames_applied=950, frames_control=62, frames_duplicate=0,
             frames_undecodable=0, frames_lost=1, frames_residue=0, skipped={},
         )
@@ -49,7 +52,7 @@ STATUS = Status(
     parts=[PartStatus("archive", "running", 0, None)],
     stored_age_s=0.3,
     is_native=True,
-    distributions=[Distribution("sample_lateness", "coinbase", (0.05, 0.1, 0.25), [310, 590, 598, 598], 29.4)],
+    distributions=[Distribution("sample_lateness", EXCHANGE, (0.05, 0.1, 0.25), [310, 590, 598, 598], 29.4)],
 )  # fmt: skip
 
 ALERTS = [Alert("sink_barred", "influx", "401: unauthorized access", NOW_NS - 9_000_000_000)]
@@ -59,7 +62,7 @@ REPORT = Report(
     window=WINDOW,
     products=[
         ProductReport(
-            exchange="coinbase", symbol="BTC-USD", integrity="sequence", samples=Samples(125, 123, 2),
+            exchange=EXCHANGE, symbol="BTC-USD", integrity="sequence", samples=Samples(125, 123, 2),
             trades=Trades(475_582_849, 475_582_979, 131, 0, 1), book_verified=0.984, book_clean=0.984,
             trade_coverage=1.0, window=WINDOW, is_complete=False,
             gaps=[
@@ -77,13 +80,13 @@ REPORT = Report(
 
 DEPTH = Depth(
     symbol="BTC-USD", is_proved=True, changed_ns=NOW_NS - 77_000_000,
-    bids=[(65083.65, 0.43848169), (65083.5, 0.1)], asks=[(65083.66, 0.94434507), (65083.7, 0.2)], exchange="coinbase",
+    bids=[(65083.65, 0.43848169), (65083.5, 0.1)], asks=[(65083.66, 0.94434507), (65083.7, 0.2)], exchange=EXCHANGE,
 )  # fmt: skip
 
 EXAMPLES: dict[str, object] = {
     "/healthz": {"status": "ok"},
     "/readyz": {"ready": False, "reasons": ["the book of BTC-USD is not proved"]},
-    "/metrics": 'sentinel_book_proved{exchange="coinbase",symbol="BTC-USD"} 1.0\n',
+    "/metrics": 'sentinel_book_proved{exchange=EXCHANGE,symbol="BTC-USD"} 1.0\n',
     "/sentinel/alerts": {"alerts": ALERTS},
     "/sentinel/book/{product}": DEPTH,
     "/sentinel/gaps": REPORT,
