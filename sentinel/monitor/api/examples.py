@@ -86,7 +86,7 @@ DEPTH = Depth(
 EXAMPLES: dict[str, object] = {
     "/healthz": {"status": "ok"},
     "/readyz": {"ready": False, "reasons": ["the book of BTC-USD is not proved"]},
-    "/metrics": 'sentinel_book_proved{exchange=EXCHANGE,symbol="BTC-USD"} 1.0\n',
+    "/metrics": f'sentinel_book_proved{{exchange="{EXCHANGE}",symbol="BTC-USD"}} 1.0\n',
     "/sentinel/alerts": {"alerts": ALERTS},
     "/sentinel/book/{product}": DEPTH,
     "/sentinel/gaps": REPORT,
