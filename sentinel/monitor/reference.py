@@ -98,7 +98,8 @@ def _parameter(parameter: dict[str, Any]) -> str:
     schema = parameter["schema"]
     facts = [f"{schema['default']} by default"] if schema.get("default") is not None else []
     facts += [f"{words} {schema[name]:,.0f}" for name, words in LIMITS.items() if name in schema]
-    return f"* `{parameter['name']}`: {', '.join(facts) or parameter.get('description', 'any')}\n"
+    said = [words.rstrip(".") for words in (parameter.get("description"), ", ".join(facts)) if words]
+    return f"* `{parameter['name']}`: {'; '.join(said)}\n"
 
 
 def _block(example: object) -> str:
