@@ -105,7 +105,7 @@ class ArchiveSink:
 
     def _in_trouble(self, reason: str) -> None:
         self.statistics.state = "waiting"
-        self.statistics.last_error = reason
+        self.statistics.failed(reason)
 
 
 async def _kill_at(drain: asyncio.Event, worker: asyncio.subprocess.Process) -> None:

@@ -160,7 +160,7 @@ class Publisher:
                 return
 
     async def _wait(self, words: str, backoff: Backoff) -> None:
-        self.statistics.last_error = words
+        self.statistics.failed(words)
         if self.statistics.state != "waiting":
             self.statistics.state = "waiting"
             logger.bind(sink=PUBLISHER, reason=words).warning("sink_waiting")

@@ -172,7 +172,11 @@ class Influx(Section):
     rotation: Literal["none", "monthly"] = "none"
     """``monthly`` puts the points of each month into a bucket of their own, ``name_2026_11``."""
     retention_s: float | None = Field(default=None, ge=3600)
-    """How long the buckets we create keep their points; for good if not set."""
+    """How long a bucket that we make keeps points if its own setting below is absent; for good if this is, too."""
+    retention_trades_s: float | None = Field(default=None, ge=3600)
+    """How long ``bucket_trades`` keeps points; inf: for good. ``buckets ensure`` tells if it does not."""
+    retention_book_s: float | None = Field(default=None, ge=3600)
+    """How long ``bucket_book`` keeps points, likewise."""
     batch_points: int = Field(default=5000, ge=1, le=1_000_000)
     """The most points in one request."""
     interval_s: float = Field(default=1.0, gt=0)
@@ -188,6 +192,9 @@ class Influx(Section):
     def _complete(self) -> Self:
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ValueError(f"ca_file: no such file: {self.ca_file}")
+        own = self.retention_trades_s or self.retention_s, self.retention_book_s or self.retention_s
+        if self.bucket_trades == self.bucket_book and own[0] != own[1]:
+            raise ValueError("retention_trades_s and retention_book_s differ, but both are of one bucket")
         return self
 
 

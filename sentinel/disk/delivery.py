@@ -31,7 +31,7 @@ class UploadStatistics(Struct):
 
 class SinkStatistics(Struct):
     """What a sink has done since it started, and how it is. ``by_design_s`` is how far behind it may always be,
-    ``set_aside_ns`` when it last set lines aside.
+    ``set_aside_ns`` when it last set lines aside, ``errors`` how often something had to be tried again.
     """
 
     by_design_s: float
@@ -40,4 +40,10 @@ class SinkStatistics(Struct):
     lines_set_aside: int = 0
     set_aside_ns: int = 0
     requests: int = 0
+    errors: int = 0
     last_error: str | None = None
+
+    def failed(self, reason: str) -> None:
+        """It is to be tried again, because of this."""
+        self.errors += 1
+        self.last_error = reason

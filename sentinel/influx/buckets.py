@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from msgspec import Struct
@@ -65,11 +66,38 @@ async def ask_each(server: Server, buckets: Sequence[str], statement: str) -> li
     return found
 
 
+def is_month_of(bucket: str, name: str) -> bool:
+    """Whether it is the bucket of some month of ``name``."""
+    try:
+        datetime.strptime(bucket.removeprefix(name), MONTH_FORMAT)
+    except ValueError:
+        return False
+    return bucket.startswith(name)
+
+
+def wanted_retention_s(settings: Influx, bucket: str) -> float | None:
+    """How long this bucket of ours is to keep points: inf for good, None if nobody has said."""
+    own = {settings.bucket_trades: settings.retention_trades_s, settings.bucket_book: settings.retention_book_s}
+    for name, retention_s in own.items():
+        if bucket == name or (settings.rotation != "none" and is_month_of(bucket, name)):
+            return retention_s or settings.retention_s
+    return settings.retention_s
+
+
 class Bucket(Struct, frozen=True):
-    """A bucket as the server has it; ``retention_s`` None keeps points for ever."""
+    """A bucket as the server has it; ``retention_s`` None keeps points for ever. ``alias`` is its other name, if any:
+    on 1.x a database's own name stands for its default policy."""
 
     name: str
     retention_s: float | None
+    alias: str = ""
+
+    def is_called(self, name: str) -> bool:
+        return name in (self.name, self.alias)
+
+    def differs_from(self, wanted_s: float | None) -> bool:
+        """Whether it keeps points longer or shorter than somebody has said."""
+        return wanted_s is not None and wanted_s != (inf if self.retention_s is None else self.retention_s)
 
 
 async def ensure(server: Server, settings: Influx, names: Iterable[str]) -> list[str]:
@@ -79,10 +107,10 @@ async def ensure(server: Server, settings: Influx, names: Iterable[str]) -> list
         UsageError: if the server refuses who is asking.
         InfluxError: if it cannot be done.
     """
-    held = {bucket.name for bucket in await listed(server, settings)}
+    held = await listed(server, settings)
     made = []
     for name in dict.fromkeys(names):
-        if name not in held:
+        if not any(bucket.is_called(name) for bucket in held):
             await _create(server, settings, name)
             made.append(name)
     return made
@@ -98,27 +126,52 @@ async def listed(server: Server, settings: Influx) -> list[Bucket]:
     for (database,) in databases["series"][0].get("values", []):
         (policies,) = await server.query(f'SHOW RETENTION POLICIES ON "{database}"')
         for name, duration, _, _, is_default in policies["series"][0].get("values", []):
-            retention_s = _seconds(duration)
-            found.append(Bucket(f"{database}/{name}", retention_s))
-            if is_default:
-                found.append(Bucket(database, retention_s))
+            retention_s, full = _seconds(duration), f"{database}/{name}"
+            found.append(Bucket(database, retention_s, full) if is_default else Bucket(full, retention_s))
     return found
 
 
+async def keep(server: Server, settings: Influx, bucket: Bucket, retention_s: float) -> None:
+    """Has a bucket that is there keep its points so long, inf for good. Shorter than before, older points are gone.
+
+    Raises:
+        UsageError: if the server refuses who is asking.
+        InfluxError: if it cannot be done.
+    """
+    if await _is_v1(server):
+        database, _, policy = (bucket.alias or bucket.name).partition("/")
+        await server.query(f'ALTER RETENTION POLICY "{policy}" ON "{database}" DURATION {_duration(retention_s)}')
+        return
+    named = [("name", bucket.name), *([("org", settings.org)] if settings.org else [])]
+    (entry,) = await server.pages("/api/v2/buckets", named, "buckets")
+    await server.api("PATCH", f"/api/v2/buckets/{entry['id']}", body={"retentionRules": _rules(retention_s)})
+
+
+def _duration(retention_s: float | None) -> str:
+    return "INF" if retention_s in (None, inf) else f"{round(retention_s)}s"
+
+
+def _rules(retention_s: float | None) -> list[dict[str, object]]:
+    return [] if retention_s in (None, inf) else [{"type": "expire", "everySeconds": round(retention_s)}]
+
+
 async def _create(server: Server, settings: Influx, name: str) -> None:
-    retention_s = settings.retention_s
+    retention_s = wanted_retention_s(settings, name)
     if not await _is_v1(server):
-        rules = [] if retention_s is None else [{"type": "expire", "everySeconds": round(retention_s)}]
+        rules = _rules(retention_s)
         wanted = {"orgID": await _organisation(server, settings), "name": name, "retentionRules": rules}
         await server.api("POST", "/api/v2/buckets", body=wanted)
         return
     database, _, policy = name.partition("/")
-    duration = "INF" if retention_s is None else f"{round(retention_s)}s"
+    duration = _duration(retention_s)
     if not policy:
         await server.query(f'CREATE DATABASE "{database}" WITH DURATION {duration}')
         return
     await server.query(f'CREATE DATABASE "{database}"')
-    await server.query(f'CREATE RETENTION POLICY "{policy}" ON "{database}" DURATION {duration} REPLICATION 1')
+    (policies,) = await server.query(f'SHOW RETENTION POLICIES ON "{database}"')
+    is_there = any(row[0] == policy for row in policies["series"][0].get("values", []))  # a new database has autogen
+    verb, more = ("ALTER", "") if is_there else ("CREATE", " REPLICATION 1")
+    await server.query(f'{verb} RETENTION POLICY "{policy}" ON "{database}" DURATION {duration}{more}')
 
 
 async def _organisation(server: Server, settings: Influx) -> str:

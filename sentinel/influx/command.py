@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,16 @@ from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.shards import journals
 from sentinel.influx import audit as auditing
-from sentinel.influx.buckets import MONTH_FORMAT, bucket_at, ensure, listed, months
+from sentinel.influx.buckets import (
+    Bucket,
+    bucket_at,
+    ensure,
+    is_month_of,
+    keep,
+    listed,
+    months,
+    wanted_retention_s,
+)
 from sentinel.influx.server import Server
 from sentinel.timing.instants import NS_PER_S, parse_instant_ns
 
@@ -26,6 +36,11 @@ DIFFERENT = 3
 """The exit status of an audit that found a difference and was not asked to mend it."""
 
 url_option = click.option("--influx-url", help="[default: from the configuration]")
+change_option = click.option(
+    "--change-retention",
+    is_flag=True,
+    help="Give buckets that are there the configured retention: a shorter one deletes.",
+)
 MONTH_NS = 32 * 86_400 * NS_PER_S
 
 
@@ -36,22 +51,29 @@ def buckets() -> None:
 
 @buckets.command("ensure")
 @url_option
-def ensure_buckets(influx_url: str | None) -> None:
-    """Make the buckets that are not there yet, with the configured retention."""
+@change_option
+def ensure_buckets(influx_url: str | None, change_retention: bool) -> None:
+    """Make the buckets that are not there yet.
+
+    They keep points as long as influx.retention_trades_s and influx.retention_book_s say. Where one that is there keeps
+    them longer or shorter, that is said, and changed only if asked for.
+    """
     config = _config(influx_url)
-    _report_made(config, _now_names(config))
+    _ensure(config, _now_names(config), is_changing=change_retention)
 
 
 @buckets.command("rotate")
 @url_option
-def rotate(influx_url: str | None) -> None:
+@change_option
+def rotate(influx_url: str | None, change_retention: bool) -> None:
     """Make this month's and next month's buckets, so that a month can begin: for cron, once a week."""
     config = _config(influx_url)
     if config.influx.rotation == "none":
         raise click.UsageError("nothing rotates: set influx.rotation to monthly")
     now_ns = time.time_ns()
     instants = months(now_ns, now_ns + MONTH_NS)[:2]
-    _report_made(config, [bucket_at(name, "monthly", at_ns) for at_ns in instants for name in _names(config)])
+    names = [bucket_at(name, "monthly", at_ns) for at_ns in instants for name in _names(config)]
+    _ensure(config, names, is_changing=change_retention)
 
 
 @buckets.command("list")
@@ -59,12 +81,19 @@ def rotate(influx_url: str | None) -> None:
 def list_buckets(influx_url: str | None) -> None:
     """List every bucket the server shows us, and how long each keeps its points."""
     config = _config(influx_url)
+    settings = config.influx
+    purposes = {"trades": settings.bucket_trades, "everything else": settings.bucket_book}
     table = Table("bucket", "keeps points for", "ours")
-    names = _names(config)
-    for bucket in _ask(config, lambda server: listed(server, config.influx)):
-        is_ours = any(bucket.name == name or _is_month_of(bucket.name, name) for name in names)
-        kept = "ever" if bucket.retention_s is None else f"{bucket.retention_s / 86_400:g} d"
-        table.add_row(bucket.name, kept, "yes" if is_ours else "")
+    for bucket in _ask(config, lambda server: listed(server, settings)):
+        called = {bucket.name, bucket.alias}
+        ours = [
+            what for what, name in purposes.items() if any(each == name or is_month_of(each, name) for each in called)
+        ]
+        kept = _words(bucket.retention_s)
+        if ours and bucket.differs_from(wanted_s := _wanted_s(config, bucket)):
+            kept += f" (configured: {_words(wanted_s)})"
+        name = f"{bucket.name} = {bucket.alias}" if bucket.alias else bucket.name
+        table.add_row(name, kept, " and ".join(ours))
     Console().print(table)
 
 
@@ -122,15 +151,40 @@ def _now_names(config: Config) -> list[str]:
     return [bucket_at(name, config.influx.rotation, time.time_ns()) for name in _names(config)]
 
 
-def _is_month_of(bucket: str, name: str) -> bool:
-    try:
-        time.strptime(bucket.removeprefix(name), MONTH_FORMAT)
-    except ValueError:
-        return False
-    return bucket.startswith(name)
+def _wanted_s(config: Config, bucket: Bucket) -> float | None:
+    """By whichever of its names it is configured."""
+    settings = config.influx
+    is_by_alias = bucket.alias in (settings.bucket_trades, settings.bucket_book)
+    return wanted_retention_s(settings, bucket.alias if is_by_alias else bucket.name)
 
 
-def _report_made(config: Config, names: list[str]) -> None:
-    made = _ask(config, lambda server: ensure(server, config.influx, names))
-    for name in names:
-        click.echo(f"{name}: {'made' if name in made else 'is there'}")
+def _ensure(config: Config, names: list[str], *, is_changing: bool) -> None:
+    """Makes what is not there, and says of each how long it keeps points."""
+    settings = config.influx
+
+    async def ensured(server: Server) -> list[str]:
+        made = await ensure(server, settings, names)
+        held = await listed(server, settings)
+        said = []
+        for name in dict.fromkeys(names):
+            bucket = next(each for each in held if each.is_called(name))
+            words = f"{name}: {'made' if name in made else 'is there'}, keeps points for {_words(bucket.retention_s)}"
+            wanted_s = wanted_retention_s(settings, name)
+            if wanted_s is not None and bucket.differs_from(wanted_s):
+                if is_changing:
+                    await keep(server, settings, bucket, wanted_s)
+                    before = _words(bucket.retention_s)
+                    words = f"{name}: is there, keeps points for {_words(wanted_s)} now, before: {before}"
+                else:
+                    words += f"; configured: {_words(wanted_s)}. --change-retention changes it"
+            said.append(words)
+        return said
+
+    for words in _ask(config, ensured):
+        click.echo(words)
+
+
+def _words(retention_s: float | None) -> str:
+    if retention_s is None or retention_s == inf:
+        return "ever"
+    return f"{retention_s / 86_400:g} d" if retention_s >= 86_400 else f"{retention_s / 3600:g} h"

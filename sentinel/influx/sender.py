@@ -210,7 +210,7 @@ class Sender:
         if not isinstance(outcome, Barred):
             pause_s = max(pause_s, outcome.after_s)
         self._troubles[sending.place] = outcome
-        self.statistics.last_error = outcome.words
+        self.statistics.failed(outcome.words)
         self._tell_state()
         await asyncio.sleep(pause_s)
         if isinstance(outcome, Barred):

@@ -36,6 +36,19 @@ Kind = Literal[
     "cluster_uncovered",
 ]
 
+CRITICAL: frozenset[Kind] = frozenset(
+    {
+        "silence",
+        "gap_open",
+        "accounts_open",
+        "sink_barred",
+        "disk_low",
+        "part_failed",
+        "cluster_uncovered",
+    }
+)
+"""Data is being lost or soon will be, or nobody can know; what others cost is accounted for. See docs/alerts.md."""
+
 TOLD_S = 3600.0
 """How long something that has happened and will not be undone is told of: one more raises no alert that is raised."""
 

@@ -18,6 +18,7 @@ from sentinel.disk.delivery import SinkStatistics, UploadStatistics
 from sentinel.disk.journal import Backlog
 from sentinel.disk.usage import Usage
 from sentinel.exchange.rest import RestHeld
+from sentinel.monitor.distributions import Distribution, Distributions
 from sentinel.monitor.last_minute import LastMinute
 from sentinel.pipeline.lane import Lane
 from sentinel.pipeline.product import Product
@@ -85,6 +86,7 @@ class ProductStatus(Struct, frozen=True):
     is_listed: bool = True
     trades_given_up: int = 0
     trade_proof: str = "ids"
+    trades_repaired: int = 0
     state: MarketState = "trading"
 
     @property
@@ -128,7 +130,7 @@ class SinkStatus(Struct, frozen=True):
 
     ``behind_s`` is how long the oldest line that waits for it has been in the journal, ``by_design_s`` how long it may
     be; ``delivered`` and ``set_aside`` since the start, ``set_aside_age_s`` how long ago the last of these.
-    ``last_error`` is why it waits, or last waited.
+    ``last_error`` is why it waits, or last waited, ``errors`` how often something had to be tried again.
     """
 
     name: str
@@ -141,6 +143,7 @@ class SinkStatus(Struct, frozen=True):
     last_error: str | None
     by_design_s: float = 0.0
     set_aside_age_s: float = 0.0
+    errors: int = 0
 
 
 class ObjectStoreStatus(Struct, frozen=True):
@@ -192,8 +195,8 @@ class Status(Struct, frozen=True):
     ``stored_age_s`` is how long no line has reached the journal. ``is_native``: the C extension runs. ``rest_held`` are
     the venues that want us to ask nothing for a while.
 
-    Of the last minute: ``lateness`` of all samples, ``handling`` of frames from the socket into the book (one in some
-    is timed), ``loop_lag``, by which the collector's own clockwork was late.
+    ``distributions`` are since the start. Of the last minute: ``lateness`` of all samples, ``handling`` of frames from
+    the socket into the book (one in some is timed), ``loop_lag``, by which the collector's own clockwork was late.
     """
 
     software: str
@@ -219,6 +222,7 @@ class Status(Struct, frozen=True):
     rest_held: list[RestHeld] = []
     object_store: ObjectStoreStatus | None = None
     cluster: ClusterStatus | None = None
+    distributions: list[Distribution] = []
 
 
 def expected(status: Status) -> Status:
@@ -270,6 +274,7 @@ class StatusReader:
         self._upload = upload
         self._started_ns = now_ns()
         self._recent = LastMinute(service, self._started_ns)
+        self._distributions = Distributions(service)
         self._software = software()
         self._stored_count, self._stored_ns = 0, self._started_ns
 
@@ -313,6 +318,7 @@ class StatusReader:
             rest_held=[held for held in self._rest_held() if held.until_ns > now_ns],
             object_store=None if self._upload is None else _object_store(self._upload),
             cluster=self._cluster(now_ns),
+            distributions=self._distributions.read(),
         )
 
 
@@ -329,6 +335,7 @@ def _sink(name: str, storage: Usage, stats: SinkStatistics, now_ns: int) -> Sink
         last_error=stats.last_error,
         by_design_s=stats.by_design_s,
         set_aside_age_s=max(0, now_ns - stats.set_aside_ns) / NS_PER_S if stats.lines_set_aside else 0.0,
+        errors=stats.errors,
     )
 
 
@@ -390,6 +397,7 @@ def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_l
         is_listed=is_listed,
         trades_given_up=trades.given_up_count,
         trade_proof=product.trade_proof,
+        trades_repaired=trades.repaired_count,
         state=product.state_at_venue if is_listed else "delisted",
     )
 

@@ -3,7 +3,7 @@
 Trades count in the second of their venue time, samples in the second of their instant. A second is written when
 ``GRACE_NS`` have passed since its end, so that the slower feed has brought its trades; one that comes later still
 counts in the next second's ``cvd``. What cannot be known is left out: figures of the book need every sample of the
-second, a volatility needs every second of its span. Definitions and sources: docs/metrics.md.
+second, a volatility needs every second of its span. Definitions and sources: docs/flow.md.
 
 The same code makes the rows again from stored trades and samples (``recompute``).
 """

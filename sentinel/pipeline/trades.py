@@ -30,6 +30,7 @@ from sentinel.pipeline.inputs import Command, Note, Output, Repair, RepairAnswer
 from sentinel.pipeline.lines import ProductLines, point_ns
 from sentinel.pipeline.numbering import Numbering, NumberingState
 from sentinel.pipeline.numberings import CREDIBLE, Numberings, is_same
+from sentinel.timing.histogram import Durations
 
 WITNESSED = 512
 """Newest trades that are remembered, to compare them when the second witness brings the same id."""
@@ -75,8 +76,9 @@ class ProductTrades:
     """The trades of one product. Unless ``is_dense``, its ids may skip some, and nothing proves that none is missing.
 
     ``account`` gives the accounts of the minute an instant lies in. ``conflicts`` counts ids that two witnesses put at
-    different times or prices, and ids nobody confirmed; ``stored_count`` trades since the start; ``newest_ns`` is the
-    point of the newest one.
+    different times or prices, and ids nobody confirmed; ``stored_count`` trades since the start, ``repaired_count``
+    those of them that REST had; ``newest_ns`` is the point of the newest one. ``delay`` is how long after the venue's
+    time a live trade was received.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class ProductTrades:
         self.market = market
         self.conflicts = 0
         self.stored_count = 0
+        self.repaired_count = 0
+        self.delay = Durations()
         self._settings = settings
         self._lines = lines
         self._output = output
@@ -209,6 +213,9 @@ class ProductTrades:
         is_repaired: bool = False,
     ) -> None:
         self.stored_count += 1
+        self.repaired_count += is_repaired
+        if received_ns is not None:
+            self.delay.add(max(0, received_ns - trade.venue_ns))
         self._output.trades.append(self._lines.trade(trade, received_ns, is_repaired=is_repaired))
         if trade.is_live or is_repaired:
             self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=trade.taker == "buy")

@@ -29,15 +29,17 @@ class Quantiles(Struct, frozen=True):
 
 
 class Durations:
-    """How long something took, each time."""
+    """How long something took, each time, and ``total_ns`` all of them together."""
 
-    __slots__ = ("counts",)
+    __slots__ = ("counts", "total_ns")
 
     def __init__(self) -> None:
         self.counts = array("q", bytes(8 * BUCKETS))
+        self.total_ns = 0
 
     def add(self, ns: int) -> None:
         """``ns`` is not negative."""
+        self.total_ns += ns
         units = ns >> UNIT_BITS
         shift = units.bit_length() - 4
         bucket = units if shift <= 0 else (shift << 3) + (units >> shift)

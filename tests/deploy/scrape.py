@@ -3,8 +3,8 @@
     python -m tests.deploy.scrape [SECONDS]
 
 Only addresses, the token's place and the interval are changed. Prints what Prometheus says of the target and of the
-series it found, and which alerts fire; ends with status 1 if it could not scrape or a rule names a metric that nobody
-exports.
+series it found, which alerts fire, and which panels of the collector's dashboard have nothing to show; ends with status
+1 if it could not scrape, a rule names a metric that nobody exports, or a panel is refused.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import aiohttp
 import click
 import yaml
 
+from sentinel.monitor.api.metrics import FAMILIES
 from tests import ROOT
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
@@ -96,6 +97,23 @@ def named_by_rules() -> set[str]:
     return set(re.findall(r"\b(?:sentinel_\w+|up)\b", expressions))
 
 
+def panels() -> list[tuple[str, str]]:
+    """Title and query of each panel of the collector's dashboard, as Grafana would send it for everything."""
+    board = json.loads((ROOT / "deploy/grafana/dashboards/collector.json").read_text())
+    return [
+        (panel["title"], re.sub(r"\$(\w+)", ".*", target["expr"].replace("$__rate_interval", "10s")))
+        for panel in board["panels"]
+        for target in panel["targets"]
+    ]
+
+
+async def answered(session: aiohttp.ClientSession, api: str, query: str) -> int | None:
+    """How many series a query finds; None if it is refused."""
+    async with session.get(f"{api}/query", params={"query": query}) as answer:
+        found = await answer.json()
+    return len(found["data"]["result"]) if found["status"] == "success" else None
+
+
 async def main(seconds: float) -> int:
     """Returns 0 if the collector was scraped and every rule can fire."""
     with tempfile.TemporaryDirectory() as name:
@@ -120,6 +138,7 @@ async def main(seconds: float) -> int:
                     "result"
                 ]
                 alerts = await ask(session, f"{api}/alerts")
+                answers = {title: await answered(session, api, query) for title, query in panels()}
                 await collector.stop()
     facts = {
         "health": found["health"],
@@ -128,10 +147,12 @@ async def main(seconds: float) -> int:
         "names": len([name for name in names if name.startswith("sentinel")]),
         "slowest_scrape_ms": round(1000 * float(took[0]["value"][1]), 1) if took else None,
         "alerts": [alert["labels"]["alertname"] for alert in alerts["alerts"]],
-        "named_by_rules_only": sorted(named_by_rules() - names),
+        "named_by_rules_only": sorted(named_by_rules() - {"up", *(family.name for family in FAMILIES)}),
+        "panels_refused": sorted(title for title, count in answers.items() if count is None),
+        "panels_empty": sorted(title for title, count in answers.items() if count == 0),
     }
     click.echo(json.dumps(facts, indent=2))
-    return 0 if found["health"] == "up" and not facts["named_by_rules_only"] else 1
+    return 0 if found["health"] == "up" and not facts["named_by_rules_only"] and not facts["panels_refused"] else 1
 
 
 if __name__ == "__main__":

@@ -48,6 +48,66 @@ def test_buckets_are_made_once_with_their_retention(influxd: InfluxServer) -> No
     assert "7 d" in shown
 
 
+def retentions(influxd: InfluxServer, database: str) -> dict[str, str]:
+    rows = influxd.query(f'SHOW RETENTION POLICIES ON "{database}"')[0]["series"][0]["values"]
+    return {name: duration for name, duration, *_ in rows}
+
+
+def test_trades_and_books_are_kept_as_long_as_each_is_to_be(influxd: InfluxServer) -> None:  # F8
+    database = f"t{time.time_ns()}"
+    names = {"bucket_trades": database, "bucket_book": f"{database}/week"}
+    made = sentinel(influxd, "buckets", "ensure", **names, retention_book_s="604800")
+    assert made.output.splitlines() == [
+        f"{database}: made, keeps points for ever",
+        f"{database}/week: made, keeps points for 7 d",
+    ]
+    assert retentions(influxd, database) == {"autogen": "0s", "week": "168h0m0s"}
+
+
+def test_the_common_retention_is_for_what_has_none_of_its_own(influxd: InfluxServer) -> None:
+    database = f"t{time.time_ns()}"
+    names = {"bucket_trades": database, "bucket_book": f"{database}/week", "retention_s": "604800"}
+    made = sentinel(influxd, "buckets", "ensure", **names, retention_trades_s="inf")
+    assert made.exit_code == 0, made.output
+    assert retentions(influxd, database) == {"autogen": "0s", "week": "168h0m0s"}
+
+
+def test_one_bucket_cannot_keep_points_for_two_times(influxd: InfluxServer) -> None:
+    names = {"bucket_trades": "d", "bucket_book": "d", "retention_book_s": "604800"}
+    refused = sentinel(influxd, "buckets", "ensure", **names)
+    assert "retention_trades_s and retention_book_s differ" in str(refused.exception)
+
+
+def test_a_retention_that_differs_is_told_and_changed_only_if_asked_for(influxd: InfluxServer) -> None:  # F8
+    database = f"t{time.time_ns() % 10**6}"
+    names = {"bucket_trades": f"{database}/autogen", "bucket_book": f"{database}/week"}
+    assert sentinel(influxd, "buckets", "ensure", **names, retention_s="604800").exit_code == 0
+    again = sentinel(influxd, "buckets", "ensure", **names, retention_book_s="86400")
+    assert again.output.splitlines() == [
+        f"{database}/autogen: is there, keeps points for 7 d",
+        f"{database}/week: is there, keeps points for 7 d; configured: 1 d. --change-retention changes it",
+    ]
+    assert retentions(influxd, database) == {"autogen": "168h0m0s", "week": "168h0m0s"}
+    listed = sentinel(influxd, "buckets", "list", **names, retention_book_s="86400").output
+    assert f"{database} = {database}/autogen" in listed  # one bucket, one row
+    assert "7 d (configured: 1 d)" in listed
+    changed = sentinel(influxd, "buckets", "ensure", "--change-retention", **names, retention_book_s="86400")
+    assert changed.output.splitlines()[1] == f"{database}/week: is there, keeps points for 1 d now, before: 7 d"
+    assert retentions(influxd, database) == {"autogen": "168h0m0s", "week": "24h0m0s"}
+    forever = sentinel(influxd, "buckets", "ensure", "--change-retention", **names, retention_book_s="inf")
+    assert forever.exit_code == 0
+    assert retentions(influxd, database)["week"] == "0s"
+
+
+def test_a_month_is_kept_as_long_as_what_it_is_a_month_of(influxd: InfluxServer) -> None:
+    name = f"r{time.time_ns()}"
+    names = {"bucket_trades": f"{name}t", "bucket_book": f"{name}b", "rotation": "monthly", "retention_book_s": "86400"}
+    assert sentinel(influxd, "buckets", "rotate", **names).output.count("made") == 4
+    month = bucket_at("", "monthly", time.time_ns())
+    assert retentions(influxd, f"{name}t{month}") == {"autogen": "0s"}
+    assert retentions(influxd, f"{name}b{month}") == {"autogen": "24h0m0s"}
+
+
 def test_a_month_has_a_bucket_of_its_own() -> None:
     assert bucket_at("book", "none", NOVEMBER_NS) == "book"
     assert bucket_at("db/rp", "monthly", NOVEMBER_NS - 1) == "db/rp_2026_10"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from sentinel.config import Influx
 from sentinel.influx.answers import Later
-from sentinel.influx.buckets import ensure, listed
+from sentinel.influx.buckets import ensure, keep, listed
 from sentinel.influx.server import InfluxError, Server, joined
 from tests.sentinel.influx.test_sink_real import delivering, in_buckets, trades
 from tests.sentinel.timed import timed
@@ -30,12 +31,15 @@ class Lists:
         self.organisations = [{"id": f"o{n}", "name": f"org{n}"} for n in range(organisations)]
         self.organisations.append({"id": "ours", "name": ORGANISATION})
         self.made: list[dict[str, Any]] = []
+        self.changed: list[tuple[str, dict[str, Any]]] = []
         self._most = most
         self._has_links = has_links
 
     async def _list(self, request: web.Request) -> web.Response:
         name = request.path.rpartition("/")[2]
         everything = self.buckets if name == "buckets" else self.organisations
+        if "name" in request.query:
+            everything = [entry for entry in everything if entry["name"] == request.query["name"]]
         first = int(request.query.get("offset", "0"))
         limit = min(self._most, int(request.query.get("limit", "20")))
         page = everything[first : first + limit]
@@ -48,6 +52,10 @@ class Lists:
         self.made.append(await request.json())
         return web.json_response({}, status=201)
 
+    async def _change(self, request: web.Request) -> web.Response:
+        self.changed.append((request.match_info["id"], await request.json()))
+        return web.json_response({})
+
     async def _ping(self, _: web.Request) -> web.Response:
         return web.Response(status=204, headers={"X-Influxdb-Version": "v2.7.12"})
 
@@ -58,6 +66,7 @@ class Lists:
         app.router.add_get("/api/v2/buckets", self._list)
         app.router.add_get("/api/v2/orgs", self._list)
         app.router.add_post("/api/v2/buckets", self._make)
+        app.router.add_patch("/api/v2/buckets/{id}", self._change)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -82,6 +91,17 @@ async def test_a_bucket_beyond_the_first_page_is_there_and_a_new_one_is_made_in_
     async with lists.serve() as (server, settings):
         assert await ensure(server, settings, ["b240", "new"]) == ["new"]
     assert [(made["name"], made["orgID"]) for made in lists.made] == [("new", "ours")]
+
+
+@pytest.mark.parametrize(
+    ("retention_s", "rules"), [(inf, []), (86_400.0, [{"type": "expire", "everySeconds": 86_400}])]
+)
+async def test_the_retention_of_a_bucket_that_is_there_is_changed(retention_s: float, rules: list[object]) -> None:
+    lists = Lists(250, 1, 100, has_links=True)
+    async with lists.serve() as (server, settings):
+        bucket = next(bucket for bucket in await listed(server, settings) if bucket.name == "b240")
+        await keep(server, settings, bucket, retention_s)
+    assert lists.changed == [(f"{240:016x}", {"retentionRules": rules})]
 
 
 async def test_a_server_with_a_limit_on_rows_gives_all_of_them(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def test_repetitions_are_held_back_and_counted() -> None:
 
 
 def test_the_table_names_every_event_at_its_level() -> None:
-    assert set(ROW.findall((ROOT / "docs" / "logs.md").read_text())) == set(_events())
+    rows = ROW.findall((ROOT / "docs" / "logs.md").read_text())
+    assert set(rows) == set(_events())
+    assert len(rows) == len(set(rows)), "an event is explained once"
 
 
 def _events() -> Iterator[tuple[str, str]]:

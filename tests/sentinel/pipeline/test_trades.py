@@ -44,6 +44,21 @@ def test_live_trades_carry_the_time_of_receipt_and_a_time_of_their_own() -> None
     assert live.time_ns % 1000 == 10
 
 
+def test_only_a_live_trade_has_a_delay_and_only_one_of_rest_is_counted_as_repaired() -> None:
+    pipe = opened(exchange_lane())
+    pipe.receive(0, match(1, "last_match"), START)
+    for trade_id in (2, 4):
+        pipe.receive(0, match(trade_id), START + 3 * S)
+    pipe.tick(START + 5 * S)
+    pipe.repaired(RepairAnswer(SYMBOL, 3, 3, rest(3), is_complete=True), START + 5 * S)
+    trades = pipe.products[Market.parse(SYMBOL)].trades
+    assert (trades.stored_count, trades.repaired_count) == (4, 1)
+    assert sum(trades.delay.counts) == 2
+    live = [point for point in _trades(pipe) if "recv_ns" in dict(point.fields)]
+    delays = [int(dict(point.fields)["recv_ns"]) - point.time_ns // 1000 * 1000 for point in live]
+    assert trades.delay.total_ns == sum(delays)
+
+
 def test_two_witnesses_give_one_trade() -> None:
     pipe, wire, told = opened(plan(0, "trades"), exchange_lane(1)), Connection(), Told()
     pipe.receive(1, match(1, "last_match"), START)

@@ -11,7 +11,7 @@ from tests.servers.fake_influx import FakeInflux, answers
 from tests.servers.waiting import LONGEST_S
 
 
-async def test_a_store_that_never_took_a_line_is_told_and_cleared(tmp_path: Path) -> None:
+async def test_a_store_that_never_took_a_line_is_told_and_cleared(tmp_path: Path) -> None:  # F3
     limits = {"SENTINEL_ALERTS_SINK_BEHIND_S": "1", "SENTINEL_ALERTS_RAISE_AFTER_S": "0.5"}
     old = {"SENTINEL_ALERTS_CLEAR_AFTER_S": "1", "SENTINEL_ALERTS_BACKLOG_LINES": "1000000"}
     store = FakeInflux()
