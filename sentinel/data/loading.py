@@ -1,0 +1,168 @@
+"""Points of one market, or of several together, whole or part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feeds.market import Market
+from sentinel.archive.layout import PARTITIONS, TAG, Series
+from sentinel.archive.tables import join
+from sentinel.coverage.holes import Hole
+from sentinel.data import asked, one_market
+from sentinel.data.asked import DATA_DIR, DataDir, Every, Symbols
+from sentinel.data.loaded import Loaded, MarketHole
+from sentinel.timing.instants import Instant
+
+Window = tuple[int, int]
+
+
+def load(
+    measurement: str,
+    symbol: Symbols,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    columns: Sequence[str] | None = None,
+    data_dir: DataDir = DATA_DIR,
+    exchange: str | None = None,
+) -> Loaded:
+    """Points with ``start <= time < end``. ``columns`` are all by default; ``time`` comes always.
+
+    Several markets, or a pattern such as ``*-USD``, give one table with the columns ``exchange`` and ``symbol``;
+    ``*:*`` is every market there is.
+
+    Raises:
+        UsageError: for a name that does not exist, or a ``data_dir`` without data.
+    """
+    asked.measurement(measurement)
+    window, names = asked.interval(start, end), asked.columns(columns)
+    if asked.is_single(symbol):
+        assert isinstance(symbol, str)
+        return one_market.load(measurement, asked.market(symbol, exchange), window, names, data_dir)
+    return _together(measurement, asked.markets(symbol, exchange, measurement, data_dir), window, names, data_dir)
+
+
+def batches(
+    measurement: str,
+    symbol: Symbols,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    every: Every = "1h",
+    columns: Sequence[str] | None = None,
+    data_dir: DataDir = DATA_DIR,
+    exchange: str | None = None,
+) -> Iterator[Loaded]:
+    """As ``load``, in parts of so long, each with its own holes: months in the memory of an hour.
+
+    >>> for hour in batches("book", "BTC-USD", "30d", columns=["side", "bps", "notional"]):
+    ...     hour.table, hour.holes
+
+    Parts begin at multiples of ``every``, but for the first one, and one without rows comes too.
+
+    Raises:
+        UsageError: as ``load``, before the first part.
+    """
+    asked.measurement(measurement)
+    window, names, every_ns = asked.interval(start, end), asked.columns(columns), asked.step(every)
+    is_single = asked.is_single(symbol)
+    markets = asked.markets(symbol, exchange, measurement, data_dir)
+    return _parts(measurement, markets, window, every_ns, names, data_dir, is_single=is_single)
+
+
+def _parts(
+    measurement: str,
+    markets: Sequence[Market],
+    window: Window,
+    every_ns: int,
+    names: Sequence[str] | None,
+    data_dir: DataDir,
+    *,
+    is_single: bool,
+) -> Iterator[Loaded]:
+    for part in parts(*window, every_ns):
+        if is_single:
+            yield one_market.load(measurement, markets[0], part, names, data_dir)
+        else:
+            yield _together(measurement, markets, part, names, data_dir)
+
+
+def parts(start_ns: int, end_ns: int, every_ns: int) -> Iterator[Window]:
+    """The window, cut at the multiples of ``every_ns``."""
+    while start_ns < end_ns:
+        next_ns = min(end_ns, start_ns - start_ns % every_ns + every_ns)
+        yield start_ns, next_ns
+        start_ns = next_ns
+
+
+def gaps(
+    symbol: str,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    data_dir: DataDir = DATA_DIR,
+    exchange: str | None = None,
+) -> pa.Table:
+    """The gaps as they were recorded, of every collector, that touch the interval; repaired ones, too.
+
+    Raises:
+        UsageError: for a market that is not in the data, or a ``data_dir`` without data.
+    """
+    window, market = asked.interval(start, end), asked.market(symbol, exchange)
+    found = one_market.gap_rows(asked.source(data_dir, market), market, *window)
+    if not found.num_rows:
+        asked.check_known(data_dir, market)
+    return found
+
+
+def coverage(
+    symbol: str,
+    start: Instant,
+    end: Instant = "now",
+    *,
+    data_dir: DataDir = DATA_DIR,
+    exchange: str | None = None,
+) -> pa.Table:
+    """The accounts of each minute that touches the interval, by collector.
+
+    Raises:
+        UsageError: for a market that is not in the data, or a ``data_dir`` without data.
+    """
+    window, market = asked.interval(start, end), asked.market(symbol, exchange)
+    found = asked.source(data_dir, market).rows(Series("coverage", market), *one_market.whole_minutes(window))
+    if not found.num_rows:
+        asked.check_known(data_dir, market)
+    return found
+
+
+def _together(
+    measurement: str, markets: Sequence[Market], window: Window, names: Sequence[str] | None, data_dir: DataDir
+) -> Loaded:
+    tables: list[pa.Table] = []
+    holes: list[Hole] = []
+    is_proved = True
+    for market in markets:
+        own = None if names is None else [name for name in names if name not in PARTITIONS]
+        found = one_market.load(measurement, market, window, own, data_dir)
+        tables.append(with_market(found.table, market))
+        holes += (of_market(hole, market) for hole in found.holes)
+        is_proved &= found.is_proved
+    table = join(tables)
+    order = pc.sort_indices(table, [("time", "ascending")])  # it keeps the order of the markets within an instant
+    holes.sort(key=lambda hole: (hole.start_ns, hole.first_id or 0))
+    return Loaded(table.take(order), holes, is_proved, *window)
+
+
+def with_market(table: pa.Table, market: Market) -> pa.Table:
+    """With the columns that say whose its rows are, right after the time."""
+    for at, (name, value) in enumerate(zip(PARTITIONS, market, strict=True), 1):
+        table = table.add_column(at, name, pa.repeat(value, table.num_rows).cast(TAG))
+    return table
+
+
+def of_market(hole: Hole, market: Market) -> MarketHole:
+    """With whose it is."""
+    return MarketHole(hole.start_ns, hole.end_ns, hole.cause, hole.first_id, hole.last_id, str(market))
