@@ -141,12 +141,12 @@ def market(symbol: str, exchange: str | None) -> Market:
     """The market of ``exchange:symbol``, or of a symbol and the exchange beside it.
 
     Raises:
-        UsageError: for what is not one market, or an exchange that is not known.
+        UsageError: for what is not one market.
     """
     found = _spelled(symbol, exchange)
     if GLOB & set(symbol):
         raise UsageError(f"{symbol!r} is a pattern, and this is of one product; load takes patterns")
-    return _of_known_exchange(found)
+    return found
 
 
 def markets(symbols: Symbols, exchange: str | None, name: str, data_dir: DataDir) -> list[Market]:
@@ -160,7 +160,7 @@ def markets(symbols: Symbols, exchange: str | None, name: str, data_dir: DataDir
     for symbol in given:
         asked = _spelled(symbol, exchange)
         if not GLOB & set(str(asked)):
-            found.append(_of_known_exchange(asked))
+            found.append(asked)
             continue
         there = [series.market for series in inventory(data_folders(folder(data_dir))) if series.measurement == name]
         matched = sorted(market for market in there if all(map(fnmatchcase, market, asked)))
@@ -200,14 +200,8 @@ def _spelled(symbol: str, exchange: str | None) -> Market:
     return found
 
 
-def _of_known_exchange(found: Market) -> Market:
-    if found.exchange not in VENUES:
-        raise UsageError(f"no exchange {found.exchange!r}; there are {', '.join(VENUES)}")
-    return found
-
-
-def check_known(data_dir: DataDir, wanted: Market) -> None:
-    """Where nothing was found of a market: was it ever to be collected?
+def check_known(data_dir: DataDir, wanted: Market, what: str) -> None:
+    """Where nothing was found of ``what`` was asked for of a market: was it ever to be collected?
 
     Raises:
         UsageError: if not; it names those that may have been meant.
@@ -215,9 +209,12 @@ def check_known(data_dir: DataDir, wanted: Market) -> None:
     there = known(data_dir)
     if wanted in there:
         return
+    exchanges = {*VENUES, *(market.exchange for market in there)}
+    if wanted.exchange not in exchanges:
+        raise UsageError(f"no exchange {wanted.exchange!r}; there are {', '.join(sorted(exchanges))}")
     meant = nearest(wanted, there)
     words = f"; did you mean {_or(meant)}?" if meant else _those_of(data_dir)
-    raise UsageError(f"no data of {wanted.short}{words}")
+    raise UsageError(f"no {what} of {wanted.short}{words}")
 
 
 def known(data_dir: DataDir) -> set[Market]:

@@ -126,7 +126,7 @@ def scan(
     markets = asked.markets(symbol, exchange, measurement, data_dir)
     for market in markets:
         if not asked.source(data_dir, market).files(Series(measurement, market), *window):
-            asked.check_known(data_dir, market)
+            asked.check_known(data_dir, market, measurement)
     return Scan(measurement, markets, *window, names, data_dir, is_single)
 
 

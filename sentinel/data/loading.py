@@ -114,7 +114,7 @@ def gaps(
     window, market = asked.interval(start, end), asked.market(symbol, exchange)
     found = one_market.gap_rows(asked.source(data_dir, market), market, *window)
     if not found.num_rows:
-        asked.check_known(data_dir, market)
+        asked.check_known(data_dir, market, "gaps")
     return found
 
 
@@ -134,7 +134,7 @@ def coverage(
     window, market = asked.interval(start, end), asked.market(symbol, exchange)
     found = asked.source(data_dir, market).rows(Series("coverage", market), *one_market.whole_minutes(window))
     if not found.num_rows:
-        asked.check_known(data_dir, market)
+        asked.check_known(data_dir, market, "coverage")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import get_args
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.data.asked import DATA_DIR, DataDir, folder
 from sentinel.disk.product_list import read_listings
 from sentinel.disk.shards import data_folders
+from sentinel.errors import UsageError
 
 
 class MarketData(Struct, frozen=True, kw_only=True):
@@ -87,8 +89,10 @@ def find(
     One whose venue's list has not been had is not found by ``base``, ``quote`` or ``kind``.
 
     Raises:
-        UsageError: for a ``data_dir`` without data.
+        UsageError: for a kind that does not exist, or a ``data_dir`` without data.
     """
+    if kind is not None and kind not in get_args(ProductKind):
+        raise UsageError(f"no kind {kind!r}; there are {', '.join(get_args(ProductKind))}")
     asked = {"base": base, "quote": quote, "kind": kind, "exchange": exchange}
     wanted = {name: value for name, value in asked.items() if value is not None}
     return [

@@ -46,11 +46,11 @@ def load(
     table = source.rows(Series(measurement, market), *window, columns)
     if MEASUREMENTS[measurement].stream == "accounts":
         if not table.num_rows:
-            check_known(data_dir, market)
+            check_known(data_dir, market, measurement)
         return Loaded(table, [], True, *window)
     rows = _accounts(source, market, *window)
     if not (table.num_rows or rows.coverage or rows.gaps):
-        check_known(data_dir, market)
+        check_known(data_dir, market, measurement)
     holes, is_proved = _holes(source, measurement, market, window, rows, table)
     return Loaded(table, holes, is_proved, *window)
 

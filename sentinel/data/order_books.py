@@ -144,5 +144,5 @@ def bins(
 def _l2(data_dir: DataDir, market: Market) -> L2Reader:
     found = L2Reader(asked.source(data_dir, market).root, market)
     if not found:
-        asked.check_known(data_dir, market)
+        asked.check_known(data_dir, market, "book")
     return found

@@ -68,6 +68,9 @@ __all__ = [
 CADENCE_MS = 100
 """What books are sampled at where nothing else is asked for."""
 
+PATIENCE_S = 10.0
+"""How long a server of a cluster may take to answer at the beginning."""
+
 logger.disable("sentinel")
 
 
@@ -131,7 +134,7 @@ def watch_trades(
         _no_past(since)
         return Collecting(wishes.trades(config), sink, queue)
     config = of_cluster(config, cluster)
-    return Following(config, "trades", reading_trades(markets_of(config)), _since_ns(since), sink, queue)
+    return Following(config, "trades", reading_trades(markets_of(config)), _since_ns(since), sink, queue, PATIENCE_S)
 
 
 def watch_samples(
@@ -157,7 +160,7 @@ def watch_samples(
         return Collecting(wishes.samples(config), sink, queue)
     config = of_cluster(config, cluster)
     read = reading_samples(markets_of(config), config.book.cadence_ms)
-    return Following(config, "book", read, _since_ns(since), sink, queue)
+    return Following(config, "book", read, _since_ns(since), sink, queue, PATIENCE_S)
 
 
 def watch_order_book(

@@ -16,9 +16,6 @@ from sentinel.config import ALL, GLOB, Cluster, Config
 from sentinel.errors import UsageError
 from sentinel.live.watch import Sink, Watch, WatchClosed
 
-PATIENCE_S = 10.0
-"""How long a server may take to answer at the beginning."""
-
 EARLIER_NS = 60_000_000_000
 """Servers' clocks may be behind the venue's: what is of later than ``since`` may have been published before it."""
 
@@ -36,11 +33,13 @@ class Following(Watch[T]):
         since_ns: int | None,
         sink: Sink[T] | None,
         queue: asyncio.Queue[T] | None,
+        patience_s: float,
     ) -> None:
         super().__init__(config, sink, queue)
         self._stream = stream
         self._read = read
         self._since_ns = since_ns
+        self._patience_s = patience_s
         self._items: AsyncGenerator[T] | None = None
 
     async def next(self) -> T:
@@ -66,7 +65,7 @@ class Following(Watch[T]):
         since_ns = {} if self._since_ns is None else dict.fromkeys(markets, self._since_ns)
         published_ns = None if self._since_ns is None else max(0, self._since_ns - EARLIER_NS)
         async with (
-            opened(self._config.cluster, "watch", PATIENCE_S) as session,
+            opened(self._config.cluster, "watch", self._patience_s) as session,
             aclosing(follow(session, self._stream, markets, published_ns)) as bodies,
         ):
             async for body in bodies:

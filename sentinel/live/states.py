@@ -23,6 +23,7 @@ class States:
 
     def __init__(self) -> None:
         self._told: dict[Market, LiveState] = {}
+        self._unwell: set[Market] = set()
         self._news: list[LiveState] = []
 
     def begin(self, markets: Iterable[Market], now_ns: int) -> None:
@@ -36,8 +37,9 @@ class States:
         for lines in accounts:
             if lines.text.startswith(GAP):
                 self._hear(pipeline, lines.text)
-        for market, product in pipeline.products.items():
-            told, now = self._told[market], self._now(market, product)
+        # whatever is lost has a row of its own; what is well need not be looked at
+        for market in [market for market in self._unwell if market in pipeline.products]:
+            told, now = self._told[market], self._now(market, pipeline.products[market])
             if (told.is_proved, told.reason, told.trades_missing) != (now.is_proved, now.reason, now.trades_missing):
                 self._tell(market, now)
         found, self._news = self._news, []
@@ -84,3 +86,7 @@ class States:
     def _tell(self, market: Market, state: LiveState) -> None:
         self._told[market] = state
         self._news.append(state)
+        if state.is_proved and not state.trades_missing:
+            self._unwell.discard(market)
+        else:
+            self._unwell.add(market)

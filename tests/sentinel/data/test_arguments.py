@@ -28,13 +28,13 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("symbol", "words"),
     [
-        ("XYZ-USD", "no data of XYZ-USD"),
-        ("BTCUSD", r"no data of BTCUSD; did you mean BTC-USD or kraken:BTC/USD\?$"),
+        ("XYZ-USD", r"no \w+ of XYZ-USD"),
+        ("BTCUSD", r"no \w+ of BTCUSD; did you mean BTC-USD or kraken:BTC/USD\?$"),
         ("btc-usd", "did you mean BTC-USD"),
         ("ETH-US", "did you mean ETH-USD"),
         ("BTC/USD", "did you mean BTC-USD or kraken:BTC/USD"),
-        ("kraken:ETH/USD", r"no data of kraken:ETH/USD; did you mean ETH-USD"),
-        ("krake:BTC/USD", "no exchange 'krake'; there are coinbase, "),
+        ("kraken:ETH/USD", r"no \w+ of kraken:ETH/USD; did you mean ETH-USD"),
+        ("krake:BTC/USD", "no exchange 'krake'; there are binance, "),
         ("", "a product without a name"),
         (7, "7 is not one product"),
         (None, "None is not one product"),
@@ -137,5 +137,7 @@ def test_depth_edges_and_too_many_bars(data_dir: Path) -> None:
         sentinel.data.ohlcv("BTC-USD", 0, END_NS, every="1s", data_dir=data_dir)
     with pytest.raises(UsageError, match="no multiple of 1h in that time"):
         sentinel.data.ohlcv("BTC-USD", MIDNIGHT_NS + 1, MIDNIGHT_NS + 2, every="1h", data_dir=data_dir)
+    with pytest.raises(UsageError, match="no kind 'sopt'; there are spot, "):
+        sentinel.data.find(kind="sopt", data_dir=data_dir)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="is a pattern"):
         sentinel.data.book("BTC*", MIDNIGHT_NS, data_dir=data_dir)
