@@ -34,6 +34,9 @@ Every = str | timedelta
 """A cadence: ``1m``, or a timedelta."""
 
 DATA_DIR = Path("data")
+SAMPLED = ("top", "book")
+"""What is as it was at an instant."""
+
 FURTHEST_SHOWN = 3
 
 
@@ -103,7 +106,7 @@ def interval(start: Instant, end: Instant) -> tuple[int, int]:
     return start_ns, end_ns
 
 
-def step(every: Every) -> int:
+def step(every: Every, name: str = "every") -> int:
     """A cadence in nanoseconds.
 
     Raises:
@@ -114,10 +117,20 @@ def step(every: Every) -> int:
     elif isinstance(every, str):
         step_ns = round(parse_duration_s(every) * NS_PER_S)
     else:
-        raise UsageError(f"every is {every!r}; give a duration such as '1s', '5m' or '1h', or a timedelta")
+        raise UsageError(f"{name} is {every!r}; give a duration such as '1s', '5m' or '1h', or a timedelta")
     if step_ns <= 0:
-        raise UsageError(f"every {every}: give more than nothing")
+        raise UsageError(f"{name} is {every}: give more than nothing")
     return step_ns
+
+
+def cadence(name: str, every: Every | None) -> int | None:
+    """
+    Raises:
+        UsageError: for a measurement of which a part of the points says nothing.
+    """
+    if every is not None and name not in SAMPLED:
+        raise UsageError(f"every is for {' and '.join(SAMPLED)}, not for {name}; ohlcv makes bars of trades")
+    return None if every is None else step(every)
 
 
 def edges(edges_bps: Sequence[float | Decimal | Fraction | str]) -> tuple[Fraction, ...]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from feeds.market import Market
 from sentinel.archive.layout import PARTITIONS, TAG, Series
@@ -14,9 +17,20 @@ from sentinel.coverage.holes import Hole
 from sentinel.data import asked, one_market
 from sentinel.data.asked import DATA_DIR, DataDir, Every, Symbols
 from sentinel.data.loaded import Loaded, MarketHole
-from sentinel.timing.instants import Instant
+from sentinel.errors import UsageError
+from sentinel.timing.instants import NS_PER_S, Instant
 
 Window = tuple[int, int]
+
+
+class Wish(NamedTuple):
+    """What is asked for, of whatever markets and time. Where one market was named, nobody needs to be told whose."""
+
+    measurement: str
+    columns: Sequence[str] | None
+    data_dir: DataDir
+    every_ns: int | None
+    is_single: bool
 
 
 def load(
@@ -25,11 +39,14 @@ def load(
     start: Instant,
     end: Instant = "now",
     *,
+    every: Every | None = None,
     columns: Sequence[str] | None = None,
     data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
 ) -> Loaded:
     """Points with ``start <= time < end``. ``columns`` are all by default; ``time`` comes always.
+
+    Of ``top`` and ``book``, ``every`` takes the samples at its multiples only: the book as it was then, no mean.
 
     Several markets, or a pattern such as ``*-USD``, give one table with the columns ``exchange`` and ``symbol``;
     ``*:*`` is every market there is.
@@ -39,10 +56,8 @@ def load(
     """
     asked.measurement(measurement)
     window, names = asked.interval(start, end), asked.columns(columns)
-    if asked.is_single(symbol):
-        assert isinstance(symbol, str)
-        return one_market.load(measurement, asked.market(symbol, exchange), window, names, data_dir)
-    return _together(measurement, asked.markets(symbol, exchange, measurement, data_dir), window, names, data_dir)
+    wish = Wish(measurement, names, data_dir, asked.cadence(measurement, every), asked.is_single(symbol))
+    return _load(wish, asked.markets(symbol, exchange, measurement, data_dir), window)
 
 
 def batches(
@@ -51,7 +66,8 @@ def batches(
     start: Instant,
     end: Instant = "now",
     *,
-    every: Every = "1h",
+    part: Every = "1h",
+    every: Every | None = None,
     columns: Sequence[str] | None = None,
     data_dir: DataDir = DATA_DIR,
     exchange: str | None = None,
@@ -61,33 +77,16 @@ def batches(
     >>> for hour in batches("book", "BTC-USD", "30d", columns=["side", "bps", "notional"]):
     ...     hour.table, hour.holes
 
-    Parts begin at multiples of ``every``, but for the first one, and one without rows comes too.
+    Parts begin at multiples of ``part``, but for the first one, and one without rows comes too.
 
     Raises:
         UsageError: as ``load``, before the first part.
     """
     asked.measurement(measurement)
-    window, names, every_ns = asked.interval(start, end), asked.columns(columns), asked.step(every)
-    is_single = asked.is_single(symbol)
+    window, names, part_ns = asked.interval(start, end), asked.columns(columns), asked.step(part, "part")
+    wish = Wish(measurement, names, data_dir, asked.cadence(measurement, every), asked.is_single(symbol))
     markets = asked.markets(symbol, exchange, measurement, data_dir)
-    return _parts(measurement, markets, window, every_ns, names, data_dir, is_single=is_single)
-
-
-def _parts(
-    measurement: str,
-    markets: Sequence[Market],
-    window: Window,
-    every_ns: int,
-    names: Sequence[str] | None,
-    data_dir: DataDir,
-    *,
-    is_single: bool,
-) -> Iterator[Loaded]:
-    for part in parts(*window, every_ns):
-        if is_single:
-            yield one_market.load(measurement, markets[0], part, names, data_dir)
-        else:
-            yield _together(measurement, markets, part, names, data_dir)
+    return (_load(wish, markets, each) for each in parts(*window, part_ns))
 
 
 def parts(start_ns: int, end_ns: int, every_ns: int) -> Iterator[Window]:
@@ -138,15 +137,15 @@ def coverage(
     return found
 
 
-def _together(
-    measurement: str, markets: Sequence[Market], window: Window, names: Sequence[str] | None, data_dir: DataDir
-) -> Loaded:
+def _load(wish: Wish, markets: Sequence[Market], window: Window) -> Loaded:
+    if wish.is_single:
+        return _of_one(wish, markets[0], window)
     tables: list[pa.Table] = []
     holes: list[Hole] = []
     is_proved = True
+    own = None if wish.columns is None else [name for name in wish.columns if name not in PARTITIONS]
     for market in markets:
-        own = None if names is None else [name for name in names if name not in PARTITIONS]
-        found = one_market.load(measurement, market, window, own, data_dir)
+        found = _of_one(wish._replace(columns=own), market, window)
         tables.append(with_market(found.table, market))
         holes += (of_market(hole, market) for hole in found.holes)
         is_proved &= found.is_proved
@@ -154,6 +153,20 @@ def _together(
     order = pc.sort_indices(table, [("time", "ascending")])  # it keeps the order of the markets within an instant
     holes.sort(key=lambda hole: (hole.start_ns, hole.first_id or 0))
     return Loaded(table.take(order), holes, is_proved, *window)
+
+
+def _of_one(wish: Wish, market: Market, window: Window) -> Loaded:
+    found = one_market.load(wish.measurement, market, window, wish.columns, wish.data_dir)
+    if wish.every_ns is None:
+        return found
+    times = found.table["time"].cast(pa.int64()).to_numpy()
+    steps = np.diff(times)
+    step_ns = int(steps[steps > 0].min(initial=wish.every_ns))
+    if wish.every_ns % step_ns:
+        raise UsageError(
+            f"every {wish.every_ns / NS_PER_S:g} s: samples are {step_ns / NS_PER_S:g} s apart; give a multiple"
+        )
+    return replace(found, table=found.table.filter(pa.array(times % wish.every_ns == 0)))
 
 
 def with_market(table: pa.Table, market: Market) -> pa.Table:

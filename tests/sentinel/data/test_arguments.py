@@ -120,10 +120,17 @@ def in_parts(**asked: Any) -> object:
 def test_a_cadence_that_is_none(every: Any, words: str, data_dir: Path) -> None:
     with pytest.raises(UsageError, match=words):
         sentinel.data.ohlcv("BTC-USD", *WINDOW, every=every, data_dir=data_dir)
-    with pytest.raises(UsageError, match=words):
-        sentinel.data.batches("trades", "BTC-USD", *WINDOW, every=every, data_dir=data_dir)
+    with pytest.raises(UsageError, match=words.replace("every", "part")):
+        sentinel.data.batches("trades", "BTC-USD", *WINDOW, part=every, data_dir=data_dir)
     with pytest.raises(UsageError, match=words):
         sentinel.data.books("BTC-USD", *WINDOW, every=every, data_dir=data_dir)
+
+
+def test_a_cadence_of_what_has_none(data_dir: Path) -> None:
+    with pytest.raises(UsageError, match="every is for top and book, not for trades; ohlcv makes bars"):
+        sentinel.data.load("trades", "BTC-USD", *WINDOW, every="1s", data_dir=data_dir)
+    with pytest.raises(UsageError, match="every is 1; give a duration"):
+        sentinel.data.load("top", "BTC-USD", *WINDOW, every=1, data_dir=data_dir)  # type: ignore[arg-type]
 
 
 def test_depth_edges_and_too_many_bars(data_dir: Path) -> None:

@@ -59,6 +59,15 @@ def test_a_dataset_has_the_rows_of_load(data_dir: Path, symbol: str, window: tup
     assert scan.holes() == loaded.holes
 
 
+def test_an_archive_in_an_object_store_is_read_as_one(tmp_path: Path) -> None:
+    made(tmp_path, HOURS)
+    here, there = (
+        sentinel.data.scan("trades", "*:*", MIDNIGHT_NS, MIDNIGHT_NS + HOUR_NS, data_dir=where).dataset().to_table()
+        for where in (tmp_path, f"file://{tmp_path}")
+    )
+    assert rows(here) == rows(there)
+
+
 def test_polars_and_duckdb_ask_it(data_dir: Path) -> None:
     scan = sentinel.data.scan("trades", "*:*", MIDNIGHT_NS, END_NS, columns=["size", "symbol"], data_dir=data_dir)
     lazy = scan.polars()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 import sentinel.data
 from sentinel.data import Hole, MarketHole, UsageError
-from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS
+from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, sample
 from tests.sentinel.data.made import MINUTE_NS, fill, minute, trade
 
 END_NS = MIDNIGHT_NS + 2 * MINUTE_NS
@@ -133,6 +134,26 @@ def test_what_is_offered_is_what_is_meant() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
     assert not {"Path", "os", "pa", "annotations"} & set(sentinel.data.__all__)
+
+
+@pytest.mark.parametrize("symbol", ["BTC-USD", ["BTC-USD"]])
+def test_samples_at_a_cadence_are_those_of_its_instants(symbol: str | list[str], tmp_path: Path) -> None:
+    books = [sample(random.Random(k), "BTC-USD", MIDNIGHT_NS + k * 100_000_000) for k in range(35) if k != 20]
+    fill(tmp_path, [], [minute(0)], books)
+    window = MIDNIGHT_NS, MIDNIGHT_NS + MINUTE_NS
+    whole = sentinel.data.load("top", symbol, *window, data_dir=tmp_path)
+    for every, kept in (
+        ("1s", [0, 10, 30]),
+        ("500ms", [0, 5, 10, 15, 25, 30]),
+        ("100ms", [k for k in range(35) if k != 20]),
+    ):
+        thin = sentinel.data.load("top", symbol, *window, every=every, data_dir=tmp_path)
+        assert thin.table.equals(whole.table.filter(pa.array([k in kept for k in range(35) if k != 20])))
+        assert thin.holes == whole.holes
+        parts = sentinel.data.batches("book", symbol, *window, part="1s", every=every, data_dir=tmp_path)
+        assert sum(map(len, parts)) == 8 * len(kept)
+    with pytest.raises(UsageError, match=r"every 0.25 s: samples are 0.1 s apart; give a multiple"):
+        sentinel.data.load("top", symbol, *window, every="250ms", data_dir=tmp_path)
 
 
 def test_the_hour_matters_to_nobody(data_dir: Path) -> None:
