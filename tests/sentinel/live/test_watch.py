@@ -31,7 +31,7 @@ from sentinel.live import (
     watch_samples,
     watch_trades,
 )
-from sentinel.testing import Fault
+from sentinel.testing import Fault, SimulatedExchange
 from sentinel.testing.plugin import Simulate
 from tests import ROOT
 from tests.servers.waiting import LONGEST_S, until
@@ -176,32 +176,69 @@ async def test_watches_share_their_sockets(simulated_exchange: Simulate) -> None
         assert exchange.connections() == 4 + 2, "the last to leave closes them"
 
 
+class Kept:
+    """A book as who follows the changes has it."""
+
+    def __init__(self) -> None:
+        self.wholes = 0
+        self.tops: list[tuple[float, float, float, float]] = []
+        self._bids: dict[float, float] = {}
+        self._asks: dict[float, float] = {}
+
+    def take(self, changes: LiveChanges) -> None:
+        if changes.is_whole:
+            self._bids, self._asks = {}, {}
+            self.wholes += 1
+        for side, changed in ((self._bids, changes.bids), (self._asks, changes.asks)):
+            side.update(changed)
+            for price in [price for price, size in changed if not size]:
+                side.pop(price)
+        bid, ask = max(self._bids), min(self._asks)
+        self.tops.append((bid, self._bids[bid], ask, self._asks[ask]))
+
+
+def tops_of(exchange: SimulatedExchange) -> set[tuple[float, ...]]:
+    return {tuple(map(float, (top.bid, top.bid_size, top.ask, top.ask_size))) for top in exchange.tops()}
+
+
 async def test_changes_are_the_book(simulated_exchange: Simulate) -> None:
     drop = Fault(kind="drop", at_s=1.5, feed="advanced", channel="l2_data")
     exchange = simulated_exchange("BTC-USD", faults=[drop], rate=40)
-    bids: dict[float, float] = {}
-    asks: dict[float, float] = {}
-    wholes, proofs, mine = 0, [], []
-    async with asyncio.timeout(LONGEST_S), watch("BTC-USD", trades=False, books=False, changes=True) as events:
+    kept, proofs = Kept(), []
+    async with asyncio.timeout(20), watch("BTC-USD", trades=False, books=False, changes=True) as events:
         async for event in events:
             if isinstance(event, LiveState):
                 proofs.append(event.is_proved)
-            if not isinstance(event, LiveChanges):
-                continue
-            if event.is_whole:
-                bids.clear()
-                asks.clear()
-                wholes += 1
-            for side, changed in ((bids, event.bids), (asks, event.asks)):
-                side.update(changed)
-                for price in [price for price, size in changed if not size]:
-                    side.pop(price)
-            mine.append((max(bids), bids[max(bids)], min(asks), asks[min(asks)]))
-            if wholes == 2 and len(mine) > 100:
+            elif isinstance(event, LiveChanges):
+                kept.take(event)
+            if kept.wholes == 2 and len(kept.tops) > 100:
                 break
+        async with watch("BTC-USD", trades=False, books=False, changes=True) as later:
+            assert [type(await later), type(whole := await later)] == [LiveState, LiveChanges]
+            assert isinstance(whole, LiveChanges)
+            assert whole.is_whole, "who comes later begins with the book, too"
     assert proofs[:4] == [False, True, False, True]
-    true = {tuple(map(float, (top.bid, top.bid_size, top.ask, top.ask_size))) for top in exchange.tops()}
-    assert set(mine) <= true
+    assert set(kept.tops) <= tops_of(exchange)
+
+
+async def test_changes_of_one_copy_go_on_with_the_other(
+    simulated_exchange: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTINEL_FEEDS_CONNECTIONS", "2")
+    faults = [Fault(kind="drop", at_s=1.5 + n, feed="advanced", channel="l2_data", connection=1 + n) for n in range(2)]
+    exchange = simulated_exchange("BTC-USD", faults=faults, rate=40)
+    kept, proofs = Kept(), []
+    async with asyncio.timeout(20), watch("BTC-USD", trades=False, books=False, changes=True) as events:
+        async for event in events:
+            if isinstance(event, LiveState):
+                proofs.append(event.is_proved)
+            elif isinstance(event, LiveChanges):
+                kept.take(event)
+            if len([fault for fault in exchange.faults() if fault.kind == "drop"]) == 2 and len(kept.tops) > 200:
+                break
+    assert proofs == [False, True]
+    assert kept.wholes in (2, 3)
+    assert set(kept.tops) <= tops_of(exchange)
 
 
 async def test_a_slow_reader_is_told_how_much_he_lost_and_where(
