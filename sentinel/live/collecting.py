@@ -38,7 +38,7 @@ class Place:
 
 
 class Collecting(Watch[T]):
-    """``tells_loss`` makes an item of how many were dropped, for a watch whose items may be that."""
+    """What a hub delivers of what this watch wishes for."""
 
     def __init__(
         self,

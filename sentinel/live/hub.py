@@ -181,10 +181,10 @@ class Hub:
                 subscription.end(None if isinstance(failure, asyncio.CancelledError) else failure)
 
     async def _serve(self, rest: RestClients) -> None:
-        clock, config = Clock(), self.config.collecting(self._markets)
+        clock = Clock()
         self.states.begin(self._markets, clock.now_ns())
         service = Service(
-            config, clock, rest, self, random.random,
+            self.config, clock, rest, self, random.random,
             tape=self.tap, commit_every_s=DELIVER_EVERY_S, markets=list(self._markets),
         )  # fmt: skip
         if self.tap is not None:
@@ -226,6 +226,10 @@ class Hub:
         timer = asyncio.get_running_loop().call_later(LINGER_S, self._forget, name)
         self._parked[name] = subscription, timer
 
+    def is_parked(self, name: Hashable) -> bool:
+        """Whether something waits for who asks for this."""
+        return name in self._parked
+
     def take_up(self, name: Hashable) -> Subscription[Any] | None:
         """What is parked for who asks for this."""
         subscription, timer = self._parked.pop(name, (None, None))
@@ -261,8 +265,8 @@ def _besides_products(config: Config) -> Config:
 def hub_for(wish: Wish[Any]) -> Hub:
     """One that runs, or a new one."""
     hubs = _hubs.setdefault(asyncio.get_running_loop(), [])
-    found = next((hub for hub in hubs if hub.suits(wish)), None)
-    if found is None:
-        found = Hub(wish.config, has_changes=wish.needs_changes)
-        hubs.append(found)
-    return found
+    suitable = [hub for hub in hubs if hub.suits(wish)]
+    if not suitable:
+        hubs.append(Hub(wish.config, has_changes=wish.needs_changes))
+        return hubs[-1]
+    return next((hub for hub in suitable if hub.is_parked(wish.name)), suitable[0])
