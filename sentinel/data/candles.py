@@ -70,7 +70,7 @@ def ohlcv(
     is_single, now_ns = asked.is_single(symbol), time.time_ns()
     tables: list[pa.Table] = []
     holes: list[Hole] = []
-    is_proved = True
+    is_proved, known_ns = True, min(after_ns, now_ns)
     for market in markets:
         own: list[Hole] = []
         for part in parts(first_ns, after_ns, -(-DAY_NS // every_ns) * every_ns):
@@ -79,12 +79,13 @@ def ohlcv(
             tables.append(bars if is_single else with_market(bars, market))
             own += found.holes
             is_proved &= found.is_proved
+            known_ns = min(known_ns, found.known_ns) if found.known_ns < part[1] else known_ns
         holes += _once(own) if is_single else [of_market(hole, market) for hole in _once(own)]
     table = join(tables)
     if not is_single:
         table = table.sort_by("time")
         holes.sort(key=lambda hole: (hole.start_ns, hole.first_id or 0))
-    return Loaded(table, holes, is_proved, first_ns, after_ns)
+    return Loaded(table, holes, is_proved, first_ns, after_ns, known_ns)
 
 
 def _once(holes: Sequence[Hole]) -> list[Hole]:
@@ -158,7 +159,7 @@ def _sums(
 def _judged(trades: Loaded, begins: npt.NDArray[np.int64], every_ns: int, now_ns: int) -> tuple[pa.Array, pa.Array]:
     """Of each bar how many trades are missing at most, and whether none is."""
     missing = np.zeros(len(begins), np.int64)
-    is_unknown = begins + every_ns > now_ns
+    is_unknown = begins + every_ns > min(now_ns, trades.known_ns)
     for hole in trades.holes:
         touched = _touched(hole, begins, every_ns)
         if hole.first_id is None or hole.last_id is None:

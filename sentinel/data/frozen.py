@@ -48,7 +48,9 @@ class Dataset(Struct, frozen=True):
         after = self.manifest.end_ns if end is None else asked.instant(end)
         opened = Opened(self.folder, self.manifest)
         market, window, names = asked.market(symbol, exchange), asked.interval(first, after), asked.columns(columns)
-        return Loaded(*opened.rows(measurement, market, window, names, only_verified=only_verified), True, *window)
+        return Loaded(
+            *opened.rows(measurement, market, window, names, only_verified=only_verified), True, *window, window[1]
+        )
 
 
 def dataset(reference: str, *, data_dir: DataDir = DATA_DIR) -> Dataset:

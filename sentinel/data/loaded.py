@@ -34,8 +34,9 @@ class Loaded(Struct, frozen=True):
     """Rows in order of time, and what is not among them.
 
     ``is_proved`` is False for trades of a venue whose ids need not be dense: nothing shows one that is missing.
-    ``start_ns`` and ``end_ns`` are the window that was asked for. Of several markets each row has its ``exchange`` and
-    ``symbol``, and each hole is a ``MarketHole``.
+    ``start_ns`` and ``end_ns`` are the window that was asked for, ``known_ns`` up to when of it anything is known:
+    what a running collector has of the last second may still be on its way to the disk. Of several markets each row has
+    its ``exchange`` and ``symbol``, and each hole is a ``MarketHole``.
     """
 
     table: pa.Table
@@ -43,6 +44,7 @@ class Loaded(Struct, frozen=True):
     is_proved: bool = True
     start_ns: int = 0
     end_ns: int = 0
+    known_ns: int = 0
 
     @property
     def is_whole(self) -> bool:

@@ -142,17 +142,18 @@ def _load(wish: Wish, markets: Sequence[Market], window: Window) -> Loaded:
         return _of_one(wish, markets[0], window)
     tables: list[pa.Table] = []
     holes: list[Hole] = []
-    is_proved = True
+    is_proved, known_ns = True, window[1]
     own = None if wish.columns is None else [name for name in wish.columns if name not in PARTITIONS]
     for market in markets:
         found = _of_one(wish._replace(columns=own), market, window)
         tables.append(with_market(found.table, market))
         holes += (of_market(hole, market) for hole in found.holes)
         is_proved &= found.is_proved
+        known_ns = min(known_ns, found.known_ns)
     table = join(tables)
     order = pc.sort_indices(table, [("time", "ascending")])  # it keeps the order of the markets within an instant
     holes.sort(key=lambda hole: (hole.start_ns, hole.first_id or 0))
-    return Loaded(table.take(order), holes, is_proved, *window)
+    return Loaded(table.take(order), holes, is_proved, *window, known_ns)
 
 
 def _of_one(wish: Wish, market: Market, window: Window) -> Loaded:

@@ -47,18 +47,18 @@ def load(
     if MEASUREMENTS[measurement].stream == "accounts":
         if not table.num_rows:
             check_known(data_dir, market, measurement)
-        return Loaded(table, [], True, *window)
+        return Loaded(table, [], True, *window, window[1])
     rows = _accounts(source, market, *window)
     if not (table.num_rows or rows.coverage or rows.gaps):
         check_known(data_dir, market, measurement)
-    holes, is_proved = _holes(source, measurement, market, window, rows, table)
-    return Loaded(table, holes, is_proved, *window)
+    holes, is_proved, known_ns = _holes(source, measurement, market, window, rows, table)
+    return Loaded(table, holes, is_proved, *window, known_ns)
 
 
 def _holes(
     source: Source, measurement: str, market: Market, asked: tuple[int, int], rows: Rows, table: pa.Table
-) -> tuple[list[Hole], bool]:
-    """What is not among the rows, and whether anything proves that this is all."""
+) -> tuple[list[Hole], bool, int]:
+    """What is not among the rows, whether anything proves that this is all, and up to when it is known."""
     of_minute = partial(_sample_times, source, market)
     accounts = accounts_with_samples(rows.coverage, rows.gaps, of_minute)
     if len(accounts) > 1:
@@ -68,7 +68,7 @@ def _holes(
     if time.time_ns() - newest_ns < FRESH_NS:
         asked = asked[0], max(asked[0], min(asked[1], newest_ns))
     if measurement != "trades":
-        return sample_holes(accounts, asked), True
+        return sample_holes(accounts, asked), True, asked[1]
     filled = source.rows(Series("backfill", market), *whole_minutes(asked), ["time"])["time"].cast(pa.int64())
     backfilled = [(minute_ns, minute_ns + MINUTE_NS) for minute_ns in filled.to_pylist()]
     ids = table if "trade_id" in table.column_names else source.rows(Series("trades", market), *asked, ["trade_id"])
@@ -78,7 +78,7 @@ def _holes(
     if is_proved and len(accounts) > 1:
         holes += _unnamed(source, market, rows, accounts, asked)
         holes.sort(key=lambda hole: (hole.start_ns, hole.first_id or 0))
-    return holes, is_proved
+    return holes, is_proved, asked[1]
 
 
 def _unnamed(

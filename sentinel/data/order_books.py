@@ -91,7 +91,7 @@ def changes(
         UsageError: for a ``data_dir`` without data.
     """
     interval, market = asked.interval(start, end), asked.market(symbol, exchange)
-    return Loaded(*_l2(data_dir, market).changes(*interval), True, *interval)
+    return Loaded(*_l2(data_dir, market).changes(*interval), True, *interval, interval[1])
 
 
 def books(
@@ -116,7 +116,7 @@ def books(
     if not isinstance(depth, int) or depth < 1:
         raise UsageError(f"a depth of {depth!r}; give at least 1 level")
     interval, market = asked.interval(start, end), asked.market(symbol, exchange)
-    return Loaded(*_l2(data_dir, market).books(*interval, asked.step(every), depth), True, *interval)
+    return Loaded(*_l2(data_dir, market).books(*interval, asked.step(every), depth), True, *interval, interval[1])
 
 
 def bins(
@@ -138,7 +138,9 @@ def bins(
         UsageError: for edges or ``every`` that are none, or a ``data_dir`` without data.
     """
     interval, market = asked.interval(start, end), asked.market(symbol, exchange)
-    return Loaded(*_l2(data_dir, market).bins(*interval, asked.step(every), asked.edges(edges_bps)), True, *interval)
+    return Loaded(
+        *_l2(data_dir, market).bins(*interval, asked.step(every), asked.edges(edges_bps)), True, *interval, interval[1]
+    )
 
 
 def _l2(data_dir: DataDir, market: Market) -> L2Reader:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import sentinel.data
-from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS
+from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, sample
 from tests.sentinel.data.made import MINUTE_NS, fill, lost_trades, minute, trade
 
 
@@ -94,6 +94,17 @@ def test_the_bar_under_way_is_not_whole(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("time.time_ns", lambda: now_ns)
     loaded = sentinel.data.ohlcv("BTC-USD", MIDNIGHT_NS, data_dir=tmp_path)
     assert [(bar["is_whole"], bar["missing"]) for bar in bars(loaded)] == [(True, 0), (False, None)]
+
+
+def test_what_is_on_its_way_to_the_disk_is_no_whole_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector has told of 40 s, 6 s ago: what came of the five seconds after that, nobody knows yet."""
+    books = [sample(random.Random(k), "BTC-USD", MIDNIGHT_NS + k * 100_000_000) for k in range(400)]
+    fill(tmp_path, [trade(1, MIDNIGHT_NS + 1)], [minute(0, samples_due=400, samples_written=400)], books)
+    monkeypatch.setattr("time.time_ns", lambda: MIDNIGHT_NS + 46 * 10**9)
+    loaded = sentinel.data.ohlcv("BTC-USD", MIDNIGHT_NS, every="15s", data_dir=tmp_path)
+    assert [bar["is_whole"] for bar in bars(loaded)] == [True, True, False, False]
+    assert loaded.known_ns == MIDNIGHT_NS + 40 * 10**9
+    assert sentinel.data.load("trades", "*", MIDNIGHT_NS, data_dir=tmp_path).known_ns == loaded.known_ns
 
 
 def test_several_markets(tmp_path: Path) -> None:
