@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from loguru import logger
 
 from tests.captures import ADVANCED, lines_of
+
+pytest_plugins = ["sentinel.testing.plugin"]
 
 settings.register_profile("dev", max_examples=60, deadline=None)
 settings.register_profile(
@@ -48,6 +51,12 @@ def leak_guard() -> Iterator[None]:
     if OPEN_FILES.exists():
         leaked = _sockets_and_databases() - files
         assert not leaked, f"left open: {sorted(leaked)}"
+
+
+@pytest.fixture(autouse=True)
+def told_logs() -> None:
+    """``sentinel.live`` keeps the log to itself unless asked, in whichever process it is imported."""
+    logger.enable("sentinel")
 
 
 @pytest.fixture(scope="session")

@@ -171,6 +171,10 @@ class L2Reader:
         files = found(Series(L2, market).folder(root), HOURS)
         self._files = {hour_of(file): file for file in files}
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._files)
+
     def book_at(self, at_ns: int) -> WholeBook | Hole:
         """The whole book after everything received at or before ``at_ns``, or the hole it lies in."""
         hour_ns = at_ns - at_ns % HOUR_NS

@@ -76,6 +76,24 @@ class Source:
         ((_, newer),) = split(series.measurement, both)
         return join([older, newer.select([name for name in shape.names if name in newer.column_names])])
 
+    def hours(
+        self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None
+    ) -> tuple[list[Folder], pa.Table]:
+        """The same rows for who reads lazily: the files that say all there is of their hour, and the rest as rows.
+
+        Those are of the hours that the journal has points of, and of the ends of the window.
+        """
+        recent = self._from_journal(series, start_ns, end_ns)
+        times = [] if recent is None else pc.unique(pc.divide(recent["time"], HOUR_NS)).to_pylist()
+        touched = {hour * HOUR_NS for hour in times}
+        touched |= {ns - ns % HOUR_NS for ns in (start_ns, end_ns) if ns % HOUR_NS}
+        files = [file for file in self.files(series, start_ns, end_ns) if hour_of(file) not in touched]
+        spans = [(max(start_ns, hour_ns), min(end_ns, hour_ns + HOUR_NS)) for hour_ns in sorted(touched)]
+        edges = [self.rows(series, *span, columns) for span in spans if span[0] < span[1]]
+        shapes = [schema(series.measurement), *(_schema_of(file) for file in files), *(edge.schema for edge in edges)]
+        shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), columns)
+        return files, join([shape.empty_table(), *edges]).select(shape.names)
+
     def unwritten(self) -> Rows:
         """What the accounts of every product do not say yet, as of the last commit."""
         if self._journal is None:
@@ -141,7 +159,8 @@ def _chosen(measurement: str, known: pa.Schema, columns: Sequence[str] | None) -
     kinds = {name: known.field(name).type if name in known.names else type_of(measurement, name) for name in names}
     unknown = sorted(name for name, kind in kinds.items() if kind is None)
     if unknown:
-        raise UsageError(f"{measurement} has no column {', '.join(unknown)}")
+        there = ", ".join(name for name in known.names if name not in (*PARTITIONS, "time"))
+        raise UsageError(f"{measurement} has no column {', '.join(unknown)}; it has {there}")
     return pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
 
 

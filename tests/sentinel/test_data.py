@@ -154,7 +154,7 @@ def test_holes_come_with_the_data(tmp_path: Path) -> None:
     top = sentinel.data.load("top", "BTC-USD", MIDNIGHT_NS, end_ns, data_dir=tmp_path)
     assert top.holes == [Hole(MIDNIGHT_NS + 5 * second_ns, MIDNIGHT_NS + 9 * second_ns, "sequence")]
     assert not top.is_whole
-    assert "1 holes" in repr(top)
+    assert "1 hole:" in repr(top)
     later = sentinel.data.load("top", "BTC-USD", MIDNIGHT_NS + MINUTE_NS, end_ns, data_dir=tmp_path)
     assert later.is_whole
     trades = sentinel.data.load("trades", "BTC-USD", MIDNIGHT_NS, end_ns, columns=["price"], data_dir=tmp_path)
@@ -162,8 +162,8 @@ def test_holes_come_with_the_data(tmp_path: Path) -> None:
     assert trades.holes == [Hole(MIDNIGHT_NS, MIDNIGHT_NS + 3, "trades", 2, 3)]
     before = sentinel.data.load("top", "BTC-USD", MIDNIGHT_NS - 5, MIDNIGHT_NS + 5, data_dir=tmp_path)
     assert before.holes == [Hole(MIDNIGHT_NS - 5, MIDNIGHT_NS, "not_collected")]
-    other = sentinel.data.load("top", "ETH-USD", MIDNIGHT_NS, end_ns, data_dir=tmp_path)
-    assert other.holes == [Hole(MIDNIGHT_NS, end_ns, "not_collected")]
+    later = sentinel.data.load("top", "BTC-USD", MIDNIGHT_NS + 2 * MINUTE_NS, end_ns + MINUTE_NS, data_dir=tmp_path)
+    assert later.holes == [Hole(end_ns, end_ns + MINUTE_NS, "not_collected")]
 
 
 def test_a_gap_that_began_long_before_is_seen(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_times_may_be_unix_times_dates_and_spans(tmp_path: Path) -> None:
         (("top", "BTC-USD", float("nan")), "nan is no instant"),
         (("top", "BTC-USD", None), "None is no instant"),
         (("top", "BTC-USD", timedelta(days=10**6)), "64 bits"),
-        (("top", ["BTC-USD"], "1h"), "not one product"),
+        (("top", ["BTC-USD", 7], "1h"), "not one product"),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, arguments: tuple[Any, ...], words: str) -> None:

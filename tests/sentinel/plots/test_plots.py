@@ -87,7 +87,11 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], said: str, data_dir: 
 def test_the_example_notebook_runs(data_dir: Path, tmp_path: Path) -> None:
     here = shutil.copytree(data_dir, tmp_path / "data")
     copy = Path(shutil.copy(NOTEBOOK, tmp_path))
-    assert not any(cell.get("outputs") for cell in nbformat.read(copy, 4).cells), "commit it without its outputs"
+    committed = nbformat.read(copy, 4)
+    shown = str([cell.get("outputs", "") for cell in committed.cells])
+    assert shown.count("image/png") == 5, "commit it with its outputs: python examples/run_notebook.py"
+    assert "CliRunner" not in str(committed)
+    assert copy.stat().st_size < 500_000
     environment = os.environ | {"SENTINEL_DATA_DIR": str(here), "PYTHONPATH": str(NOTEBOOK.parents[1])}
     command = [sys.executable, "-c", "from nbclient.cli import main; main()", "--inplace", str(copy)]
     subprocess.run(command, env=environment, check=True, timeout=200, capture_output=True)
@@ -96,7 +100,7 @@ def test_the_example_notebook_runs(data_dir: Path, tmp_path: Path) -> None:
     assert "samples are there" in text
     assert "asks after frame" in text
     assert text.count("image/png") == 5
-    assert len([cell for cell in notebook.cells if cell.cell_type == "code"]) == 10
+    assert len([cell for cell in notebook.cells if cell.cell_type == "code"]) == 12
 
 
 @pytest.mark.parametrize(("integrity", "is_proved"), [("sequence", True), ("checksum", True), ("none", False)])

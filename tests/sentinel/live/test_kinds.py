@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from sentinel.live import LiveBook, LiveTrade, watch_order_book, watch_samples, watch_trades
-from sentinel.simulator.faults import Fault
 from sentinel.simulator.market import HISTORY
-from tests.end_to_end.judge import TruthFile
-from tests.servers.collector import addresses
-from tests.servers.exchange import Market, trading
+from sentinel.testing import Fault, SimulatedExchange
+from sentinel.testing.plugin import Simulate
 from tests.servers.waiting import LONGEST_S
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 
 
 @pytest.fixture
-async def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Market]:
+def market(simulated_exchange: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedExchange:
     monkeypatch.chdir(tmp_path)
-    hidden = Fault(kind="hide", at_s=1.5, count=6)
-    async with trading(PRODUCTS, tmp_path / "truth.jsonl", hidden, trade_rate=20) as exchange:
-        for name, address in addresses(exchange.urls).items():
-            monkeypatch.setenv(name, address)
-        yield exchange
+    return simulated_exchange(*PRODUCTS, faults=[Fault(kind="hide", at_s=1.5, count=6)], trade_rate=10)
 
 
-async def test_every_trade_comes_once_and_the_hidden_ones_from_rest(market: Market, tmp_path: Path) -> None:
+def tops_of(market: SimulatedExchange, product: str) -> set[tuple[float, float, float, float]]:
+    tops = market.tops(product)
+    return {(float(top.bid), float(top.bid_size), float(top.ask), float(top.ask_size)) for top in tops}
+
+
+async def test_every_trade_comes_once_and_the_hidden_ones_from_rest(market: SimulatedExchange) -> None:
     seen: dict[str, dict[int, LiveTrade]] = {product: {} for product in PRODUCTS}
     hidden: set[int] = set()
     async with asyncio.timeout(LONGEST_S), aclosing(watch_trades(PRODUCTS).__aiter__()) as trades:
@@ -40,17 +38,16 @@ async def test_every_trade_comes_once_and_the_hidden_ones_from_rest(market: Mark
             hidden |= {trade.trade_id} if trade.is_repaired else set()
             if len(hidden) == 6:
                 break
-    truth = TruthFile(tmp_path / "truth.jsonl")
-    assert hidden == {number for fault in truth.faults for number in fault["trade_ids"]}
+    assert hidden == {trade.trade_id for trade in market.trades() if trade.is_hidden}
     for product, trades_seen in seen.items():
+        published = {trade.trade_id: trade for trade in market.trades(product)}
         for trade_id, trade in trades_seen.items():
-            published = truth.trades[product][trade_id]
-            assert (trade.price, trade.size) == (float(published["price"]), float(published["size"]))
-            assert trade.side != published["maker_side"]
-            assert trade.time_ns == published["t_ns"]
+            true = published[trade_id]
+            assert (trade.price, trade.size) == (float(true.price), float(true.size))
+            assert (trade.side, trade.time_ns) == (true.side, true.time_ns)
 
 
-async def test_books_come_at_their_cadence_and_are_the_markets(market: Market, tmp_path: Path) -> None:
+async def test_books_come_at_their_cadence_and_are_the_markets(market: SimulatedExchange) -> None:
     books: list[LiveBook] = []
 
     async def keep(book: LiveBook) -> None:
@@ -61,20 +58,18 @@ async def test_books_come_at_their_cadence_and_are_the_markets(market: Market, t
     with pytest.raises(EnoughSeen):
         async with asyncio.timeout(LONGEST_S):
             await watch_order_book(PRODUCTS, cadence_ms=200, depth=5, sink=keep)
-    truth = TruthFile(tmp_path / "truth.jsonl")
     for book in books:
-        tops = {(bid, bid_size, ask, ask_size) for _, bid, bid_size, ask, ask_size in truth.tops[book.symbol]}
-        assert (*book.bids[0], *book.asks[0]) in tops
+        assert (*book.bids[0], *book.asks[0]) in tops_of(market, book.symbol)
         assert [price for price, _ in book.bids] == sorted((price for price, _ in book.bids), reverse=True)
         assert len(book.asks) == 5
     assert {book.symbol for book in books} == set(PRODUCTS)
 
 
-async def test_samples_come_as_they_are_stored(market: Market, tmp_path: Path) -> None:
+async def test_samples_come_as_they_are_stored(market: SimulatedExchange) -> None:
     async with asyncio.timeout(LONGEST_S), aclosing(watch_samples(["BTC-USD"], cadence_ms=200).__aiter__()) as samples:
         found = [await anext(samples) for _ in range(5)]
     assert [each.time_ns for each in found] == [found[0].time_ns + number * 200_000_000 for number in range(5)]
-    tops = {(bid, ask) for _, bid, _, ask, _ in TruthFile(tmp_path / "truth.jsonl").tops["BTC-USD"]}
+    tops = {(bid, ask) for bid, _, ask, _ in tops_of(market, "BTC-USD")}
     for sample in found:
         assert (sample.bid, sample.ask) in tops
         assert len(sample.bins) == 2 * 7
@@ -84,7 +79,7 @@ class EnoughSeen(Exception):
     """Ends a watch from inside its sink."""
 
 
-async def test_a_full_queue_loses_the_oldest_and_counts(market: Market) -> None:
+async def test_a_full_queue_loses_the_oldest_and_counts(market: SimulatedExchange) -> None:
     queue: asyncio.Queue[LiveTrade] = asyncio.Queue(maxsize=10)
     watch = watch_trades(["BTC-USD"], queue=queue)
     task = asyncio.create_task(watch.run())
@@ -95,6 +90,6 @@ async def test_a_full_queue_loses_the_oldest_and_counts(market: Market) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     kept = [queue.get_nowait() for _ in range(10)]
-    # what was before us came first, and newest first; what is left is of after
-    newest = max(market.market.products["BTC-USD"].trades, key=lambda fill: fill.trade_id)
-    assert newest.trade_id - 40 < min(trade.trade_id for trade in kept)
+    # what was before us came first; what is left is of after
+    newest = max(trade.trade_id for trade in market.trades("BTC-USD"))
+    assert newest - 40 < min(trade.trade_id for trade in kept)
