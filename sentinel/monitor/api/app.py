@@ -131,7 +131,7 @@ def _facts(sight: Sight, turns: Turns) -> APIRouter:
     @router.get(
         "/sentinel/gaps",
         summary="What is complete of the last seconds, and every gap with its cause: the JSON of gap-report",
-        responses=answers(Report, "The report.") | unread,
+        responses=answers(Report, "The report.") | absent | unread,
     )
     async def gaps(
         since_s: SinceS = 86_400,
@@ -140,6 +140,8 @@ def _facts(sight: Sight, turns: Turns) -> APIRouter:
         ] = None,
     ) -> Response:
         wanted = None if market is None else Market.parse(market)
+        if wanted is not None and sight.depth(wanted, 1) is None:
+            raise HTTPException(404, "no such product")
         return _json(await _read(turns, ("report", since_s, wanted), lambda: sight.report(since_s, wanted)))
 
     @router.get(

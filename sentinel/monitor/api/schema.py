@@ -65,18 +65,19 @@ def described(app: FastAPI) -> dict[str, Any]:
     found = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
     _, shapes = msgspec.json.schema_components(SHAPES, ref_template=PLACE)
     components = found.setdefault("components", {})
-    components["schemas"] = {name: _of_today(shape) for name, shape in shapes.items()} | components.get("schemas", {})
+    components["schemas"] = {name: _plain(shape) for name, shape in shapes.items()} | components.get("schemas", {})
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     return found
 
 
-def _of_today(schema: Any) -> Any:
-    """msgspec writes the parts of a tuple where older drafts of JSON Schema had them."""
+def _plain(schema: Any) -> Any:
+    """A tuple as a list of so many, which more tools understand than the places of its parts."""
     if isinstance(schema, list):
-        return [_of_today(part) for part in schema]
+        return [_plain(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: _of_today(part) for name, part in schema.items()}
-    if isinstance(found.get("items"), list):
-        found["prefixItems"], found["items"] = found["items"], False
+    found = {name: _plain(part) for name, part in schema.items()}
+    places = found.pop("prefixItems", None)
+    if places:
+        found["items"] = places[0] if all(place == places[0] for place in places) else {"anyOf": places}
     return found

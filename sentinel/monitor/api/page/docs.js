@@ -27,7 +27,7 @@ function kind(schema) {
     link.href = "#" + nameOf(schema.$ref);
     box.append(link);
   } else if (schema.anyOf) schema.anyOf.forEach((each, at) => box.append(at ? " or " : "", kind(each)));
-  else if (schema.type === "array") box.append("list of ", schema.prefixItems ? "(" + schema.prefixItems.map((each) => each.type).join(", ") + ")" : schema.items ? kind(schema.items) : "anything");
+  else if (schema.type === "array") box.append(schema.maxItems ? schema.maxItems + " times " : "list of ", schema.items ? kind(schema.items) : "anything");
   else if (schema.enum) box.append("one of " + schema.enum.join(", "));
   else if (schema.additionalProperties && schema.additionalProperties.type) box.append("map to " + schema.additionalProperties.type);
   else box.append({ number: "float", null: "null" }[schema.type] || schema.type || "anything");
