@@ -2,7 +2,7 @@
 
 const chart = {
   key: "", symbol: "", step: 1000, from: 0, to: 1, edges: [], samples: new Map(), trades: new Map(), lateness: [], gaps: [],
-  samplesRead: 0, tradesRead: 0, begun: null, zoom: 25,
+  samplesRead: 0, tradesRead: 0, begun: null, zoom: 25, isRead: false,
 };
 const columnOf = (ms) => Math.floor(ms / chart.step) * chart.step;
 const sampleAt = (ms) => chart.samples.get(columnOf(ms));
@@ -56,10 +56,11 @@ function paintHatched(g, plot) {
 }
 
 const paintNothing = (g, plot, words) => {
+  plot.scale = { low: 0, high: 1, ticks: [] };
   g.fillStyle = colours.soft;
   g.textAlign = "center";
   g.textBaseline = "middle";
-  g.fillText(words, plot.right / 2, plot.bottom / 2);
+  g.fillText(chart.isRead ? words : "reading what is stored…", plot.right / 2, plot.bottom / 2);
 };
 
 function paintHeat(g, plot) {
@@ -86,8 +87,9 @@ function paintHeat(g, plot) {
     `${about(chart.key, Math.max(...mids))}, ${plural(samples.length, "column")}, ${plural(unsampled().length, "time")} not sampled. Arrow keys read it.`);
 }
 
-// points further apart than a gap are not joined: nothing is known between them
-function line(g, plot, points, colour, wide = 1.3) {
+// points further apart are not joined: nothing is known between them
+const nextTo = () => 1.6 * chart.step, afar = () => 3 * chart.step + 6000;
+function line(g, plot, points, colour, wide = 1.3, apart = nextTo()) {
   g.strokeStyle = colour;
   g.lineWidth = wide;
   g.lineJoin = "round";
@@ -96,7 +98,7 @@ function line(g, plot, points, colour, wide = 1.3) {
   for (const [ms, value] of points) {
     if (value === null || value === undefined) { before = -Infinity; continue; }
     const x = plot.x(ms), y = plot.y(value);
-    if (ms - before > 3 * chart.step + 6000) { g.moveTo(x - .5, y); g.lineTo(x + .5, y); } else g.lineTo(x, y);
+    if (ms - before > apart) { g.moveTo(x - .5, y); g.lineTo(x + .5, y); } else g.lineTo(x, y);
     before = ms;
   }
   g.stroke();
@@ -149,7 +151,7 @@ function series(plot, sets, options) {
   } else plot.scale = { low: Math.max(options.floor ?? -Infinity, low - room), high: high + room, name: (value) => String(Number(value.toPrecision(4))) };
   plot.paint = (g) => {
     paintHatched(g, plot);
-    for (const [points, colour] of sets) line(g, plot, points, colours[colour]);
+    for (const [points, colour] of sets) line(g, plot, points, colours[colour], 1.3, options.apart || afar());
   };
   plot.says(`${plot.label} of ${chart.symbol}: now ${Number(values[values.length - 1].toPrecision(4))}, from ${Number(low.toPrecision(4))} to ${Number(high.toPrecision(4))}. Arrow keys read it.`);
 }

@@ -19,7 +19,14 @@ function el(tag, text, name) {
 function setText(node, text) { if (node.textContent !== text) node.textContent = text; }
 function setClass(node, name) { if (node.className !== name) node.className = name; }
 
-const count = (value) => value.toLocaleString("en-US");
+// made once: to make one takes longer than to use it a hundred times
+const formats = new Map();
+function formatted(value, most, least = most) {
+  const key = most * 100 + least;
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat("en-US", { minimumFractionDigits: least, maximumFractionDigits: most }));
+  return formats.get(key).format(value);
+}
+const count = (value) => formatted(value, 3, 0);
 const size = (value) => value === 0 ? "0" : value >= 1e9 ? (value / 1e9).toFixed(1) + "G" : value >= 1e6 ? (value / 1e6).toFixed(1) + "M"
   : value >= 1000 ? (value / 1000).toFixed(1) + "k" : value >= 10 ? value.toFixed(1) : value.toPrecision(3);
 const bytes = (value) => value >= 1e12 ? (value / 1e12).toFixed(1) + " TB" : value >= 1e9 ? (value / 1e9).toFixed(1) + " GB"
@@ -53,10 +60,10 @@ function price(key, value) {
   if (value === null || value === undefined) return "–";
   const most = Math.max(digits.get(key) || 0, digitsOf(value));
   digits.set(key, most);
-  return value.toLocaleString("en-US", { minimumFractionDigits: most, maximumFractionDigits: most });
+  return formatted(value, most);
 }
 // a figure between prices, such as a mean, has no digits of its own
-const about = (key, value) => value.toLocaleString("en-US", { minimumFractionDigits: digits.get(key) || 0, maximumFractionDigits: digits.get(key) || 0 });
+const about = (key, value) => formatted(value, digits.get(key) || 0);
 
 const keyOf = (product) => product.exchange + ":" + product.symbol;
 const mayBeSilent = (product) => !product.is_listed || (product.state !== "trading" && !product.is_proved);

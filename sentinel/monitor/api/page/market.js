@@ -24,6 +24,7 @@ tape.paint = paintTape;
 imbalance.paint = paintImbalance;
 
 function take(found) {
+  chart.isRead = true;
   const isNew = found.step_ns / 1e6 !== chart.step;
   chart.step = found.step_ns / 1e6;
   chart.from = found.start_ns / 1e6;
@@ -49,7 +50,7 @@ function take(found) {
 function paintAll() {
   for (const plot of plots) plot.span = { from: chart.from, to: chart.to };
   const samples = inOrder(chart.samples), dealt = inOrder(chart.trades), half = chart.step / 2;
-  series(spread, [[samples.map(([ms, sample]) => [ms + half, sample.spread_bps]), "ink"]], { floor: 0 });
+  series(spread, [[samples.map(([ms, sample]) => [ms + half, sample.spread_bps]), "ink"]], { floor: 0, apart: nextTo() });
   series(latency, [
     [samples.map(([ms, sample]) => [ms + half, sample.age_ms]), "soft"],
     [dealt.map(([ms, column]) => [ms + half, column.latency_most_ms]), "amber"],
@@ -87,8 +88,10 @@ function drawKeys() {
 
 async function ask(path) {
   const answer = await fetch(address(path));
-  if (!answer.ok) throw new Error(answer.status === 401 ? "the token is not accepted any more: load the page again" : `the collector answered ${answer.status}`);
-  return answer.json();
+  if (answer.ok) return answer.json();
+  if (answer.status === 401) throw new Error("the token is not accepted any more: load the page again");
+  const { detail } = await answer.json().catch(() => ({}));
+  throw new Error(detail || `the collector answered ${answer.status}`);
 }
 
 // each of the three readings asks again some time after its last answer; what comes for another market is dropped
@@ -148,7 +151,7 @@ function look(key, minutes) {
   if (shown.key === key && shown.minutes === minutes) return;
   const isOther = shown.key !== key;
   Object.assign(shown, { key, minutes, endNs: null });
-  Object.assign(chart, { key, symbol: key, samples: new Map(), trades: new Map(), lateness: [], edges: [] });
+  Object.assign(chart, { key, symbol: key, samples: new Map(), trades: new Map(), lateness: [], edges: [], isRead: false });
   heat.densities = null;
   if (isOther) { chart.gaps = []; chart.begun = null; byId("gaps").replaceChildren(); setText(byId("gap-head"), "Gaps"); }
   repeat("timer", HISTORY_EVERY_MS, readHistory);

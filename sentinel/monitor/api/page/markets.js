@@ -1,4 +1,4 @@
-// The list of markets: sorted by any column, filtered by name and by trouble, folded by exchange.
+// The list of markets: sorted by any column, filtered by name and by trouble; by name it is folded by exchange.
 
 const COLUMNS = [
   { id: "market", name: "market", of: (product) => nameOf(product), first: 1 },
@@ -103,11 +103,12 @@ function drawMarkets(products) {
   const filter = asked.get("filter").trim().toLowerCase(), isBadOnly = asked.get("only") === "bad", exchange = chosenExchange();
   const found = sorted(products).filter((product) => (!exchange || product.exchange === exchange) &&
     (!filter || keyOf(product).toLowerCase().includes(filter)) && (!isBadOnly || isTroubled(product)));
-  const wanted = [], exchanges = [...new Set(found.map((product) => product.exchange))].sort();
-  for (const name of exchanges) {
-    const own = found.filter((product) => product.exchange === name);
-    if (exchanges.length > 1) wanted.push(foldOf(name, own));
-    if (exchanges.length > 1 && folded.has(name)) continue;
+  const [id, way] = sorting(), wanted = [], exchanges = [...new Set(found.map((product) => product.exchange))].sort();
+  const isFolded = exchanges.length > 1 && id === "market";  // by any other column the worst is first, wherever it is
+  for (const name of isFolded ? exchanges : [""]) {
+    const own = found.filter((product) => !isFolded || product.exchange === name);
+    if (isFolded) wanted.push(foldOf(name, own));
+    if (isFolded && folded.has(name)) continue;
     for (const product of own) {
       const row = rowOf(product);
       fillRow(row, product);
@@ -124,7 +125,7 @@ function drawMarkets(products) {
   const present = new Set(products.map(keyOf));
   for (const key of lines.keys()) if (!present.has(key)) lines.delete(key);
   setText(byId("markets-sum"), found.length === products.length ? count(products.length) : `${count(found.length)} of ${count(products.length)}`);
-  const [id, way] = sorting(), isAll = asked.get("columns") === "all";
+  const isAll = asked.get("columns") === "all";
   [...byId("sorts").children].forEach((cell, at) => COLUMNS[at].id === id
     ? cell.setAttribute("aria-sort", way > 0 ? "ascending" : "descending") : cell.removeAttribute("aria-sort"));
   byId("work").classList.toggle("all", isAll);
