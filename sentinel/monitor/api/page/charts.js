@@ -2,7 +2,7 @@
 
 const chart = {
   key: "", symbol: "", step: 1000, from: 0, to: 1, edges: [], samples: new Map(), trades: new Map(), lateness: [], gaps: [],
-  samplesRead: 0, tradesRead: 0, begun: null, zoom: 25, isRead: false,
+  samplesRead: 0, tradesRead: 0, begun: null, zoom: 25, isRead: false, failed: "",
 };
 const columnOf = (ms) => Math.floor(ms / chart.step) * chart.step;
 const sampleAt = (ms) => chart.samples.get(columnOf(ms));
@@ -60,7 +60,7 @@ const paintNothing = (g, plot, words) => {
   g.fillStyle = colours.soft;
   g.textAlign = "center";
   g.textBaseline = "middle";
-  g.fillText(chart.isRead ? words : "reading what is stored…", plot.right / 2, plot.bottom / 2);
+  g.fillText(chart.isRead ? words : chart.failed || "reading what is stored…", plot.right / 2, plot.bottom / 2);
 };
 
 function paintHeat(g, plot) {

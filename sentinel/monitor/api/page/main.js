@@ -22,11 +22,11 @@ function drawHead(data) {
 }
 
 function drawAlerts(data) {
-  if (known.lost) return rows_(byId("alerts"), [["not known", ""]]);
-  rows_(byId("alerts"), data.alerts.length ? data.alerts.map((alert) => [`${alert.kind} ${alert.about}: ${alert.words}`, "bad"]) : [["none", "good"]]);
+  if (known.lost) return items(byId("alerts"), [["not known", ""]]);
+  items(byId("alerts"), data.alerts.length ? data.alerts.map((alert) => [`${alert.kind} ${alert.about}: ${alert.words}`, "bad"]) : [["none", "good"]]);
 }
 
-function rows_(list, lines) {
+function items(list, lines) {
   while (list.children.length > lines.length) list.lastChild.remove();
   lines.forEach(([text, name], at) => {
     const line = list.children[at] || list.appendChild(el("li"));
@@ -72,7 +72,7 @@ function drawTables(status) {
   rows(byId("sinks"), sinks.length ? sinks : [["none: what is collected stays in the journal"]]);
   const failed = status.parts.filter((part) => part.state === "failed");
   byId("partbox").hidden = !failed.length;
-  rows_(byId("parts"), failed.map((part) => [`${part.name}: ${part.last_error || "failed"}`, "bad"]));
+  items(byId("parts"), failed.map((part) => [`${part.name}: ${part.last_error || "failed"}`, "bad"]));
 }
 
 function show(data) {

@@ -2,7 +2,7 @@
 
 const SPANS = [5, 15, 30, 60], ZOOMS = [5, 10, 25, 50, 100];
 const HISTORY_EVERY_MS = 2000, GAPS_EVERY_MS = 10000, DAY_EVERY_MS = 60000;
-const shown = { key: "", minutes: 15, endNs: null, timer: 0, dayTimer: 0, gapTimer: 0, failed: "" };
+const shown = { key: "", minutes: 15, endNs: null, timer: 0, dayTimer: 0, gapTimer: 0 };
 
 const heat = new Plot("heat", 250, "Depth over time and price", tellHeat);
 const tape = new Plot("tape", 190, "Price and trades", tellTape);
@@ -101,9 +101,10 @@ async function repeat(name, every, read) {
   if (!key) return;
   try {
     if (!known.lost && !document.hidden) await read(key, isCurrent);
-    shown.failed = "";
+    chart.failed = "";
   } catch (error) {
-    shown.failed = error.message;
+    chart.failed = error.message;
+    if (!chart.isRead) paintAll();
   }
   if (isCurrent()) { clearTimeout(shown[name]); shown[name] = setTimeout(() => repeat(name, every, read), every); }
 }
@@ -180,7 +181,7 @@ function drawMarket(product) {
   setText(byId("market-note"), `since the start: ${plural(product.trades_stored, "trade")}, ${proof}` +
     (product.trades_given_up ? `, ${count(product.trades_given_up)} given up` : "") + `; ${plural(product.samples_written, "sample")}, ${count(product.samples_withheld)} withheld. ` +
     `Lateness of the last minute: p50 ${milliseconds(product.lateness.p50_ms)}, p99 ${milliseconds(product.lateness.p99_ms)}.` +
-    (shown.failed ? ` History: ${shown.failed}.` : ""));
+    (chart.failed ? ` History: ${chart.failed}.` : ""));
   drawDepth(find(".depth"), product);
 }
 

@@ -9,6 +9,7 @@ from typing import cast
 
 import aiohttp
 from msgspec.structs import replace
+from playwright.async_api import expect
 
 from feeds.market import Market
 from sentinel.gap_report.report import ProductReport, Report, Samples, ToldGap, Trades, Window
@@ -22,6 +23,8 @@ from tests.sentinel.monitor.api.test_api import status_of
 from tests.sentinel.monitor.test_alerts import GOOD, GOOD_LINE, GOOD_PRODUCT
 from tests.servers.influx import free_port
 from tests.servers.waiting import LONGEST_S
+
+expect.set_options(timeout=LONGEST_S * 1000)  # a browser on a busy machine is slow, and a test is of values
 
 S = 1_000_000_000
 MINUTE = 60 * S

@@ -120,7 +120,7 @@ async def test_four_hundred_markets_are_sorted_filtered_and_folded() -> None:
         ]
         await page.get_by_role("button", name="bid").click()
         await expect(page.locator("#sorts th").nth(1)).to_have_attribute("aria-sort", "descending")
-        await expect(page.locator("#rows .name").first).to_have_text("coinbase:COIN200-USD")
+        await expect(page.locator("#rows .name").first).to_have_text("reef:COIN200-USD")
         await page.locator("#filter").fill("coin19")
         await expect(page.locator("#rows .name")).to_have_count(22)
         await page.locator("#filter").fill("")
