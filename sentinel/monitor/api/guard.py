@@ -38,12 +38,12 @@ class Guard:
             LoginNeeded: for a browser
             HTTPException: for any other client
         """
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        given = given or request.query_params.get("token", "")
+        header = request.headers.get("authorization", "")
+        given = header.removeprefix("Bearer ") or request.query_params.get("token", "")
         has_pass = hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._pass.encode())
         if self._token is None or has_pass or self._is_token(given):
             return
-        if not given and "text/html" in request.headers.get("accept", ""):
+        if not header and "text/html" in request.headers.get("accept", ""):
             raise LoginNeeded
         raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
 

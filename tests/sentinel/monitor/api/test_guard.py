@@ -16,7 +16,7 @@ TOKEN = "open sesame"
 async def test_a_browser_gets_a_form_and_a_program_json() -> None:
     """Tour, section 3: with a token a browser got raw JSON."""
     async with seen_by(Eye(), TOKEN) as session:
-        for path in ("/", "/docs", "/sentinel/status", "/sentinel/book/BTC-USD"):
+        for path in ("/", "/docs", "/sentinel/status", "/sentinel/book/BTC-USD", "/?token=of+last+year"):
             async with session.get(path, headers=BROWSER) as response:
                 assert (response.status, response.content_type) == (401, "text/html")
                 assert 'name="token"' in await response.text()
