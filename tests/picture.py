@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from sentinel.simulator.faults import Fault
-from tests.sentinel.monitor.api.test_api import chromium
+from tests.sentinel.monitor.api.test_api import chromium, holds
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.influx import free_port
@@ -39,7 +39,7 @@ async def take(output: Path, minutes: float) -> None:
             await asyncio.sleep(minutes * 60)
             page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark")
             await page.goto(f"http://127.0.0.1:{port}/{LOOK}")
-            await page.wait_for_function("chart.samples.size > 0 && chart.gaps.length > 0 && day.cells.length > 0")
+            await holds(page, "chart.samples.size > 0 && chart.gaps.length > 0 && day.cells.length > 0")
             await page.screenshot(path=output)
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.sentinel.monitor.api.eye import Eye, seen_by
-from tests.sentinel.monitor.api.test_api import behind_a_proxy, chromium, status_of
+from tests.sentinel.monitor.api.test_api import behind_a_proxy, chromium, holds, status_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 TOKEN = "open sesame"
@@ -75,7 +75,7 @@ async def test_the_form_works_below_any_path_of_a_proxy(path: str) -> None:
         await page.get_by_label("Token").fill(TOKEN)
         await page.get_by_role("button").click()
         await expect(page.locator("#head")).to_have_text("3 of 4 books are proved")
-        await page.wait_for_function("chart.samples.size > 0")
+        await holds(page, "chart.samples.size > 0")
         await page.get_by_role("link", name="API").click()
         await expect(page.locator("#paths h2")).to_have_count(8)
         await page.close()

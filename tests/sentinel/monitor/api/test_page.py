@@ -16,7 +16,7 @@ from sentinel.gap_report.words import CAUSES
 from sentinel.monitor.alerts import Alert
 from sentinel.monitor.api.page import docs_page, live_page, login_page
 from tests.sentinel.monitor.api.eye import NOW, Eye, S, seen_by, serving
-from tests.sentinel.monitor.api.test_api import chromium, get, status_of
+from tests.sentinel.monitor.api.test_api import chromium, get, holds, status_of
 from tests.servers.influx import free_port
 
 BTC = Market("coinbase", "BTC-USD")
@@ -33,7 +33,7 @@ async def opened(
     page.on("pageerror", lambda error: failures.append(str(error)))
     page.on("console", lambda told: failures.append(told.text) if told.type == "error" else None)
     await page.goto(f"{session._base_url}/{path}")
-    await page.wait_for_function("chart.samples.size > 0 && chart.gaps.length > 0 && day.cells.length > 0")
+    await holds(page, "chart.samples.size > 0 && chart.gaps.length > 0 && day.cells.length > 0")
     yield page
     assert len(failures) == errors, failures
     await page.close()
@@ -55,7 +55,7 @@ async def test_history_is_there_at_load() -> None:
         assert missing == 1
         await expect(page.locator("#day-sum")).to_have_text("something missing in 1 of 30 minutes")
         await page.get_by_role("button", name="5 min", exact=True).click()
-        await page.wait_for_function("chart.step === 1000 && chart.samples.size === 290")
+        await holds(page, "chart.step === 1000 && chart.samples.size === 290")
 
 
 async def test_what_was_not_sampled_says_why_and_what_was_says_what_rested() -> None:
