@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from sentinel.simulator.faults import Fault
 from tests.sentinel.monitor.api.test_api import chromium, holds
 from tests.servers.collector import collecting
@@ -24,6 +26,9 @@ FAULTS = [
 ]
 MINUTES = 16
 WIDTH, HEIGHT = 1280, 800
+COLOURS = 128
+"""Enough for the page; a third of the size."""
+
 LOOK = "#minutes=15&market=coinbase:ADA-USD&zoom=50"
 
 
@@ -41,6 +46,7 @@ async def take(output: Path, minutes: float) -> None:
             await page.goto(f"http://127.0.0.1:{port}/{LOOK}")
             await holds(page, "chart.samples.size > 0 && chart.gaps.length > 0 && day.cells.length > 0")
             await page.screenshot(path=output)
+    Image.open(output).quantize(COLOURS).save(output, optimize=True)
 
 
 if __name__ == "__main__":
