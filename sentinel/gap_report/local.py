@@ -63,9 +63,9 @@ def store_of(folders: Sequence[Folder]) -> Store:
     return Store(partial(rows, "top", "time"), partial(rows, "trades", "trade_id"))
 
 
-def read(folder: Folder, window: Window) -> Rows:
+def read(folder: Folder, window: Window, markets: Collection[Market] = ()) -> Rows:
     """The rows of a data folder that matter to a window, with what its collector has not written yet, and for each
-    product collected before the window at least one row from then.
+    product collected before the window at least one row from then; of all markets if none is named.
 
     The journal is read first and the archive after it: what moves from one to the other meanwhile is seen.
 
@@ -75,11 +75,11 @@ def read(folder: Folder, window: Window) -> Rows:
     window = window.of_whole_minutes()
     journal, archive = journal_in(folder), folder / ARCHIVE
     if journal is not None:
-        rows, is_enough = _from_journal(journal, window)
+        rows, is_enough = _from_journal(journal, window, markets)
         if not is_enough and any(archive.glob("coverage/*/*")):
-            rows = merged([_from_archive(folder, window), rows])
+            rows = merged([_from_archive(folder, window, markets), rows])
     elif archive.is_dir():
-        rows = _from_archive(folder, window)
+        rows = _from_archive(folder, window, markets)
     else:
         raise UsageError(f"no journal and no archive in {folder}")
     return replace(rows, coverage=begun(rows.coverage, partial(_first_sample, journal, folder)))
@@ -105,7 +105,7 @@ def _first_sample(journal: Path | None, folder: Folder, row: CoverageRow) -> int
     return next((time_ns for _, time_ns in Source(folder).archived(series, row.minute_ns, end_ns)), None)
 
 
-def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
+def _from_journal(path: Path, window: Window, wanted: Collection[Market]) -> tuple[Rows, bool]:
     """A journal's rows, and whether it has everything since before the window.
 
     A gap that reaches into the window was written again when it ended, so nothing written before the first point of
@@ -116,10 +116,12 @@ def _from_journal(path: Path, window: Window) -> tuple[Rows, bool]:
         known = None if checkpoint is None else decode_checkpoint(checkpoint)
         first_id = reader.first_id_since(window.start_ns - MINUTE_NS)
         oldest = next(reader.times(0), None)
-        points = [] if first_id is None else _points(reader, first_id - 1, window)
+        points = [] if first_id is None else _points(reader, first_id - 1, window, wanted)
         rows = merged([from_points(points), Rows() if known is None else unwritten(known)])
         before = {row.market for row in rows.coverage if row.minute_ns < window.start_ns}
         markets = None if known is None else {*markets_of(checkpoint), *(row.market for row in rows.coverage)} - before
+        if wanted:
+            markets = {*wanted} - before
         rows = merged([from_points(_first_points(reader, markets, window)), rows])
     is_enough = oldest is not None and first_id is not None and oldest[0] < first_id
     return rows, is_enough
@@ -130,9 +132,10 @@ def _tell_damage(error: BatchDamaged) -> None:
     logger.bind(reason=str(error)).error("batch_damaged")
 
 
-def _points(reader: JournalReader, after_id: int, window: Window) -> Iterator[Point]:
+def _points(reader: JournalReader, after_id: int, window: Window, markets: Collection[Market]) -> Iterator[Point]:
+    patterns = [line_pattern(name, markets) for name in ("gaps", "coverage", "backfill")] if markets else [ACCOUNTS]
     for batch in reader.batches(("accounts",), after_id=after_id):
-        for line in ACCOUNTS.findall(batch.body):
+        for line in (found[0] for pattern in patterns for found in pattern.finditer(batch.body)):
             point = decode(line)
             if point.time_ns < window.end_ns:
                 yield point
@@ -157,22 +160,26 @@ def _first_points(reader: JournalReader, markets: Collection[Market] | None, win
             return
 
 
-def _from_archive(folder: Folder, window: Window) -> Rows:
+def _from_archive(folder: Folder, window: Window, markets: Collection[Market]) -> Rows:
     from sentinel.archive.layout import Series  # with Arrow, which a collector does without
     from sentinel.archive.source import Source
 
     source, archive = Source(folder), folder / ARCHIVE
     rows = Rows()
-    for series in Series.all(archive, "coverage"):
+
+    def wanted(measurement: str) -> Iterator[Series]:
+        return (series for series in Series.all(archive, measurement) if not markets or series.market in markets)
+
+    for series in wanted("coverage"):
         spans = [(window.start_ns - MINUTE_NS, window.end_ns)]
         first_ns = source.first_hour_ns(series)
         if first_ns is not None and first_ns < spans[0][0]:
             spans.append((first_ns, min(first_ns + HOUR_NS, spans[0][0])))
         for span in spans:
             rows.coverage += [coverage_row(*facts) for facts in source.archived(series, *span)]
-    for series in Series.all(archive, "backfill"):
+    for series in wanted("backfill"):
         rows.backfill += [backfill_row(*facts) for facts in source.archived(series, window.start_ns, window.end_ns)]
-    for series in Series.all(archive, "gaps"):
+    for series in wanted("gaps"):
         gaps = source.archived(series, window.start_ns - LONGEST_GAP_NS, window.end_ns)
         rows.gaps += [gap_row(*facts) for facts in gaps]
     return rows

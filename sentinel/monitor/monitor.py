@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from loguru import logger
 from msgspec import Struct
+from msgspec.structs import replace
 
 from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.config import Config
+from sentinel.disk.data_dir import JOURNAL
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Report, Window, build
 from sentinel.monitor.alerts import Alert, Watchman, Webhook
+from sentinel.monitor.history import STEPS_S, Histories, History, LatenessPoint
 from sentinel.monitor.status import Status, StatusReader
 from sentinel.timing.instants import NS_PER_S
 
 WATCH_EVERY_S = 1.0
+LATENESS_EVERY_NS = 5 * NS_PER_S
 
 
 class Depth(Struct, frozen=True):
@@ -39,6 +44,8 @@ class Monitor:
         self._reader = reader
         self._watchman = Watchman(config.alerts)
         self._webhook = _webhook(config)
+        self._histories = Histories(config.data_dir / JOURNAL)
+        self._lateness: deque[LatenessPoint] = deque(maxlen=max(STEPS_S) * 60 * NS_PER_S // LATENESS_EVERY_NS)
 
     def apply(self, config: Config) -> None:
         """Goes on with other thresholds and another webhook."""
@@ -57,7 +64,9 @@ class Monitor:
         """Looks once a second, and tells the log and the webhook what changed; until cancelled."""
         async with asyncio.TaskGroup() as deliveries:
             while True:
-                changed = self._watchman.update(self._reader.read())
+                status = self._reader.read()
+                self._note(status)
+                changed = self._watchman.update(status)
                 for alert in changed:
                     facts = {"kind": alert.kind, "about": alert.about, "words": alert.words}
                     if alert.exchange:
@@ -88,13 +97,33 @@ class Monitor:
             exchange=market.exchange,
         )
 
-    def report(self, since_s: float) -> Report:
-        """The gap report of the last so many seconds. What others of a cluster collected meanwhile is not counted."""
+    def report(self, since_s: float, market: Market | None = None) -> Report:
+        """The gap report of the last so many seconds, of one market if it is named. What others of a cluster collected
+        meanwhile is not counted."""
         now_ns = self._service.intake.clock.now_ns()
         window = Window(now_ns - round(since_s * NS_PER_S), now_ns)
-        rows = local.read(self._config.data_dir, window)
+        markets = () if market is None else (market,)
+        rows = local.read(self._config.data_dir, window, markets)
         cadence_ns, is_member = self._config.book.cadence_ms * 1_000_000, bool(self._config.cluster.servers)
-        return build(rows, window, cadence_ns=cadence_ns, now_ns=now_ns, collected_only=is_member)
+        return build(rows, window, markets=markets, cadence_ns=cadence_ns, now_ns=now_ns, collected_only=is_member)
+
+    def history(self, market: Market, minutes: int, after_ns: int | None) -> History | None:
+        """A market's last minutes, what has changed since ``after_ns`` if that is given; None if it is not collected.
+        For one thread at a time.
+
+        Raises:
+            UsageError: if nothing is stored.
+        """
+        if market not in self._service.pipeline.products:
+            return None
+        found = self._histories.read(market, minutes, self._service.intake.clock.now_ns(), after_ns)
+        since_ns = found.start_ns if after_ns is None else max(found.start_ns, after_ns)
+        return replace(found, lateness=[point for point in tuple(self._lateness) if point.time_ns > since_ns])
+
+    def _note(self, status: Status) -> None:
+        """Keeps the lateness of the last hour, which no line has."""
+        if not self._lateness or status.now_ns - self._lateness[-1].time_ns >= LATENESS_EVERY_NS:
+            self._lateness.append(LatenessPoint(status.now_ns, status.lateness.p50_ms, status.lateness.p99_ms))
 
 
 def _webhook(config: Config) -> Webhook | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from loguru import logger
 
+from book.events import Trade
 from feeds.market import Market
 from sentinel.collector.service import Service
 from sentinel.config import Alerts, Config
@@ -19,10 +21,17 @@ from sentinel.disk.usage import Usage
 from sentinel.monitor import monitor as module
 from sentinel.monitor.monitor import Depth, Monitor
 from sentinel.monitor.status import StatusReader
+from sentinel.pipeline.accounts import Account
+from sentinel.pipeline.lines import ProductLines
 from tests.sentinel.pipeline.venue import MS, START, Connection, S
 from tests.servers.waiting import until
 
 BTC = Market("coinbase", "BTC-USD")
+ETH = Market("coinbase", "ETH-USD")
+
+
+def lines_of(market: Market) -> ProductLines:
+    return ProductLines(market.exchange, market.symbol, "here", (Fraction(1),))
 
 
 def watching(
@@ -69,6 +78,52 @@ async def test_its_report_ends_now_and_begins_as_long_ago_as_was_asked(service: 
     assert asked is not None
     assert asked.end_ns - asked.start_ns == 90_500_000_000
     assert before_ns <= asked.end_ns <= service.intake.clock.now_ns()
+
+
+async def test_a_report_of_one_market_has_no_other(service: Service, config: Config) -> None:
+    journal = Journal.open(config.data_dir / JOURNAL)
+    now_ns = service.intake.clock.now_ns()
+    minute_ns = now_ns - now_ns % (60 * S) - 120 * S
+    account = Account(samples_due=600, samples_written=590)
+    await journal.append(
+        {"accounts": [lines_of(market).coverage(minute_ns, account, "sequence") for market in (BTC, ETH)]}
+    )
+    journal.close()
+    monitor = watching(service, config)
+    assert [product.market for product in monitor.report(300).products] == [BTC, ETH]
+    (product,) = monitor.report(300, ETH).products
+    assert (product.market, product.samples.due, product.samples.written) == (ETH, 600, 590)
+
+
+async def test_a_history_is_of_what_is_collected_with_the_lateness_of_the_last_hour(
+    service: Service, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_EVERY_S", 0.0)
+    journal = Journal.open(config.data_dir / JOURNAL)
+    now_ns = service.intake.clock.now_ns()
+    trade = Trade("BTC-USD", 7, 99.5, 2.0, "buy", now_ns - 10 * S, is_live=True)
+    await journal.append({"trades": [lines_of(BTC).trade(trade, now_ns, is_repaired=False)]})
+    journal.close()
+    seen_ns, looked = now_ns - 4000 * S, 0
+
+    def later() -> int:
+        nonlocal seen_ns, looked
+        seen_ns, looked = min(seen_ns + 5 * S, now_ns), looked + 1
+        return seen_ns
+
+    monitor = watching(service, config, later)
+    watch = asyncio.create_task(monitor.watch())
+    await until(lambda: looked > 900)
+    watch.cancel()
+    await asyncio.wait([watch])
+    found = monitor.history(BTC, 60, None)
+    assert found is not None
+    assert [(column.count, column.buy_volume) for column in found.trades] == [(1, 2.0)]
+    assert 718 <= len(found.lateness) <= 720  # one each 5 s, of the last hour only
+    later_on = monitor.history(BTC, 60, now_ns - 12 * S)
+    assert later_on is not None
+    assert [point.time_ns for point in later_on.lateness] == [now_ns - 10 * S, now_ns - 5 * S, now_ns]
+    assert monitor.history(Market("coinbase", "SOL-USD"), 60, None) is None
 
 
 async def test_an_alert_is_raised_told_and_cleared_by_the_limits_in_force(

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentinel.simulator.faults import Fault
@@ -71,6 +71,13 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await play.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
         await browser.close()
+
+
+async def holds(page: Page, expression: str) -> None:
+    """Waits until it is true on the page, whose policy allows it no ``eval``, as ``wait_for_function`` needs."""
+    async with asyncio.timeout(LONGEST_S):
+        while not await page.evaluate(expression):
+            await asyncio.sleep(0.05)
 
 
 async def test_it_tells_what_is_there(tmp_path: Path) -> None:
@@ -132,19 +139,25 @@ async def test_the_page_shows_the_apis_numbers(tmp_path: Path) -> None:
             page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
             await page.goto(str(session._base_url))
             await page.get_by_text("All books are proved").wait_for()
-            await page.locator(".bar").nth(27).wait_for(state="attached")
+            await page.locator(".bar").nth(13).wait_for(state="attached")
+            await holds(page, "chart.samples.size > 0")
             shown = await page.evaluate(
-                """() => ({
+                """() => {
+                    const figures = (node) => node.textContent.replace(/,/g, "").split(" / ").map(Number);
+                    return {
                     heading: document.querySelector("#head").textContent,
-                    prices: [...document.querySelectorAll(".price")].map((price) => price.firstChild.textContent),
-                    expected: window.latest.status.products.map((product) => product.bid + " / " + product.ask),
+                    prices: [...document.querySelectorAll("#rows .price")].map((price) => figures(price)[0]),
+                    expected: window.latest.status.products.map((product) => product.bid),
+                    pair: figures(document.querySelector("#market .price").firstChild),
+                    best: [window.latest.status.products[0].bid, window.latest.status.products[0].ask],
                     bars: document.querySelectorAll(".bar").length,
                     wide: document.documentElement.scrollWidth <= window.innerWidth,
-                })"""
+                }}"""
             )
             assert shown["heading"] == "All books are proved"
             assert shown["prices"] == shown["expected"]
-            assert shown["bars"] == 2 * 7 * 2
+            assert shown["pair"] == shown["best"]
+            assert shown["bars"] == 7 * 2
             assert shown["wide"], "the page scrolls sideways"
             assert not errors
             await page.close()
@@ -153,22 +166,28 @@ async def test_the_page_shows_the_apis_numbers(tmp_path: Path) -> None:
 @asynccontextmanager
 async def behind_a_proxy(target: str, prefix: str) -> AsyncIterator[str]:
     """The address of a proxy that knows the paths below ``prefix`` only, and takes it away; also of ``prefix`` bare."""
+    passed = ("Content-Type", "Set-Cookie", "Location")
 
     async def forward(request: web.Request) -> web.StreamResponse:
         path = request.path_qs.removeprefix(prefix) or "/"
+        path = path if path[0] == "/" else f"/{path}"
+        sent = {name: request.headers[name] for name in ("Accept", "Cookie", "Content-Type") if name in request.headers}
         async with (
             aiohttp.ClientSession(target) as session,
-            session.get(path if path[0] == "/" else f"/{path}") as found,
+            session.request(
+                request.method, path, headers=sent, data=await request.read() or None, allow_redirects=False
+            ) as found,
         ):
-            answer = web.StreamResponse(status=found.status, headers={"Content-Type": found.headers["Content-Type"]})
+            headers = {name: found.headers[name] for name in passed if name in found.headers}
+            answer = web.StreamResponse(status=found.status, headers=headers)
             await answer.prepare(request)
             async for part in found.content.iter_any():
                 await answer.write(part)
             return answer
 
     app = web.Application()
-    app.router.add_get(prefix, forward)
-    app.router.add_get(f"{prefix}/{{rest:.*}}", forward)
+    app.router.add_route("*", prefix, forward)
+    app.router.add_route("*", f"{prefix}/{{rest:.*}}", forward)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -190,6 +209,10 @@ async def test_the_page_works_below_any_path_of_a_proxy(tmp_path: Path) -> None:
             await page.goto(url)
             await page.get_by_text("All books are proved").wait_for(timeout=20_000)
             await page.locator(".bar").first.wait_for(state="attached", timeout=20_000)
+            await holds(page, "chart.samples.size > 0")
+            link = await page.get_by_role("link", name="metrics").get_attribute("href")
+            assert link is not None
+            assert link.startswith(f"{address}/metrics")
             await page.close()
 
 
@@ -219,4 +242,4 @@ async def test_it_keeps_what_its_schema_promises(tmp_path: Path) -> None:
         )
         said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()[-3000:]
-    assert b"7 selected" in said
+    assert b"8 selected" in said
