@@ -7,6 +7,7 @@ from sentinel.collector.parts import PartStatus
 from sentinel.gap_report.report import ProductReport, Report, Samples, ToldGap, Trades, Window
 from sentinel.monitor.alerts import Alert
 from sentinel.monitor.distributions import Distribution
+from sentinel.monitor.history import History, LargeTrade, LatenessPoint, SampleColumn, TradeColumn
 from sentinel.monitor.monitor import Depth
 from sentinel.monitor.status import BinStatus, ConnectionStatus, GapStatus, ProductStatus, SinkStatus, Status
 from sentinel.timing.histogram import Quantiles
@@ -83,6 +84,20 @@ DEPTH = Depth(
     bids=[(65083.65, 0.43848169), (65083.5, 0.1)], asks=[(65083.66, 0.94434507), (65083.7, 0.2)], exchange=EXCHANGE,
 )  # fmt: skip
 
+HISTORY = History(
+    exchange=EXCHANGE, symbol="BTC-USD", start_ns=NOW_NS - 900_000_000_000, end_ns=NOW_NS, step_ns=5_000_000_000,
+    samples_read_ns=NOW_NS - 900_000_000_000, trades_read_ns=NOW_NS - 900_000_000_000, edges_bps=["1", "10"],
+    samples=[SampleColumn(NOW_NS - 2_500_000_000, 65083.65, 65083.66, 0.0015, 77.4, [4.2, 41.7], [3.9, 38.2])],
+    trades=[
+        TradeColumn(
+            time_ns=NOW_NS - 2_500_000_000, count=3, buy_volume=0.02, sell_volume=0.01, low=65083.65, high=65083.7,
+            vwap=65083.67, repaired=0, latency_p50_ms=48.2, latency_most_ms=104.9,
+            largest=[LargeTrade(NOW_NS - 2_100_000_000, 65083.7, 0.02, "buy", 475_582_979, is_repaired=False)],
+        )
+    ],
+    lateness=[LatenessPoint(NOW_NS - 2_500_000_000, 48.2, 104.9)],
+)  # fmt: skip
+
 EXAMPLES: dict[str, object] = {
     "/healthz": {"status": "ok"},
     "/readyz": {"ready": False, "reasons": ["the book of BTC-USD is not proved"]},
@@ -90,6 +105,7 @@ EXAMPLES: dict[str, object] = {
     "/sentinel/alerts": {"alerts": ALERTS},
     "/sentinel/book/{product}": DEPTH,
     "/sentinel/gaps": REPORT,
+    "/sentinel/history/{market}": HISTORY,
     "/sentinel/status": STATUS,
 }
 """By path: text where the answer is none of JSON."""
