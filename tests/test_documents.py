@@ -47,7 +47,9 @@ def anchors(page: Path) -> set[str]:
         if opening.type == "heading_open":
             text = "".join(child.content for child in content.children or [])
             slug = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
-            number = sum(anchor == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", anchor) is not None for anchor in found)
+            number = sum(
+                anchor == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", anchor) is not None for anchor in found
+            )
             found.add(f"{slug}-{number}" if number else slug)
     return found
 
@@ -67,7 +69,11 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 
 def test_the_index_of_docs_has_every_page() -> None:
-    linked = {str(token.attrGet("href")).partition("#")[0] for token in inline(DOCS / "README.md") if token.type == "link_open"}
+    linked = {
+        str(token.attrGet("href")).partition("#")[0]
+        for token in inline(DOCS / "README.md")
+        if token.type == "link_open"
+    }
     assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
 
 

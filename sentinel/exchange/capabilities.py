@@ -151,7 +151,9 @@ def _row(feed: FeedCapabilities) -> tuple[str, ...]:
 
 def notes(venue: Capabilities) -> list[tuple[str, str]]:
     """What does not fit into a row, each with its name."""
-    limits = [f"REST: {venue.rest_requests_per_s:g} a second, {venue.rest_burst} at once (by weight, where it has any)"]
+    limits = [
+        f"REST: {venue.rest_requests_per_s:g} a second, {venue.rest_burst} at once (by weight, if it weighs them)"
+    ]
     limits += [
         f"{feed.feed}: each second {feed.connects_per_s:g} new connections, {feed.messages_per_s:g} messages"
         + (f", books on a connection {feed.book_products_per_connection}" if feed.has_books else "")
@@ -212,7 +214,7 @@ def documents() -> dict[str, str]:
 @click.argument("exchanges", nargs=-1, metavar="[EXCHANGE]...")
 @click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 def command(exchanges: tuple[str, ...], form: str) -> None:
-    """What proves the books and trades of each EXCHANGE, what can be repaired, and what nobody can see."""
+    """Show what proves the books and trades of each EXCHANGE, what can be repaired, and what nobody can see."""
     unknown = [exchange for exchange in exchanges if exchange not in VENUES]
     if unknown:
         raise UsageError(f"unknown: {', '.join(unknown)}; exchanges are {', '.join(sorted(VENUES))}")
