@@ -93,9 +93,9 @@ class Coinbase(Venue):
     )
     blind_spots = (
         "The counter proves that no frame was lost on the way, not that the venue sent every change.",
-        "Trades of US futures (-CDE) have only one witness, and REST does not give their ids: what is lost is named, "
+        "Trades of US futures (-CDE) have only one witness, and REST does not give their ids: what is lost is named "
         "and stays lost. Whether their ids rise by one is unconfirmed, so a hole in them may mean nothing.",
-        "A book from Exchange (level2, level2_batch) has no counter: it is checked against the ticker, trades and REST.",
+        "A book from Exchange (level2, level2_batch) has no counter: it is checked with the ticker, trades and REST.",
     )
 
     @property
