@@ -63,7 +63,7 @@ async def _begin(session: Session, markets: Collection[Market], since_ns: int | 
             return place, sorted({partition_of(market, partitions_of(info.config)) for market in markets})
         except NotFoundError:
             name = session.names.lines
-            raise ClusterError(f"cluster: there is no stream {name}: has a collector run with it?") from None
+            raise ClusterError(f"cluster: there is no stream {name}: has a collector ever run with it?") from None
         except TROUBLES as error:
             if asyncio.get_running_loop().time() > deadline_s:
                 raise ClusterError(f"cluster: {str(error) or 'the servers do not answer'}") from None
@@ -75,7 +75,7 @@ async def _check_reach(session: Session, since_ns: int, first: int) -> None:
     first_ns = span_ns(message.time - EPOCH) if message.time is not None else since_ns
     if since_ns < first_ns:
         raise UsageError(
-            f"the servers have lines from {format_ns(first_ns)} on; what was before is in the archive and InfluxDB"
+            f"the servers have lines from {format_ns(first_ns)} on; what came before is in the archive and InfluxDB"
         )
 
 
@@ -102,7 +102,7 @@ class _Place:
         with suppress(*TROUBLES):
             self._quiet_at = (await self._state()).last_seq
             if self._quiet_at < (self.last or 0):
-                raise ClusterError("cluster: the stream was made anew, since the servers lost it: begin anew")
+                raise ClusterError("cluster: the servers lost the stream and it was created again: begin again")
 
     async def reach(self, sequence: int) -> None:
         """The next message of ours. What lies between is of other markets, unless it was discarded.

@@ -246,7 +246,7 @@ class Cluster(Section):
             if value is not None
         ]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)}: only one of them can say who we are")
+            raise ValueError(f"{' and '.join(given)}: only one of them can identify us")
         for name in ("nkey_file", "creds_file", "ca_file", "cert_file", "key_file"):
             path = getattr(self, name)
             if path is not None and not path.is_file():

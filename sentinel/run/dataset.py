@@ -32,7 +32,7 @@ format_option = click.option(
 
 @click.group()
 def dataset() -> None:
-    """Freeze a part of the archive under a name and a number, to be cited and checked."""
+    """Freeze parts of the archive under a name and number, to cite and check."""
 
 
 @dataset.command()
@@ -42,7 +42,7 @@ def dataset() -> None:
 @click.option(
     "--until", metavar="TIME", help="To the end of the hour this lies in.  [default: the last one that is over]"
 )
-@click.option("--measurements", multiple=True, metavar="NAME,…", help="gaps and coverage always are.  [default: all]")
+@click.option("--measurements", multiple=True, metavar="NAME,…", help="gaps and coverage are added.  [default: all]")
 @click.option("--licence", default="", help="Such as CC-BY-4.0, or its URL.")
 @click.option("--description", default="", help="A sentence or two.")
 @data_dir_option
@@ -64,7 +64,7 @@ def freeze(
 
     folder = _folder(data_dir)
     if not isinstance(folder, Path):
-        raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store, too")
+        raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store as well")
     wanted = _words(measurements)
     unknown = sorted(set(wanted) - set(FREEZABLE))
     if unknown:
@@ -90,9 +90,7 @@ def freeze(
     click.echo(f"{found.reference}: {found.rows:,} rows in {len(found.files):,} files, identity {found.identity}")
     bare = sum(file.certificate is None for file in found.files.values())
     if bare:
-        click.echo(
-            f"{bare:,} files have no certificate: their rows are not served as verified; see sentinel-ws certify"
-        )
+        click.echo(f"{bare:,} files have no certificate: their rows do not count as verified; see sentinel-ws certify")
 
 
 @dataset.command("list")
@@ -136,7 +134,7 @@ def list_command(data_dir: Folder | None, form: str) -> None:
 def verify_command(reference: str, data_dir: Folder | None, form: str) -> None:
     """Check every byte of a data set against its manifest.
 
-    Exits with 1 if anything is not as it was frozen.
+    Exits with 1 if anything has changed since it was frozen.
     """
     from sentinel.dataset import manifest as manifests
     from sentinel.dataset.verify import problems

@@ -59,7 +59,7 @@ def products(
 ) -> None:
     """What each EXCHANGE lists, of all that are known by default.
 
-    Whose list cannot be had is named on stderr. Exits with 1 if none could.
+    An exchange whose list cannot be fetched is named on stderr. Exits with 1 if none could.
     """
     unknown = [exchange for exchange in exchanges if exchange not in VENUES]
     if unknown:
@@ -74,7 +74,7 @@ def products(
             kept = sorted((one for one in answer if wanted.keeps(one)), key=lambda one: one.symbol)
             rows += [Row(exchange, one.symbol, one.base, one.quote, one.kind, one.state) for one in kept]
     if all(isinstance(answer, RestTrouble) for answer in found.values()):
-        raise SentinelError("no list of products could be had")
+        raise SentinelError("no list of products could be fetched")
     _show(rows, form)
 
 

@@ -29,17 +29,17 @@ PROMPT, MORE = "sql> ", "...> "
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
 @click.option("--data-dir", type=FOLDER, help="Where archive and journal are; may be a URL.  [default: data]")
-@click.option("--allow-files", is_flag=True, help="Let queries read and write other files, too.")
+@click.option("--allow-files", is_flag=True, help="Let queries read and write other files.")
 def sql(query: str | None, form: str, output: Path | None, data_dir: Folder | None, allow_files: bool) -> None:
-    """Ask what was collected, in SQL: of trades, top, book, l2, flow, gaps and coverage.
+    """Query what was collected in SQL: trades, top, book, l2, flow, gaps and coverage.
 
-    Without QUERY, reads statements that end in a semicolon, from a terminal or from stdin. Conditions on time, symbol
-    and exchange choose the files that are opened.
+    Without QUERY, reads statements that end in a semicolon, from the terminal or stdin. Conditions on time, symbol and
+    exchange choose the files that are opened.
     """
     if query is None and output is not None:
         raise UsageError("--output is for one query, given as an argument")
     if form == PARQUET and output is None:
-        raise UsageError("Parquet needs a file to be written to: --output FILE")
+        raise UsageError("Parquet needs a file: give --output FILE")
     config = load({}, None)
     try:
         from sentinel.sql.session import Session
@@ -81,7 +81,7 @@ def _talk(session: Session, form: str) -> None:
     import readline  # noqa: F401  # lines can be edited, and called again
 
     click.echo(
-        "SQL of DuckDB over trades, top, book, l2, flow, gaps, coverage. DESCRIBE shows columns, Ctrl-D ends.", err=True
+        "DuckDB's SQL over trades, top, book, l2, flow, gaps, coverage. DESCRIBE shows columns, Ctrl-D ends.", err=True
     )
     for statement in _statements(_typed()):
         try:

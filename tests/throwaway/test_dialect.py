@@ -189,7 +189,7 @@ def test_several_venues_are_one_command_with_their_addresses_by_name(
         assert {json.loads(line)["product"] for line in lines} == names
     for wrong, words in (
         (["--products", "coinbase:BTC-USD"], "no products of Tidepool"),
-        (["--tape", "/dev/null"], "a recording is of one venue"),
+        (["--tape", "/dev/null"], "a recording belongs to one venue"),
     ):
         assert words in str(CliRunner().invoke(simulate, [*asked, *wrong]).exception)
 

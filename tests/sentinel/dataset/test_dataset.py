@@ -229,7 +229,7 @@ def test_the_list(data_dir: Path) -> None:
         (["freeze", "paper", "--measurements", "tops"], "no measurement tops"),
         (["freeze", "paper", "--since", "2025-06-20"], "nothing to freeze"),
         (["freeze", "paper", "--since", "2025-06-20", "--until", "2025-06-19"], "nothing lies between"),
-        (["verify", "paper"], "'paper' is no data set, such as NAME@1"),
+        (["verify", "paper"], "'paper' is not a data set, such as NAME@1"),
         (["verify", "paper@7"], "no data set paper@7"),
     ],
 )
