@@ -33,7 +33,7 @@ def name(page: Path) -> str:
 
 
 def tokens(page: Path) -> list[Token]:
-    return MarkdownIt("commonmark").enable("table").parse(page.read_text())
+    return MarkdownIt("commonmark", {"html": True}).enable("table").parse(page.read_text())
 
 
 def inline(page: Path) -> Iterator[Token]:
@@ -59,6 +59,9 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     targets = [token.attrGet("href") or token.attrGet("src") for token in inline(page)]
+    targets += re.findall(
+        r'(?:href|src)="([^"]+)"', "".join(token.content for token in tokens(page) if "html" in token.type)
+    )
     dead = []
     for target in map(str, filter(None, targets)):
         url = urlsplit(target)
