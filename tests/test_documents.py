@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -165,11 +167,22 @@ def test_every_command_and_option_exists(page: Path) -> None:
     assert not wrong
 
 
-def all_options(group: click.Group = cli) -> Iterator[str]:
+def all_commands(
+    group: click.Group = cli, path: tuple[str, ...] = ("sentinel-ws",)
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, group
     context = click.Context(group)
-    for found in filter(None, (group.get_command(context, command) for command in group.list_commands(context))):
+    for command_name in group.list_commands(context):
+        found = group.get_command(context, command_name)
+        assert found is not None
         if isinstance(found, click.Group):
-            yield from all_options(found)
+            yield from all_commands(found, (*path, command_name))
+        else:
+            yield (*path, command_name), found
+
+
+def all_options() -> Iterator[str]:
+    for _, found in all_commands():
         for parameter in found.params:
             yield from (*parameter.opts, *parameter.secondary_opts)
 
@@ -221,3 +234,50 @@ def test_the_tree_in_architecture_is_the_tree(top: str) -> None:
     venues = {f"{venue}/" for venue in (*VENUES, *FEEDS)}
     assert real - venues - named == set(), "not named"
     assert named - inside == set(), "named, but not there"
+
+
+# plain English
+
+REWRITTEN = (
+    "once in effect",
+    "own manners",
+    "are set aside with its words",
+    "always 0 % verified",
+    "Be a local",
+    "so that a month can begin",
+    "is looked for hours",
+    "connection so old",
+    "file so large",
+    "So many lines",
+    "gone so long",
+    "least level",
+    "its own affair",
+    "which Python's `datetime` has not",
+    "has made it right before",
+    "so many basis points",
+    "at least so often",
+    "who knows",
+)
+IS_NO = re.compile(
+    r"\b(?:is|are) no (?:certificate|head|journal|tape|manifest|data set|list|number|value|JSON|point)s?\b"
+)
+
+
+def test_sentences_that_had_to_be_read_twice_are_gone() -> None:
+    """Section 8 of the tour of version 0.1: sentences of README, docs, help and settings that nobody would write."""
+    texts = {name(page): page.read_text() for page in PAGES}
+    texts |= {file: (ROOT / file).read_text() for file in ("sentinel.example.toml", ".env.example")}
+    texts |= {" ".join(path): found.help or "" for path, found in all_commands()}
+    found = {where: [words for words in REWRITTEN if words in " ".join(text.split())] for where, text in texts.items()}
+    assert {where: words for where, words in found.items() if words} == {}
+
+
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_a_message_says_is_not_a() -> None:
+    """German says "is no tape"."""
+    files = [file for top in ("book", "feeds", "sentinel") for file in (ROOT / top).rglob("*.py")]
+    strings = [(file, node.value) for file in files for node in ast.walk(ast.parse(file.read_text())) if is_text(node)]
+    assert [(name(file), text) for file, text in strings if IS_NO.search(text) and "\n" not in text] == []

@@ -36,7 +36,7 @@ def parse_duration_s(text: str) -> float:
         raise UsageError(f"{text!r} is no duration; write a number and a unit, such as 30s, 5m, 48h or 2d")
     total_s = sum(float(number) * UNITS_S[unit] for number, unit in parts)
     if total_s <= 0:
-        raise UsageError(f"a duration must be longer than zero, not {text!r}")
+        raise UsageError(f"a duration of {text!r} is nothing; it must be longer than zero")
     return total_s
 
 
