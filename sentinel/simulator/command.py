@@ -119,7 +119,7 @@ def _spoken(names: str) -> dict[str, Venue]:
     listed = [name.strip() for name in names.split(",") if name.strip()]
     for name in listed:
         if name not in VENUES:
-            raise UsageError(f"cannot imitate {name!r}, only of {', '.join(VENUES)}")
+            raise UsageError(f"cannot imitate {name!r}, only {', '.join(VENUES)}")
     if not listed:
         raise UsageError("no venue to simulate")
     return {name: VENUES[name] for name in listed}

@@ -213,6 +213,6 @@ def test_the_command_speaks_the_dialect_that_is_asked_for(monkeypatch: pytest.Mo
     assert list(urls) == ["tidepool", "rest"]
     assert urls["tidepool"].endswith("/tidepool")
     done = CliRunner().invoke(simulate, ["--venue", "nowhere"])
-    assert "there is no dialect of 'nowhere', only of coinbase" in str(done.exception)
+    assert "cannot imitate 'nowhere', only coinbase" in str(done.exception)
     done = CliRunner().invoke(simulate, ["--venue", "tidepool", "--tape", "/dev/null"])
     assert "recordings of Tidepool cannot be played" in str(done.exception)

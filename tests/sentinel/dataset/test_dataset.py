@@ -223,7 +223,7 @@ def test_the_list(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["freeze", "no/name"], "no name of a data set"),
+        (["freeze", "no/name"], "not a name for a data set"),
         (["freeze", "paper", "--markets", "DOGE-USD"], "nothing to freeze"),
         (["freeze", "paper", "--markets", "DOGE-USD,BTC-USD"], "no archived hour of coinbase:DOGE-USD"),
         (["freeze", "paper", "--measurements", "tops"], "no measurement tops"),
