@@ -21,7 +21,7 @@ class OkxSettings(OneFeedSettings):
     url: SocketUrl = "wss://ws.okx.com:8443/ws/v5/public"
     """The public WebSocket: books."""
     business_url: SocketUrl = "wss://ws.okx.com:8443/ws/v5/business"
-    """The business WebSocket: trades, each by itself."""
+    """The business WebSocket: single trades."""
     rest_url: HttpUrl = "https://www.okx.com"
     """The REST API, for books, repairs and for checking product names."""
 
