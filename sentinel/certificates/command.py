@@ -33,7 +33,7 @@ MOST_SHOWN = 20
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the archive is.  [default: data]")
 def certify(data_dir: Path | None) -> None:
-    """Seal each complete hour of the archive that has no certificate, or has changed since.
+    """Seal each hour of the archive that is over and has no certificate, or has changed since.
 
     A collector does this itself as it writes an hour; this command is for archives from elsewhere, or a lost hour.
     """
@@ -54,7 +54,7 @@ def certify(data_dir: Path | None) -> None:
 
 @click.command("verify")
 @click.option("--data-dir", type=FOLDER, help="Where archive and certificates are; may be a URL.  [default: data]")
-@click.option("--influx-url", help="Also compare with what this InfluxDB holds.")
+@click.option("--influx-url", help="Compare with what this InfluxDB holds, too.")
 @click.option("--from", "since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
 @click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
 @click.option("--no-replay", is_flag=True, help="Do not derive the archive again from the tapes.")

@@ -102,7 +102,7 @@ class _Place:
         with suppress(*TROUBLES):
             self._quiet_at = (await self._state()).last_seq
             if self._quiet_at < (self.last or 0):
-                raise ClusterError("cluster: the servers lost the stream and it was created again: begin again")
+                raise ClusterError("cluster: the stream was made anew, since the servers lost it: begin anew")
 
     async def reach(self, sequence: int) -> None:
         """The next message of ours. What lies between is of other markets, unless it was discarded.

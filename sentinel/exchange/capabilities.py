@@ -214,7 +214,7 @@ def documents() -> dict[str, str]:
 @click.argument("exchanges", nargs=-1, metavar="[EXCHANGE]...")
 @click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 def command(exchanges: tuple[str, ...], form: str) -> None:
-    """Show what proves the books and trades of each EXCHANGE, what can be repaired, and what nobody can see."""
+    """What proves the books and trades of each EXCHANGE, what can be repaired, and what nobody can see."""
     unknown = [exchange for exchange in exchanges if exchange not in VENUES]
     if unknown:
         raise UsageError(f"unknown: {', '.join(unknown)}; exchanges are {', '.join(sorted(VENUES))}")

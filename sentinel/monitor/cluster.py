@@ -43,7 +43,7 @@ def cluster() -> None:
 
 @cluster.command()
 @cluster_option
-@click.option("--replicas", type=click.IntRange(1, 5), help="If each product should have more than the members say.")
+@click.option("--replicas", type=click.IntRange(1, 5), help="If each product is to have more than members say.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml.")
 def status(**given: object) -> None:

@@ -68,7 +68,7 @@ def status(http: str | None, data_dir: Path | None, cluster: str | None, exchang
     """
     if cluster is not None:
         if http is not None or data_dir is not None or exchanges:
-            raise click.UsageError("--cluster cannot be combined with the others")
+            raise click.UsageError("--cluster stands alone")
         if tell(configured(cluster), form).problems:
             sys.exit(NOT_READY)
         return
@@ -95,12 +95,12 @@ def top(http: str | None, cluster: str | None, exchanges: tuple[str, ...]) -> No
     """The status of a running collector, or of a cluster, again each second, until Ctrl-C."""
     if cluster is not None:
         if http is not None or exchanges:
-            raise click.UsageError("--cluster cannot be combined with the others")
+            raise click.UsageError("--cluster stands alone")
         _show(partial(_view_of_cluster, configured(cluster)))
         return
     config = _config(http, None)
     if config.http is None:
-        raise UsageError("give --http HOST:PORT of a running collector, or --cluster URLS")
+        raise UsageError("where? give --http HOST:PORT of a running collector, or --cluster URLS")
     _show(lambda: view(_of(asyncio.run(_ask(config)), exchanges)))
 
 
@@ -120,7 +120,7 @@ def _show(seen: Callable[[], RenderableType]) -> None:
 
 @click.group()
 def alerts() -> None:
-    """Alerts to operators."""
+    """Where operators are told of trouble."""
 
 
 @alerts.command("test")

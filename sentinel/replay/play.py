@@ -200,9 +200,9 @@ def digests(pipeline: Pipeline) -> dict[tuple[Market, int], str]:
 
 @click.command()
 @click.argument("tape", type=click.Path(path_type=Path))
-@click.option("--from", "since", metavar="TIME", help="Print only what was written from this time on.")
-@click.option("--until", metavar="TIME", help="Stop at this time, which is not included.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="1 is real time.  [default: at full speed]")
+@click.option("--from", "since", metavar="TIME", help="Print only what was written from then on.")
+@click.option("--until", metavar="TIME", help="Stop there; not included.")
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="1 is as it was.  [default: at full speed]")
 @click.option("--edges-bps", metavar="LIST", help="Other bins, such as 1,5,10.")
 @click.option("--cadence-ms", type=click.IntRange(10, 60_000), help="Another sampling interval.")
 @click.option("--digest", is_flag=True, help="Print a fingerprint of each book at the end, instead of the lines.")
@@ -243,7 +243,7 @@ def _edges(text: str) -> tuple[Fraction, ...]:
     try:
         edges = tuple(sorted({Fraction(edge.strip()) for edge in text.split(",")}))
     except (ValueError, ZeroDivisionError):
-        raise UsageError(f"{text!r} are not bins; write basis points such as 1,5,10") from None
+        raise UsageError(f"{text!r} are no bins; write basis points such as 1,5,10") from None
     if edges[0] <= 0:
         raise UsageError("bins must be wider than 0 basis points")
     return edges

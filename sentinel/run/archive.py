@@ -31,7 +31,7 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
 @click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
 def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
-    """Write or update the Parquet archive, from journal and tapes or from InfluxDB.
+    """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
 
     A collector does this itself every hour; this command is for data from elsewhere, or a lost archive. What an hour's
     file already has stays; a point that both have is taken from the source. Changes of the books come from the tapes;

@@ -42,7 +42,7 @@ def dataset() -> None:
 @click.option(
     "--until", metavar="TIME", help="To the end of the hour this lies in.  [default: the last one that is over]"
 )
-@click.option("--measurements", multiple=True, metavar="NAME,…", help="gaps and coverage are added.  [default: all]")
+@click.option("--measurements", multiple=True, metavar="NAME,…", help="gaps and coverage always are.  [default: all]")
 @click.option("--licence", default="", help="Such as CC-BY-4.0, or its URL.")
 @click.option("--description", default="", help="A sentence or two.")
 @data_dir_option
@@ -64,7 +64,7 @@ def freeze(
 
     folder = _folder(data_dir)
     if not isinstance(folder, Path):
-        raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store as well")
+        raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store, too")
     wanted = _words(measurements)
     unknown = sorted(set(wanted) - set(FREEZABLE))
     if unknown:
@@ -90,7 +90,9 @@ def freeze(
     click.echo(f"{found.reference}: {found.rows:,} rows in {len(found.files):,} files, identity {found.identity}")
     bare = sum(file.certificate is None for file in found.files.values())
     if bare:
-        click.echo(f"{bare:,} files have no certificate: their rows do not count as verified; see sentinel-ws certify")
+        click.echo(
+            f"{bare:,} files have no certificate: their rows are not served as verified; see sentinel-ws certify"
+        )
 
 
 @dataset.command("list")

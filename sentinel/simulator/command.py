@@ -49,7 +49,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 )
 @click.option("--faults", type=click.Path(path_type=Path), help="TOML file; see sentinel/simulator/faults.py.")
 @click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened.")
-@click.option("--truth-tops/--no-truth-tops", default=True, help="Include the best prices after each book frame.")
+@click.option("--truth-tops/--no-truth-tops", default=True, help="With the top after each book frame.")
 @click.option("--levels", default=DEFAULT_LEVELS, show_default=True, help="Depth of each side of the first books.")
 @click.option(
     "--clear-ms",
@@ -62,8 +62,8 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 def simulate(**options: Any) -> None:
     """Run a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
 
-    When ready, prints one line of JSON with the addresses of each feed and of REST. With several venues, each has its
-    own port, its own truth file (truth-kraken.jsonl for --truth truth.jsonl), and its addresses under its name.
+    Prints one line of JSON with the addresses when it is ready: by feed, and of REST. With several venues each has its
+    own port, a truth file of its own (truth-kraken.jsonl for --truth truth.jsonl), and its addresses by its name.
     """
     try:
         uvloop.run(_serve(**options))

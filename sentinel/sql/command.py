@@ -29,9 +29,9 @@ PROMPT, MORE = "sql> ", "...> "
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
 @click.option("--data-dir", type=FOLDER, help="Where archive and journal are; may be a URL.  [default: data]")
-@click.option("--allow-files", is_flag=True, help="Let queries read and write other files.")
+@click.option("--allow-files", is_flag=True, help="Let queries read and write other files, too.")
 def sql(query: str | None, form: str, output: Path | None, data_dir: Folder | None, allow_files: bool) -> None:
-    """Query what was collected in SQL: trades, top, book, l2, flow, gaps and coverage.
+    """Ask what was collected, in SQL: of trades, top, book, l2, flow, gaps and coverage.
 
     Without QUERY, reads statements that end in a semicolon, from the terminal or stdin. Conditions on time, symbol and
     exchange choose the files that are opened.
@@ -39,7 +39,7 @@ def sql(query: str | None, form: str, output: Path | None, data_dir: Folder | No
     if query is None and output is not None:
         raise UsageError("--output is for one query, given as an argument")
     if form == PARQUET and output is None:
-        raise UsageError("Parquet needs a file: give --output FILE")
+        raise UsageError("Parquet needs a file to be written to: --output FILE")
     config = load({}, None)
     try:
         from sentinel.sql.session import Session
