@@ -158,5 +158,5 @@ def _book(body: bytes) -> RestBook:
     bids = {level.price: level.size for level in kept_bids if level.size}
     asks = {level.price: level.size for level in kept_asks if level.size}
     if not bids or not asks:
-        raise ValueError("it has no side")
+        raise ValueError("it is without a side")
     return RestBook(bids, asks, last=wire.lastUpdateId)
