@@ -94,7 +94,7 @@ def unusable(
 
 
 def each(parts: Raw, decode: Callable[[Raw], T], channel: str) -> tuple[list[T], list[Unusable]]:
-    """Every record of a list that can be used, and those that cannot; all of it if it is no list."""
+    """Every record of a list that can be used, and those that cannot; all of it if it is not a list."""
     try:
         raws = decode_list(parts)
     except REFUSALS as error:

@@ -28,7 +28,7 @@ def _items(value: object) -> object:
     try:
         return json.loads(value)
     except ValueError as error:
-        raise ValueError(f"is no list: {error}") from error
+        raise ValueError(f"is not a list: {error}") from error
 
 
 SocketUrl = Annotated[str, _url("ws", "wss")]

@@ -49,29 +49,29 @@ COMMANDS = {
 )
 @click.version_option(package_name="sentinel-ws", message=f"%(prog)s, version %(version)s ({FLAVOUR})")
 def cli() -> None:
-    """Collects market data of exchanges and proves what it holds."""
+    """Collect market data from exchanges, and prove what is complete."""
 
 
 @cli.command()
 @click.argument("products", nargs=-1, metavar="[[EXCHANGE:]PRODUCT]...")
-@click.option("--quote", "quotes", multiple=True, help="Of what a pattern matches, only that quoted in this currency.")
+@click.option("--quote", "quotes", multiple=True, help="Of what a pattern matches, only this quote currency.")
 @click.option(
     "--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Of what a pattern matches, only this kind."
 )
-@click.option("--status", type=click.Choice(["listed", "trading"]), help="trading leaves out what is halted.")
+@click.option("--status", type=click.Choice(["listed", "trading"]), help="trading leaves out halted products.")
 @click.option("--dry-run", is_flag=True, help="For 30 s, write lines to stdout and store nothing.")
 @click.option("--live", is_flag=True, help="Show a table of all products.")
 @click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and tapes are kept.  [default: data]")
-@click.option("--influx-url", help="Write to this InfluxDB, too.")
+@click.option("--influx-url", help="Also write to this InfluxDB.")
 @click.option(
     "--record/--no-record",
     default=None,
-    help="Keep every frame on a tape, for the archive of every change and for replay.  [default: record]",
+    help="Keep every frame on a tape, for replay and for the archive of every change.  [default: record]",
 )
-@click.option("--http", metavar="HOST:PORT", help="Serve status and metrics here.")
+@click.option("--http", metavar="HOST:PORT", help="Serve the live page, status and metrics here.")
 @click.option("--connections", type=click.Choice(["1", "2"]), help="2 opens every connection twice.  [default: 1]")
-@click.option("--processes", type=click.IntRange(1, 64), help="Spread products over so many.  [default: 1]")
+@click.option("--processes", type=click.IntRange(1, 64), help="How many processes share the products.  [default: 1]")
 @click.option("--cluster", "cluster", metavar="URLS", help="Share the products with the members on these NATS servers.")
 @click.option("--replicas", type=click.IntRange(1, 5), help="How many members collect each product.  [default: 1]")
 @click.option("--is-shard", is_flag=True, hidden=True, help="One of --processes.")
@@ -82,7 +82,7 @@ def collect(
     """Collect trades and the book of each PRODUCT until stopped.
 
     A PRODUCT is one such as BTC-USD or EXCHANGE:SYMBOL, or a pattern in quotes for what the venue lists: '*-USD',
-    'EXCHANGE:*', all, EXCHANGE:all. What is listed later and matches is taken in.
+    'EXCHANGE:*', all, EXCHANGE:all. What is listed later and matches is added.
     """
     from sentinel.run.collect import collect as run
 
@@ -107,7 +107,7 @@ def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: d
     from sentinel.run.supervisor import supervise
 
     if is_live:
-        raise click.UsageError("--live shows one process; of several there is a line, or their pages with --http")
+        raise click.UsageError("--live shows one process; for several there is a status line, or --http")
     arguments = [] if given["record"] is None else ["--record" if given["record"] else "--no-record"]
     for name in ("influx_url", "connections", "config_file"):
         if given[name] is not None:
@@ -116,7 +116,7 @@ def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: d
 
 
 @cli.command("check-config")
-@click.option("--online", is_flag=True, help="Also try the disk, the venue and InfluxDB.")
+@click.option("--online", is_flag=True, help="Also try the disk, the venues and InfluxDB.")
 @config_option
 def check_config(config_file: Path | None, online: bool) -> None:
     """Read the whole configuration and say what is wrong with it, without using it.

@@ -100,7 +100,7 @@ class BinanceRest(Rest):
         records = [_record(symbol, part) for part in parts]
         ids = [record.trade_id for record in records if record.trade_id is not None]
         if ids and max(ids) < first:
-            raise NoAnswer(f"an answer to something else: {path}")
+            raise NoAnswer(f"an answer to another question: {path}")
         reached = max(ids, default=first + len(parts) - 1) if len(parts) >= asked else last
         found = {record.trade_id: record for record in records if record.trade_id is not None}
         nameless = [record for record in records if record.trade_id is None]

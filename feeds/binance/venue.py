@@ -58,12 +58,12 @@ class Binance(Venue):
         used_header="X-MBX-USED-WEIGHT-1M",
         limit_per_minute=6000,
     )
-    repair = "Trades by id, as far back as the product goes. Books: a fresh snapshot by REST, 5000 levels a side."
+    repair = "Trades by id, back to the product's first trade. Books: a fresh snapshot by REST, 5000 levels a side."
     blind_spots = (
-        "Levels deeper than the 5000 a side of a snapshot are not known until they change.",
-        "Nothing says that a quiet book has not changed, nor which trade was the last before a silence.",
-        "A symbol that is delisted, or was never there, is acknowledged and falls silent.",
-        "Block trades are another stream with ids of its own, and are not collected.",
+        "Levels below the 5000 a side of a snapshot are unknown until they change.",
+        "Nothing confirms that a quiet book has not changed, or which trade was the last before a silence.",
+        "A symbol that is delisted or never existed is acknowledged like any other, and then silent.",
+        "Block trades are a separate stream with its own ids, and are not collected.",
     )
 
     def url(self, settings: Any, feed: str) -> str:

@@ -11,12 +11,12 @@ from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.venue import Venue
 
 BLIND_SPOTS = (
-    "Ids of trades skip as a rule, so nothing proves that a trade is not missing: one that never came is not known of.",
-    "That the update id of a book rises by exactly one is seen without exception and not promised.",
-    "A book has 200 levels a side, in steps of 100 ms: what is deeper, or undone within a step, is not seen.",
-    "A book that does not change says nothing: a fresh snapshot is asked for, and its samples wait for that.",
+    "Trade ids normally skip numbers, so nothing proves that no trade is missing: one that never arrived is unknown.",
+    "A book's update id has always been seen to rise by exactly one, but this is not promised.",
+    "A book has 200 levels a side, in steps of 100 ms: what is deeper, or is undone within a step, is not seen.",
+    "A book that does not change sends nothing: its samples wait until a fresh snapshot, which we ask for, arrives.",
     "RPI orders are not in the book.",
-    "A product that is halted or delisted falls silent, and no stream says so.",
+    "A product that is halted or delisted goes silent, and no stream says so.",
 )
 
 
@@ -49,8 +49,8 @@ class Bybit(Venue):
     settings = BybitSettings
     rest_facts = RestFacts(requests_per_s=10, burst=10, ban_s=600, longest_ban_s=600)
     repair = (
-        "Trades: after a lost connection, what is among the newest 60 (unconfirmed: by the same ids). "
-        "Older ones are beyond repair. Books: a fresh snapshot on the stream."
+        "Trades: after a lost connection, those among the newest 60 (unconfirmed: with the same ids). "
+        "Older ones cannot be repaired. Books: a fresh snapshot on the stream."
     )
     blind_spots = BLIND_SPOTS
 

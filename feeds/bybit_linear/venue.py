@@ -41,12 +41,12 @@ class BybitLinear(Venue):
     settings = BybitLinearSettings
     rest_facts = RestFacts(requests_per_s=10, burst=10)
     repair = (
-        "Trades: after a lost connection, what is among the newest 1000 (unconfirmed: in the same order). "
-        "Older ones are beyond repair. Books: a fresh snapshot on the stream."
+        "Trades: after a lost connection, those among the newest 1000 (unconfirmed: in the same order). "
+        "Older ones cannot be repaired. Books: a fresh snapshot on the stream."
     )
     blind_spots = (
         *BLIND_SPOTS,
-        "Trades have UUIDs: their ids are made of their time and their place in that millisecond, and not the venue's.",
+        "Trades have UUIDs: our ids are made from a trade's time and its place in that millisecond.",
     )
 
     def rest(self) -> BybitRest:

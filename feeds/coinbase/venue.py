@@ -88,14 +88,14 @@ class Coinbase(Venue):
     settings = CoinbaseSettings
     rest_facts = RestFacts(requests_per_s=10, burst=5)
     repair = (
-        "Trades of spot by id, as far back as the product goes; those of US futures not at all. Books: a fresh "
+        "Spot trades by id, back to the product's first trade; those of US futures not at all. Books: a fresh "
         "snapshot on the stream."
     )
     blind_spots = (
-        "The counter proves that no frame was lost on the way, not that the venue put every change into one.",
-        "Trades of US futures (-CDE) have one witness, and REST has no ids of theirs: what is lost stays lost, and is "
-        "named. Whether their ids rise by one is unconfirmed: a hole in them may be none.",
-        "A book from Exchange (level2, level2_batch) has no counter: it is compared with the ticker, trades and REST.",
+        "The counter proves that no frame was lost on the way, not that the venue sent every change.",
+        "Trades of US futures (-CDE) have only one witness, and REST does not give their ids: what is lost is named "
+        "and stays lost. Whether their ids rise by one is unconfirmed, so a hole in them may mean nothing.",
+        "A book from Exchange (level2, level2_batch) has no counter: it is checked with the ticker, trades and REST.",
     )
 
     @property

@@ -44,10 +44,10 @@ class CoinbaseDerivatives(Venue):
     rest_facts = RestFacts(requests_per_s=5, burst=5)
     repair = "Trades by number, if REST answers without a key (unconfirmed). Books: a fresh snapshot on the stream."
     blind_spots = (
-        "A lost trade shows when the next one of its instrument comes: nothing on the stream says which is the newest.",
-        "Whether REST answers without a key is unconfirmed: if not, lost trades stay open and names are not checked.",
-        "Books come in steps of 100 ms: what was undone within one is not seen.",
-        "The chain proves that no change was lost on the way, not that the venue put every change into one.",
+        "A lost trade is noticed when its instrument's next one arrives: nothing on the stream names the newest.",
+        "Whether REST answers without a key is unconfirmed: if not, lost trades stay missing and names unchecked.",
+        "Books come in steps of 100 ms: what is undone within a step is not seen.",
+        "The chain proves that no change was lost on the way, not that the venue sent every change.",
         "How many channels a connection may have is unconfirmed.",
     )
 

@@ -44,12 +44,12 @@ class Deribit(Venue):
         "stream."
     )
     blind_spots = (
-        "A lost trade shows when the next one of its instrument comes: nothing on the stream says which is the newest.",
-        "Whether block trades take a number of their instrument is unconfirmed; a hole that REST has too is final.",
-        "Books come in steps of 100 ms: what was undone within one is not seen.",
-        "The chain proves that no change was lost on the way, not that the venue put every change into one.",
-        "Combinations may have prices of zero and below: such levels and trades are left out, and named.",
-        "What a book does at delivery, and the words of instrument.state, are unconfirmed.",
+        "A lost trade is noticed when its instrument's next one arrives: nothing on the stream names the newest.",
+        "Whether block trades use up a number of their instrument is unconfirmed; a hole that REST also has is final.",
+        "Books come in steps of 100 ms: what is undone within a step is not seen.",
+        "The chain proves that no change was lost on the way, not that the venue sent every change.",
+        "Combinations may have prices of zero or below: such levels and trades are left out, and named.",
+        "What happens to a book at delivery, and the values of instrument.state, are unconfirmed.",
     )
 
     def frame_ns(self, feed: str, frame: bytes) -> int | None:

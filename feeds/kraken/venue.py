@@ -43,12 +43,12 @@ class Kraken(Venue):
     feeds = (KrakenFeed,)
     settings = KrakenSettings
     rest_facts = RestFacts(requests_per_s=1, burst=2)
-    repair = "Trades by time, as far back as the product goes. Books: a fresh snapshot on the stream."
+    repair = "Trades by time, back to the product's first trade. Books: a fresh snapshot on the stream."
     blind_spots = (
-        "The checksum covers the best ten levels a side: a change lost deeper down stays unseen until it comes up.",
-        "A book is proved by its own messages only: nothing says of a quiet one that nothing was lost.",
-        "A checksum proves that our book is the venue's, not that the venue put every change into it.",
-        "That trade ids are dense across maintenance, and the same in REST, is likely and not confirmed.",
+        "The checksum covers the best ten levels a side: a change lost below them stays unnoticed until it moves up.",
+        "A book is proved only by its own messages: nothing shows that a quiet book has lost none.",
+        "A checksum proves that our book is the venue's, not that the venue sent every change.",
+        "Whether trade ids have no holes across maintenance, and are the same in REST, is unconfirmed.",
     )
 
     def frame_ns(self, feed: str, frame: bytes) -> int | None:

@@ -21,7 +21,7 @@ class OkxSettings(OneFeedSettings):
     url: SocketUrl = "wss://ws.okx.com:8443/ws/v5/public"
     """The public WebSocket: books."""
     business_url: SocketUrl = "wss://ws.okx.com:8443/ws/v5/business"
-    """The business WebSocket: trades, each by itself."""
+    """The business WebSocket: single trades."""
     rest_url: HttpUrl = "https://www.okx.com"
     """The REST API, for books, repairs and for checking product names."""
 
@@ -42,14 +42,14 @@ class Okx(Venue):
     settings = OkxSettings
     rest_facts = RestFacts(requests_per_s=8, burst=4)
     repair = (
-        "Trades between ids that were skipped, of the last three months. "
+        "Trades whose ids were skipped, for the last three months. "
         "Books: a fresh snapshot on the stream, or by REST if none comes."
     )
     blind_spots = (
-        "That ids of trades are dense is not promised, so nothing proves that a trade is not missing.",
-        "A book has 400 levels a side; what is deeper is not seen.",
-        "A book that does not change speaks once a minute only, so its samples may wait so long for their proof.",
-        "Sizes of swaps and futures are contracts, as the venue states them, not units of the base currency.",
+        "The venue does not promise trade ids without holes, so nothing proves that no trade is missing.",
+        "A book has 400 levels a side; deeper ones are not seen.",
+        "A book that does not change sends one message a minute, so its samples may wait that long for their proof.",
+        "Sizes of swaps and futures are in contracts, as the venue gives them, not in the base currency.",
         "ELP orders are not in the book.",
     )
 

@@ -60,7 +60,7 @@ def as_csv(measurement: str, found: Windows) -> Iterator[bytes]:
         try:
             table.writerows(rows)
         except ValueError as error:
-            raise UsageError(f"the points have changed their fields; use jsonl: {error}") from error
+            raise UsageError(f"the fields of the points have changed; use --format jsonl: {error}") from error
         yield text.getvalue().encode()
 
 
@@ -98,7 +98,7 @@ def export(
 ) -> None:
     """Write what archive and journal hold, sorted by time; of a point written twice, the last.
 
-    Works on a minute at a time, so months need no more memory than a day.
+    It works minute by minute, so months need no more memory than a day.
     """
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)

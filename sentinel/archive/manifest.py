@@ -53,7 +53,7 @@ def read(day: Folder) -> Manifest:
         content = path.read_bytes()
         manifest = msgspec.json.decode(content, type=Manifest)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SentinelError(f"no manifest to be read in {day}: {error}") from error
+        raise SentinelError(f"no readable manifest in {day}: {error}") from error
     if not is_whole(manifest, content):
         raise SentinelError(f"{path} has been changed")
     return manifest

@@ -43,7 +43,7 @@ def send_content(content: bytes, there: ObjectPath) -> bool:
 
 def _read_back(there: ObjectPath, sha256: str) -> None:
     if sha256_of(parts_of(there)) != sha256:
-        raise NotAsSent(f"{there} is not what was sent there")
+        raise NotAsSent(f"{there} is not what was sent")
 
 
 def content_of(there: ObjectPath) -> bytes | None:

@@ -126,7 +126,7 @@ class Uploader:
             self._tell(waiting)
             with speaking_of(self._target), ThreadPoolExecutor(self._at_once) as pool:
                 if waiting and (self._target / CLUSTER).exists():
-                    raise NotOurs(f"{self._target} has the archive of a cluster: give this collector its own prefix")
+                    raise NotOurs(f"{self._target} holds the archive of a cluster: give this collector its own prefix")
                 heads = [self._target / unit.key for unit in groups[2]]
                 if waiting and not self.notes.folders:
                     heads = list((self._target / CERTIFICATES).glob(f"{MARKETS}/{HEAD}"))
@@ -153,7 +153,7 @@ class Uploader:
         # a certificate is sealed with the sum that the head names, which is most often that of the last but one
         files = sorted((self._data_dir / below(there.parent, self._target)).glob("date=*/*.json"), reverse=True)
         if not any(sha256 in file.read_bytes() for file in files):
-            raise NotOurs(f"{self._target} has certificates of another data directory: give this one its own prefix")
+            raise NotOurs(f"{self._target} holds certificates of another data directory: give this one its own prefix")
 
     def save(self) -> None:
         """Writes the notes down."""

@@ -33,7 +33,7 @@ OVER_NS = 2**63 - 1
 
 @click.group()
 def backfill() -> None:
-    """Fetch what was before the collector."""
+    """Fetch what happened before the collector was started."""
 
 
 @backfill.command()
@@ -45,8 +45,9 @@ def backfill() -> None:
 def trades(symbol: str, since: str, until: str | None, data_dir: Path | None, config_file: Path | None) -> None:
     """Fetch the trades of a collected product from before it was collected, by REST.
 
-    They go into journal and archive, marked as repaired; gap-report names them apart. Ended early, the same command
-    goes on where it was. While a collector runs on the data directory, it does the work, when it has nothing to repair.
+    They go into journal and archive, marked as repaired; gap-report lists them separately. If interrupted, the same
+    command continues where it stopped. A collector that runs on the data directory does the work itself, when it has
+    nothing to repair.
     """
     market = Market.parse(symbol)
     flags: dict[str, object] = {"products": (str(market),)} | ({} if data_dir is None else {"data_dir": data_dir})
@@ -78,7 +79,7 @@ def _require_ids(market: Market) -> None:
     """What is looked for by ids that skip as a rule is not found, which must not be taken for no trades."""
     venue = VENUES[market.exchange]
     if any(feed.facts.skips_ids for feed in venue.feeds):
-        raise UsageError(f"trades of {venue.title} cannot be found by their ids, so the past cannot be filled up")
+        raise UsageError(f"trades of {venue.title} cannot be found by their ids, so the past cannot be filled in")
 
 
 def _task(folder: Path, market: Market, since: str, until: str | None) -> Task:
@@ -106,7 +107,7 @@ def _first_collected(folder: Path, market: Market) -> tuple[int, int]:
     with_trades = [row for row in rows.coverage if row.trades]
     if not with_trades:
         title = VENUES[market.exchange].title
-        raise UsageError(f"no trade of {market.symbol} at {title} was collected yet: collect it first, then fill up")
+        raise UsageError(f"no trade of {market.symbol} at {title} was ever collected: collect it first, then backfill")
     first = min(with_trades, key=lambda row: row.minute_ns)
     return first.end_ns, first.first_trade_id
 
@@ -123,7 +124,7 @@ async def _carry_out(config: Config, folder: Path, journal: Journal, path: Path,
 
 def _watch(path: Path) -> None:
     """Until the collector has done it."""
-    click.echo("a collector runs here and does it; ending this does not end it", err=True)
+    click.echo("a collector is running here and does the work; stopping this command does not stop it", err=True)
     while (task := read(path)) is not None and task.state in ("waiting", "running"):
         _show(task)
         time.sleep(WATCH_EVERY_S)
@@ -136,11 +137,11 @@ def _show(task: Task) -> None:
 
 def _tell(task: Task | None) -> None:
     if task is None:
-        raise SentinelError("the task's file is gone")
+        raise SentinelError("the task's file has disappeared")
     if sys.stderr.isatty():
         click.echo(err=True)
     if task.state != "done":
-        raise SentinelError(f"not done yet, {task.stored:,} trades so far: {task.reason}")
+        raise SentinelError(f"not finished, {task.stored:,} trades so far: {task.reason}")
     lacking = f"; the venue lacks {task.missing:,} ids" if task.missing else ""
     ids = f", {task.first_id} to {task.last_id}" if task.stored else ""
     click.echo(f"{task}: {task.stored:,} trades{ids}{lacking}")

@@ -157,7 +157,7 @@ def read(file: Folder) -> Certificate:
         content = file.read_bytes()
         found = msgspec.json.decode(content, type=Certificate)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Damaged(f"{file} is no certificate: {error}") from error
+        raise Damaged(f"{file} is not a certificate: {error}") from error
     if not is_whole(found, content):
         raise Damaged(f"{file} has been changed")
     if found.market != market_of(file.parent.parent) or file != _place(file, found):
@@ -185,7 +185,7 @@ def read_head(folder: Folder) -> Head | None:
         content = file.read_bytes()
         head = msgspec.json.decode(content, type=Head)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Damaged(f"{file} is no head of a chain: {error}") from error
+        raise Damaged(f"{file} is not the head of a chain: {error}") from error
     if content != head.content():
         raise Damaged(f"{file} has been changed")
     return head

@@ -35,7 +35,7 @@ MOST_SHOWN = 20
 def certify(data_dir: Path | None) -> None:
     """Seal each hour of the archive that is over and has no certificate, or has changed since.
 
-    A collector does so by itself as it writes an hour; this is for archives from elsewhere, or a lost hour.
+    A collector does this itself as it writes an hour; this command is for archives from elsewhere, or a lost hour.
     """
     config = _config(data_dir, None)
     console = Console(stderr=True)
@@ -43,7 +43,7 @@ def certify(data_dir: Path | None) -> None:
     for folder in data_folders(config.data_dir):
         folders = Folders.of(folder)
         if not folders.archive.is_dir():
-            raise UsageError(f"no archive in {folder}; sentinel-ws archive makes one")
+            raise UsageError(f"no archive in {folder}; sentinel-ws archive writes one")
         with alone(folders.archive):
             end_ns = end_of_archive_ns(time.time_ns())
             hours = sorted(hour for hour in all_hours(folders) if hour.hour_ns + HOUR_NS <= end_ns)
@@ -62,9 +62,9 @@ def certify(data_dir: Path | None) -> None:
 def verify_command(
     data_dir: Folder | None, influx_url: str | None, since: str | None, until: str | None, no_replay: bool, form: str
 ) -> None:
-    """Check that everything certified is still there and as it was, and say what holds.
+    """Check that everything that was certified is still there and unchanged.
 
-    Exits with 1 if anything does not.
+    Exits with 1 if anything is missing or different.
     """
     now_ns = time.time_ns()
     since_ns = 0 if since is None else parse_instant_ns(since, now_ns) // HOUR_NS * HOUR_NS

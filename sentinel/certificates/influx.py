@@ -42,9 +42,9 @@ async def check_influx(server: Server, settings: Influx, latest: Sequence[Certif
                 held = sum(tally.points for tally in theirs)
                 whose = f"{spelled(link.market)} {link.hour}"
                 if held < seal.rows:
-                    check.problems.append(f"{whose}: {held:,} of {seal.rows:,} points of {measurement} are there")
+                    check.problems.append(f"{whose}: {held:,} of {seal.rows:,} points of {measurement} are in InfluxDB")
                 elif measurement == "trades" and not _has_ids(link, theirs):
-                    check.problems.append(f"{whose}: the first or the last trade is not there")
+                    check.problems.append(f"{whose}: the first or the last trade is not in InfluxDB")
     return check
 
 

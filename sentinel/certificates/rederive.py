@@ -66,7 +66,7 @@ def check_tapes_against_archive(
                 again.write_hours(from_start=True)
         except UsageError as error:
             if pruned(folders.tapes):
-                check.note = "the beginning of the run was pruned: what is left of it cannot be played"
+                check.note = "the beginning of the run was pruned: the rest of it cannot be replayed"
             else:
                 check.problems.append(str(error))
             return check
@@ -161,4 +161,4 @@ def _agree(ours: pa.Table, again: pa.Table) -> bool:
 
 
 def _difference(ours: pa.Table, again: pa.Table) -> str:
-    return f"{ours.num_rows:,} rows are archived, {again.num_rows:,} come from the tape, and they are not the same"
+    return f"{ours.num_rows:,} rows are archived, {again.num_rows:,} come from the tape, and they differ"

@@ -102,7 +102,7 @@ def _links(root: Folder, market: Market, check: Check) -> Iterator[Certificate]:
         if fnmatch(file.name, PARTS):  # being written, or left by a killed writer
             continue
         if NAME.fullmatch(file.name) is None:
-            check.problems.append(f"{file} is no certificate")
+            check.problems.append(f"{file} is not a certificate")
             continue
         try:
             yield papers.read(file)
@@ -169,9 +169,9 @@ def check_for_strangers(archive: Folder, latest: Sequence[Certificate]) -> Check
         if is_hour and hour_of(file) > newest.get(market_of(file.parent.parent), 0):
             waiting += 1
         else:
-            check.problems.append(f"{file} is in no certificate")
+            check.problems.append(f"{file} is not in any certificate")
     if waiting:
-        check.note = f"{waiting} files of later hours are not certified yet"
+        check.note = f"{waiting} files of later hours are not yet certified"
     return check
 
 
@@ -180,7 +180,7 @@ def check_contents(archive: Folder, intact: Sequence[Certificate]) -> Check:
     check = Check("what the files say")
     unproved = sorted({spelled(link.market) for link in intact if link.evidence.trade_proof == "none"})
     if unproved:
-        check.note = f"nothing proves that no trade is missing of {', '.join(unproved)}"
+        check.note = f"nothing proves that no trade is missing from {', '.join(unproved)}"
     for link in intact:
         check.compared += 1
         said = link.evidence
@@ -223,7 +223,7 @@ def check_tapes(tapes: Folder, latest: Sequence[Certificate]) -> Check:
     beyond = sum(max(0, file.stat().st_size - longest.get(file.name, 0)) for file in tapes.glob(f"*{TAPE_SUFFIX}"))
     notes = [f"{len(gone)} files were pruned"] if gone else []
     if beyond:
-        notes.append(f"{beyond:,} bytes were recorded later and are not certified yet")
+        notes.append(f"{beyond:,} bytes were recorded later and are not yet certified")
     check.note = "; ".join(notes)
     return check
 

@@ -139,7 +139,7 @@ class Delivery:
                         await pulled.consumer_info()  # refused if the servers have forgotten it
             except errors.BadRequestError as error:
                 raise ClusterError(
-                    f"cluster: the consumer {consumer.name} cannot be made: {error.description}"
+                    f"cluster: the consumer {consumer.name} cannot be created: {error.description}"
                 ) from None
             except TROUBLES as error:
                 logger.bind(reason=str(error) or type(error).__name__).debug("cluster_consumer_waits")

@@ -64,7 +64,7 @@ async def _begin(session: Session, markets: Collection[Market], since_ns: int | 
             return place, sorted({partition_of(market, partitions_of(info.config)) for market in markets})
         except NotFoundError:
             name = session.names.lines
-            raise ClusterError(f"cluster: there is no stream {name}: has a collector run with it?") from None
+            raise ClusterError(f"cluster: there is no stream {name}: has a collector ever run with it?") from None
         except TROUBLES as error:
             if asyncio.get_running_loop().time() > deadline_s:
                 raise ClusterError(f"cluster: {str(error) or 'the servers do not answer'}") from None
@@ -76,7 +76,7 @@ async def _check_reach(session: Session, since_ns: int, first: int) -> None:
     first_ns = span_ns(message.time - EPOCH) if message.time is not None else since_ns
     if since_ns < first_ns:
         raise UsageError(
-            f"the servers have lines from {format_ns(first_ns)} on; what was before is in the archive and InfluxDB"
+            f"the servers have lines from {format_ns(first_ns)} on; what came before is in the archive and InfluxDB"
         )
 
 

@@ -241,7 +241,7 @@ class Member:
                     if seen not in (None, revision):
                         raise UsageError(
                             f"cluster: another collector called {rival.collector} is a member, at {rival.address}: "
-                            "each needs a name of its own, the setting collector"
+                            "each needs its own name, set by collector"
                         )
                     seen = revision
                 await asyncio.sleep(self._registry.lease_s / ROUNDS)

@@ -45,13 +45,13 @@ async def settle(places: KeyValue, workers: KeyValue, worker: str, target: Objec
         if mark is not None and here == mark.id:
             return
         if mark is not None and here is not None:
-            raise UsageError(f"{target} has the archive of another cluster")
+            raise UsageError(f"{target} holds the archive of another cluster")
         if mark is None:
             if here is None:
                 await asyncio.to_thread(_check_free, target)
             mark = Mark(here or secrets.token_hex(8), worker)
         elif await _is_begun(places):
-            raise UsageError(f"{target} has nothing of the cluster's archive: give every worker the same place")
+            raise UsageError(f"{target} holds nothing of the cluster's archive: give every worker the same place")
         elif mark.worker != worker and await _is_alive(workers, mark.worker):
             await asyncio.sleep(LOOK_S)  # it is about to leave its mark, here or elsewhere
             continue
@@ -99,7 +99,7 @@ def _check_free(target: ObjectPath) -> None:
     with speaking_of(target):
         for name in (COLLECTOR_NAME, ARCHIVE, CERTIFICATES):
             if (target / name).exists():
-                raise UsageError(f"{target} has the archive of a collector: give the cluster's a place of its own")
+                raise UsageError(f"{target} holds the archive of a collector: give the cluster's archive its own place")
 
 
 def _leave_mark(target: ObjectPath, archive_id: str) -> None:

@@ -161,15 +161,15 @@ def _lacking(
 def _problems(found: Overview, behind_s: float) -> Iterable[str]:
     for server in found.servers:
         if not server.is_reached:
-            yield f"server {server.url} is not reached: {server.trouble}"
+            yield f"server {server.url} cannot be reached: {server.trouble}"
     if not found.members:
         yield "there is no member"
     uncovered = [lack.market for lack in found.lacking if not lack.proved]
     if uncovered:
-        yield f"no member has a proved book of {_some(uncovered)}"
+        yield f"no member has a proved book for {_some(uncovered)}"
     fewer = [lack.market for lack in found.lacking if lack.proved]
     if fewer:
-        yield f"fewer than {found.replicas} members have a proved book of {_some(fewer)}"
+        yield f"fewer than {found.replicas} members have a proved book for {_some(fewer)}"
     if found.stream is None:
         yield "there is no stream of lines"
     elif found.stream.leader is None:

@@ -151,14 +151,14 @@ def _check_key(name: str, path: Path, seed: bytes) -> None:
     try:
         nkeys.from_seed(bytearray(seed.strip())).wipe()
     except nkeys.NkeysError as error:
-        raise UsageError(f"cluster: {name} {path} has no key: {error}") from None
+        raise UsageError(f"cluster: {name} {path} does not contain a key: {error}") from None
 
 
 def _tls(settings: Cluster) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:
-        raise UsageError(f"cluster: ca_file {settings.ca_file} has no certificate: {error}") from None
+        raise UsageError(f"cluster: ca_file {settings.ca_file} does not contain a certificate: {error}") from None
     if settings.cert_file is not None:
         try:
             context.load_cert_chain(settings.cert_file, settings.key_file)

@@ -87,7 +87,7 @@ async def prepared(session: Session) -> int:
             config = await on_servers_there_are(session.settings.stream_replicas, partial(_found, session))
         except errors.BadRequestError as error:
             raise ClusterError(
-                f"cluster: the stream {session.names.lines} cannot be made: {error.description}"
+                f"cluster: the stream {session.names.lines} cannot be created: {error.description}"
             ) from None
         except TROUBLES as error:
             logger.bind(reason=str(error) or type(error).__name__).debug("cluster_stream_waits")
@@ -154,7 +154,7 @@ def _checked(found: api.StreamConfig, wanted: api.StreamConfig) -> int:
     if partitions != partitions_of(wanted):
         raise ClusterError(
             f"cluster: the stream {found.name} has {partitions} partitions, the settings say {partitions_of(wanted)}; "
-            "its number is fixed when it is made"
+            "their number is fixed when the stream is created"
         )
     differs = {name: getattr(found, name) for name in CHECKED if getattr(found, name) != getattr(wanted, name)}
     if differs:
@@ -210,14 +210,14 @@ async def followed(
                     if not messages:
                         info = await pulled.consumer_info()  # refused if the servers have forgotten it
                         if info.delivered is not None and info.delivered.consumer_seq > number:
-                            raise Skipped("messages were lost on their way")
+                            raise Skipped("messages were lost on the way")
                         yield None
                         continue
                     for message in messages:
                         number += 1
                         # what the servers sent into a connection that broke is not sent again: it is asked for anew
                         if message.metadata.sequence.consumer != number:
-                            raise Skipped("messages were lost on their way")
+                            raise Skipped("messages were lost on the way")
                         after = message.metadata.sequence.stream
                         yield message
             finally:

@@ -106,7 +106,7 @@ class Parts:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return RuntimeError("cancelled, though nobody asked for it")  # a library's own future, say
+            return RuntimeError("cancelled, although nothing asked for it")  # a library's own future, say
         except Exception as error:  # noqa: BLE001  # see above; the end of the process is none
             return error
         return None

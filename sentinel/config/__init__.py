@@ -64,29 +64,29 @@ class Venues(Section):
 
 
 class Select(Section):
-    """Which of the products that a pattern matches are collected. Those that are named are collected in any case."""
+    """Which of the products that a pattern matches are collected. Products that are named are always collected."""
 
     quotes: Annotated[tuple[Annotated[str, Field(pattern=CURRENCY)], ...], FromWords] = ()
     """Only those quoted in one of these currencies, such as ``USD``."""
     kinds: Annotated[tuple[ProductKind, ...], FromWords] = ()
     """Only these kinds: ``spot``, ``perpetual``, ``future``, ``option``, ``other``."""
     status: Literal["listed", "trading"] = "listed"
-    """With ``trading``, what is halted is taken in only once it trades."""
+    """With ``trading``, a halted product is not collected until it trades."""
 
 
 class Feeds(Section):
-    """How products are spread over sockets."""
+    """How products are spread over connections."""
 
     connections: int = Field(default=1, ge=1, le=2)
     """2 opens every connection twice, so that losing one costs nothing."""
     products_per_connection: int = Field(default=20, ge=1)
-    """Books on one connection, never more than the venue takes. A hole may cost all books of its connection."""
+    """Books on one connection, never more than the venue allows. A hole may cost every book of its connection."""
     max_connection_age_s: float | None = Field(default=None, ge=60)
-    """A connection so old is replaced, its successor first; where the venue ends them by age, earlier than it."""
+    """A connection of this age is replaced by one opened beforehand; earlier, if the venue ends connections by age."""
     comparison_interval_s: float = Field(default=60, ge=0)
-    """How often a book without numbers is compared with REST's, each product; 0: never."""
+    """How often each book without numbers is compared with REST's; 0: never."""
     share: float = Field(default=1, gt=0, le=1)
-    """Of what the venue allows one address, in requests and connections: 0.5 for each of two collectors behind it."""
+    """Our share of the requests and connections that a venue allows an address: 0.5 if two collectors share it."""
 
 
 class Book(Section):
@@ -97,48 +97,48 @@ class Book(Section):
     edges_bps: Annotated[tuple[Annotated[Decimal, Field(gt=0)], ...], FromWords] = Field(
         default=tuple(Decimal(edge.numerator) / edge.denominator for edge in DEFAULT_EDGES_BPS), min_length=1
     )
-    """A bin holds every level within so many basis points of mid."""
+    """The bins: each holds every level within this many basis points of mid."""
 
 
 class Journal(Section):
     """How long lines stay on local disk. Without limits they stay for good: with no other store, this is the store."""
 
     max_age_s: float | None = Field(default=None, gt=0)
-    """Older lines are dropped once every sink has them."""
+    """Lines older than this are dropped once every sink has them."""
     max_bytes: int | None = Field(default=None, gt=0)
     """Beyond this size the oldest lines are dropped, once every sink has them."""
     memory_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
-    """How much is kept in memory while the disk refuses it; beyond that the data shows a gap with cause ``disk``."""
+    """How much is kept in memory while the disk refuses lines; beyond that the data has a gap with cause ``disk``."""
 
 
 class Archive(Section):
-    """Parquet files of every hour; days go as a whole when they are too old or too much."""
+    """A Parquet file for every hour; whole days are removed when they are too old or take too much space."""
 
     is_enabled: bool = True
-    """Whether hours are archived as Parquet at all."""
+    """Whether hours are archived as Parquet."""
     interval_s: float = Field(default=300, ge=1)
-    """How often hours that have ended are looked for, to be archived."""
+    """How often to look for hours that have ended and can be archived."""
     max_age_s: float | None = Field(default=None, gt=0)
-    """Days older than this are removed here; with ``url`` not before the object store has them, where they stay."""
+    """Older days leave the local disk; with ``url``, not before the object store has them, and it keeps them."""
     max_bytes: int | None = Field(default=None, gt=0)
-    """Beyond this size the oldest days are removed here, likewise."""
+    """Beyond this size the oldest days leave the local disk, in the same way."""
     is_hourly: bool = True
-    """Whether ``deliver archive`` waits until an hour is over; if not, it writes what there is each ``interval_s``."""
+    """Whether ``deliver archive`` waits until an hour is over; if not, it writes what it has every ``interval_s``."""
     url: str | None = Field(default=None, pattern=r"^(s3://[^@\s]+|file:///\S+)$")
-    """``s3://bucket/prefix``, where archive and certificates go, too. Keys are in ``AWS_ACCESS_KEY_ID`` and so on."""
+    """``s3://bucket/prefix``, where archive and certificates are also sent. Keys: ``AWS_ACCESS_KEY_ID`` and so on."""
 
 
 class Tape(Section):
-    """When a tape file is full and the next one begins, and how long files stay."""
+    """When the next tape file begins, and how long files are kept."""
 
     max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
-    """A file this large is closed and the next one begun."""
+    """A file of this size is closed and the next one begun."""
     max_age_s: float = Field(default=3600, ge=1)
-    """A file this old is closed and the next one begun."""
+    """A file of this age is closed and the next one begun."""
     keep_archived_s: float = Field(default=86_400, ge=0)
-    """Files that ended longer ago are removed once all they hold is archived and verified; inf: they stay."""
+    """Files that ended longer ago than this are removed once all they hold is archived and verified; inf: never."""
     keep_s: float | None = Field(default=None, gt=0)
-    """Files that ended longer ago are removed. What is left of a run cannot be replayed without its first file."""
+    """Files that ended longer ago are removed. Without its first file, the rest of a run cannot be replayed."""
     keep_bytes: int | None = Field(default=None, gt=0)
     """Beyond this size the oldest files are removed."""
 
@@ -147,7 +147,7 @@ class Repair(Section):
     """Fetching missing trades."""
 
     requests_per_s: float = Field(default=5, gt=0)
-    """Requests a second, over all products of a venue together; never more than it allows one address."""
+    """Requests a second for all products of a venue together; never more than it allows one address."""
     timeout_s: float = Field(default=10, gt=0)
     """How long one request may take."""
 
@@ -170,7 +170,7 @@ class Influx(Section):
     ca_file: Path | None = None
     """A certificate authority to trust, PEM."""
     rotation: Literal["none", "monthly"] = "none"
-    """``monthly`` puts the points of each month into a bucket of their own, ``name_2026_11``."""
+    """``monthly`` puts the points of each month into their own bucket, ``name_2026_11``."""
     retention_s: float | None = Field(default=None, ge=3600)
     """How long a bucket that we make keeps points if its own setting below is absent; for good if this is, too."""
     retention_trades_s: float | None = Field(default=None, ge=3600)
@@ -180,9 +180,9 @@ class Influx(Section):
     batch_points: int = Field(default=5000, ge=1, le=1_000_000)
     """The most points in one request."""
     interval_s: float = Field(default=1.0, gt=0)
-    """New lines are sent at least so often."""
+    """New lines are sent at least this often."""
     concurrency: int = Field(default=2, ge=1, le=32)
-    """How many requests are under way at once."""
+    """How many requests are made at once."""
     timeout_s: float = Field(default=10.0, gt=0)
     """How long one request may take."""
     gzip: bool = False
@@ -208,17 +208,17 @@ class Cluster(Section):
     replicas: int = Field(default=1, ge=1, le=5)
     """How many members collect each market."""
     lease_s: float = Field(default=6, ge=2, le=60)
-    """A member that has not been heard of for so long is taken for dead, and others take over its markets."""
+    """A member not heard of for this long is taken for dead, and others take over its markets."""
     address: str | None = Field(default=None, pattern=COLLECTOR)
-    """What members with one public address have in common: they share what venues allow it. Else the host's name."""
+    """The same word for members with the same public address, which share what venues allow it. Default: host name."""
     partitions: int = Field(default=16, ge=1, le=1024)
-    """Into how many parts the markets are dealt for the archive's workers; fixed when the stream is made."""
+    """Into how many parts the markets are divided for the archive's workers; fixed when the stream is created."""
     stream_replicas: int = Field(default=3, ge=1, le=5)
     """How many servers keep each line."""
     stream_max_age_s: float = Field(default=259_200, gt=60)
-    """How long the servers keep lines, so long may every worker be away."""
+    """How long the servers keep lines, and so how long a worker may be away."""
     stream_max_bytes: int | None = Field(default=None, gt=0)
-    """How much the servers keep of them at most."""
+    """The most that the servers keep; beyond it the oldest lines go."""
     user: str | None = None
     """A user of the servers."""
     password: SecretStr | None = None
@@ -232,11 +232,11 @@ class Cluster(Section):
     nkey_file: Path | None = None
     """A file with the seed of an NKey."""
     creds_file: Path | None = None
-    """A credentials file, as ``nsc`` makes them."""
+    """A credentials file, as ``nsc`` writes it."""
     ca_file: Path | None = None
     """A certificate authority to trust, PEM."""
     cert_file: Path | None = None
-    """Our own certificate, PEM, for servers that ask for one."""
+    """Our own certificate, PEM, for servers that require one."""
     key_file: Path | None = None
     """Its key, PEM."""
 
@@ -253,7 +253,7 @@ class Cluster(Section):
             if value is not None
         ]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)}: only one of them can say who we are")
+            raise ValueError(f"{' and '.join(given)}: only one of them can identify us")
         for name in ("nkey_file", "creds_file", "ca_file", "cert_file", "key_file"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
@@ -264,26 +264,26 @@ class Cluster(Section):
 
 
 class Alerts(Section):
-    """When an operator is told, and where. A condition must last to be raised, and be gone to be cleared."""
+    """When and where an operator is told. A condition must last a while to be raised, and be gone a while to clear."""
 
     webhook_url: HttpUrl | None = None
     """Alerts are posted here."""
     webhook_shape: Literal["json", "slack"] = "json"
-    """What is posted: our JSON, or what Slack takes."""
+    """The format of what is posted: our JSON, or Slack's."""
     raise_after_s: float = Field(default=5, ge=0)
     """How long a condition must have lasted to be raised."""
     clear_after_s: float = Field(default=10, ge=0)
     """How long a condition must have been gone to be cleared."""
     silence_s: float = Field(default=5, gt=0)
-    """Raised when nothing has come on a connection for this long."""
+    """Raised when nothing has arrived on a connection for this long."""
     gap_s: float = Field(default=60, gt=0)
     """Raised when a gap of the book has been open for this long."""
     sink_behind_s: float = Field(default=15, gt=0)
-    """Raised when the oldest line has waited for a sink this much longer than it does by design."""
+    """Raised when the oldest line has waited for a sink this much longer than is normal for that sink."""
     backlog_lines: int | None = Field(default=None, ge=1)
-    """Without effect, taken from older configurations: see ``sink_behind_s``."""
+    """Has no effect; accepted from older configurations. See ``sink_behind_s``."""
     disk_free_bytes: int = Field(default=2_000_000_000, ge=0)
-    """Raised when less than this is free where the data is."""
+    """Raised when less than this is free on the disk with the data."""
     clock_step_ms: int = Field(default=500, ge=1)
     """Raised when the wall clock has stepped by more than this."""
     lateness_ms: float = Field(default=2_000, gt=0)
@@ -306,7 +306,7 @@ class Config(Section):
     http_token_file: Path | None = None
     """A file that holds ``http_token``."""
     record: bool = True
-    """Whether every frame is kept on a tape: for the archive of every change of the books, and for replay."""
+    """Whether every frame is kept on a tape, for replay and for the archive of every change of the books."""
     processes: int = Field(default=1, ge=1, le=64)
     """How many processes the products are spread over."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

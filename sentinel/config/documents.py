@@ -127,7 +127,7 @@ def _literals(annotation: Any) -> list[object]:
 
 def as_toml() -> str:
     """``sentinel.example.toml``: every setting, commented out, as it is by default."""
-    parts = ["# Every setting of sentinel-ws. Copy to sentinel.toml and take the # off what is to differ.\n"]
+    parts = ["# Every setting of sentinel-ws. Copy to sentinel.toml and remove the # from what you change.\n"]
     section = ""
     for setting in settings():
         head, _, name = setting.key.rpartition(".")
@@ -141,7 +141,7 @@ def as_toml() -> str:
 
 def as_dotenv() -> str:
     """``.env.example``."""
-    head = "# Every setting of sentinel-ws as an environment variable. Copy to .env; it is never committed.\n"
+    head = "# Every setting of sentinel-ws as an environment variable. Copy to .env, which is never committed.\n"
     return head + "".join(
         f"\n# {_unmarked(setting.meaning)}\n# {setting.environment_name}={_environment(setting.shown)}\n"
         for setting in settings()

@@ -46,7 +46,7 @@ def load(
     dotenv = dotenv_values(DOTENV_FILE)
     ignored = unknown_names([*environment, *dotenv])
     if ignored:
-        warn(f"no settings, ignored: {', '.join(ignored)}")
+        warn(f"not settings, ignored: {', '.join(ignored)}")
     ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
     renamed: dict[str, str] = {}
     merged: dict[str, Any] = {}
@@ -59,7 +59,7 @@ def load(
     ):
         merged = _merged(merged, source)
     if renamed:
-        warn(f"old names, still read: {', '.join(f'{old} is now {new}' for old, new in sorted(renamed.items()))}")
+        warn(f"old names, still accepted: {', '.join(f'{old} is now {new}' for old, new in sorted(renamed.items()))}")
     try:
         return whole().model_validate(merged)
     except ValidationError as error:

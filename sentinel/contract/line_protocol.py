@@ -52,7 +52,7 @@ def encode(point: Point) -> bytes:
         LineProtocolError: for a point that line protocol cannot carry.
     """
     if not point.fields:
-        raise LineProtocolError("a point without a field is no point")
+        raise LineProtocolError("a point needs at least one field")
     if not -LARGEST_INT <= point.time_ns < LARGEST_INT:
         raise LineProtocolError(f"time {point.time_ns} is beyond 64 bits")
     fields = ",".join(f"{_escape(key, ', =')}={format_value(value)}" for key, value in point.fields)
@@ -73,7 +73,7 @@ def format_value(value: Value) -> str:
         return f"{value}i"
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise LineProtocolError(f"{value} is no number")
+            raise LineProtocolError(f"{value} is not a number")
         return repr(value)
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
@@ -118,7 +118,7 @@ def decode(line: bytes) -> Point:
     fields, position = _decode_fields(text, position)
     found = TIME.fullmatch(text, position)
     if found is None:
-        raise LineProtocolError(f"no time where one is due: {text[position : position + 80]!r}")
+        raise LineProtocolError(f"no time where one is expected: {text[position : position + 80]!r}")
     return Point(measurement, tuple(tags), tuple(fields), int(found[1]))
 
 
@@ -150,7 +150,7 @@ def _decode_bare(text: str) -> Value:
         number = float(text)
         if math.isfinite(number):
             return number
-    raise LineProtocolError(f"{text[:80]!r} is no value")
+    raise LineProtocolError(f"{text[:80]!r} is not a value")
 
 
 def _unescape(name: str) -> str:

@@ -86,7 +86,7 @@ def freeze(
         SentinelError: if a certificate is damaged.
     """
     if NAME.fullmatch(choice.name) is None:
-        raise UsageError(f"{choice.name!r} is no name of a data set: letters, digits, dots, dashes and underscores")
+        raise UsageError(f"{choice.name!r} is not a name for a data set: letters, digits, dots, dashes and underscores")
     chosen = _chosen(data_dir, choice, now_ns)
     root = data_dir / DATASETS
     with _alone(root):
@@ -153,13 +153,13 @@ def _chosen(data_dir: Path, choice: Choice, now_ns: int) -> list[Frozen]:
                 is_asked = not choice.markets or hour.series.market in choice.markets
                 if is_asked and first_ns <= hour.hour_ns < end_ns:
                     if hour.path in found:
-                        raise SentinelError(f"{file} and {found[hour.path].source} are of the same hour")
+                        raise SentinelError(f"{file} and {found[hour.path].source} are for the same hour")
                     found[hour.path] = hour
     if not found:
-        raise UsageError(f"nothing to freeze: no archived hour of that in {data_dir}")
+        raise UsageError(f"nothing to freeze: no such archived hour in {data_dir}")
     absent = sorted(set(choice.markets) - {hour.series.market for hour in found.values()})
     if absent:
-        raise UsageError(f"no archived hour of {', '.join(map(str, absent))} in that time in {data_dir}")
+        raise UsageError(f"no archived hour of {', '.join(map(str, absent))} in this interval in {data_dir}")
     return [found[path] for path in sorted(found)]
 
 
@@ -210,7 +210,7 @@ def _link_or_copy(source: Path, file: Path) -> None:
     try:
         file.hardlink_to(source)
     except FileNotFoundError:
-        raise SentinelError(f"{source} has been pruned meanwhile; freeze again") from None
+        raise SentinelError(f"{source} has been pruned in the meantime; freeze again") from None
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, file)
 

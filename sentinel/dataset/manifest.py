@@ -90,7 +90,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         """
         found = self.markets.get(str(market))
         if found is None:
-            raise UsageError(f"{self.reference} has nothing of {market}; it is of {', '.join(self.markets)}")
+            raise UsageError(f"{self.reference} has nothing for {market}; it is for {', '.join(self.markets)}")
         return found
 
 
@@ -116,7 +116,7 @@ class Place(Struct, frozen=True, order=True):
         """
         found = REFERENCE.fullmatch(text)
         if found is None:
-            raise UsageError(f"{text!r} is no data set, such as NAME@1; see sentinel-ws dataset list")
+            raise UsageError(f"{text!r} is not a data set, such as NAME@1; see sentinel-ws dataset list")
         return cls(found[1], int(found[2]))
 
     def __str__(self) -> str:
@@ -147,7 +147,7 @@ def read(data_dir: Folder, place: Place) -> Manifest:
     try:
         found = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Damaged(f"{file} is no manifest: {error}") from error
+        raise Damaged(f"{file} is not a manifest: {error}") from error
     if not is_whole(found, content):
         raise Damaged(f"{file} has been changed")
     if (found.name, found.number) != (place.name, place.number):

@@ -237,10 +237,10 @@ def check_url(url: str) -> None:
     if parts.scheme not in SCHEMES:
         raise UsageError(f"{_shown(url)}: an object store is {' or '.join(f'{name}://…' for name in SCHEMES)}")
     if "@" in parts.netloc:
-        raise UsageError(f"{_shown(url)}: keys are no part of a URL: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
+        raise UsageError(f"{_shown(url)}: keys do not belong in a URL: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
     unknown = sorted(options - (OPTIONS if parts.scheme == "s3" else set()))
     if unknown or parts.fragment:
-        raise UsageError(f"{_shown(url)}: cannot take {', '.join(unknown) or parts.fragment}")
+        raise UsageError(f"{_shown(url)}: unknown option {', '.join(unknown) or parts.fragment}")
     if parts.scheme == "file" and (parts.netloc or not parts.path):
         raise UsageError(f"{_shown(url)}: give file:///a/folder")
     if parts.scheme == "s3" and not parts.netloc:

@@ -266,7 +266,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """What the writer said of a tape file: versions, settings, lanes.
 
     Raises:
-        UsageError: if it is no tape.
+        UsageError: if it is not a tape.
     """
     with path.open("rb") as file:
         for offset, body in _blocks(file, path):
@@ -274,14 +274,14 @@ def read_header(path: Path) -> dict[str, Any]:
                 return msgspec.json.decode(body, type=dict[str, Any])
             except msgspec.MsgspecError as error:
                 raise TapeCorrupt(str(path), offset, f"no header: {error}") from error
-    raise UsageError(f"{path} is a tape without a header: its writer was killed at once")
+    raise UsageError(f"{path} is a tape without a header: its writer was killed at the start")
 
 
 def read_tape(path: Path, passed: Callable[[int], object] = lambda offset: None) -> Iterator[Record]:
     """The records of one file, up to a torn end. ``passed`` is told the offset of each block as it is read.
 
     Raises:
-        UsageError: if it is no tape.
+        UsageError: if it is not a tape.
         TapeCorrupt: at damage that no crash can have done.
     """
     with path.open("rb") as file:
@@ -310,7 +310,7 @@ def complete_bytes(path: Path) -> int:
 
 def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
     if file.read(len(MAGIC)) != MAGIC:
-        raise UsageError(f"{path} is no tape")
+        raise UsageError(f"{path} is not a tape")
     size = path.stat().st_size
     decompress = zstandard.ZstdDecompressor().decompress
     while True:
@@ -323,7 +323,7 @@ def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
             # a power cut may leave a file its length without its last bytes, which then read as zeros
             if not any(head[-1:]) and not any(file.read()):
                 return
-            raise TapeCorrupt(str(path), offset, "the length of a block does not agree with its check")
+            raise TapeCorrupt(str(path), offset, "the length of a block does not match its check")
         end = offset + BLOCK.size + length
         if end > size:
             return
@@ -331,7 +331,7 @@ def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
         if zlib.crc32(packed, CRC_SEED) != checksum:
             if end == size:  # only the last block can be torn
                 return
-            raise TapeCorrupt(str(path), offset, "the checksum does not agree")
+            raise TapeCorrupt(str(path), offset, "the checksum does not match")
         try:
             body = decompress(packed)
         except zstandard.ZstdError as error:

@@ -72,6 +72,6 @@ class BookFetcher:
         except RestTrouble as trouble:
             return str(trouble)
         if book.last is None:
-            return "it bears no number"
+            return "it has no number"
         self._answer(FetchedBook(order.lane, order.symbol, book.last, book.bids, book.asks))
         return None

@@ -151,7 +151,9 @@ def _row(feed: FeedCapabilities) -> tuple[str, ...]:
 
 def notes(venue: Capabilities) -> list[tuple[str, str]]:
     """What does not fit into a row, each with its name."""
-    limits = [f"REST: {venue.rest_requests_per_s:g} a second, {venue.rest_burst} at once (by weight, where it has any)"]
+    limits = [
+        f"REST: {venue.rest_requests_per_s:g} a second, {venue.rest_burst} at once (by weight, if it weighs them)"
+    ]
     limits += [
         f"{feed.feed}: each second {feed.connects_per_s:g} new connections, {feed.messages_per_s:g} messages"
         + (f", books on a connection {feed.book_products_per_connection}" if feed.has_books else "")

@@ -108,7 +108,7 @@ class RestClient:
         """
         book = await self._carry(self._rest.book(symbol), is_spare=True)
         if book.venue_ns is None:
-            raise RestTrouble(f"not a book to compare with: {symbol}: it is without a time")
+            raise RestTrouble(f"not a book to compare: {symbol}: it has no time")
         return BookAnswer(symbol, book.venue_ns, book.bids, book.asks, self.exchange)
 
     async def snapshot(self, symbol: str) -> RestBook:
@@ -178,7 +178,7 @@ class RestClient:
         if facts.used_header is not None and facts.limit_per_minute is not None:
             used = _number(headers.get(facts.used_header))
             if used >= HEADROOM * facts.limit_per_minute:
-                words = f"{used} of {facts.limit_per_minute} are used of this minute"
+                words = f"{used} of {facts.limit_per_minute} are used up in this minute"
                 self._hold(MINUTE_S - now_s % MINUTE_S, words)
         if status >= 400:
             wait_s = hold_s(status, headers.get("Retry-After"), now_s, facts.ban_s, facts.longest_ban_s)

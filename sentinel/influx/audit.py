@@ -199,7 +199,7 @@ async def send_lines(server: Server, bucket: str, lines: Sequence[bytes]) -> Non
         await send_lines(server, bucket, lines[:half])
         await send_lines(server, bucket, lines[half:])
     elif not isinstance(outcome, Accepted):
-        raise InfluxError(f"{server.url} does not take them: {outcome.words}")
+        raise InfluxError(f"{server.url} does not accept them: {outcome.words}")
 
 
 def bucket_of(settings: Influx, measurement: str) -> str:

@@ -66,7 +66,7 @@ def ensure_buckets(influx_url: str | None, change_retention: bool) -> None:
 @url_option
 @change_option
 def rotate(influx_url: str | None, change_retention: bool) -> None:
-    """Make this month's and next month's buckets, so that a month can begin: for cron, once a week."""
+    """Create this month's and next month's buckets ahead of time; run it weekly from cron."""
     config = _config(influx_url)
     if config.influx.rotation == "none":
         raise click.UsageError("nothing rotates: set influx.rotation to monthly")

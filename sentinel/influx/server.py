@@ -186,7 +186,7 @@ class Server:
                 raise kind(f"{self.url}/query: {chunk['error']}")
         results = joined(chunks)
         if any(result.get("partial") for result in results):
-            raise InfluxError(f"{self.url}/query: only a part of the answer came")
+            raise InfluxError(f"{self.url}/query: only part of the answer arrived")
         return results
 
     async def api(self, method: str, path: str, parameters: Parameters = (), body: object = None) -> Any:
@@ -205,7 +205,7 @@ class Server:
         try:
             return msgspec.json.decode(answer.body) if answer.body else None
         except msgspec.DecodeError:
-            raise InfluxError(f"{self.url}{path}: this is no JSON: {answer.words}") from None
+            raise InfluxError(f"{self.url}{path}: this is not JSON: {answer.words}") from None
 
     async def pages(self, path: str, parameters: Parameters, name: str) -> list[dict[str, Any]]:
         """Everything of a list of the 2.x API, which gives at most ``PAGE`` at a time.
@@ -223,7 +223,7 @@ class Server:
                 links = answer.get("links") or {}
                 following = links.get("next")
             except (KeyError, TypeError, AttributeError):
-                raise InfluxError(f"{self.url}{path}: the answer is no list of {name}") from None
+                raise InfluxError(f"{self.url}{path}: the answer is not a list of {name}") from None
             is_done = page.keys() <= found.keys()
             found |= page
             if following and not is_done:

@@ -47,9 +47,9 @@ def cluster() -> None:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml.")
 def status(**given: object) -> None:
-    """Members and their leases, markets, the stream, who reads it, and the servers.
+    """Show members with their leases, markets, the stream, its readers, and the servers.
 
-    Exits with 3 if anything is wrong, such as a market of which no member has a proved book.
+    Exits with 3 if anything is wrong, such as a market for which no member has a proved book.
     """
     if tell(configured(given["cluster"], given["replicas"], given["config_file"]), given["form"]).problems:
         sys.exit(WRONG)

@@ -56,7 +56,7 @@ class NoAnswer(SentinelError):
 @click.command()
 @http_option
 @click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Without a server: what the journal says of 5 minutes."
+    "--data-dir", type=click.Path(path_type=Path), help="Without a server: what the journal says about 5 minutes."
 )
 @cluster_option
 @exchange_option
@@ -64,7 +64,7 @@ class NoAnswer(SentinelError):
 def status(http: str | None, data_dir: Path | None, cluster: str | None, exchanges: tuple[str, ...], form: str) -> None:
     """How a collector is: from its server, or from its journal. With --cluster, how all of them are together.
 
-    Exits with 1 if a book is not proved, or nothing was written for 10 s; of a cluster, if anything is wrong.
+    Exits with 1 if a book is not proved or nothing was written for 10 s; for a cluster, if anything is wrong.
     """
     if cluster is not None:
         if http is not None or data_dir is not None or exchanges:
@@ -168,7 +168,7 @@ def view(found: Status) -> RenderableType:
         sinks.add_row(store.url, store.state, *waiting, f"{store.files_stored:,} files", "", store.last_error or "")
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
     held = [
-        Text(f"REST of {one.exchange} holds still until {format_ns(one.until_ns)}: {one.reason}", "yellow")
+        Text(f"REST of {one.exchange} pauses until {format_ns(one.until_ns)}: {one.reason}", "yellow")
         for one in found.rest_held
     ]
     cluster = [] if found.cluster is None else [_membership(found.cluster)]
@@ -199,7 +199,7 @@ def _of(found: Status, exchanges: tuple[str, ...]) -> Status:
     there = {product.exchange for product in found.products}
     absent = [exchange for exchange in exchanges if exchange not in there]
     if absent:
-        raise UsageError(f"nothing is collected of {', '.join(absent)}, only of {', '.join(sorted(there))}")
+        raise UsageError(f"nothing is collected from {', '.join(absent)}, only from {', '.join(sorted(there))}")
     return of_exchanges(found, exchanges) if exchanges else found
 
 
@@ -237,7 +237,7 @@ async def _ask(config: Config) -> Status:
             session.get(url, headers=headers) as response,
         ):
             if response.status == 401:
-                raise UsageError(f"{config.http} asks for a token: set SENTINEL_HTTP_TOKEN or SENTINEL_HTTP_TOKEN_FILE")
+                raise UsageError(f"{config.http} requires a token: set SENTINEL_HTTP_TOKEN or SENTINEL_HTTP_TOKEN_FILE")
             if response.status != 200:
                 raise NoAnswer(f"{url} answers {response.status}")
             return msgspec.json.decode(await response.read(), type=Status)

@@ -75,7 +75,7 @@ def _states(body: bytes) -> list[ProductState]:
     if version == VERSION:
         return msgspec.msgpack.decode(body, type=Stored).products
     if version != 1:
-        raise ValueError(f"its version is {version}")
+        raise ValueError(f"its format is {version}")
     stored = msgspec.msgpack.decode(body, type=StoredV1).products
     for symbol, state in stored.items():
         state.symbol = symbol

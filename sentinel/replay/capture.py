@@ -34,7 +34,7 @@ def tape_from(path: Path, directory: Path) -> None:
     """
     recording = load(path, [venue.reader for venue in DIALECTS.values() if venue.reader is not None])[0]
     if any(directory.glob(f"*{TAPE_SUFFIX}")):
-        raise UsageError(f"there is a tape in {directory} already; give each a folder of its own")
+        raise UsageError(f"there is already a tape in {directory}; give each its own folder")
     try:
         _write(recording, directory)
     except OSError as error:
@@ -82,5 +82,5 @@ def _header(recording: Recording) -> dict[str, object]:
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for the tape.")
 def command(capture: Path, output: Path) -> None:
-    """Make a tape of CAPTURE, frames one a line, such as raw.jsonl.zst with raw.recv_ts.txt.zst beside it."""
+    """Make a tape from CAPTURE, one frame a line, such as raw.jsonl.zst with raw.recv_ts.txt.zst beside it."""
     tape_from(capture, output)

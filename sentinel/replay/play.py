@@ -215,7 +215,7 @@ def replay(
     cadence_ms: int | None,
     digest: bool,
 ) -> None:
-    """Derive the lines from TAPE, a file or a folder of files recorded by collect --record."""
+    """Derive the lines from TAPE, a file or folder recorded by collect."""
     now_ns = time.time_ns()
     since_ns = 0 if since is None else parse_instant_ns(since, now_ns)
     until_ns = None if until is None else parse_instant_ns(until, now_ns)
@@ -245,7 +245,7 @@ def _edges(text: str) -> tuple[Fraction, ...]:
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"{text!r} are no bins; write basis points such as 1,5,10") from None
     if edges[0] <= 0:
-        raise UsageError("bins are wider than 0 basis points")
+        raise UsageError("bins must be wider than 0 basis points")
     return edges
 
 

@@ -33,10 +33,10 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
     """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
 
-    A collector does so by itself every hour; this is for data from elsewhere, or a lost archive. What an hour's file
-    has already stays; a point that both have is taken from the source. Every change of the books comes from the tapes:
-    of an hour that is cut they are there up to the cut, until a later pass writes it whole. Each process of a sharded
-    collector has its own.
+    A collector does this itself every hour; this command is for data from elsewhere, or a lost archive. What an hour's
+    file already has stays; a point that both have is taken from the source. Changes of the books come from the tapes;
+    an hour that is cut short has them up to the cut, until a later pass writes it whole. With several processes, each
+    shard has its own archive.
     """
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
@@ -47,7 +47,7 @@ def archive(since: str | None, until: str | None, data_dir: Path | None, influx_
     config = load(flags, None)
     if influx_url is not None:
         if since_ns is None:
-            raise UsageError("--influx-url needs --since: how far back the server has points is not for us to guess")
+            raise UsageError("--influx-url needs --since: we cannot know how far back the server has points")
         folder = config.data_dir
         written = _from_influx(config.influx, folder, since_ns, until_ns)
         _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))

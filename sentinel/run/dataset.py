@@ -32,7 +32,7 @@ format_option = click.option(
 
 @click.group()
 def dataset() -> None:
-    """Freeze a part of the archive under a name and a number, to be cited and checked."""
+    """Freeze parts of the archive under a name and number, to cite and check."""
 
 
 @dataset.command()
@@ -136,7 +136,7 @@ def list_command(data_dir: Folder | None, form: str) -> None:
 def verify_command(reference: str, data_dir: Folder | None, form: str) -> None:
     """Check every byte of a data set against its manifest.
 
-    Exits with 1 if anything is not as it was frozen.
+    Exits with 1 if anything has changed since it was frozen.
     """
     from sentinel.dataset import manifest as manifests
     from sentinel.dataset.verify import problems

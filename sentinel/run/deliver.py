@@ -38,12 +38,12 @@ TOLD_EVERY_S = 60.0
 REFRESH_S = 0.5
 
 cluster_option = click.option("--cluster", metavar="URLS", help="The NATS servers.  [default: from the configuration]")
-data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="What the worker keeps for itself.")
+data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Where the worker keeps files.")
 
 
 @click.group(cls=LazyGroup, elsewhere={"archive": "sentinel.run.deliver_archive:archive"})
 def deliver() -> None:
-    """Take the lines of a cluster into a store; several workers share the work."""
+    """Deliver the lines of a cluster to a store; several workers share the work."""
 
 
 @deliver.command("influx")
@@ -53,7 +53,7 @@ def deliver() -> None:
 @click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
 @config_option
 def influx(duration: float | None, **given: Any) -> None:
-    """Into InfluxDB, until stopped. Lines that it refuses for good are kept in the data directory and in the stream."""
+    """Deliver to InfluxDB until stopped. Lines it rejects for good are kept in the data directory and the stream."""
     config = configured(given)
     if config.influx.url is None:
         raise click.UsageError("no InfluxDB: give --influx-url, or set influx.url")
@@ -134,7 +134,7 @@ def state_line(statistics: SinkStatistics, waiting: int) -> Text:
     """``12,004 lines delivered · 0 messages wait · delivering``"""
     parts = [
         (f"{statistics.lines_delivered:,} lines delivered", ""),
-        (f"{waiting:,} messages wait", ""),
+        (f"{waiting:,} messages waiting", ""),
         (statistics.state, "green" if statistics.state == "delivering" else "yellow"),
     ]
     if statistics.lines_set_aside:

@@ -35,17 +35,17 @@ ENDING_S = 10.0
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="Where a pass under way is kept, and the archive if there is no archive.url.  [default: data]",
+    help="Where the current pass is kept, and the archive if there is no archive.url.  [default: data]",
 )
-@click.option("--once", is_flag=True, help="Archive all there is now, the hour under way too, and end.")
+@click.option("--once", is_flag=True, help="Archive everything available now, including the current hour, and stop.")
 @click.option("--duration", type=Duration(), help="Stop after this long, such as 30s or 48h.")
 @config_option
 def archive(once: bool, duration: float | None, **given: Any) -> None:
-    """Make one archive of all that the collectors of a cluster publish, at archive.url or in --data-dir.
+    """Write one archive of all that the collectors of a cluster publish, to archive.url or --data-dir.
 
-    Any number of workers may do so at the same time, all with the same place; each may be killed at any moment. An
-    hour is written when it is over, and again when something of it comes later; with archive.is_hourly = false what
-    there is of it is written as it goes.
+    Any number of workers can do so at the same time, all with the same place; each may be killed at any moment. An
+    hour is written when it is over, and again if some of it arrives later; with archive.is_hourly = false it is also
+    written as it goes.
     """
     config = configured(given)
     target = place_of(config)

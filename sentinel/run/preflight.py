@@ -111,7 +111,7 @@ async def _products(config: Config, exchange: str) -> str:
         unknown = await rest.unknown(exchange, symbols)
     if unknown:
         raise UsageError(f"no product {', '.join(unknown)}")
-    return f"{len(symbols)} products are known"
+    return f"{len(symbols)} products listed"
 
 
 async def _conversation(config: Config, plan: LanePlan) -> str:

@@ -59,7 +59,7 @@ def products(
 ) -> None:
     """What each EXCHANGE lists, of all that are known by default.
 
-    Whose list cannot be had is named on stderr. Exits with 1 if none could.
+    An exchange whose list cannot be fetched is named on stderr. Exits with 1 if none could.
     """
     unknown = [exchange for exchange in exchanges if exchange not in VENUES]
     if unknown:

@@ -169,7 +169,7 @@ def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | N
     """
     if config.cluster.servers:
         raise UsageError(
-            "a cluster deals products to members, and each member is one process: instead of --processes, start "
+            "a cluster spreads products over members, and a member is one process: instead of --processes, start "
             "several, each with its own --data-dir and the setting collector"
         )
     with logs.opened(sys.stderr, config.log_level) as console:

@@ -37,7 +37,7 @@ def main(data_dir: str, url: str, max_age_s: str, max_bytes: str) -> None:
     )
     with hold(folder / UPLOAD_LOCK):
         for refused in upload(folder, target, *limits, time.time_ns(), _tell):
-            sys.stderr.write(f"{refused} is not as it should be, and stays here; see sentinel-ws verify\n")
+            sys.stderr.write(f"{refused} is not as it should be, and is not uploaded; see sentinel-ws verify\n")
 
 
 def upload(

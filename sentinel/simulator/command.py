@@ -37,15 +37,15 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 
 
 @click.command()
-@click.option("--venue", default=DEFAULT_VENUE, show_default=True, help="Whose dialect is spoken; a,b for several.")
-@click.option("--tape", type=click.Path(path_type=Path, exists=True), help="Play this recording instead of a market.")
-@click.option("--products", default="2", show_default=True, help="How many, or names: NAME, or VENUE:NAME of one only.")
+@click.option("--venue", default=DEFAULT_VENUE, show_default=True, help="The exchange to imitate; a,b for several.")
+@click.option("--tape", type=click.Path(path_type=Path, exists=True), help="Play this recording, not a market.")
+@click.option("--products", default="2", show_default=True, help="How many, or names: NAME or VENUE:NAME.")
 @click.option("--rate", type=click.FloatRange(0.1), help="Book frames a second, all products.  [default: 20 each]")
 @click.option("--trade-rate", type=click.FloatRange(0), help="Takers a second, all products.  [default: 2 each]")
 @click.option("--speed", type=click.FloatRange(0), default=1.0, show_default=True, help="Of a recording; 0: no waits.")
-@click.option("--seed", default=1, show_default=True, help="The same seed is the same market.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same market.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: a free one; else also the next."
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: a free one; more venues: the next."
 )
 @click.option("--faults", type=click.Path(path_type=Path), help="TOML file; see sentinel/simulator/faults.py.")
 @click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened.")
@@ -56,11 +56,11 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
     type=click.FloatRange(0, 50, max_open=True),
     default=CLEAR_NS / MS,
     show_default=True,
-    help="How far book frames keep from the sampling instants; 0: no quiet time.",
+    help="How far book frames stay from the sampling instants; 0: no quiet time.",
 )
 @click.option("--duration", callback=_duration, help="Stop after this long, such as 60s.")
 def simulate(**options: Any) -> None:
-    """Be a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
+    """Run a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
 
     Prints one line of JSON with the addresses when it is ready: by feed, and of REST. With several venues each has its
     own port, a truth file of its own (truth-kraken.jsonl for --truth truth.jsonl), and its addresses by its name.
@@ -94,7 +94,7 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     spoken = _spoken(venue)
     if len(spoken) > 1 and rest["tape"] is not None:
-        raise UsageError("a recording is of one venue")
+        raise UsageError("a recording belongs to one venue")
     async with AsyncExitStack() as stack:
         exchanges = {}
         for at, (name, one) in enumerate(spoken.items()):
@@ -119,7 +119,7 @@ def _spoken(names: str) -> dict[str, Venue]:
     listed = [name.strip() for name in names.split(",") if name.strip()]
     for name in listed:
         if name not in VENUES:
-            raise UsageError(f"there is no dialect of {name!r}, only of {', '.join(VENUES)}")
+            raise UsageError(f"cannot imitate {name!r}, only {', '.join(VENUES)}")
     if not listed:
         raise UsageError("no venue to simulate")
     return {name: VENUES[name] for name in listed}

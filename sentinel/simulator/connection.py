@@ -63,7 +63,7 @@ class Wording(Protocol):
         """The frame with another number of its connection (``jump``)."""
 
     def misspelt(self, frame: str) -> str | None:
-        """The frame with a size that is no number, and JSON still (``corrupt`` with ``nan``); None if it has none."""
+        """The frame with a size that is not a number but JSON still (``corrupt`` with ``nan``); None if it has none."""
 
 
 @runtime_checkable

@@ -33,8 +33,8 @@ PROMPT, MORE = "sql> ", "...> "
 def sql(query: str | None, form: str, output: Path | None, data_dir: Folder | None, allow_files: bool) -> None:
     """Ask what was collected, in SQL: of trades, top, book, l2, flow, gaps and coverage.
 
-    Without QUERY, reads statements that end in a semicolon, from a terminal or from stdin. Conditions on time, symbol
-    and exchange choose the files that are opened.
+    Without QUERY, reads statements that end in a semicolon, from the terminal or stdin. Conditions on time, symbol and
+    exchange choose the files that are opened.
     """
     if query is None and output is not None:
         raise UsageError("--output is for one query, given as an argument")
@@ -81,7 +81,7 @@ def _talk(session: Session, form: str) -> None:
     import readline  # noqa: F401  # lines can be edited, and called again
 
     click.echo(
-        "SQL of DuckDB over trades, top, book, l2, flow, gaps, coverage. DESCRIBE shows columns, Ctrl-D ends.", err=True
+        "DuckDB's SQL over trades, top, book, l2, flow, gaps, coverage. DESCRIBE shows columns, Ctrl-D ends.", err=True
     )
     for statement in _statements(_typed()):
         try:

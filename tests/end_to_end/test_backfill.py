@@ -83,4 +83,4 @@ async def test_what_was_never_collected_cannot_be_filled_up(tmp_path: Path) -> N
         tmp_path.joinpath("data").mkdir()
         status, said = await command(exchange, tmp_path / "data", "backfill", "trades", "BTC-USD", "--since", "1h ago")
     assert status == 2
-    assert said == "sentinel-ws: no trade of BTC-USD at Coinbase was collected yet: collect it first, then fill up\n"
+    assert said == "sentinel-ws: no trade of BTC-USD at Coinbase was ever collected: collect it first, then backfill\n"

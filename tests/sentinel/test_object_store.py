@@ -168,7 +168,7 @@ def test_freezing_at_a_url_is_refused(url: str) -> None:
     [
         ("gs://bucket/prefix", "s3://"),
         ("s3://", "which bucket"),
-        ("s3://key:hush-hush@bucket/prefix", "keys are no part of a URL"),
+        ("s3://key:hush-hush@bucket/prefix", "keys do not belong in a URL"),
         ("s3://bucket/prefix?endpont=localhost:9000", "endpont"),
         ("file://relative", "file:///"),
     ],

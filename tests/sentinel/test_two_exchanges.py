@@ -184,7 +184,9 @@ async def test_what_influxdb_has_of_one_does_not_stand_in_for_the_other(
         found = await certificates_influx.check_influx(server, settings, read_chains(folders.certificates).latest)
     whose = "coinbase BTC-USD 2026-11-23T00:00:00Z: 0 of"
     held = {"trades": "3", "top": "1,800", "coverage": "3"}
-    assert sorted(found.problems) == sorted(f"{whose} {rows} points of {name} are there" for name, rows in held.items())
+    assert sorted(found.problems) == sorted(
+        f"{whose} {rows} points of {name} are in InfluxDB" for name, rows in held.items()
+    )
 
 
 def test_status_names_both_in_full_and_shows_one_exchange_if_asked() -> None:

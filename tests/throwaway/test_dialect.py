@@ -189,7 +189,7 @@ def test_several_venues_are_one_command_with_their_addresses_by_name(
         assert {json.loads(line)["product"] for line in lines} == names
     for wrong, words in (
         (["--products", "coinbase:BTC-USD"], "no products of Tidepool"),
-        (["--tape", "/dev/null"], "a recording is of one venue"),
+        (["--tape", "/dev/null"], "a recording belongs to one venue"),
     ):
         assert words in str(CliRunner().invoke(simulate, [*asked, *wrong]).exception)
 
@@ -213,6 +213,6 @@ def test_the_command_speaks_the_dialect_that_is_asked_for(monkeypatch: pytest.Mo
     assert list(urls) == ["tidepool", "rest"]
     assert urls["tidepool"].endswith("/tidepool")
     done = CliRunner().invoke(simulate, ["--venue", "nowhere"])
-    assert "there is no dialect of 'nowhere', only of coinbase" in str(done.exception)
+    assert "cannot imitate 'nowhere', only coinbase" in str(done.exception)
     done = CliRunner().invoke(simulate, ["--venue", "tidepool", "--tape", "/dev/null"])
     assert "recordings of Tidepool cannot be played" in str(done.exception)

@@ -79,7 +79,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     except BaseException as error:
         db.close()
         if isinstance(error, UNREADABLE):
-            raise UsageError(f"{path} is no journal: {error}") from error
+            raise UsageError(f"{path} is not a journal: {error}") from error
         raise
     return db
 

@@ -123,7 +123,7 @@ class Journal:
         except OSError:
             is_ours = False
         if not is_ours:
-            raise JournalWriteFailed(f"the journal is not at {self.path} any more")
+            raise JournalWriteFailed(f"the journal is no longer at {self.path}")
 
     def _row(self, stream: str, items: Sequence[Lines]) -> tuple[object, ...]:
         times = [item.time_ns for item in items]

@@ -320,7 +320,7 @@ def test_the_manifest_names_every_file_and_its_hash(tmp_path: Path) -> None:
     (day / "hour=23.parquet").write_bytes(b"")
     assert f"{day / 'hour=23.parquet'} is not in the manifest" in manifest.problems(day)
     (day / "_manifest.json").write_text("{")
-    with pytest.raises(SentinelError, match="no manifest"):
+    with pytest.raises(SentinelError, match="no readable manifest"):
         manifest.read(day)
 
 

@@ -391,7 +391,7 @@ def test_the_archive_goes_on_when_a_chain_cannot(
     archive_worker(str(data_dir / "journal.sqlite3"), str(data_dir / "archive"), "0", str(LATER_NS), "-", "-", "0")
     told = capsys.readouterr()
     assert int(told.out) > 0
-    assert "head.json is no head of a chain" in told.err
+    assert "head.json is not the head of a chain" in told.err
     assert parquet(data_dir, 1).exists()
     assert (data_dir / "certificates/exchange=coinbase/symbol=ETH-USD/head.json").exists(), "others have their own"
 

@@ -134,7 +134,7 @@ def test_what_is_left_of_a_pruned_run_is_no_fault(data_dir: Path) -> None:
     tape.close()
     told = verified(data_dir)
     assert told["holds"], told
-    assert "cannot be played" in str(told["checks"])
+    assert "cannot be replayed" in str(told["checks"])
 
 
 @pytest.mark.parametrize("measurement", ["trades", "top", "book"])

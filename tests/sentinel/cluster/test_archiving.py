@@ -309,12 +309,12 @@ async def test_workers_of_one_cluster_cannot_make_two_archives(
     await settle(kept, two.workers, two.lease.name, two.target)
     await publish(session, batches(6, hours=1)[0])
     await one.pass_over()
-    with pytest.raises(UsageError, match="has nothing of the cluster's archive"):
+    with pytest.raises(UsageError, match="holds nothing of the cluster's archive"):
         await settle(kept, two.workers, two.lease.name, ObjectPath.of((tmp_path / "elsewhere").as_uri()))
     collectors = tmp_path / "collectors"
     (collectors / "archive").mkdir(parents=True)
     await session.jetstream.delete_key_value(session.names.archive)
     anew = await bucket(session, session.names.archive)
-    with pytest.raises(UsageError, match="has the archive of a collector"):
+    with pytest.raises(UsageError, match="holds the archive of a collector"):
         await settle(anew, two.workers, two.lease.name, ObjectPath.of(collectors.as_uri()))
     await settle(anew, two.workers, two.lease.name, two.target)  # the servers' data are lost: the archive is not

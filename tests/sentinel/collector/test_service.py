@@ -322,7 +322,7 @@ async def test_a_journal_that_was_taken_away_gets_no_lines_until_it_is_back(venu
             await until(lambda: newest_trade(service) == published[-1])
             await until(lambda: service.committer.refusal is not None)
             failed = {part.name: part.last_error for part in service.part_statuses() if part.state == "failed"}
-            assert failed["journal"] == f"the journal is not at {data / 'journal.sqlite3'} any more"
+            assert failed["journal"] == f"the journal is no longer at {data / 'journal.sqlite3'}"
             away.rename(data)
     assert trade_ids(data / "journal.sqlite3") == published
 

@@ -187,7 +187,7 @@ def test_a_list_in_the_environment_is_json_or_words(read: Load, text: str) -> No
 
 
 def test_a_list_that_is_none_is_named(read: Load) -> None:
-    assert "book.edges_bps: is no list" in mistake(read, env={"SENTINEL_BOOK_EDGES_BPS": "[1,"})
+    assert "book.edges_bps: is not a list" in mistake(read, env={"SENTINEL_BOOK_EDGES_BPS": "[1,"})
 
 
 FREE = {
@@ -238,7 +238,7 @@ def test_what_others_call_sentinel_is_told_in_one_line_and_ignored(
 ) -> None:
     read(env=dict.fromkeys(LINKS, "10.0.0.1"), dotenv="SENTINEL_WS_PORT=tcp://10.0.0.1:80")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"sentinel-ws: no settings, ignored: {', '.join(sorted([*LINKS, 'SENTINEL_WS_PORT']))}"
+    assert line == f"sentinel-ws: not settings, ignored: {', '.join(sorted([*LINKS, 'SENTINEL_WS_PORT']))}"
 
 
 def test_no_setting_is_called_like_a_service() -> None:

@@ -223,13 +223,13 @@ def test_the_list(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["freeze", "no/name"], "no name of a data set"),
+        (["freeze", "no/name"], "not a name for a data set"),
         (["freeze", "paper", "--markets", "DOGE-USD"], "nothing to freeze"),
         (["freeze", "paper", "--markets", "DOGE-USD,BTC-USD"], "no archived hour of coinbase:DOGE-USD"),
         (["freeze", "paper", "--measurements", "tops"], "no measurement tops"),
         (["freeze", "paper", "--since", "2025-06-20"], "nothing to freeze"),
         (["freeze", "paper", "--since", "2025-06-20", "--until", "2025-06-19"], "nothing lies between"),
-        (["verify", "paper"], "'paper' is no data set, such as NAME@1"),
+        (["verify", "paper"], "'paper' is not a data set, such as NAME@1"),
         (["verify", "paper@7"], "no data set paper@7"),
     ],
 )

@@ -199,9 +199,9 @@ def test_what_is_no_tape_is_refused(tmp_path: Path) -> None:
         tape_files(tmp_path / "nowhere")
     file = tmp_path / "some.swtape"
     file.write_bytes(os.urandom(100))
-    with pytest.raises(UsageError, match="is no tape"):
+    with pytest.raises(UsageError, match="is not a tape"):
         read_header(file)
-    with pytest.raises(UsageError, match="is no tape"):
+    with pytest.raises(UsageError, match="is not a tape"):
         read(file)
     file.write_bytes(MAGIC)
     with pytest.raises(UsageError, match="without a header"):

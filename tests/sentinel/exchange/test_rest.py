@@ -512,7 +512,7 @@ async def test_a_minute_whose_allowance_is_used_up_is_waited_out(used: str | Non
     ) as client:
         await client.trades("BTC-USD", 86327327, 86327327)
         reasons = [held.reason for held in RestClients([client]).held()]
-        assert reasons == ([f"{used} of 6000 are used of this minute"] if wait_s else [])
+        assert reasons == ([f"{used} of 6000 are used up in this minute"] if wait_s else [])
         await time.pace.take()
     assert time.now_s == pytest.approx(wait_s and wait_s + 0.2)
 

@@ -101,13 +101,13 @@ def test_a_market_that_nobody_has_a_proved_book_of_is_wrong(servers: NatsServers
     result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="lacking")
     found = shown(result)
     assert result.exit_code == 3
-    assert found["problems"] == ["no member has a proved book of kraken:BTC/USD"]
+    assert found["problems"] == ["no member has a proved book for kraken:BTC/USD"]
     (lack,) = found["lacking"]
     assert lack == {"market": MARKETS[2], "holders": ["tick"], "proved": [], "wanted": ["tick"]}
     asyncio.run(fill(settings, [member("tock", {MARKETS[2]: True, MARKETS[0]: True})]))
     two = shown(status(servers, "--format", "json", "--replicas", "2", SENTINEL_CLUSTER_NAME="lacking"))
     assert [lack["market"] for lack in two["lacking"]] == [MARKETS[1], MARKETS[2]]
-    assert two["problems"] == [f"fewer than 2 members have a proved book of {MARKETS[1]}, {MARKETS[2]}"]
+    assert two["problems"] == [f"fewer than 2 members have a proved book for {MARKETS[1]}, {MARKETS[2]}"]
 
 
 def test_a_reader_is_behind_by_its_own_messages_only(servers: NatsServers) -> None:
@@ -162,7 +162,7 @@ def test_a_market_with_fewer_replicas_than_its_members_were_told_is_wrong(server
     both = [member("tick", holds, replicas=2), member("tock", holds | {MARKETS[1]: False}, replicas=2)]
     asyncio.run(fill(settings, both))
     result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="fewer")
-    assert shown(result)["problems"] == [f"fewer than 2 members have a proved book of {MARKETS[1]}"]
+    assert shown(result)["problems"] == [f"fewer than 2 members have a proved book for {MARKETS[1]}"]
     assert result.exit_code == 3
 
 

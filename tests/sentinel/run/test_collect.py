@@ -197,7 +197,7 @@ async def test_its_data_are_gone_for_good_and_it_ends_with_one_line(tmp_path: Pa
         shutil.rmtree(data)
         assert await collector.stop() == 1
     (plain,) = (line for line in collector.errors.splitlines() if not line.startswith("{"))
-    assert plain == f"sentinel-ws: the last lines are lost: the journal is not at {data / 'journal.sqlite3'} any more"
+    assert plain == f"sentinel-ws: the last lines are lost: the journal is no longer at {data / 'journal.sqlite3'}"
 
 
 @pytest.mark.parametrize("more", [[], ["--processes", "2"]])

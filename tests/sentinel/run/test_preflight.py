@@ -42,7 +42,7 @@ async def test_everything_works(tmp_path: Path) -> None:
         "works",
     ]
     assert "GB free" in lines[4]
-    assert "2 products are known" in lines[5]
+    assert "2 products listed" in lines[5]
     assert all("is served" in line for line in lines[6:])
 
 
