@@ -11,9 +11,10 @@ import click
 
 from book.native import FLAVOUR
 from feeds.rest import ProductKind
-from sentinel.errors import SentinelError
-from sentinel.monitor.outlet import Outlet
-from sentinel.run.command_line import Duration, LazyGroup, config_option
+from sentinel.command.encoding import make_printable
+from sentinel.command.options import Duration, config_option
+from sentinel.run import ending
+from sentinel.run.command_line import LazyGroup
 
 KINDS = get_args(ProductKind)
 COMMANDS = {
@@ -44,7 +45,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     elsewhere=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="sentinel-ws", message=f"%(prog)s, version %(version)s ({FLAVOUR})")
 def cli() -> None:
@@ -160,13 +161,6 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
 
 
 def main() -> None:
-    """The console script: a failure a person can act on is one line on stderr and an exit status."""
-    try:
-        cli()
-    except SentinelError as error:
-        with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
-            outlet.write(f"sentinel-ws: {error}\n")
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our stdout has left, as `| head` does
-        sys.stderr.close()
-        sys.exit(0)
+    """Runs a command, and ends the process with its status."""
+    make_printable()
+    sys.exit(ending.run(partial(cli, standalone_mode=False)))
