@@ -12,7 +12,7 @@ import click
 from book.native import FLAVOUR
 from feeds.rest import ProductKind
 from sentinel.command.encoding import make_printable
-from sentinel.command.options import Duration, config_option
+from sentinel.command.options import Duration, config_option, words_of
 from sentinel.run import ending
 from sentinel.run.command_line import LazyGroup
 
@@ -119,11 +119,18 @@ def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: d
 @click.option("--online", is_flag=True, help="Also try the disk, the venue and InfluxDB.")
 @config_option
 def check_config(config_file: Path | None, online: bool) -> None:
-    """Read the whole configuration and say what is wrong with it, without using it.
+    """Read the whole configuration and say all that is wrong with it, without using it.
 
     Exits with 1 if something does not work online.
     """
-    config = _load((), config_file=config_file)
+    from sentinel.config.loading import WrongSettings
+
+    try:
+        config = _load((), config_file=config_file)
+    except WrongSettings as error:
+        for mistake in error.mistakes:
+            click.echo(f"sentinel-ws: {mistake}", err=True)
+        sys.exit(error.exit_code)
     patterns = f" and {len(config.patterns)} patterns" if config.patterns else ""
     click.echo(f"good: {len(config.markets)} products{patterns}, data in {config.data_dir}")
     if not config.patterns:  # what those stand for only the venue can say
@@ -146,7 +153,7 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
         name: given[name] for name in ("data_dir", "record", "http", "processes") if given.get(name) is not None
     }
     if products:
-        flags["products"] = products
+        flags["products"] = words_of(products)
     if given.get("influx_url") is not None:
         flags["influx"] = {"url": given["influx_url"]}
     select = {name: given[name] for name in ("quotes", "kinds", "status") if given.get(name)}

@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from feeds.market import Market
+from sentinel.command.near import suggestion
 from sentinel.command.options import (
     config_option,
     exchange_option,
@@ -30,9 +31,10 @@ from sentinel.command.options import (
 from sentinel.config.loading import load
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.data_dir import MARKETS, market_of
 from sentinel.disk.files import written
 from sentinel.disk.history import Source, windows
-from sentinel.disk.shards import archives, reading
+from sentinel.disk.shards import archives, data_folders, products_of, reading
 from sentinel.errors import UsageError
 from sentinel.timing.instants import parse_instant_ns
 
@@ -137,7 +139,8 @@ def export(
             return
         about = "".join(f" of {name}" for name in [", ".join(symbols or of)] if name)
         if measurement != "gaps" or all(next(found_of(name), None) is None for name in COLLECTED):
-            raise UsageError(f"no {measurement}{about} in {config.data_dir} in that time")
+            hint = suggestion(symbols[0], _names(config.data_dir)) if len(symbols) == 1 else ""
+            raise UsageError(f"no {measurement}{about} in {config.data_dir} in that time{hint}")
         click.echo(f"no gaps{about} in that time", err=True)
         _write(measurement, [[]], form, output)
 
@@ -149,6 +152,13 @@ def _of_exchanges(found: Iterable[Sequence[bytes]], exchanges: Collection[str]) 
         kept = [line for line in lines if not tags.isdisjoint(line.split(b" ", 1)[0].split(b","))] if tags else lines
         if kept:
             yield kept
+
+
+def _names(data_dir: Path) -> set[str]:
+    """Of every product that there is anything of."""
+    markets = {market for folder in data_folders(data_dir) for market in products_of(folder)}
+    archived = {market_of(folder) for root in archives(data_dir) for folder in root.glob(f"*/{MARKETS}")}
+    return {market.short for market in markets | archived}
 
 
 def _archived(data_dir: Path, measurement: str, markets: Collection[Market]) -> list[Source]:

@@ -13,6 +13,7 @@ import click
 from loguru import logger
 
 from feeds.market import Market
+from sentinel.command.near import suggestion
 from sentinel.command.options import (
     config_option,
     exchange_option,
@@ -116,7 +117,9 @@ def gap_report(
     absent += sorted(set(exchanges) - {market.exchange for market in told})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
-        raise UsageError(f"no accounts{of} in {place.name} in that time")
+        there = {row.market.short for row in rows.coverage}
+        hint = suggestion(absent[0], there) if len(absent) == 1 else ""
+        raise UsageError(f"no accounts{of} in {place.name} in that time{hint}")
     tell(_rendered(report, form, output), output)
     if fail_under is not None and lowest_percent(report) < fail_under:
         sys.exit(UNDER)

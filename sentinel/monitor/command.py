@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import click
 import msgspec
+from loguru import logger
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -141,9 +144,11 @@ def test_alerts(config_file: Path | None) -> None:
     if config.alerts.webhook_url is None:
         raise UsageError("no webhook: set alerts.webhook_url or SENTINEL_ALERTS_WEBHOOK_URL")
     alert = Alert("silence", "test", "this is only a test", time.time_ns())
-    if not asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert])):
-        raise NoAnswer("the webhook did not take it; see above")
-    click.echo("the webhook took it")
+    logger.remove()  # what there is to say is one line
+    reason = asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert]))
+    if reason is not None:
+        raise NoAnswer(f"the webhook at {urlsplit(config.alerts.webhook_url).hostname} did not accept it: {reason}")
+    click.echo("the webhook accepted it")
 
 
 def view(found: Status) -> RenderableType:
@@ -250,7 +255,9 @@ async def _ask(config: Config) -> Status:
                 raise NoAnswer(f"{url} answers {response.status}")
             return msgspec.json.decode(await response.read(), type=Status)
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise NoAnswer(f"no collector answers at {config.http}: {error or 'no answer in time'}") from error
+        number = getattr(error, "errno", None)  # aiohttp's own words repeat the address twice
+        reason = os.strerror(number) if number else str(error) or "no answer in time"
+        raise NoAnswer(f"no collector answers at {config.http}: {reason}") from error
 
 
 def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None:

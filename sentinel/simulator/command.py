@@ -14,6 +14,7 @@ import click
 import msgspec
 import uvloop
 
+from sentinel.command.options import Duration
 from sentinel.errors import UsageError
 from sentinel.simulator import faults as fault_file
 from sentinel.simulator import market, recording
@@ -24,16 +25,8 @@ from sentinel.simulator.exchange import Exchange
 from sentinel.simulator.player import Player
 from sentinel.simulator.synthetic import CLEAR_NS, MS, SyntheticMarket
 from sentinel.simulator.truth import Truth
-from sentinel.timing.instants import parse_duration_s
 
 DEFAULT_LEVELS = 5000
-
-
-def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    try:
-        return None if value is None else parse_duration_s(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
@@ -50,7 +43,13 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 @click.option("--faults", type=click.Path(path_type=Path), help="TOML file; see sentinel/simulator/faults.py.")
 @click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened.")
 @click.option("--truth-tops/--no-truth-tops", default=True, help="With the top after each book frame.")
-@click.option("--levels", default=DEFAULT_LEVELS, show_default=True, help="Depth of each side of the first books.")
+@click.option(
+    "--levels",
+    type=click.IntRange(10, 1_000_000),
+    default=DEFAULT_LEVELS,
+    show_default=True,
+    help="Depth of each side of the first books.",
+)
 @click.option(
     "--clear-ms",
     type=click.FloatRange(0, 50, max_open=True),
@@ -58,7 +57,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
     show_default=True,
     help="How far book frames keep from the sampling instants; 0: no quiet time.",
 )
-@click.option("--duration", callback=_duration, help="Stop after this long, such as 60s.")
+@click.option("--duration", type=Duration(), help="Stop after this long, such as 60s.")
 def simulate(**options: Any) -> None:
     """Be a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
 
