@@ -32,7 +32,7 @@ class WrongSettings(UsageError):
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = mistakes
         more = len(mistakes) - 1
-        super().__init__(f"{mistakes[0]} (and {more} more; check-config lists them)" if more else mistakes[0])
+        super().__init__(f"{mistakes[0]} (and {more} more); check-config lists all" if more else mistakes[0])
 
 
 def load(
