@@ -123,6 +123,7 @@ def check_config(config_file: Path | None, online: bool) -> None:
 
     Exits with 1 if something does not work online.
     """
+    from sentinel.command.tables import show
     from sentinel.config.loading import WrongSettings
 
     try:
@@ -132,16 +133,16 @@ def check_config(config_file: Path | None, online: bool) -> None:
             click.echo(f"sentinel-ws: {mistake}", err=True)
         sys.exit(error.exit_code)
     patterns = f" and {len(config.patterns)} patterns" if config.patterns else ""
-    click.echo(f"good: {len(config.markets)} products{patterns}, data in {config.data_dir}")
+    show(f"good: {len(config.markets)} products{patterns}, data in {config.data_dir}")
     if not config.patterns:  # what those stand for only the venue can say
         from sentinel.collector.selecting import dealt
 
         for line in dealt(config):
-            click.echo(f"dealt: {line}")
+            show(f"dealt: {line}")
     if online:
         from sentinel.run.preflight import try_out
 
-        if not try_out(config, lambda found: click.echo(str(found))):
+        if not try_out(config, lambda found: show(str(found))):
             sys.exit(1)
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sentinel.archive.schedule import by_design_s
 from sentinel.command.options import config_option, plain_format_option
-from sentinel.command.tables import Sheet, is_terminal, rendered
+from sentinel.command.tables import Sheet, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.errors import UsageError
@@ -58,7 +58,7 @@ def tell(config: Config, form: object) -> Overview:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        click.echo(rendered(view(found), is_coloured=is_terminal()), nl=False)
+        show(view(found))
     return found
 
 

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from feeds.market import names
 from sentinel.command.options import config_option, exchange_option, plain_format_option, words_of
-from sentinel.command.tables import Sheet, is_terminal, rendered
+from sentinel.command.tables import Sheet, is_terminal, rendered, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
@@ -86,7 +86,7 @@ def status(
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        click.echo(rendered(view(found), is_coloured=is_terminal()), nl=False)
+        show(view(found))
     well = expected(found)
     if not all(product.is_proved for product in well.products) or not _is_writing(well, config):
         sys.exit(NOT_READY)
