@@ -47,6 +47,14 @@ UNDER = 3
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "html", "csv"]), default="table", show_default=True
 )
+@click.option(
+    "--rows",
+    type=click.Choice(list(text.CSV)),
+    default="gaps",
+    show_default=True,
+    help="What a row of --format csv is of.",
+)
+@click.option("--all", "shows_all", is_flag=True, help="In the table, a line for every gap, however short.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
 @click.option("--collected-only", is_flag=True, help="Name time in which nobody collected, but do not count it.")
 @click.option("--fail-under", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit with 3 below this.")
@@ -60,6 +68,8 @@ def gap_report(
     exchanges: tuple[str, ...],
     collector: str | None,
     form: str,
+    rows: str,
+    shows_all: bool,
     output: Path | None,
     collected_only: bool,
     fail_under: float | None,
@@ -87,9 +97,9 @@ def gap_report(
     place = _place(config, data_dir, influx_url, cluster)
     whole = window.of_whole_minutes()
     asked = whole.start_ns, min(whole.end_ns, now_ns - place.fresh_ns)
-    rows = with_orphans(place.read(window), asked, place.store, cadence_ns)
+    accounts = with_orphans(place.read(window), asked, place.store, cadence_ns)
     report = build(
-        rows,
+        accounts,
         window,
         markets=markets,
         exchanges=exchanges,
@@ -106,7 +116,14 @@ def gap_report(
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"no accounts{of} in {place.name} in that time")
-    _write(_rendered(report, form, output), output)
+    is_terminal = output is None and sys.stdout.isatty()
+    rendered: dict[str, Callable[[Report], str]] = {
+        "json": text.as_json,
+        "csv": partial(text.as_csv, kind=rows),
+        "html": html.as_html,
+        "table": partial(text.as_table, is_terminal=is_terminal, shows_all=shows_all),
+    }
+    _write(rendered[form](report), output)
     if fail_under is not None and lowest_percent(report) < fail_under:
         sys.exit(UNDER)
 
@@ -144,18 +161,6 @@ def _folders(data_dir: Folder) -> list[Folder]:
         if folder not in folders:  # a process that never got so far, or a journal that was lost
             click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
     return folders
-
-
-def _rendered(report: Report, form: str, output: Path | None) -> str:
-    match form:
-        case "json":
-            return text.as_json(report)
-        case "csv":
-            return text.as_csv(report)
-        case "html":
-            return html.as_html(report)
-        case _:
-            return text.as_table(report, is_terminal=output is None and sys.stdout.isatty())
 
 
 def _write(content: str, output: Path | None) -> None:

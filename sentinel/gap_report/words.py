@@ -1,4 +1,4 @@
-"""How the report puts things for people: percentages that are never rounded up, durations, causes."""
+"""How the report puts things for people: percentages that are never rounded up, durations, what is missing."""
 
 from __future__ import annotations
 
@@ -12,24 +12,6 @@ from sentinel.timing.instants import format_ns
 
 MOST_NAMED = 3
 HOUR_NS = 3_600_000_000_000
-
-CAUSES = {
-    "sequence": "frames lost",
-    "crossed": "book crossed",
-    "empty": "book one-sided",
-    "trades": "trades not received",
-    "silence": "feed fell silent",
-    "disconnected": "disconnected",
-    "refused": "refused by the venue",
-    "stopped": "collector not running",
-    "clock": "clock put forward",
-    "not_collected": "nobody collected",
-    "disk": "disk refused",
-    "undecodable": "unreadable frame",
-    "witness": "contradicted by another witness",
-    "reset": "trade ids used again",
-    "delisted": "not listed by the venue",
-}
 
 GIVEN_UP = f"given up: {GIVE_UP_ANSWERS} answers of REST or more, over {GIVE_UP_NS // HOUR_NS} h or more, without them"
 
@@ -46,8 +28,15 @@ def coverage(product: ProductReport) -> str:
     return "not proved" if product.trade_coverage is None else percent(product.trade_coverage)
 
 
+def count(number: int) -> str:
+    """Nothing where there is none, so that the others stand out."""
+    return f"{number:,}" if number else ""
+
+
 def duration(ns: int) -> str:
-    """``1.2 s``, ``3 m 20 s``, ``2 d 4 h``."""
+    """``40 ms``, ``1.2 s``, ``3 m 20 s``, ``2 d 4 h``."""
+    if 0 < ns < 100_000_000:
+        return f"{max(1, ns // 1_000_000)} ms"
     seconds = ns / 1e9
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -69,6 +58,9 @@ def scope(report: Report) -> list[str]:
     if report.products and report.asked.start_ns < report.window.start_ns:
         first = moment(report.window.start_ns)
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
+    asked, window = report.asked, report.window
+    if asked.start_ns > window.start_ns or asked.end_ns < window.end_ns:
+        told.append(f"Counted in whole minutes; asked for was {moment(asked.start_ns)} to {moment(asked.end_ns)}")
     late = report.begun_late
     if late:
         begun = ", ".join(

@@ -16,7 +16,8 @@ from loguru import logger
 from msgspec import Struct
 
 from sentinel.config import Alerts as Limits
-from sentinel.monitor.status import SinkStatus, Status, expected
+from sentinel.contract.causes import words as words_of
+from sentinel.monitor.status import GapStatus, SinkStatus, Status, expected
 
 Kind = Literal[
     "silence",
@@ -103,13 +104,17 @@ def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
     for gap in status.gaps:
         if gap.channel == "book" and gap.age_s > limits.gap_s:  # missing trades are told once, below
             about = f"{gap.market.short} {gap.channel}"
-            yield Condition("gap_open", about, f"{gap.cause} for {gap.age_s:.0f} s", gap.exchange)
+            yield Condition("gap_open", about, _open_gap(gap), gap.exchange)
     for product in status.products:
         name, exchange = product.market.short, product.exchange
         if product.trades_missing:
             yield Condition("trades_missing", name, f"{product.trades_missing} trades are missing", exchange)
         if product.crossed_for_s > 0 and product.state == "trading":  # an auction may cross it
             yield Condition("crossed", name, f"the book is crossed for {product.crossed_for_s:.1f} s", exchange)
+
+
+def _open_gap(gap: GapStatus) -> str:
+    return f"no proved book for {gap.age_s:.0f} s: {words_of(gap.cause)}"
 
 
 def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
