@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -94,10 +95,10 @@ def gap_report(
     config = load(flags, None)
     markets = [Market.parse(symbol) for symbol in symbols]
     cadence_ns = config.book.cadence_ms * 1_000_000
-    place = _place(config, data_dir, influx_url, cluster)
     whole = window.of_whole_minutes()
-    asked = whole.start_ns, min(whole.end_ns, now_ns - place.fresh_ns)
-    accounts = with_orphans(place.read(window), asked, place.store, cadence_ns)
+    with _place(config, data_dir, influx_url, cluster) as place:
+        asked = whole.start_ns, min(whole.end_ns, now_ns - place.fresh_ns)
+        accounts = with_orphans(place.read(window), asked, place.store, cadence_ns)
     report = build(
         accounts,
         window,
@@ -137,22 +138,23 @@ class Place(NamedTuple):
     fresh_ns: int
 
 
-def _place(config: Config, data_dir: Folder | None, influx_url: str | None, cluster: str | None) -> Place:
+@contextmanager
+def _place(config: Config, data_dir: Folder | None, influx_url: str | None, cluster: str | None) -> Iterator[Place]:
     if influx_url is not None:
         read = partial(remote.read, config.influx)
-        return Place(influx_url, read, remote.store_of(config.influx), remote.REMOTE_FRESH_NS)
-    if cluster is not None:
+        yield Place(influx_url, read, remote.store_of(config.influx), remote.REMOTE_FRESH_NS)
+    elif cluster is not None:
         try:
             from sentinel.gap_report import stream  # nats-py is optional
         except ModuleNotFoundError as error:
             raise UsageError(f"a cluster needs {error.name}: pip install 'sentinel-ws[cluster]'") from None
         logger.remove()  # what there is to say of servers is one line
-        accounts = partial(stream.read_accounts, config.cluster)
-        name = f"cluster {config.cluster.name}"
-        return Place(name, accounts, stream.store_of(config.cluster), stream.CLUSTER_FRESH_NS)
-    folder = data_dir or config.data_dir
-    folders = _folders(folder)
-    return Place(str(folder), partial(local.read_all, folders), local.store_of(folders), FRESH_NS)
+        with stream.reading(config.cluster) as (accounts, store):
+            yield Place(f"cluster {config.cluster.name}", accounts, store, stream.CLUSTER_FRESH_NS)
+    else:
+        folder = data_dir or config.data_dir
+        folders = _folders(folder)
+        yield Place(str(folder), partial(local.read_all, folders), local.store_of(folders), FRESH_NS)
 
 
 def _folders(data_dir: Folder) -> list[Folder]:
