@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,8 @@ from sentinel.disk.files import replacing
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders, shard_folders
-from sentinel.errors import UsageError
-from sentinel.gap_report import html, local, remote, text
+from sentinel.errors import SentinelError, UsageError
+from sentinel.gap_report import html, local, remote, sending, text
 from sentinel.gap_report.orphans import Store, with_orphans
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
 from sentinel.timing.instants import parse_instant_ns
@@ -57,6 +57,8 @@ UNDER = 3
 )
 @click.option("--all", "shows_all", is_flag=True, help="In the table, a line for every gap, however short.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml.")
+@click.option("--send", "sends", is_flag=True, help="Send it by mail or to a webhook, as the settings [report] say.")
 @click.option("--collected-only", is_flag=True, help="Name time in which nobody collected, but do not count it.")
 @click.option("--fail-under", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit with 3 below this.")
 def gap_report(
@@ -72,6 +74,8 @@ def gap_report(
     rows: str,
     shows_all: bool,
     output: Path | None,
+    config_file: Path | None,
+    sends: bool,
     collected_only: bool,
     fail_under: float | None,
 ) -> None:
@@ -80,6 +84,8 @@ def gap_report(
     Verified samples are proved by what the venue itself sends; clean ones are those nothing is known against. No
     figure is ever rounded up. From a product's first collected instant on, time in which nobody collected counts as
     missing; a running collector may be 10 s behind, in an InfluxDB or a cluster 70 s.
+
+    With --send, for cron or a timer, it is printed only with --output; where there is none to send, that is sent.
     """
     now_ns = time.time_ns()
     window = Window(parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns))
@@ -92,15 +98,48 @@ def gap_report(
         flags["influx"] = {"url": influx_url}
     if cluster is not None:
         flags["cluster"] = {"servers": cluster}
-    config = load(flags, None)
+    config = load(flags, config_file)
+    if sends and not (config.report.mail_to or config.report.webhook_url):
+        raise UsageError("nowhere to send it: set report.smtp_server and report.mail_to, or report.webhook_url")
+    try:
+        with _place(config, data_dir, influx_url, cluster) as place:
+            report = _made(place, config, window, now_ns, symbols, exchanges, collector, collected_only=collected_only)
+    except SentinelError as error:
+        if sends:
+            sending.send_failure(str(error), config.report)
+        raise
+    is_terminal = output is None and sys.stdout.isatty()
+    rendered: dict[str, Callable[[Report], str]] = {
+        "json": text.as_json,
+        "csv": partial(text.as_csv, kind=rows),
+        "html": html.as_html,
+        "table": partial(text.as_table, is_terminal=is_terminal, shows_all=shows_all),
+    }
+    if output is not None or not sends:
+        _write(rendered[form](report), output)
+    if sends:
+        click.echo(f"{report.verdict}; sent: {', '.join(sending.send(report, config.report))}")
+    if fail_under is not None and lowest_percent(report) < fail_under:
+        sys.exit(UNDER)
+
+
+def _made(
+    place: Place,
+    config: Config,
+    window: Window,
+    now_ns: int,
+    symbols: Sequence[str],
+    exchanges: Sequence[str],
+    collector: str | None,
+    *,
+    collected_only: bool,
+) -> Report:
     markets = [Market.parse(symbol) for symbol in symbols]
     cadence_ns = config.book.cadence_ms * 1_000_000
     whole = window.of_whole_minutes()
-    with _place(config, data_dir, influx_url, cluster) as place:
-        asked = whole.start_ns, min(whole.end_ns, now_ns - place.fresh_ns)
-        accounts = with_orphans(place.read(window), asked, place.store, cadence_ns)
+    asked = whole.start_ns, min(whole.end_ns, now_ns - place.fresh_ns)
     report = build(
-        accounts,
+        with_orphans(place.read(window), asked, place.store, cadence_ns),
         window,
         markets=markets,
         exchanges=exchanges,
@@ -117,16 +156,7 @@ def gap_report(
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"no accounts{of} in {place.name} in that time")
-    is_terminal = output is None and sys.stdout.isatty()
-    rendered: dict[str, Callable[[Report], str]] = {
-        "json": text.as_json,
-        "csv": partial(text.as_csv, kind=rows),
-        "html": html.as_html,
-        "table": partial(text.as_table, is_terminal=is_terminal, shows_all=shows_all),
-    }
-    _write(rendered[form](report), output)
-    if fail_under is not None and lowest_percent(report) < fail_under:
-        sys.exit(UNDER)
+    return report
 
 
 class Place(NamedTuple):

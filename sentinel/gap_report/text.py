@@ -16,7 +16,7 @@ from sentinel.contract.causes import words
 from sentinel.gap_report.folding import Line, as_lines
 from sentinel.gap_report.report import ProductReport, Report
 from sentinel.gap_report.sums import CauseSum
-from sentinel.gap_report.words import count, coverage, duration, length, moment, percent, scope, what
+from sentinel.gap_report.words import count, coverage, duration, length, moment, percent, scope, what, window_words
 from sentinel.timing.instants import format_ns
 
 MOST_LINES = 50
@@ -92,8 +92,7 @@ def as_table(report: Report, *, width: int | None = None, is_terminal: bool = Fa
     text = io.StringIO()
     console = Console(file=text, width=width or (None if is_terminal else 140), force_terminal=is_terminal)
     colour = "green" if report.verdict == "complete" else "red"
-    span = f"{moment(report.window.start_ns)} to {moment(report.window.end_ns)} UTC"
-    console.print(f"[bold {colour}]{report.verdict}[/]  {span}")
+    console.print(f"[bold {colour}]{report.verdict}[/]  {window_words(report.window)}")
     for sentence in scope(report):
         console.print(sentence, highlight=False)
     for table in _products(report, is_wide=console.width >= WIDE):

@@ -6,7 +6,7 @@ import math
 
 from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED, Gap
-from sentinel.gap_report.report import Backfilled, ProductReport, Report
+from sentinel.gap_report.report import Backfilled, ProductReport, Report, Window
 from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.timing.instants import format_ns
 
@@ -50,6 +50,11 @@ def duration(ns: int) -> str:
 def moment(ns: int) -> str:
     """``2026-11-23 14:02:11.2``: to the tenth of a second, UTC."""
     return format_ns(ns // 100_000_000 * 100_000_000).replace("T", " ").removesuffix("Z")
+
+
+def window_words(window: Window) -> str:
+    """From when to when."""
+    return f"{moment(window.start_ns)} to {moment(window.end_ns)} UTC"
 
 
 def scope(report: Report) -> list[str]:

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-import aiohttp
 import msgspec
 from loguru import logger
 from msgspec import Struct
@@ -18,6 +17,7 @@ from msgspec import Struct
 from sentinel.config import Alerts as Limits
 from sentinel.contract.causes import words as words_of
 from sentinel.monitor.status import GapStatus, SinkStatus, Status, expected
+from sentinel.webhook import post
 
 Kind = Literal[
     "silence",
@@ -39,9 +39,6 @@ Kind = Literal[
 
 TOLD_S = 3600.0
 """How long something that has happened and will not be undone is told of: one more raises no alert that is raised."""
-
-ATTEMPTS = 5
-WEBHOOK_TIMEOUT_S = 10.0
 
 
 class Alert(Struct, frozen=True):
@@ -196,21 +193,9 @@ class Webhook:
 
     async def send(self, alerts: list[Alert]) -> bool:
         """Whether it was accepted, at last."""
-        timeout = aiohttp.ClientTimeout(WEBHOOK_TIMEOUT_S)
-        reason = ""
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            for attempt in range(ATTEMPTS):
-                if attempt:
-                    await asyncio.sleep(0.5 * 2**attempt)
-                try:
-                    async with session.post(self._url, data=self._body(alerts), headers=JSON) as response:
-                        if response.status < 300 and response.method == "POST":
-                            return True
-                        reason = f"status {response.status}"
-                        if response.method != "POST":  # most redirects are followed by a GET, which brings no alert
-                            reason = f"redirected to {response.url}"
-                except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a redirect to no address
-                    reason = f"{type(error).__name__}: {error}"
+        reason = await post(self._url, self._body(alerts), asyncio.sleep)
+        if not reason:
+            return True
         logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")
         return False
 
@@ -218,6 +203,3 @@ class Webhook:
         if self._shape == "slack":
             return msgspec.json.encode({"text": "\n".join(alert.text for alert in alerts)})
         return msgspec.json.encode({"alerts": alerts})
-
-
-JSON = {"Content-Type": "application/json"}
