@@ -15,8 +15,8 @@ from sentinel.contract.gaps import DELISTED, NOT_COLLECTED, Gap
 class CauseSum(Struct, frozen=True):
     """All gaps of one channel and cause: how many, for how long together, and what they cost.
 
-    ``samples`` are grid instants without a sample; an instant in two gaps counts for the first of them, so those of all
-    causes add up. ``trades`` are ids that did not come by themselves, ``repaired`` how many of them were fetched.
+    A time in two gaps of a channel counts for the first of them, so those of all causes add up. ``samples`` are grid
+    instants without a sample, ``trades`` ids that did not come, ``repaired`` how many of these were fetched.
     """
 
     channel: str
@@ -37,16 +37,15 @@ def by_cause(gaps: Iterable[Gap], start_ns: int, end_ns: int, cadence_ns: int) -
     gaps = sorted(gaps, key=lambda gap: (gap.start_ns, gap.channel, gap.cause))
     nobody = [gap.start_ns for gap in gaps if gap.cause == NOT_COLLECTED]
     sums = []
-    reached_ns = start_ns
+    reached_ns: dict[str, int] = {}
     for gap in gaps:
-        first_ns, last_ns = max(gap.start_ns, start_ns), min(_end_ns(gap, nobody, end_ns), end_ns)
-        samples = 0
-        if gap.channel == "book":
-            # of a product that is not listed no sample is due
-            samples = 0 if gap.cause == DELISTED else count_instants(max(first_ns, reached_ns), last_ns, cadence_ns)
-            reached_ns = max(reached_ns, last_ns)
+        first_ns = max(gap.start_ns, reached_ns.get(gap.channel, start_ns))
+        last_ns = max(first_ns, min(_end_ns(gap, nobody, end_ns), end_ns))
+        reached_ns[gap.channel], length_ns = last_ns, last_ns - first_ns
+        # of a product that is not listed no sample is due
+        is_due = gap.channel == "book" and gap.cause != DELISTED
+        samples = count_instants(first_ns, last_ns, cadence_ns) if is_due else 0
         of_trades = (gap.missing_count, gap.repaired_count) if gap.channel == "trades" else (0, 0)
-        length_ns = max(0, last_ns - first_ns)
         sums.append(CauseSum(gap.channel, gap.cause, words(gap.cause), 1, length_ns, samples, *of_trades))
     return added(sums)
 

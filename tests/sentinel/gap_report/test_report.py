@@ -558,7 +558,7 @@ def test_each_cause_is_summed_up_for_each_product_and_in_total() -> None:
     assert cause_sums(btc) == {
         ("book", "not_collected"): (1, MINUTE_NS, 600, 0, 0),
         ("book", "silence"): (2, 2 * ten_s, 200, 0, 0),
-        ("book", "sequence"): (1, 3 * ten_s // 2, 100, 0, 0),
+        ("book", "sequence"): (1, ten_s, 100, 0, 0),
         ("trades", "trades"): (1, 5, 0, 6, 4),
     }
     assert sum(one.samples for one in btc.causes) == btc.samples.withheld + btc.samples.not_collected
