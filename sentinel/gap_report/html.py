@@ -103,20 +103,17 @@ def _facts(facts: list[tuple[str, str]]) -> str:
 
 
 def _causes(causes: Sequence[CauseSum], title: str) -> str:
-    """What each cause cost, as a table."""
-    rows = "".join(
-        f'<tr><td>{escape(cause.channel)}</td><td title="{escape(cause.cause)}">{escape(cause.words)}</td>'
-        f"<td>{cause.gaps:,}</td><td>{duration(cause.duration_ns)}</td>"
-        f"<td>{count(cause.samples)}</td><td>{count(cause.trades)}</td><td>{count(cause.repaired)}</td></tr>"
-        for cause in causes
-    )
-    head = "".join(
-        f'<th scope="col">{name}</th>'
-        for name in ("channel", "cause", "gaps", "together", "samples", "trades", "repaired")
-    )
+    """What each cause cost, as a table, without the counts that there are none of."""
+    counts = [name for name in ("samples", "trades", "repaired") if any(getattr(cause, name) for cause in causes)]
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("channel", "cause", "gaps", "together", *counts))
+    rows = []
+    for cause in causes:
+        cells = [f"{cause.gaps:,}", duration(cause.duration_ns), *(count(getattr(cause, name)) for name in counts)]
+        named = f'<td>{escape(cause.channel)}</td><td title="{escape(cause.cause)}">{escape(cause.words)}</td>'
+        rows.append(f"<tr>{named}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}"><table class="causes">'
-        f"<caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
