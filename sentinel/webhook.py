@@ -15,8 +15,8 @@ TIMEOUT_S = 10.0
 JSON = {"Content-Type": "application/json"}
 
 
-async def post(url: str, body: bytes, pause: Callable[[float], Awaitable[object]]) -> str:
-    """Why it was not accepted, at last; nothing if it was. ``pause`` waits for so many seconds."""
+async def post(url: str, body: bytes, pause: Callable[[float], Awaitable[object]]) -> str | None:
+    """None once it was accepted, else why it never was. ``pause`` waits for so many seconds."""
     timeout = aiohttp.ClientTimeout(TIMEOUT_S)
     reason = ""
     async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -26,7 +26,7 @@ async def post(url: str, body: bytes, pause: Callable[[float], Awaitable[object]
             try:
                 async with session.post(url, data=body, headers=JSON) as response:
                     if response.status < 300 and response.method == "POST":
-                        return ""
+                        return None
                     reason = f"status {response.status}"
                     if response.method != "POST":  # most redirects are followed by a GET, which brings nothing
                         reason = f"redirected to {response.url.host}"

@@ -107,7 +107,7 @@ async def _delivered(settings: Settings, mail: EmailMessage | None, figures: dic
 
 async def _post_figures(
     settings: Settings, figures: dict[str, object], pause: Callable[[float], Awaitable[object]]
-) -> str:
+) -> str | None:
     shown = {"text": figures["text"]} if settings.webhook_shape == "slack" else figures
     return await post(settings.webhook_url or "", msgspec.json.encode(shown), pause)
 
@@ -129,8 +129,8 @@ def _mail(settings: Settings, subject: str, text: str, page: str | None) -> Emai
     return message
 
 
-def _post_mail(settings: Settings, message: EmailMessage, pause: Callable[[float], object]) -> str:
-    """Why it was not accepted, at last; nothing if it was. A refusal for good is not tried again."""
+def _post_mail(settings: Settings, message: EmailMessage, pause: Callable[[float], object]) -> str | None:
+    """None once it was accepted, else why it never was. A refusal for good is not tried again."""
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -166,8 +166,9 @@ def _offer_mail(settings: Settings, message: EmailMessage) -> dict[str, tuple[in
         return client.send_message(message)
 
 
-def _refusals(refused: dict[str, tuple[int, bytes]]) -> str:
-    return "; ".join(f"{address} refused: {code} {_spelled(words)}" for address, (code, words) in refused.items())
+def _refusals(refused: dict[str, tuple[int, bytes]]) -> str | None:
+    words = [f"{address} refused: {code} {_spelled(words)}" for address, (code, words) in refused.items()]
+    return "; ".join(words) or None
 
 
 def _spelled(words: bytes | str) -> str:

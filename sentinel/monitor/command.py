@@ -1,17 +1,20 @@
-"""``sentinel-ws status``, ``top`` and ``alerts test``: what a running collector says of itself at a terminal."""
+"""``sentinel-ws status``, ``top`` and ``alerts``: what a running collector says of itself at a terminal."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar, get_args
 
 import aiohttp
 import click
 import msgspec
+from msgspec import Struct
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,18 +26,20 @@ from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
-from sentinel.disk.shards import data_folders
+from sentinel.disk.shards import data_folders, shard_folders
 from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
-from sentinel.monitor.alerts import Alert, Webhook
+from sentinel.monitor.acknowledged import AcknowledgedFolder, Acknowledgement
+from sentinel.monitor.alerts import Alert, Kind, Webhook
 from sentinel.monitor.cluster import cluster_option, configured, look, tell
 from sentinel.monitor.cluster import view as view_of_cluster
 from sentinel.monitor.status import ClusterStatus, ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
-from sentinel.timing.instants import format_ns
+from sentinel.timing.instants import NS_PER_S, format_ns, parse_duration_s
 
+T = TypeVar("T")
 NOT_READY = 1
 REFRESH_S = 1.0
 TIMEOUT_S = 5.0
@@ -47,6 +52,12 @@ http_option = click.option("--http", metavar="HOST:PORT", help="Where a running 
 exchange_option = click.option(
     "--exchange", "exchanges", multiple=True, help="Only of this one; may be given again.  [default: all]"
 )
+
+
+class Raised(Struct, frozen=True):
+    """What the server says of alerts."""
+
+    alerts: list[Alert]
 
 
 class NoAnswer(SentinelError):
@@ -76,7 +87,7 @@ def status(http: str | None, data_dir: Path | None, cluster: str | None, exchang
     if config.http is None:
         _from_journal(config, exchanges, form)
         return
-    found = _of(asyncio.run(_ask(config)), exchanges)
+    found = _of(asyncio.run(_ask(config, "status", Status)), exchanges)
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
@@ -101,7 +112,7 @@ def top(http: str | None, cluster: str | None, exchanges: tuple[str, ...]) -> No
     config = _config(http, None)
     if config.http is None:
         raise UsageError("where? give --http HOST:PORT of a running collector, or --cluster URLS")
-    _show(lambda: view(_of(asyncio.run(_ask(config)), exchanges)))
+    _show(lambda: view(_of(asyncio.run(_ask(config, "status", Status)), exchanges)))
 
 
 def _view_of_cluster(config: Config) -> RenderableType:
@@ -120,7 +131,7 @@ def _show(seen: Callable[[], RenderableType]) -> None:
 
 @click.group()
 def alerts() -> None:
-    """Where operators are told of trouble."""
+    """What operators are told of trouble: see it, acknowledge it, try the webhook."""
 
 
 @alerts.command("test")
@@ -130,9 +141,75 @@ def test_alerts() -> None:
     if config.alerts.webhook_url is None:
         raise UsageError("no webhook: set alerts.webhook_url or SENTINEL_ALERTS_WEBHOOK_URL")
     alert = Alert("silence", "test", "this is only a test", time.time_ns())
-    if not asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert])):
+    if asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert])) is not None:
         raise NoAnswer("the webhook did not take it; see above")
     click.echo("the webhook took it")
+
+
+@alerts.command("list")
+@http_option
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def list_alerts(http: str | None, form: str) -> None:
+    """List the alerts that a running collector has raised.
+
+    Exits with 1 if there is one that nobody has acknowledged.
+    """
+    config = _config(http, None)
+    if config.http is None:
+        raise UsageError("where? give --http HOST:PORT of a running collector")
+    found = asyncio.run(_ask(config, "alerts", Raised)).alerts
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    elif not found:
+        click.echo("no alert")
+    for alert in found if form == "table" else ():
+        state = "" if alert.acknowledged_ns is None else f" (acknowledged{': ' if alert.note else ''}{alert.note})"
+        click.echo(f"{format_ns(alert.since_ns)} {alert.kind} {_quoted(alert.about)}: {alert.words}{state}")
+    if any(alert.acknowledged_ns is None for alert in found):
+        sys.exit(NOT_READY)
+
+
+@alerts.command("acknowledge")
+@click.argument("kind", type=click.Choice(get_args(Kind)))
+@click.argument("about")
+@click.option("--note", default="", help="Why, for whoever sees it.")
+@click.option("--for", "span", metavar="DURATION", help="At most this long, such as 12h.")
+@click.option("--undo", is_flag=True, help="Let it be an alarm again.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="The collector's.  [default: data]")
+@http_option
+def acknowledge(
+    kind: str, about: str, note: str, span: str | None, undo: bool, data_dir: Path | None, http: str | None
+) -> None:
+    """Say that an alert is known: it is shown, and is no alarm any more.
+
+    KIND and ABOUT are what `alerts list` shows, such as: trades_missing BTC-USD. It holds over restarts until the alert
+    clears or gets worse, say by one more missing trade. With the address of a running collector only what is raised can
+    be acknowledged.
+    """
+    config = _config(http, data_dir)
+    if not config.data_dir.is_dir():
+        raise UsageError(f"no such folder: {config.data_dir}")
+    folders = [AcknowledgedFolder(folder) for folder in (config.data_dir, *shard_folders(config.data_dir))]
+    if undo:
+        if not sum(folder.drop((kind, about)) for folder in folders):
+            raise UsageError(f"{kind} {_quoted(about)} is not acknowledged in {config.data_dir}")
+        click.echo(f"{kind} {_quoted(about)} is an alarm again")
+        return
+    if config.http is not None:
+        raised = asyncio.run(_ask(config, "alerts", Raised)).alerts
+        if (kind, about) not in [(alert.kind, alert.about) for alert in raised]:
+            known = ", ".join(f"{alert.kind} {_quoted(alert.about)}" for alert in raised) or "none"
+            raise UsageError(f"{kind} {_quoted(about)} is not raised; raised: {known}")
+    now_ns = time.time_ns()
+    until_ns = None if span is None else now_ns + round(parse_duration_s(span) * NS_PER_S)
+    for folder in folders:
+        folder.put(Acknowledgement(kind, about, now_ns, note, until_ns))
+    click.echo(f"{kind} {_quoted(about)} is acknowledged")
+
+
+def _quoted(about: str) -> str:
+    """As a shell takes it, so that it can be copied."""
+    return shlex.quote(about)
 
 
 def view(found: Status) -> RenderableType:
@@ -228,9 +305,10 @@ def _config(http: str | None, data_dir: Path | None) -> Config:
     return load(flags, None)
 
 
-async def _ask(config: Config) -> Status:
+async def _ask(config: Config, what: str, kind: type[T]) -> T:
+    """``what`` the server tells, which is of that kind."""
     headers = {} if config.http_token is None else {"Authorization": f"Bearer {config.http_token.get_secret_value()}"}
-    url = f"http://{config.http}/sentinel/status"
+    url = f"http://{config.http}/sentinel/{what}"
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_S)) as session,
@@ -240,7 +318,7 @@ async def _ask(config: Config) -> Status:
                 raise UsageError(f"{config.http} asks for a token: set SENTINEL_HTTP_TOKEN or SENTINEL_HTTP_TOKEN_FILE")
             if response.status != 200:
                 raise NoAnswer(f"{url} answers {response.status}")
-            return msgspec.json.decode(await response.read(), type=Status)
+            return msgspec.json.decode(await response.read(), type=kind)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise NoAnswer(f"no collector answers at {config.http}: {error or 'no answer in time'}") from error
 
