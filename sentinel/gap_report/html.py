@@ -139,7 +139,7 @@ def _product(product: ProductReport, windows: Sequence[Window]) -> str:
         f'<section class="product {state}"><h2>{escape(product.symbol)} <small>{escape(product.exchange)}</small>'
         f'<span class="chip">integrity: {escape(product.integrity)}</span>'
         f'<span class="chip {state}">{state}</span></h2>'
-        f"{timelines}<dl>{_facts(facts)}</dl>{causes}{_gaps(product)}</section>"
+        f'{timelines}<div class="sums"><dl>{_facts(facts)}</dl>{causes}</div>{_gaps(product)}</section>'
     )
 
 

@@ -35,8 +35,8 @@ def count(number: int) -> str:
 
 def duration(ns: int) -> str:
     """``40 ms``, ``1.2 s``, ``3 m 20 s``, ``2 d 4 h``."""
-    if 0 < ns < 100_000_000:
-        return f"{max(1, ns // 1_000_000)} ms"
+    if ns < 100_000_000:
+        return f"{max(1, ns // 1_000_000)} ms" if ns else "0 s"
     seconds = ns / 1e9
     if seconds < 60:
         return f"{seconds:.1f} s"
