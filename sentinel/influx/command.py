@@ -16,6 +16,7 @@ from rich.table import Table
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.shards import journals
+from sentinel.errors import UsageError
 from sentinel.influx import audit as auditing
 from sentinel.influx.buckets import MONTH_FORMAT, bucket_at, ensure, listed, months
 from sentinel.influx.server import Server
@@ -93,6 +94,8 @@ def audit(data_dir: Path | None, influx_url: str | None, since: str, until: str,
         table.add_row(*difference.cells())
     if found.differences:
         console.print(table)
+    if not found.compared:
+        raise UsageError(f"nothing of {config.data_dir} was delivered in that time, so there is nothing to compare")
     words = f"{len(found.differences):,} of {found.compared:,} minutes differ"
     console.print(f"{words}; {found.points:,} points compared, {found.sent:,} sent again")
     if found.differences and not repair:
