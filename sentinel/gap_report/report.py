@@ -129,7 +129,8 @@ class Report(Struct, frozen=True):
     """The public JSON shape (design, section 9). ``asked`` may reach beyond what ``window`` is of.
 
     What was ``backfilled`` stands apart: figures and verdict are of what was collected. The times of ``causes`` are
-    those of all products added up.
+    those of all products added up. ``removed_until_ns``, within the window asked for, is up to when retention has
+    removed what there was: nobody knows any more what that was.
     """
 
     window: Window
@@ -139,6 +140,7 @@ class Report(Struct, frozen=True):
     collected_only: bool
     backfilled: list[Backfilled] = []
     causes: list[CauseSum] = []
+    removed_until_ns: int | None = None
 
     @property
     def names(self) -> dict[Market, str]:
@@ -196,7 +198,9 @@ def build(
     verdict: Literal["complete", "incomplete"] = "complete" if is_complete else "incomplete"
     backfilled = _backfilled([row for row in rows.backfill if is_wanted(row.market)], window)
     causes = added(cause for product in products for cause in product.causes)
-    return Report(found, products, verdict, asked, collected_only, backfilled, causes)
+    removed_ns = rows.removed_until_ns
+    removed_ns = None if removed_ns is None or removed_ns <= asked.start_ns else removed_ns
+    return Report(found, products, verdict, asked, collected_only, backfilled, causes, removed_ns)
 
 
 def _backfilled(rows: Iterable[BackfillRow], window: Window) -> list[Backfilled]:

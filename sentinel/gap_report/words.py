@@ -60,7 +60,12 @@ def window_words(window: Window) -> str:
 def scope(report: Report) -> list[str]:
     """What must be known of the window to understand the verdict, in sentences without their full stop."""
     told = []
-    if report.products and report.asked.start_ns < report.window.start_ns:
+    if report.removed_until_ns is not None:
+        removed = moment(report.removed_until_ns)
+        told.append(
+            f"Asked from {moment(report.asked.start_ns)}: retention has removed what there was before {removed}"
+        )
+    elif report.products and report.asked.start_ns < report.window.start_ns:
         first = moment(report.window.start_ns)
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
     asked, window = report.asked, report.window

@@ -339,7 +339,16 @@ def test_figures_are_those_of_a_model_of_every_instant(
 def test_json_is_the_public_shape() -> None:
     hole = gap(START_NS, None, "trades", "trades", start_seq=4, end_seq=5, missing_count=2)
     shown = json.loads(as_json(build(Rows([minute(0, trades=1)], [hole]), window(1))))
-    assert list(shown) == ["window", "products", "verdict", "asked", "collected_only", "backfilled", "causes"]
+    assert list(shown) == [
+        "window",
+        "products",
+        "verdict",
+        "asked",
+        "collected_only",
+        "backfilled",
+        "causes",
+        "removed_until_ns",
+    ]
     assert shown["window"] == {"start_ns": START_NS, "end_ns": START_NS + MINUTE_NS}
     (product,) = shown["products"]
     assert list(product) == [
