@@ -21,7 +21,7 @@ from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.files import replacing
 from sentinel.disk.history import Source, windows
-from sentinel.disk.shards import archives, reading
+from sentinel.disk.shards import archives, lost_shards, reading
 from sentinel.errors import UsageError
 from sentinel.timing.instants import parse_instant_ns
 
@@ -106,6 +106,8 @@ def export(
     config = load({} if data_dir is None else {"data_dir": data_dir}, None)
     markets = [Market.parse(symbol) for symbol in symbols]
     with ExitStack() as stack:
+        for shard in lost_shards(config.data_dir):
+            click.echo(f"{shard} has no journal and no archive: its products are left out", err=True)
         journals = stack.enter_context(reading(config.data_dir))
         older = _archived(config.data_dir, measurement, markets)
         found = stack.enter_context(

@@ -21,7 +21,7 @@ from sentinel.coverage.holes import FRESH_NS
 from sentinel.disk.files import replacing
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
-from sentinel.disk.shards import data_folders, shard_folders
+from sentinel.disk.shards import data_folders, lost_shards
 from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import html, local, remote, sending, text
 from sentinel.gap_report.orphans import Store, with_orphans
@@ -148,6 +148,7 @@ def _made(
         now_ns=now_ns,
         fresh_ns=place.fresh_ns,
         collected_only=collected_only,
+        unread=place.lost,
     )
     # of a product that was asked for by its name, silence would read as if nothing were missing
     told = {product.market for product in report.products}
@@ -160,12 +161,13 @@ def _made(
 
 
 class Place(NamedTuple):
-    """Where accounts are. What is younger than ``fresh_ns`` may be on its way there."""
+    """Where accounts are. What is younger than ``fresh_ns`` may be on its way there, ``lost`` is what has none."""
 
     name: str
     read: Callable[[Window], Rows]
     store: Store
     fresh_ns: int
+    lost: Sequence[str] = ()
 
 
 @contextmanager
@@ -183,16 +185,10 @@ def _place(config: Config, data_dir: Folder | None, influx_url: str | None, clus
             yield Place(f"cluster {config.cluster.name}", accounts, store, stream.CLUSTER_FRESH_NS)
     else:
         folder = data_dir or config.data_dir
-        folders = _folders(folder)
-        yield Place(str(folder), partial(local.read_all, folders), local.store_of(folders), FRESH_NS)
-
-
-def _folders(data_dir: Folder) -> list[Folder]:
-    folders = data_folders(data_dir)
-    for folder in shard_folders(data_dir):
-        if folder not in folders:  # a process that never got so far, or a journal that was lost
-            click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
-    return folders
+        folders, lost = data_folders(folder), [str(shard) for shard in lost_shards(folder)]
+        for shard in lost:
+            click.echo(f"{shard} has no journal and no archive: its products are not in this report", err=True)
+        yield Place(str(folder), partial(local.read_all, folders), local.store_of(folders), FRESH_NS, lost)
 
 
 def _write(content: str, output: Path | None) -> None:

@@ -51,8 +51,9 @@ ZOOM = (
 
 
 def _headline(report: Report) -> str:
+    is_whole = all(product.is_complete for product in report.products)
     if report.verdict == "incomplete":
-        return "Something is missing"
+        return "Something could not be read" if is_whole and report.unread else "Something is missing"
     if any(product.trade_proof == "none" for product in report.products):
         return "Nothing is known to be missing"
     return "All that was collected is there" if report.collected_only else "Everything is there"

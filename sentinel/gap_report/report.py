@@ -130,7 +130,8 @@ class Report(Struct, frozen=True):
 
     What was ``backfilled`` stands apart: figures and verdict are of what was collected. The times of ``causes`` are
     those of all products added up. ``removed_until_ns``, within the window asked for, is up to when retention has
-    removed what there was: nobody knows any more what that was.
+    removed what there was: nobody knows any more what that was. ``unread`` are the data folders that could not be read;
+    with one of them nothing is complete.
     """
 
     window: Window
@@ -141,6 +142,7 @@ class Report(Struct, frozen=True):
     backfilled: list[Backfilled] = []
     causes: list[CauseSum] = []
     removed_until_ns: int | None = None
+    unread: list[str] = []
 
     @property
     def names(self) -> dict[Market, str]:
@@ -164,12 +166,13 @@ def build(
     now_ns: int = OVER_NS,
     fresh_ns: int = FRESH_NS,
     collected_only: bool = False,
+    unread: Sequence[str] = (),
 ) -> Report:
     """The report of a window, for all markets or those named, of all exchanges or those named.
 
     Where several collectors wrote for one product, what one of them has is there, unless ``collector`` names one.
     Accounts that reach to within ``fresh_ns`` of the present are those of a running collector: the report ends there.
-    ``collected_only`` has time in which nobody collected named, but not counted.
+    ``collected_only`` has time in which nobody collected named, but not counted. ``unread`` are folders without rows.
     """
     asked, window = window, window.of_whole_minutes()
 
@@ -194,13 +197,14 @@ def build(
         min((product.window.start_ns for product in products), default=window.start_ns),
         max((product.window.end_ns for product in products), default=max(window.start_ns, min(window.end_ns, now_ns))),
     )
-    is_complete = bool(products) and all(product.is_complete for product in products)  # of nothing nothing is complete
+    # of nothing nothing is complete
+    is_complete = bool(products) and not unread and all(product.is_complete for product in products)
     verdict: Literal["complete", "incomplete"] = "complete" if is_complete else "incomplete"
     backfilled = _backfilled([row for row in rows.backfill if is_wanted(row.market)], window)
     causes = added(cause for product in products for cause in product.causes)
     removed_ns = rows.removed_until_ns
     removed_ns = None if removed_ns is None or removed_ns <= asked.start_ns else removed_ns
-    return Report(found, products, verdict, asked, collected_only, backfilled, causes, removed_ns)
+    return Report(found, products, verdict, asked, collected_only, backfilled, causes, removed_ns, [*unread])
 
 
 def _backfilled(rows: Iterable[BackfillRow], window: Window) -> list[Backfilled]:

@@ -60,6 +60,8 @@ def window_words(window: Window) -> str:
 def scope(report: Report) -> list[str]:
     """What must be known of the window to understand the verdict, in sentences without their full stop."""
     told = []
+    if report.unread:
+        told.append(f"Not in this report, since there is neither a journal nor an archive: {', '.join(report.unread)}")
     if report.removed_until_ns is not None:
         removed = moment(report.removed_until_ns)
         told.append(

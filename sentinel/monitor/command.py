@@ -26,7 +26,7 @@ from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
-from sentinel.disk.shards import data_folders, shard_folders
+from sentinel.disk.shards import data_folders, lost_shards, shard_folders
 from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
@@ -328,6 +328,7 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
     now_ns = time.time_ns()
     window = Window(now_ns - RECENT_NS, now_ns)
     rows = Rows()
+    lost = [str(folder) for folder in lost_shards(config.data_dir)]
     for folder in data_folders(config.data_dir):
         found = local.read(folder, window)
         recent = {row.market for row in found.coverage if row.end_ns > window.start_ns}
@@ -341,6 +342,7 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
         cadence_ns=cadence_ns,
         now_ns=now_ns,
         collected_only=bool(config.cluster.servers),  # else what other members have would be missing here
+        unread=lost,
     )
     absent = sorted(set(exchanges) - {product.exchange for product in report.products})
     if absent or not report.products:

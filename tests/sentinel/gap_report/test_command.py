@@ -99,6 +99,11 @@ def test_a_shard_without_journal_and_archive_is_named(tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert "shard=01 has no journal and no archive" in told.stderr
     assert "shard=00" not in told.stderr
+    found = json.loads(report(*where, "--format", "json").stdout)
+    assert (found["verdict"], found["unread"]) == ("incomplete", [str(tmp_path / "shard=01")])
+    assert "Not in this report" in " ".join(report(*where).stdout.split())
+    export = CliRunner().invoke(cli, ["export", "--measurement", "coverage", "--data-dir", str(tmp_path)])
+    assert "shard=01 has no journal and no archive: its products are left out" in export.stderr
     assert len(told.stdout.splitlines()) == 2
 
 

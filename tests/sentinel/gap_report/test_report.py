@@ -348,6 +348,7 @@ def test_json_is_the_public_shape() -> None:
         "backfilled",
         "causes",
         "removed_until_ns",
+        "unread",
     ]
     assert shown["window"] == {"start_ns": START_NS, "end_ns": START_NS + MINUTE_NS}
     (product,) = shown["products"]
