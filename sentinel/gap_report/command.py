@@ -85,7 +85,7 @@ def gap_report(
     figure is ever rounded up. From a product's first collected instant on, time in which nobody collected counts as
     missing; a running collector may be 10 s behind, in an InfluxDB or a cluster 70 s.
 
-    With --send, for cron or a timer, it is printed only with --output; where there is none to send, that is sent.
+    With --send, for cron or a timer, it is not printed, and where no report can be made, a word of that is sent.
     """
     now_ns = time.time_ns()
     window = Window(parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns))
