@@ -34,7 +34,7 @@ from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.data_dir import MARKETS, market_of
 from sentinel.disk.files import written
 from sentinel.disk.history import Source, windows
-from sentinel.disk.shards import archives, data_folders, products_of, reading
+from sentinel.disk.shards import archives, data_folders, lost_shards, products_of, reading
 from sentinel.errors import UsageError
 from sentinel.timing.instants import parse_instant_ns
 
@@ -125,6 +125,8 @@ def export(
     markets = [Market.parse(symbol) for symbol in words_of(symbols)]
     of = words_of(exchanges)
     with ExitStack() as stack:
+        for shard in lost_shards(config.data_dir):
+            click.echo(f"{shard} has no journal and no archive: its products are left out", err=True)
         journals = stack.enter_context(reading(config.data_dir))
 
         def found_of(name: str) -> Iterator[Sequence[bytes]]:

@@ -42,7 +42,7 @@ def certify(data_dir: Path | None, config_file: Path | None) -> None:
     """
     config = _config(data_dir, None, config_file)
     console = Console(stderr=True)
-    written = 0
+    written = hours_over = 0
     for folder in data_folders(config.data_dir):
         folders = Folders.of(folder)
         if not folders.archive.is_dir():
@@ -52,7 +52,13 @@ def certify(data_dir: Path | None, config_file: Path | None) -> None:
             hours = sorted(hour for hour in all_hours(folders) if hour.hour_ns + HOUR_NS <= end_ns)
             with console.status(f"certifying {len(hours)} hours"):
                 written += len(issue(folders, hours))
-    click.echo(f"{written} certificates written")
+            hours_over += len(hours)
+    if written:
+        click.echo(f"{written} certificates written")
+    elif hours_over:
+        click.echo("nothing to write: every hour that is over has its certificate")
+    else:
+        click.echo("nothing to write: no hour of the archive is over yet")
 
 
 @click.command("verify")
@@ -132,7 +138,7 @@ async def _compare_influx(config: Config, latest: list[papers.Certificate]) -> C
 
 def _add(checks: dict[str, Check], check: Check) -> None:
     """One line for each kind, over all shards."""
-    known = checks.setdefault(check.name, Check(check.name))
+    known = checks.setdefault(check.name, Check(check.name, claim=check.claim))
     known.compared += check.compared
     known.problems = known.problems + check.problems
     known.note = known.note or check.note
@@ -144,8 +150,9 @@ def _show(checks: dict[str, Check], heads: dict[str, papers.Head], *, holds: boo
         verdict = (
             f"[red]no: {len(check.problems)}[/]" if check.problems else ("[green]yes[/]" if check.compared else "-")
         )
-        table.add_row(check.name, f"{check.compared:,}", verdict, Text(check.note))
-    problems = [problem for check in checks.values() for problem in check.problems]
+        table.add_row(check.claim, f"{check.compared:,}", verdict, Text(check.note))
+    # two checks may find the same wrong
+    problems = list(dict.fromkeys(problem for check in checks.values() for problem in check.problems))
     lines = [Text(problem, "red") for problem in problems[:MOST_SHOWN]]
     if len(problems) > MOST_SHOWN:
         lines.append(Text(f"and {len(problems) - MOST_SHOWN} more; --format json has them all"))

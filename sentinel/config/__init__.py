@@ -28,6 +28,8 @@ GLOB = frozenset("*?[")
 CURRENCY = r"^[A-Z0-9.]+$"
 COLLECTOR = r"^[!-~]+$"
 TOKEN = r"^[A-Za-z0-9_-]+$"
+MAIL = r"^[^@\s,;<>]+@[^@\s,;<>]+$"
+SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 NATS_URL = r"^(nats|tls)://[^\s/@]+$"
 """Without a user: secrets have settings of their own, and an address may be logged."""
 
@@ -285,6 +287,51 @@ class Alerts(Section):
     """Raised when the 99th percentile of the samples' lateness is above this."""
 
 
+class Report(Section):
+    """Where ``gap-report --send`` sends the report: by mail if there is a ``smtp_server``, to a webhook, or both."""
+
+    smtp_server: str | None = Field(default=None, pattern=r"^[^\s/@:]+(:\d{1,5})?$")
+    """The mail server, ``HOST`` or ``HOST:PORT``: else port 587 with ``starttls``, 465 with ``tls``, 25 without."""
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """How mail is kept private on its way: TLS after a greeting, TLS from the start, or not at all."""
+    smtp_user: str | None = None
+    """Who we are to the mail server, if it asks."""
+    smtp_password: SecretStr | None = None
+    """The user's password."""
+    smtp_password_file: Path | None = None
+    """A file that holds ``smtp_password``."""
+    smtp_ca_file: Path | None = None
+    """A certificate authority to trust, PEM."""
+    mail_from: str | None = Field(default=None, pattern=MAIL)
+    """The sender. Else the first of ``mail_to``."""
+    mail_to: Annotated[tuple[Annotated[str, Field(pattern=MAIL)], ...], FromWords] = ()
+    """Who gets the report by mail."""
+    webhook_url: HttpUrl | None = None
+    """The report's figures are posted here, without the single gaps."""
+    webhook_url_file: Path | None = None
+    """A file that holds ``webhook_url``, where that is a secret."""
+    webhook_shape: Literal["json", "slack"] = "json"
+    """What is posted: our JSON, or what Slack takes."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.smtp_server is None) != (not self.mail_to):
+            raise ValueError("smtp_server and mail_to belong together")
+        if (self.smtp_user is None) != (self.smtp_password is None):
+            raise ValueError("smtp_user and smtp_password belong together")
+        if self.smtp_password is not None and self.smtp_security == "none" and self.smtp_address[0] not in LOOPBACK:
+            raise ValueError("smtp_password would be readable on its way: set smtp_security")
+        if self.smtp_ca_file is not None and not self.smtp_ca_file.is_file():
+            raise ValueError(f"smtp_ca_file: no such file: {self.smtp_ca_file}")
+        return self
+
+    @property
+    def smtp_address(self) -> tuple[str, int]:
+        """Host and port of the mail server."""
+        host, _, port = (self.smtp_server or "").partition(":")
+        return host, int(port or SMTP_PORTS[self.smtp_security])
+
+
 class Config(Section):
     """The whole configuration. ``venues`` has its sections in the subclass that ``whole`` makes."""
 
@@ -317,6 +364,7 @@ class Config(Section):
     influx: Influx = Influx()
     cluster: Cluster = Cluster()
     alerts: Alerts = Alerts()
+    report: Report = Report()
 
     @validates("products")
     @classmethod

@@ -16,6 +16,7 @@ from sentinel.command.tables import Sheet, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.shards import journals
+from sentinel.errors import UsageError
 from sentinel.influx import audit as auditing
 from sentinel.influx.buckets import MONTH_FORMAT, bucket_at, ensure, listed, months
 from sentinel.influx.server import Server
@@ -97,6 +98,8 @@ def audit(
         table.add_row(*difference.cells())
     if found.differences:
         show(table)
+    if not found.compared:
+        raise UsageError(f"nothing of {config.data_dir} was delivered in that time, so there is nothing to compare")
     words = f"{len(found.differences):,} of {found.compared:,} minutes differ"
     show(f"{words}; {found.points:,} points compared, {found.sent:,} sent again")
     if found.differences and not repair:

@@ -1,20 +1,23 @@
-"""``sentinel-ws status``, ``top`` and ``alerts test``: what a running collector says of itself at a terminal."""
+"""``sentinel-ws status``, ``top`` and ``alerts``: what a running collector says of itself at a terminal."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar, get_args
 from urllib.parse import urlsplit
 
 import aiohttp
 import click
 import msgspec
 from loguru import logger
+from msgspec import Struct
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -26,24 +29,32 @@ from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
-from sentinel.disk.shards import data_folders
+from sentinel.disk.shards import data_folders, lost_shards, shard_folders
 from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
-from sentinel.monitor.alerts import Alert, Webhook
+from sentinel.monitor.acknowledged import AcknowledgedFolder, Acknowledgement
+from sentinel.monitor.alerts import Alert, Kind, Webhook
 from sentinel.monitor.cluster import cluster_option, configured, look, tell
 from sentinel.monitor.cluster import view as view_of_cluster
 from sentinel.monitor.status import ClusterStatus, ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
-from sentinel.timing.instants import NS_PER_S, format_ns
+from sentinel.timing.instants import NS_PER_S, format_ns, parse_duration_s
 
+T = TypeVar("T")
 NOT_READY = 1
 REFRESH_S = 1.0
 TIMEOUT_S = 5.0
 RECENT_NS = 5 * 60 * 10**9
 
 http_option = click.option("--http", metavar="HOST:PORT", help="Where a running collector serves; or its URL.")
+
+
+class Raised(Struct, frozen=True):
+    """What the server says of alerts."""
+
+    alerts: list[Alert]
 
 
 class NoAnswer(SentinelError):
@@ -82,7 +93,7 @@ def status(
     if config.http is None:
         _from_journal(config, exchanges, form)
         return
-    found = _of(asyncio.run(_ask(config)), exchanges)
+    found = _of(asyncio.run(_ask(config, "status", Status)), exchanges)
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
@@ -111,7 +122,7 @@ def top(http: str | None, cluster: str | None, exchanges: tuple[str, ...], confi
     config = _config(http, None, config_file)
     if config.http is None:
         raise UsageError("where? give --http HOST:PORT of a running collector, or --cluster URLS")
-    _show(lambda: view(_of(asyncio.run(_ask(config)), exchanges)))
+    _show(lambda: view(_of(asyncio.run(_ask(config, "status", Status)), exchanges)))
 
 
 def _view_of_cluster(config: Config) -> RenderableType:
@@ -133,7 +144,7 @@ def _show(seen: Callable[[], RenderableType]) -> None:
 
 @click.group()
 def alerts() -> None:
-    """Where operators are told of trouble."""
+    """What operators are told of trouble: see it, acknowledge it, try the webhook."""
 
 
 @alerts.command("test")
@@ -149,6 +160,81 @@ def test_alerts(config_file: Path | None) -> None:
     if reason is not None:
         raise NoAnswer(f"the webhook at {urlsplit(config.alerts.webhook_url).hostname} did not accept it: {reason}")
     click.echo("the webhook accepted it")
+
+
+@alerts.command("list")
+@http_option
+@plain_format_option
+@config_option
+def list_alerts(http: str | None, form: str, config_file: Path | None) -> None:
+    """List the alerts that a running collector has raised.
+
+    Exits with 1 if there is one that nobody has acknowledged.
+    """
+    config = _config(http, None, config_file)
+    if config.http is None:
+        raise UsageError("where? give --http HOST:PORT of a running collector")
+    found = asyncio.run(_ask(config, "alerts", Raised)).alerts
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    elif not found:
+        click.echo("no alert")
+    for alert in found if form == "table" else ():
+        state = "" if alert.acknowledged_ns is None else f" (acknowledged{': ' if alert.note else ''}{alert.note})"
+        click.echo(f"{format_ns(alert.since_ns)} {alert.kind} {_quoted(alert.about)}: {alert.words}{state}")
+    if any(alert.acknowledged_ns is None for alert in found):
+        sys.exit(NOT_READY)
+
+
+@alerts.command("acknowledge")
+@click.argument("kind", type=click.Choice(get_args(Kind)))
+@click.argument("about")
+@click.option("--note", default="", help="Why, for whoever sees it.")
+@click.option("--for", "span", metavar="DURATION", help="At most this long, such as 12h.")
+@click.option("--undo", is_flag=True, help="Let it be an alarm again.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="The collector's.  [default: data]")
+@http_option
+@config_option
+def acknowledge(
+    kind: str,
+    about: str,
+    note: str,
+    span: str | None,
+    undo: bool,
+    data_dir: Path | None,
+    http: str | None,
+    config_file: Path | None,
+) -> None:
+    """Say that an alert is known: it is shown, and is no alarm any more.
+
+    KIND and ABOUT are what `alerts list` shows, such as: trades_missing BTC-USD. It holds over restarts until the alert
+    clears or gets worse, say by one more missing trade. With the address of a running collector only what is raised can
+    be acknowledged.
+    """
+    config = _config(http, data_dir, config_file)
+    if not config.data_dir.is_dir():
+        raise UsageError(f"no such folder: {config.data_dir}")
+    folders = [AcknowledgedFolder(folder) for folder in (config.data_dir, *shard_folders(config.data_dir))]
+    if undo:
+        if not sum(folder.drop((kind, about)) for folder in folders):
+            raise UsageError(f"{kind} {_quoted(about)} is not acknowledged in {config.data_dir}")
+        click.echo(f"{kind} {_quoted(about)} is an alarm again")
+        return
+    if config.http is not None:
+        raised = asyncio.run(_ask(config, "alerts", Raised)).alerts
+        if (kind, about) not in [(alert.kind, alert.about) for alert in raised]:
+            known = ", ".join(f"{alert.kind} {_quoted(alert.about)}" for alert in raised) or "none"
+            raise UsageError(f"{kind} {_quoted(about)} is not raised; raised: {known}")
+    now_ns = time.time_ns()
+    until_ns = None if span is None else now_ns + round(parse_duration_s(span) * NS_PER_S)
+    for folder in folders:
+        folder.put(Acknowledgement(kind, about, now_ns, note, until_ns))
+    click.echo(f"{kind} {_quoted(about)} is acknowledged")
+
+
+def _quoted(about: str) -> str:
+    """As a shell takes it, so that it can be copied."""
+    return shlex.quote(about)
 
 
 def view(found: Status) -> RenderableType:
@@ -241,9 +327,10 @@ def _config(http: str | None, data_dir: Path | None, config_file: Path | None) -
     return load(flags, config_file)
 
 
-async def _ask(config: Config) -> Status:
+async def _ask(config: Config, what: str, kind: type[T]) -> T:
+    """``what`` the server tells, which is of that kind."""
     headers = {} if config.http_token is None else {"Authorization": f"Bearer {config.http_token.get_secret_value()}"}
-    url = f"http://{config.http}/sentinel/status"
+    url = f"http://{config.http}/sentinel/{what}"
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_S)) as session,
@@ -253,7 +340,7 @@ async def _ask(config: Config) -> Status:
                 raise UsageError(f"{config.http} asks for a token: set SENTINEL_HTTP_TOKEN or SENTINEL_HTTP_TOKEN_FILE")
             if response.status != 200:
                 raise NoAnswer(f"{url} answers {response.status}")
-            return msgspec.json.decode(await response.read(), type=Status)
+            return msgspec.json.decode(await response.read(), type=kind)
     except (aiohttp.ClientError, TimeoutError) as error:
         number = getattr(error, "errno", None)  # aiohttp's own words repeat the address twice
         reason = os.strerror(number) if number else str(error) or "no answer in time"
@@ -265,6 +352,7 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
     now_ns = time.time_ns()
     window = Window(now_ns - RECENT_NS, now_ns)
     rows = Rows()
+    lost = [str(folder) for folder in lost_shards(config.data_dir)]
     for folder in data_folders(config.data_dir):
         found = local.read(folder, window)
         recent = {row.market for row in found.coverage if row.end_ns > window.start_ns}
@@ -278,6 +366,7 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
         cadence_ns=cadence_ns,
         now_ns=now_ns,
         collected_only=bool(config.cluster.servers),  # else what other members have would be missing here
+        unread=lost,
     )
     absent = sorted(set(exchanges) - {product.exchange for product in report.products})
     if absent or not report.products:

@@ -12,6 +12,7 @@ from sentinel.collector.service import Service
 from sentinel.config import Config
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Report, Window, build
+from sentinel.monitor.acknowledged import AcknowledgedFolder
 from sentinel.monitor.alerts import Alert, Watchman, Webhook
 from sentinel.monitor.status import Status, StatusReader
 from sentinel.timing.instants import NS_PER_S
@@ -38,6 +39,7 @@ class Monitor:
         self._service = service
         self._reader = reader
         self._watchman = Watchman(config.alerts)
+        self._acknowledged = AcknowledgedFolder(config.data_dir)
         self._webhook = _webhook(config)
 
     def apply(self, config: Config) -> None:
@@ -57,7 +59,7 @@ class Monitor:
         """Looks once a second, and tells the log and the webhook what changed; until cancelled."""
         async with asyncio.TaskGroup() as deliveries:
             while True:
-                changed = self._watchman.update(self._reader.read())
+                changed = self._look()
                 for alert in changed:
                     facts = {"kind": alert.kind, "about": alert.about, "words": alert.words}
                     if alert.exchange:
@@ -69,6 +71,20 @@ class Monitor:
                 if changed and self._webhook is not None:
                     deliveries.create_task(self._webhook.send(changed))
                 await asyncio.sleep(WATCH_EVERY_S)
+
+    def _look(self) -> list[Alert]:
+        """What changed, with what an operator has acknowledged meanwhile."""
+        before = self._acknowledged.read()
+        self._watchman.acknowledged = dict(before)
+        changed = self._watchman.update(self._reader.read())
+        try:
+            self._acknowledged.settle(before, self._watchman.acknowledged)
+        except OSError as error:  # a full disk has an alert of its own
+            logger.bind(reason=str(error)).warning("acknowledgement_not_stored")
+        for key, one in self._watchman.acknowledged.items():
+            if key in before and before[key].amount is None and one.amount is not None:
+                logger.bind(kind=one.kind, about=one.about, note=one.note).info("alert_acknowledged")
+        return changed
 
     def depth(self, market: Market, levels: int) -> Depth | None:
         """The best levels of a product; None if it is not collected."""

@@ -16,6 +16,7 @@ from rich.text import Text
 from feeds.market import names
 from sentinel.collector.service import Service
 from sentinel.command.tables import Sheet
+from sentinel.contract.causes import words
 from sentinel.exchange.repair import LONG_RANGE
 from sentinel.monitor.outlet import Outlet
 
@@ -119,7 +120,7 @@ def live_table(service: Service) -> Group:
             ),
             "not proved" if book is None else f"{len(book.bids):,} / {len(book.asks):,}",
             str(product.trades.ledger.last or ""),
-            Text(", ".join(sorted({gap.cause for gap in gaps})), style="yellow"),
+            Text(", ".join(sorted({words(gap.cause) for gap in gaps})), style="yellow"),
             "" if sample is None else f"{(now_ns - sample.grid_ns) // NS_PER_MS:,}",
         )
     return Group(table, status_line(service))

@@ -43,6 +43,7 @@ def archive(
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
     until_ns = end_of_archive_ns(now_ns) if until is None else parse_instant_ns(until, now_ns)
+    is_cut = since is not None or until is not None
     flags: dict[str, object] = {} if data_dir is None else {"data_dir": data_dir}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
@@ -52,7 +53,7 @@ def archive(
             raise UsageError("--influx-url needs --since: how far back the server has points is not for us to guess")
         folder = config.data_dir
         written = _from_influx(config.influx, folder, since_ns, until_ns)
-        _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+        _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)), is_cut=is_cut)
     else:
         for folder in _folders(config.data_dir):
             written = []
@@ -60,7 +61,7 @@ def archive(
                 written += _from_journal(folder, since_ns, until_ns)
             if has_tapes(folder):
                 written += _from_tapes(folder, since_ns, until_ns)
-            _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+            _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)), is_cut=is_cut)
 
 
 def _folders(data_dir: Path) -> list[Path]:
@@ -69,11 +70,16 @@ def _folders(data_dir: Path) -> list[Path]:
     return [folder for folder in candidates if (folder / JOURNAL).exists() or has_tapes(folder)] or [data_dir]
 
 
-def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
+def _certify(folder: Path, written: list[Path], end_ns: int, *, is_cut: bool) -> None:
     """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
     with alone(folder / ARCHIVE):
         issue_noted(Folders.of(folder), end_ns)
-    click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+    if written:
+        click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+    elif is_cut:
+        click.echo(f"nothing to write in {folder / ARCHIVE}: no data in that time")
+    else:
+        click.echo(f"nothing to write in {folder / ARCHIVE}: no full hour yet; --until now takes the hour under way")
 
 
 def _from_journal(folder: Path, since_ns: int | None, until_ns: int) -> list[Path]:

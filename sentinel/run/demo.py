@@ -22,12 +22,12 @@ from urllib.request import urlopen
 import click
 
 from sentinel.command.encoding import make_printable
+from sentinel.contract.causes import words
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Report, Window, build
 from sentinel.gap_report.text import as_table
-from sentinel.gap_report.words import CAUSES
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
 SECONDS = 20
@@ -208,7 +208,7 @@ def _sum_up(report: Report) -> None:
     """What the report comes to, in two sentences."""
     samples, trades = [one.samples for one in report.products], [one.trades for one in report.products]
     causes = {gap.cause for one in report.products for gap in one.gaps if gap.channel == "book"}
-    why = ", ".join(sorted(CAUSES.get(cause, cause) for cause in causes)) or "none was"
+    why = ", ".join(sorted(map(words, causes))) or "none was"
     withheld, due = sum(each.withheld for each in samples), sum(each.due for each in samples)
     repaired, missing = sum(each.repaired for each in trades), sum(each.missing for each in trades)
     proof = "since nobody can prove the book of those instants"

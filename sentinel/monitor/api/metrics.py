@@ -47,9 +47,9 @@ class Metrics:
         yield from _parts(status)
         yield from _cluster(status)
         labels = ["kind", "about", "exchange"]
-        raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised", labels=labels)
+        raised = GaugeMetricFamily("sentinel_alert", "1 while an alert is raised, 0 once acknowledged", labels=labels)
         for alert in self._alerts():
-            raised.add_metric([alert.kind, alert.about, alert.exchange], 1)
+            raised.add_metric([alert.kind, alert.about, alert.exchange], float(alert.acknowledged_ns is None))
         yield raised
 
 
