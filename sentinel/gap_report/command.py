@@ -59,9 +59,7 @@ UNDER = 3
 @click.option(
     "--rows",
     type=click.Choice(list(text.CSV)),
-    default="gaps",
-    show_default=True,
-    help="What a row of --format csv is of.",
+    help="What a row of --format csv is of.  [default: gaps]",
 )
 @click.option("--all", "shows_all", is_flag=True, help="In the table, a line for every gap, however short.")
 @output_option
@@ -79,7 +77,7 @@ def gap_report(
     exchanges: tuple[str, ...],
     collector: str | None,
     form: str | None,
-    rows: str,
+    rows: str | None,
     shows_all: bool,
     output: Path | None,
     config_file: Path | None,
@@ -103,6 +101,8 @@ def gap_report(
         raise UsageError(f"--since {since} is not before --until {until}")
     if cluster is not None and (data_dir is not None or influx_url is not None):
         raise click.UsageError("--cluster stands instead of --data-dir and --influx-url")
+    if rows is not None and form != "csv":
+        raise click.UsageError("--rows is of --format csv")
     flags: dict[str, object] = {}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
@@ -121,7 +121,7 @@ def gap_report(
     is_seen = output is None and is_terminal()
     rendered: dict[str, Callable[[Report], str]] = {
         "json": text.as_json,
-        "csv": partial(text.as_csv, kind=rows),
+        "csv": partial(text.as_csv, kind=rows or "gaps"),
         "html": html.as_html,
         "table": partial(text.as_table, is_terminal=is_seen, shows_all=shows_all),
     }

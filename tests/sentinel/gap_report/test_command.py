@@ -231,6 +231,12 @@ def test_a_product_that_is_not_collected_any_more_is_missed_unless_it_is_left_ou
     assert report("--data-dir", str(tmp_path), *window, "--collected-only").exit_code == 0
 
 
+def test_rows_are_of_csv(tmp_path: Path) -> None:
+    told = report("--data-dir", str(tmp_path), "--rows", "causes")
+    assert told.exit_code == 2
+    assert "--rows is of --format csv" in told.stderr
+
+
 def test_no_data_is_told(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "journal.sqlite3")
     journal.close()
