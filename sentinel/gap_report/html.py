@@ -163,7 +163,7 @@ def _timeline(product: ProductReport, window: Window, name: str) -> str:
             title = escape(f"{title}: {why}" if why else title)
             shapes.append(_column(state, first, width, top + drop, LANE_HEIGHT - drop, title))
     marks = "".join(f"<span>{_mark(number, window)}</span>" for number in range(MARKS + 1))
-    words = f"{product.market.short}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
+    words = f"{product.market}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
     height = 2 * LANE_HEIGHT + 6
     return (
         f'<div class="timeline {name}"><div class="lanes" aria-hidden="true"><span>book</span><span>trades</span></div>'
