@@ -25,7 +25,7 @@ MARKS = 4
 def as_html(report: Report) -> str:
     """The page."""
     by_exchange = {name: list(found) for name, found in groupby(report.products, key=lambda product: product.exchange)}
-    page = Template(files(__package__).joinpath("page.html").read_text())
+    page = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     near = collected(report)
     windows = [report.window] if near == report.window else [near, report.window]
     return page.substitute(
