@@ -1,7 +1,9 @@
 # Everything a developer needs. `make` alone lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALLED := .venv/installed
 READY := .venv/ready
+DEV_LOCK := $(wildcard requirements-dev.lock)
 
 # Images of Python often forbid it to keep what it compiled. Here every test process and every collector that a test
 # starts would compile all our modules anew: an eighth of the time of the suite.
@@ -12,14 +14,20 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-$(READY): requirements.lock pyproject.toml setup.py book/speedups.c
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+# What it takes to run
+$(INSTALLED): requirements.lock pyproject.toml setup.py book/speedups.c
+	@$(PYTHON) -m venv .venv
+	@$(PYTHON) deploy/install.py $(BIN)/pip requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: $(READY) ## Collect from the local exchange for 20 s, then show what is stored and what is missing
-	$(BIN)/python -m sentinel.run.demo
+# And to develop
+$(READY): $(INSTALLED) $(DEV_LOCK)
+	@for lock in $(DEV_LOCK); do $(PYTHON) deploy/install.py $(BIN)/pip $$lock || exit; done
+	@touch $@
+
+demo: $(INSTALLED) ## Collect from a local exchange with faults for 20 s, show what was lost, repaired and withheld
+	@$(BIN)/python -m sentinel.run.demo
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal

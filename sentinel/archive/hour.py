@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from feeds.market import Market
+from sentinel.archive.damage import readable
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.table_file import ROWS_A_GROUP, TableFile
@@ -71,7 +72,8 @@ def _earlier(root: Path, stream: str, hour_ns: int) -> dict[Series, pa.Table]:
 
 def read_earlier(series: Series, path: Folder, files: fs.FileSystem | None = None) -> pa.Table:
     """A file in the shape of ``tables``, its rows before every line of a journal."""
-    table = pq.read_table(inside(path), partitioning=None, filesystem=files or files_of(path))
+    with readable(path):
+        table = pq.read_table(inside(path), partitioning=None, filesystem=files or files_of(path))
     time = table["time"].cast(pa.int64())
     table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
     for name, value in zip(PARTITIONS, series.market, strict=True):

@@ -22,6 +22,7 @@ from book.events import MapDelta
 from book.order_book import OrderBook
 from book.sampler import Flaw, first_instant
 from feeds.market import Market
+from sentinel.archive.damage import readable
 from sentinel.archive.l2 import BOOK, CHANGE, KINDS, L2, LOST, NUMBER, SCHEMA, SIDES, codes_of
 from sentinel.archive.layout import TAG, TIME, Series, schema
 from sentinel.archive.schedule import HOUR_NS
@@ -63,7 +64,9 @@ class HourFile:
 
     def __init__(self, path: Folder) -> None:
         self.hour_ns = hour_of(path)
-        self._parquet = pq.ParquetFile(inside(path), filesystem=files_of(path))
+        self._path = path
+        with readable(path):
+            self._parquet = pq.ParquetFile(inside(path), filesystem=files_of(path))
         groups = map(self._parquet.metadata.row_group, range(self._parquet.num_row_groups))
         self._begins = [int(group.column(0).statistics.min_raw) for group in groups]
 
@@ -81,7 +84,8 @@ class HourFile:
         first = max(0, bisect_right(self._begins, from_ns) - 1)
         after = bisect_right(self._begins, until_ns)
         while True:
-            table = self._parquet.read_row_groups(list(range(first, after)), columns)
+            with readable(self._path):
+                table = self._parquet.read_row_groups(list(range(first, after)), columns)
             times = times_of(table)
             kinds = codes_of(table["kind"], KINDS)
             known = int(np.searchsorted(times, from_ns, "right"))

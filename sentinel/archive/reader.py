@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feeds.market import Market
+from sentinel.archive.damage import readable
 from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, own_tags
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Value, format_value, prefix
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.data_dir import HOURS, hour_of
 from sentinel.disk.journal import Batch
-from sentinel.errors import SentinelError
 
 
 class ArchiveReader:
@@ -56,6 +56,7 @@ class SeriesReader:
         files = series.folder(root).glob(HOURS)
         self._files = sorted(((hour_of(file), file) for file in files), reverse=True)
         self._spelling = Spelling(series)
+        self._path = root
         self._file: pq.ParquetFile | None = None
         self._groups: list[int] = []
         self._rows: pa.Table | None = None
@@ -98,11 +99,9 @@ class SeriesReader:
             if not self._files or self._files[-1][0] >= until_ns:
                 return False
             self.close()
-            path = self._files.pop()[1]
-            try:
-                self._file = pq.ParquetFile(path)
-            except (OSError, pa.ArrowException) as error:
-                raise SentinelError(f"{path} cannot be read: {error}") from error
+            self._path = self._files.pop()[1]
+            with readable(self._path):
+                self._file = pq.ParquetFile(self._path)
             self._groups = list(range(self._file.num_row_groups))[::-1]
         if self._groups:
             self._read(since_ns)
@@ -110,7 +109,8 @@ class SeriesReader:
 
     def _read(self, since_ns: int) -> None:
         assert self._file is not None
-        self._rows = self._file.read_row_group(self._groups.pop())
+        with readable(self._path):
+            self._rows = self._file.read_row_group(self._groups.pop())
         self._times = self._rows["time"].cast(pa.int64()).to_numpy()
         self._at = int(np.searchsorted(self._times, since_ns))
 

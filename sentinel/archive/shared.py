@@ -19,6 +19,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from sentinel.archive import manifest
+from sentinel.archive.damage import DamagedFile
 from sentinel.archive.hour import read_earlier, united, write
 from sentinel.archive.layout import Series
 from sentinel.archive.sending import content_of, parts_of, send, send_content, sha256_of, speaking_of
@@ -74,8 +75,8 @@ class SharedArchive:
         series = Series.of(file.parent.parent)
         try:
             tables = {path: read_earlier(series, path) for path in parts}
-        except pa.ArrowException as error:
-            raise Unreadable(f"{self._target / ARCHIVE / name} cannot be read: {error}") from error
+        except DamagedFile as error:
+            raise Unreadable(f"{self._target / ARCHIVE / name} cannot be read: {error.__cause__}") from error
         rows = united(series, list(tables.values()))
         file.parent.mkdir(parents=True, exist_ok=True)
         if there is not None and _same(rows, united(series, [tables[there]])):

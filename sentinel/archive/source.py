@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from sentinel.archive.damage import readable
 from sentinel.archive.hour import split
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema, type_of
 from sentinel.archive.schedule import HOUR_NS
@@ -148,7 +149,8 @@ def hour_files(folder: Folder, start_ns: int, end_ns: int) -> list[Folder]:
 
 
 def _schema_of(file: Folder) -> pa.Schema:
-    return pq.read_schema(inside(file), filesystem=files_of(file))
+    with readable(file):
+        return pq.read_schema(inside(file), filesystem=files_of(file))
 
 
 def _chosen(measurement: str, known: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
@@ -172,4 +174,5 @@ def _between(files: Sequence[Folder], shape: pa.Schema, start_ns: int, end_ns: i
     is_inside = (ds.field("time") >= first) & (ds.field("time") < last)
     paths = [inside(file) for file in files]
     data = ds.dataset(paths, schema=shape, format="parquet", filesystem=files_of(files[0]))
-    return data.to_table(filter=is_inside)
+    with readable(*files):
+        return data.to_table(filter=is_inside)

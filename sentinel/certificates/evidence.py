@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from book.sampler import CADENCE_NS
 from feeds.market import Market
+from sentinel.archive.damage import readable
 from sentinel.archive.l2 import L2
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Trades, parquet_file
@@ -50,7 +51,8 @@ def evidence_of(
     collector, as they were before several could share an hour.
 
     Raises:
-        OSError, pyarrow.ArrowException: if a file cannot be read.
+        DamagedFile: if a file cannot be read.
+        OSError: if it is in an object store that cannot be reached.
     """
     paths = {name: parquet_file(market, name, hour_ns) for name in (*MEASUREMENTS, L2)}
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
@@ -78,11 +80,13 @@ def evidence_of(
 
 
 def _read(file: Folder) -> pa.Table:
-    return pq.read_table(inside(file), partitioning=None, filesystem=files_of(file))
+    with readable(file):
+        return pq.read_table(inside(file), partitioning=None, filesystem=files_of(file))
 
 
 def _seal(file: Folder) -> FileSeal:
-    return FileSeal(pq.read_metadata(inside(file), filesystem=files_of(file)).num_rows, sha256_of(file))
+    with readable(file):
+        return FileSeal(pq.read_metadata(inside(file), filesystem=files_of(file)).num_rows, sha256_of(file))
 
 
 def _rows(table: pa.Table) -> list[dict[str, Any]]:

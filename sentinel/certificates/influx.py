@@ -21,7 +21,7 @@ async def check_influx(server: Server, settings: Influx, latest: Sequence[Certif
         UsageError: if the server refuses who is asking.
         InfluxError: if it does not answer.
     """
-    check = Check("points in InfluxDB")
+    check = Check("points in InfluxDB", claim="InfluxDB has the certified points")
     by_hour: dict[int, list[Certificate]] = defaultdict(list)
     for link in latest:
         by_hour[hour_ns(link)].append(link)

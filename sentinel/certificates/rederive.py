@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from sentinel.archive.archiver import all_hours, write_hours
+from sentinel.archive.damage import DamagedFile, readable
 from sentinel.archive.l2 import L2
 from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS
@@ -54,7 +55,7 @@ def check_tapes_against_archive(
     folders: Folders, latest: Sequence[Certificate], passed: Callable[[Path, int], object]
 ) -> Check:
     """Plays every tape and holds what comes of it against the files of the certified hours."""
-    check = Check("archive made again from the tapes")
+    check = Check("archive made again from the tapes", claim="the tapes give the same rows again")
     if not any(folders.tapes.glob(f"*{TAPE_SUFFIX}")):
         check.note = "nothing was recorded"
         return check
@@ -125,7 +126,12 @@ async def _store(journal: Journal, lines: dict[str, list[Lines]]) -> None:
 def _compare(archived: Path, derived: Path, hour_start_ns: int, runs: Sequence[Run], check: Check) -> None:
     measurement = archived.relative_to(archived.parents[4]).parts[0]
     wait_ns = WAIT_NS.get(measurement, 0)
-    mine = pq.read_table(archived, partitioning=None)
+    try:
+        with readable(archived):
+            mine = pq.read_table(archived, partitioning=None)
+    except DamagedFile as error:
+        check.problems.append(str(error))
+        return
     theirs = pq.read_table(derived, partitioning=None) if derived.exists() else mine.slice(0, 0)
     for run in runs:
         first_ns = max(run.start_ns, hour_start_ns)

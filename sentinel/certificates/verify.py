@@ -42,12 +42,14 @@ PARQUET = re.compile(r"hour=([01]\d|2[0-3])\.parquet")
 
 
 class Check(Struct):
-    """One kind of thing that was held against another. ``note`` says what could not be compared."""
+    """One kind of thing that was held against another. ``claim`` is what holds if there are no problems, ``note`` says
+    what could not be compared."""
 
     name: str
     compared: int = 0
     problems: list[str] = []
     note: str = ""
+    claim: str = ""
 
 
 def check_journal(journal: Path) -> Check:
@@ -71,7 +73,7 @@ def hour_ns(certificate: Certificate) -> int:
 
 def read_chains(root: Folder) -> Chains:
     """Reads every certificate there is, and checks that each chain is whole."""
-    check = Check("chain of certificates")
+    check = Check("chain of certificates", claim="each chain of certificates is whole")
     latest: list[Certificate] = []
     heads: dict[str, Head] = {}
     for market in papers.markets(root):
@@ -124,7 +126,7 @@ def _follow(links: Sequence[Certificate], market: Market, check: Check) -> None:
 
 def check_files(archive: Folder, latest: Sequence[Certificate]) -> tuple[Check, list[Certificate]]:
     """Each Parquet file as it was certified; and the certificates of which that can be said."""
-    check = Check("Parquet files")
+    check = Check("Parquet files", claim="Parquet files are as certified")
     intact = []
     gone = pruned(archive)
     gone_count = 0
@@ -153,7 +155,7 @@ def _file_problem(file: Folder, sha256: str, most_bytes: int | None = None) -> s
 
 def check_for_strangers(archive: Folder, latest: Sequence[Certificate]) -> Check:
     """No file in the archive that nobody certified. ``latest`` must be of all hours."""
-    check = Check("files without a certificate")
+    check = Check("files without a certificate", claim="no file is without a certificate")
     named = {path for link in latest for path in link.evidence.files}
     newest: dict[Market, int] = {}
     for link in latest:
@@ -177,7 +179,7 @@ def check_for_strangers(archive: Folder, latest: Sequence[Certificate]) -> Check
 
 def check_contents(archive: Folder, intact: Sequence[Certificate]) -> Check:
     """The counts, ids, accounts, gaps and edges of each hour, read from its files once more."""
-    check = Check("what the files say")
+    check = Check("what the files say", claim="the files say what was certified")
     unproved = sorted({spelled(link.market) for link in intact if link.evidence.trade_proof == "none"})
     if unproved:
         check.note = f"nothing proves that no trade is missing from {', '.join(unproved)}"
@@ -196,7 +198,7 @@ def check_contents(archive: Folder, intact: Sequence[Certificate]) -> Check:
 
 def check_manifests(archive: Folder, latest: Sequence[Certificate]) -> Check:
     """The manifest of each day that has a certified file."""
-    check = Check("manifests of the archive")
+    check = Check("manifests of the archive", claim="manifests agree with the files")
     days = {(archive / path).parent for link in latest for path in link.evidence.files}
     for day in sorted(day for day in days if day.exists()):
         check.compared += 1
@@ -206,7 +208,7 @@ def check_manifests(archive: Folder, latest: Sequence[Certificate]) -> Check:
 
 def check_tapes(tapes: Folder, latest: Sequence[Certificate]) -> Check:
     """The tape files, as far as they had got when they were certified."""
-    check = Check("tapes")
+    check = Check("tapes", claim="tapes are as certified")
     if not isinstance(tapes, Path):
         check.note = "tapes stay where they were recorded"
         return check

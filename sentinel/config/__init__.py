@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, create_model, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, create_model, model_validator
 from pydantic import field_validator as validates
 
 from book.bins import DEFAULT_EDGES_BPS
@@ -18,6 +18,8 @@ from feeds.market import Market
 from feeds.rest import ProductKind
 from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
 from feeds.venue import Venue
+from sentinel.command.near import respelled, suggestion
+from sentinel.config.address import http_address
 
 ALL = "all"
 """The pattern for everything that a venue lists."""
@@ -26,6 +28,8 @@ GLOB = frozenset("*?[")
 CURRENCY = r"^[A-Z0-9.]+$"
 COLLECTOR = r"^[!-~]+$"
 TOKEN = r"^[A-Za-z0-9_-]+$"
+MAIL = r"^[^@\s,;<>]+@[^@\s,;<>]+$"
+SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 NATS_URL = r"^(nats|tls)://[^\s/@]+$"
 """Without a user: secrets have settings of their own, and an address may be logged."""
 
@@ -290,6 +294,51 @@ class Alerts(Section):
     """Raised when the 99th percentile of the samples' lateness is above this."""
 
 
+class Report(Section):
+    """Where ``gap-report --send`` sends the report: by mail if there is a ``smtp_server``, to a webhook, or both."""
+
+    smtp_server: str | None = Field(default=None, pattern=r"^[^\s/@:]+(:\d{1,5})?$")
+    """The mail server, ``HOST`` or ``HOST:PORT``: else port 587 with ``starttls``, 465 with ``tls``, 25 without."""
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """How mail is kept private on its way: TLS after a greeting, TLS from the start, or not at all."""
+    smtp_user: str | None = None
+    """Who we are to the mail server, if it asks."""
+    smtp_password: SecretStr | None = None
+    """The user's password."""
+    smtp_password_file: Path | None = None
+    """A file that holds ``smtp_password``."""
+    smtp_ca_file: Path | None = None
+    """A certificate authority to trust, PEM."""
+    mail_from: str | None = Field(default=None, pattern=MAIL)
+    """The sender. Else the first of ``mail_to``."""
+    mail_to: Annotated[tuple[Annotated[str, Field(pattern=MAIL)], ...], FromWords] = ()
+    """Who gets the report by mail."""
+    webhook_url: HttpUrl | None = None
+    """The report's figures are posted here, without the single gaps."""
+    webhook_url_file: Path | None = None
+    """A file that holds ``webhook_url``, where that is a secret."""
+    webhook_shape: Literal["json", "slack"] = "json"
+    """What is posted: our JSON, or what Slack takes."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.smtp_server is None) != (not self.mail_to):
+            raise ValueError("smtp_server and mail_to belong together")
+        if (self.smtp_user is None) != (self.smtp_password is None):
+            raise ValueError("smtp_user and smtp_password belong together")
+        if self.smtp_password is not None and self.smtp_security == "none" and self.smtp_address[0] not in LOOPBACK:
+            raise ValueError("smtp_password would be readable on its way: set smtp_security")
+        if self.smtp_ca_file is not None and not self.smtp_ca_file.is_file():
+            raise ValueError(f"smtp_ca_file: no such file: {self.smtp_ca_file}")
+        return self
+
+    @property
+    def smtp_address(self) -> tuple[str, int]:
+        """Host and port of the mail server."""
+        host, _, port = (self.smtp_server or "").partition(":")
+        return host, int(port or SMTP_PORTS[self.smtp_security])
+
+
 class Config(Section):
     """The whole configuration. ``venues`` has its sections in the subclass that ``whole`` makes."""
 
@@ -299,7 +348,7 @@ class Config(Section):
     """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
     """Whose accounts these are: the tag of ``gaps`` and ``coverage``. Else the host's name at the first start."""
-    http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
+    http: Annotated[str, BeforeValidator(http_address)] | None = None
     """``HOST:PORT`` where status, metrics and the live page are served; they are not if it is not set."""
     http_token: SecretStr | None = None
     """The bearer token that clients must send; required on any address but loopback."""
@@ -322,11 +371,20 @@ class Config(Section):
     influx: Influx = Influx()
     cluster: Cluster = Cluster()
     alerts: Alerts = Alerts()
+    report: Report = Report()
 
     @validates("products")
     @classmethod
     def _spelled(cls, products: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_market(product).short for product in products))
+        markets, mistakes = dict[str, None](), []
+        for product in products:
+            try:
+                markets[_market(product).short] = None
+            except ValueError as error:
+                mistakes.append(str(error))
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return tuple(markets)
 
     @property
     def markets(self) -> tuple[Market, ...]:
@@ -365,10 +423,11 @@ def _market(product: str) -> Market:
     market = Market.parse(product)
     venue = VENUES.get(market.exchange)
     if venue is None:
-        raise ValueError(f"{product!r} is of an unknown exchange; known are {', '.join(sorted(VENUES))}")
+        near = suggestion(market.exchange, VENUES) or f"; known are {', '.join(sorted(VENUES))}"
+        raise ValueError(f"{product!r} is of an unknown exchange{near}")
     if not is_pattern(market.symbol) and not venue.symbol.fullmatch(market.symbol):
-        upper = market._replace(symbol=market.symbol.upper())
-        hint = f"; did you mean {upper.short}?" if venue.symbol.fullmatch(upper.symbol) else ""
+        meant = respelled(market.symbol, venue.symbol)
+        hint = "" if meant is None else f"; did you mean {market._replace(symbol=meant).short}?"
         example = Market(venue.exchange, venue.example).short
         raise ValueError(f"{product!r} is not a product such as {example}{hint}")
     return market

@@ -77,11 +77,12 @@ class BackfillRow(Struct, frozen=True):
 
 
 class Rows(Struct):
-    """Everything a report is made of."""
+    """Everything a report is made of. Before ``removed_until_ns`` there may have been more, which retention removed."""
 
     coverage: list[CoverageRow] = []
     gaps: list[GapRow] = []
     backfill: list[BackfillRow] = []
+    removed_until_ns: int | None = None
 
 
 def collectors(coverage: Iterable[CoverageRow], gaps: Iterable[GapRow]) -> set[str]:
@@ -94,14 +95,16 @@ def merged(parts: Iterable[Rows]) -> Rows:
     coverage: dict[tuple[object, ...], CoverageRow] = {}
     gaps: dict[tuple[object, ...], GapRow] = {}
     backfill: dict[tuple[Market, int], BackfillRow] = {}
+    removed_ns: list[int] = []
     for part in parts:
+        removed_ns += [] if part.removed_until_ns is None else [part.removed_until_ns]
         for row in part.coverage:
             known = coverage.get(row.identity)
             if known is None or row.samples_due >= known.samples_due:
                 coverage[row.identity] = row
         gaps |= {gap.identity: gap for gap in part.gaps}
         backfill |= {(row.market, row.minute_ns): row for row in part.backfill}
-    return Rows(list(coverage.values()), list(gaps.values()), list(backfill.values()))
+    return Rows(list(coverage.values()), list(gaps.values()), list(backfill.values()), max(removed_ns, default=None))
 
 
 def from_points(points: Iterable[Point]) -> Rows:

@@ -273,10 +273,14 @@ def unaccounted(gap: Gap, cadence_ns: int = CADENCE_NS) -> Interval | None:
     return start_ns, start_ns + gap.missing_count * cadence_ns
 
 
-def _alone(coverage: Iterable[CoverageRow]) -> set[tuple[object, ...]]:
-    """The minutes of which the accounts do not tell where in them they begin: there is none before or after."""
+def _alone(coverage: Collection[CoverageRow]) -> set[tuple[object, ...]]:
+    """The minutes of which the accounts do not tell where in them they begin: there is none before or after in which
+    anything was due."""
     minutes = {row.identity for row in coverage if row.until_ns is None and not row.due}
-    near = {replace(row, minute_ns=row.minute_ns + by).identity for row in coverage for by in (-MINUTE_NS, MINUTE_NS)}
+    with_samples = [row for row in coverage if row.samples_due]
+    near = {
+        replace(row, minute_ns=row.minute_ns + by).identity for row in with_samples for by in (-MINUTE_NS, MINUTE_NS)
+    }
     return minutes - near
 
 

@@ -7,6 +7,7 @@
     membership.json     a cluster's member: its share of last time
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
     dead_letters.lp     lines that InfluxDB will never take
+    acknowledged/       <kind>~<about>.json: alerts that an operator knows of
     tapes/              tape-<created_ns>.swtape, pruned.txt, l2.swstate: how far the archive has them
     archive/            <measurement>/<market>/date=2026-11-23/hour=10.parquet, _manifest.json a day, pruned.txt,
                         uncertified.txt, .lock
@@ -35,6 +36,7 @@ PRODUCTS = "products.json"
 MEMBERSHIP = "membership.json"
 JOURNAL = "journal.sqlite3"
 DEAD_LETTERS = "dead_letters.lp"
+ACKNOWLEDGED = "acknowledged"
 TAPES = "tapes"
 ARCHIVE = "archive"
 CERTIFICATES = "certificates"

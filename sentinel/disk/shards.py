@@ -36,6 +36,12 @@ def data_folders(data_dir: AnyFolder) -> list[AnyFolder]:
     return found or [data_dir]
 
 
+def lost_shards(data_dir: AnyFolder) -> list[AnyFolder]:
+    """Shards with neither a journal nor an archive: of a process that never got so far, or data that was lost."""
+    folders = data_folders(data_dir)
+    return [folder for folder in shard_folders(data_dir) if folder not in folders]
+
+
 def has_tapes(folder: Path) -> bool:
     """Whether anything was recorded here."""
     return any((folder / TAPES).glob(f"*{TAPE_SUFFIX}"))

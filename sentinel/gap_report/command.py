@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,20 +14,34 @@ import click
 from loguru import logger
 
 from feeds.market import Market
+from sentinel.command.near import suggestion
+from sentinel.command.options import (
+    config_option,
+    exchange_option,
+    form_of,
+    format_option,
+    output_option,
+    since_option,
+    symbol_option,
+    until_option,
+    words_of,
+)
+from sentinel.command.tables import is_terminal
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
-from sentinel.disk.files import replacing
+from sentinel.disk.files import tell
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
-from sentinel.disk.shards import data_folders, shard_folders
-from sentinel.errors import UsageError
-from sentinel.gap_report import html, local, remote, text
+from sentinel.disk.shards import data_folders, lost_shards
+from sentinel.errors import SentinelError, UsageError
+from sentinel.gap_report import html, local, remote, sending, text
 from sentinel.gap_report.orphans import Store, with_orphans
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
 from sentinel.timing.instants import parse_instant_ns
 
+FORMATS = ("table", "json", "html", "csv")
 UNDER = 3
 """The exit status when the report is below ``--fail-under``."""
 
@@ -35,19 +50,21 @@ UNDER = 3
 @click.option("--data-dir", type=FOLDER, help="Where journal and archive are; may be a URL.  [default: data]")
 @click.option("--influx-url", help="Read the accounts from this InfluxDB instead.")
 @click.option("--cluster", metavar="URLS", help="Read the accounts of all members from these NATS servers instead.")
-@click.option(
-    "--since", default="24h", show_default=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago."
-)
-@click.option("--until", default="now", show_default=True, metavar="TIME")
-@click.option(
-    "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
-)
-@click.option("--exchange", "exchanges", multiple=True, help="Only of this one; may be given again.  [default: all]")
+@since_option("24h")
+@until_option("now")
+@symbol_option
+@exchange_option
 @click.option("--collector", help="Whose accounts, if several wrote.  [default: all as one]")
+@format_option(*FORMATS)
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "html", "csv"]), default="table", show_default=True
+    "--rows",
+    type=click.Choice(list(text.CSV)),
+    help="What a row of --format csv is of.  [default: gaps]",
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
+@click.option("--all", "shows_all", is_flag=True, help="In the table, a line for every gap, however short.")
+@output_option
+@config_option
+@click.option("--send", "sends", is_flag=True, help="Send it by mail or to a webhook, as the settings [report] say.")
 @click.option("--collected-only", is_flag=True, help="Name time in which nobody collected, but do not count it.")
 @click.option("--fail-under", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit with 3 below this.")
 def gap_report(
@@ -59,8 +76,12 @@ def gap_report(
     symbols: tuple[str, ...],
     exchanges: tuple[str, ...],
     collector: str | None,
-    form: str,
+    form: str | None,
+    rows: str | None,
+    shows_all: bool,
     output: Path | None,
+    config_file: Path | None,
+    sends: bool,
     collected_only: bool,
     fail_under: float | None,
 ) -> None:
@@ -69,27 +90,67 @@ def gap_report(
     Verified samples are proved by what the venue itself sends; clean ones are those nothing is known against. No
     figure is ever rounded up. From a product's first collected instant on, time in which nobody collected counts as
     missing; a running collector may be 10 s behind, in an InfluxDB or a cluster 70 s.
+
+    With --send, for cron or a timer, it is not printed, and where no report can be made, a word of that is sent.
     """
+    form = form_of(form, output, FORMATS)
+    symbols, exchanges = tuple(words_of(symbols)), tuple(words_of(exchanges))
     now_ns = time.time_ns()
     window = Window(parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns))
     if window.end_ns <= window.start_ns:
         raise UsageError(f"--since {since} is not before --until {until}")
     if cluster is not None and (data_dir is not None or influx_url is not None):
         raise click.UsageError("--cluster stands instead of --data-dir and --influx-url")
+    if rows is not None and form != "csv":
+        raise click.UsageError("--rows is of --format csv")
     flags: dict[str, object] = {}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
     if cluster is not None:
         flags["cluster"] = {"servers": cluster}
-    config = load(flags, None)
+    config = load(flags, config_file)
+    if sends and not (config.report.mail_to or config.report.webhook_url):
+        raise UsageError("nowhere to send it: set report.smtp_server and report.mail_to, or report.webhook_url")
+    try:
+        with _place(config, data_dir, influx_url, cluster) as place:
+            report = _made(place, config, window, now_ns, symbols, exchanges, collector, collected_only=collected_only)
+    except SentinelError as error:
+        if sends:
+            sending.send_failure(str(error), config.report)
+        raise
+    is_seen = output is None and is_terminal()
+    rendered: dict[str, Callable[[Report], str]] = {
+        "json": text.as_json,
+        "csv": partial(text.as_csv, kind=rows or "gaps"),
+        "html": html.as_html,
+        "table": partial(text.as_table, is_terminal=is_seen, shows_all=shows_all),
+    }
+    if output is not None or not sends:
+        tell(rendered[form](report), output)
+    if sends:
+        click.echo(f"{report.verdict}; sent: {', '.join(sending.send(report, config.report))}")
+    if fail_under is not None and lowest_percent(report) < fail_under:
+        sys.exit(UNDER)
+
+
+def _made(
+    place: Place,
+    config: Config,
+    window: Window,
+    now_ns: int,
+    symbols: Sequence[str],
+    exchanges: Sequence[str],
+    collector: str | None,
+    *,
+    collected_only: bool,
+) -> Report:
     markets = [Market.parse(symbol) for symbol in symbols]
     cadence_ns = config.book.cadence_ms * 1_000_000
-    place = _place(config, data_dir, influx_url, cluster)
     whole = window.of_whole_minutes()
     asked = whole.start_ns, min(whole.end_ns, now_ns - place.fresh_ns)
-    rows = with_orphans(place.read(window), asked, place.store, cadence_ns)
+    accounts = with_orphans(place.read(window), asked, place.store, cadence_ns)
     report = build(
-        rows,
+        accounts,
         window,
         markets=markets,
         exchanges=exchanges,
@@ -98,6 +159,7 @@ def gap_report(
         now_ns=now_ns,
         fresh_ns=place.fresh_ns,
         collected_only=collected_only,
+        unread=place.lost,
     )
     # of a product that was asked for by its name, silence would read as if nothing were missing
     told = {product.market for product in report.products}
@@ -105,65 +167,38 @@ def gap_report(
     absent += sorted(set(exchanges) - {market.exchange for market in told})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
-        raise UsageError(f"no accounts{of} in {place.name} in that time")
-    _write(_rendered(report, form, output), output)
-    if fail_under is not None and lowest_percent(report) < fail_under:
-        sys.exit(UNDER)
+        there = {row.market.short for row in accounts.coverage}
+        hint = suggestion(absent[0], there) if len(absent) == 1 else ""
+        raise UsageError(f"no accounts{of} in {place.name} in that time{hint}")
+    return report
 
 
 class Place(NamedTuple):
-    """Where accounts are. What is younger than ``fresh_ns`` may be on its way there."""
+    """Where accounts are. What is younger than ``fresh_ns`` may be on its way there, ``lost`` is what has none."""
 
     name: str
     read: Callable[[Window], Rows]
     store: Store
     fresh_ns: int
+    lost: Sequence[str] = ()
 
 
-def _place(config: Config, data_dir: Folder | None, influx_url: str | None, cluster: str | None) -> Place:
+@contextmanager
+def _place(config: Config, data_dir: Folder | None, influx_url: str | None, cluster: str | None) -> Iterator[Place]:
     if influx_url is not None:
         read = partial(remote.read, config.influx)
-        return Place(influx_url, read, remote.store_of(config.influx), remote.REMOTE_FRESH_NS)
-    if cluster is not None:
+        yield Place(influx_url, read, remote.store_of(config.influx), remote.REMOTE_FRESH_NS)
+    elif cluster is not None:
         try:
             from sentinel.gap_report import stream  # nats-py is optional
         except ModuleNotFoundError as error:
             raise UsageError(f"a cluster needs {error.name}: pip install 'sentinel-ws[cluster]'") from None
         logger.remove()  # what there is to say of servers is one line
-        accounts = partial(stream.read_accounts, config.cluster)
-        name = f"cluster {config.cluster.name}"
-        return Place(name, accounts, stream.store_of(config.cluster), stream.CLUSTER_FRESH_NS)
-    folder = data_dir or config.data_dir
-    folders = _folders(folder)
-    return Place(str(folder), partial(local.read_all, folders), local.store_of(folders), FRESH_NS)
-
-
-def _folders(data_dir: Folder) -> list[Folder]:
-    folders = data_folders(data_dir)
-    for folder in shard_folders(data_dir):
-        if folder not in folders:  # a process that never got so far, or a journal that was lost
-            click.echo(f"{folder} has no journal and no archive: its products are not in this report", err=True)
-    return folders
-
-
-def _rendered(report: Report, form: str, output: Path | None) -> str:
-    match form:
-        case "json":
-            return text.as_json(report)
-        case "csv":
-            return text.as_csv(report)
-        case "html":
-            return html.as_html(report)
-        case _:
-            return text.as_table(report, is_terminal=output is None and sys.stdout.isatty())
-
-
-def _write(content: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(content, nl=False)
-        return
-    try:
-        with replacing(output) as temporary:
-            temporary.write_text(content)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+        with stream.reading(config.cluster) as (accounts, store):
+            yield Place(f"cluster {config.cluster.name}", accounts, store, stream.CLUSTER_FRESH_NS)
+    else:
+        folder = data_dir or config.data_dir
+        folders, lost = data_folders(folder), [str(shard) for shard in lost_shards(folder)]
+        for shard in lost:
+            click.echo(f"{shard} has no journal and no archive: its products are not in this report", err=True)
+        yield Place(str(folder), partial(local.read_all, folders), local.store_of(folders), FRESH_NS, lost)

@@ -9,10 +9,11 @@ from itertools import groupby
 from string import Template
 from urllib.parse import quote
 
-from sentinel.contract.gaps import Gap
-from sentinel.gap_report.report import ProductReport, Report, Window
-from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
-from sentinel.gap_report.words import CAUSES, coverage, duration, length, moment, percent, scope, what
+from sentinel.contract.gaps import NOT_COLLECTED
+from sentinel.gap_report.report import ProductReport, Report, ToldGap, Window
+from sentinel.gap_report.sums import CauseSum
+from sentinel.gap_report.timeline import COLUMNS, State, book_states, causes_of, collected, runs, trade_states
+from sentinel.gap_report.words import count, coverage, duration, length, moment, percent, scope, what
 
 MOST_GAPS = 300
 """Of one product: a page stays a page. The newest are shown, and how many there are."""
@@ -24,7 +25,9 @@ MARKS = 4
 def as_html(report: Report) -> str:
     """The page."""
     by_exchange = {name: list(found) for name, found in groupby(report.products, key=lambda product: product.exchange)}
-    page = Template(files(__package__).joinpath("page.html").read_text())
+    page = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    near = collected(report)
+    windows = [report.window] if near == report.window else [near, report.window]
     return page.substitute(
         verdict=report.verdict,
         headline=_headline(report),
@@ -32,14 +35,25 @@ def as_html(report: Report) -> str:
         end=moment(report.window.end_ns),
         scope="".join(f" {escape(sentence)}." for sentence in scope(report)),
         totals=_totals(report),
+        causes=_causes(report.causes, "What it cost, by cause") if report.causes else "",
+        zoom=ZOOM if len(windows) > 1 else "",
         exchanges=_exchanges(by_exchange) if len(by_exchange) > 1 else "",
-        products="\n".join(_of_exchange(name, found, report.window) for name, found in by_exchange.items()),
+        products="\n".join(_of_exchange(name, found, windows) for name, found in by_exchange.items()),
     )
 
 
+ZOOM = (
+    '<fieldset class="zoom"><legend>Timeline</legend>'
+    '<label><input type="radio" name="span" id="near" checked /> what was collected</label>'
+    '<label><input type="radio" name="span" id="whole" /> the whole window</label></fieldset>'
+)
+"""Which of two timelines is shown; the style sheet does the rest."""
+
+
 def _headline(report: Report) -> str:
+    is_whole = all(product.is_complete for product in report.products)
     if report.verdict == "incomplete":
-        return "Something is missing"
+        return "Something could not be read" if is_whole and report.unread else "Something is missing"
     if any(product.trade_proof == "none" for product in report.products):
         return "Nothing is known to be missing"
     return "All that was collected is there" if report.collected_only else "Everything is there"
@@ -56,8 +70,8 @@ def _exchanges(by_exchange: Mapping[str, Sequence[ProductReport]]) -> str:
     return f'<nav aria-label="exchanges">{"".join(links)}</nav>'
 
 
-def _of_exchange(name: str, products: Sequence[ProductReport], window: Window) -> str:
-    cards = "\n".join(_product(product, window) for product in products)
+def _of_exchange(name: str, products: Sequence[ProductReport], windows: Sequence[Window]) -> str:
+    cards = "\n".join(_product(product, windows) for product in products)
     return f'<div id="{escape(quote(name))}">{cards}</div>'
 
 
@@ -89,7 +103,22 @@ def _facts(facts: list[tuple[str, str]]) -> str:
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
 
 
-def _product(product: ProductReport, window: Window) -> str:
+def _causes(causes: Sequence[CauseSum], title: str) -> str:
+    """What each cause cost, as a table, without the counts that there are none of."""
+    counts = [name for name in ("samples", "trades", "repaired") if any(getattr(cause, name) for cause in causes)]
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("channel", "cause", "gaps", "together", *counts))
+    rows = []
+    for cause in causes:
+        cells = [f"{cause.gaps:,}", duration(cause.duration_ns), *(count(getattr(cause, name)) for name in counts)]
+        named = f'<td>{escape(cause.channel)}</td><td title="{escape(cause.cause)}">{escape(cause.words)}</td>'
+        rows.append(f"<tr>{named}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}"><table class="causes">'
+        f"<caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _product(product: ProductReport, windows: Sequence[Window]) -> str:
     samples, trades = product.samples, product.trades
     ids = "none" if trades.first_id is None else f"{trades.first_id} to {trades.last_id}"
     facts = [
@@ -104,32 +133,40 @@ def _product(product: ProductReport, window: Window) -> str:
         ("ids", ids),
     ]
     state = "complete" if product.is_complete else "incomplete"
+    names = ["near", "whole"] if len(windows) > 1 else [""]
+    timelines = "".join(_timeline(product, window, name) for name, window in zip(names, windows, strict=True))
+    causes = _causes(product.causes, f"By cause, {product.market.short}") if product.causes else ""
     return (
         f'<section class="product {state}"><h2>{escape(product.symbol)} <small>{escape(product.exchange)}</small>'
         f'<span class="chip">integrity: {escape(product.integrity)}</span>'
         f'<span class="chip {state}">{state}</span></h2>'
-        f"{_timeline(product, window)}<dl>{_facts(facts)}</dl>{_gaps(product)}</section>"
+        f'{timelines}<div class="sums"><dl>{_facts(facts)}</dl>{causes}</div>{_gaps(product)}</section>'
     )
 
 
-def _timeline(product: ProductReport, window: Window) -> str:
+def _timeline(product: ProductReport, window: Window, name: str) -> str:
+    """What became of each moment of a window; ``name`` is what this timeline is called, if there are two."""
     lanes = [("book", book_states(product, window)), ("trades", trade_states(product, window))]
     shapes = []
-    for number, (name, columns) in enumerate(lanes):
+    for number, (lane, columns) in enumerate(lanes):
         top = number * (LANE_HEIGHT + 6)
         shapes.append(f'<rect class="outside" x="0" y="{top}" width="{COLUMNS}" height="{LANE_HEIGHT}"/>')
-        for first, count, state in runs(columns):
+        found = list(runs(columns))
+        gaps = [gap for gap in product.gaps if gap.channel == lane or gap.cause == NOT_COLLECTED]
+        for (first, width, state), causes in zip(found, causes_of(found, gaps, window), strict=True):
             # what was repaired is half as high: nobody needs to tell amber from red
             if state is State.REPAIRED:
-                shapes.append(_column(State.PROVED, first, count, top, LANE_HEIGHT, ""))
+                shapes.append(_column(State.PROVED, first, width, top, LANE_HEIGHT, ""))
             drop = LANE_HEIGHT // 2 if state is State.REPAIRED else 0
-            title = f"{name}: {_named(state)}, {_span(first, count, window)}"
-            shapes.append(_column(state, first, count, top + drop, LANE_HEIGHT - drop, title))
+            title = f"{lane}: {_named(state)}, {_span(first, width, window)}"
+            why = ", ".join(cause if number == 1 else f"{number:,} × {cause}" for cause, number in causes.items())
+            title = escape(f"{title}: {why}" if why else title)
+            shapes.append(_column(state, first, width, top + drop, LANE_HEIGHT - drop, title))
     marks = "".join(f"<span>{_mark(number, window)}</span>" for number in range(MARKS + 1))
     words = f"{product.market}: {_spoken(lanes[0][1])} of the book, {_spoken(lanes[1][1])} of the trades"
     height = 2 * LANE_HEIGHT + 6
     return (
-        f'<div class="timeline"><div class="lanes"><span>book</span><span>trades</span></div>'
+        f'<div class="timeline {name}"><div class="lanes" aria-hidden="true"><span>book</span><span>trades</span></div>'
         f'<svg viewBox="0 0 {COLUMNS} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(words)}">{"".join(shapes)}</svg><div class="marks">{marks}</div></div>'
     )
@@ -149,8 +186,10 @@ def _span(first: int, count: int, window: Window) -> str:
 def _mark(number: int, window: Window) -> str:
     ns = window.start_ns + (window.end_ns - window.start_ns) * number // MARKS
     date, time = moment(ns).split(" ")
-    is_long = window.end_ns - window.start_ns > 2 * 86_400 * 10**9
-    return date[5:] if is_long else time[:5]
+    length_ns = window.end_ns - window.start_ns
+    if length_ns > 2 * 86_400 * 10**9:
+        return date[5:]
+    return time[:5] if length_ns > 10 * 60 * 10**9 else time[:8]
 
 
 def _named(state: State) -> str:
@@ -167,19 +206,20 @@ def _gaps(product: ProductReport) -> str:
     if not product.gaps:
         return '<p class="none">No gaps.</p>'
     shown = product.gaps[-MOST_GAPS:]
-    rows = "".join(_gap(gap) for gap in reversed(shown))
+    rows = "".join(map(_gap, shown))
     more = len(product.gaps) - len(shown)
-    note = f"<p>and {more:,} older ones, which <code>--format csv</code> lists</p>" if more else ""
+    note = f"<p>{more:,} older ones are not shown; <code>--format csv</code> has them all.</p>" if more else ""
     is_open = " open" if len(shown) <= 12 else ""
     return (
         f"<details{is_open}><summary>{len(product.gaps):,} gap{'s' if len(product.gaps) > 1 else ''}</summary>"
-        '<div class="scroll"><table><thead><tr><th>from (UTC)</th><th>length</th><th>channel</th><th>cause</th>'
-        f"<th>what</th></tr></thead><tbody>{rows}</tbody></table></div>{note}</details>"
+        f'{note}<div class="scroll" tabindex="0" role="region" aria-label="gaps of {escape(product.market.short)}">'
+        '<table><thead><tr><th scope="col">from (UTC)</th><th scope="col">length</th><th scope="col">channel</th>'
+        f'<th scope="col">cause</th><th scope="col">what</th></tr></thead><tbody>{rows}</tbody></table></div></details>'
     )
 
 
-def _gap(gap: Gap) -> str:
+def _gap(gap: ToldGap) -> str:
     is_repaired = gap.channel == "trades" and gap.repaired_count >= gap.missing_count
-    cells = [moment(gap.start_ns), length(gap), gap.channel, CAUSES.get(gap.cause, gap.cause), what(gap)]
     state = "repaired" if is_repaired else "missing"
+    cells = [moment(gap.start_ns), length(gap), gap.channel, gap.words, what(gap)]
     return f'<tr class="{state}">{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from sentinel.coverage.accounts import (
     unwritten,
 )
 from sentinel.coverage.holes import begun
-from sentinel.disk.data_dir import ARCHIVE, journal_in
+from sentinel.disk.data_dir import ARCHIVE, FIRST_HOUR, PRUNED, hour_of, journal_in
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.object_store import Folder
@@ -36,6 +37,7 @@ from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage|backfill),.*$", re.MULTILINE)
+DAY_NS = 24 * HOUR_NS
 LONGEST_GAP_NS = 31 * 86_400 * 10**9
 """Gaps are looked for this long before the window; of one that lasts longer, the rest is ``not_collected``."""
 
@@ -82,7 +84,25 @@ def read(folder: Folder, window: Window, markets: Collection[Market] = ()) -> Ro
         rows = _from_archive(folder, window, markets)
     else:
         raise UsageError(f"no journal and no archive in {folder}")
-    return replace(rows, coverage=begun(rows.coverage, partial(_first_sample, journal, folder)))
+    first_samples = partial(_first_sample, journal, folder)
+    return replace(rows, coverage=begun(rows.coverage, first_samples), removed_until_ns=_removed_until(journal, folder))
+
+
+def _removed_until(journal: Path | None, folder: Folder) -> int | None:
+    """Up to when retention has removed accounts: whole days of the archive, or, without one, the journal's begin."""
+    archive = folder / ARCHIVE
+    notes = archive / PRUNED
+    days = notes.read_text().splitlines() if notes.exists() else []
+    ends = [hour_of(Path(day) / FIRST_HOUR) + DAY_NS for day in days if day.startswith("coverage/")]
+    if ends or journal is None or any(archive.glob("coverage/*/*")):
+        return max(ends, default=None)
+    with JournalReader(journal) as reader, closing(reader.times(0)) as batches:
+        for batch_id, stream, first_ns, _ in batches:
+            if batch_id == 1:  # its very first one is there
+                return None
+            if stream == "accounts":
+                return first_ns - first_ns % MINUTE_NS
+    return None
 
 
 def _first_sample(journal: Path | None, folder: Folder, row: CoverageRow) -> int | None:

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from book.sampler import CADENCE_NS
 from feeds.market import Market
 from sentinel.contract.gaps import Gap
@@ -46,7 +48,7 @@ def with_orphans(rows: Rows, asked: Interval, store: Store, cadence_ns: int = CA
         for market in sorted({*coverage, *gaps})
         for orphan in _orphans(market, coverage[market], gaps[market], asked, store, cadence_ns)
     ]
-    return Rows([*rows.coverage, *found], rows.gaps, rows.backfill)
+    return replace(rows, coverage=[*rows.coverage, *found])
 
 
 def _orphans(

@@ -15,6 +15,7 @@ from msgspec.structs import asdict
 
 from book.sampler import CADENCE_NS, count_instants
 from feeds.market import Market, names
+from sentinel.contract.causes import words
 from sentinel.contract.gaps import DELISTED, NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows, collectors
 from sentinel.coverage.holes import (
@@ -28,6 +29,7 @@ from sentinel.coverage.holes import (
     unaccounted,
 )
 from sentinel.gap_report import together
+from sentinel.gap_report.sums import CauseSum, added, by_cause
 from sentinel.pipeline.accounts import MINUTE_NS
 
 OVER_NS = 2**63 - 1
@@ -68,11 +70,13 @@ class Trades(Struct, frozen=True):
 
 
 class ToldGap(Gap, kw_only=True):
-    """A gap whose JSON names its facts in the order of the public shape (design, section 9): times last."""
+    """A gap whose JSON names its facts in the order of the public shape (design, section 9): times, and then what was
+    added to it later. ``words`` are the cause's for people."""
 
     start_ns: int
     end_ns: int | None = None
     given_up: bool | UnsetType | None = UNSET
+    words: str = ""
 
 
 class ProductReport(Struct, frozen=True):
@@ -96,6 +100,7 @@ class ProductReport(Struct, frozen=True):
     window: Window
     is_complete: bool
     trade_proof: str = "ids"
+    causes: list[CauseSum] = []
 
     @property
     def market(self) -> Market:
@@ -123,7 +128,10 @@ class Backfilled(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """The public JSON shape (design, section 9). ``asked`` may reach beyond what ``window`` is of.
 
-    What was ``backfilled`` stands apart: figures and verdict are of what was collected.
+    What was ``backfilled`` stands apart: figures and verdict are of what was collected. The times of ``causes`` are
+    those of all products added up. ``removed_until_ns``, within the window asked for, is up to when retention has
+    removed what there was: nobody knows any more what that was. ``unread`` are the data folders that could not be read;
+    with one of them nothing is complete.
     """
 
     window: Window
@@ -132,6 +140,9 @@ class Report(Struct, frozen=True):
     asked: Window
     collected_only: bool
     backfilled: list[Backfilled] = []
+    causes: list[CauseSum] = []
+    removed_until_ns: int | None = None
+    unread: list[str] = []
 
     @property
     def names(self) -> dict[Market, str]:
@@ -155,12 +166,13 @@ def build(
     now_ns: int = OVER_NS,
     fresh_ns: int = FRESH_NS,
     collected_only: bool = False,
+    unread: Sequence[str] = (),
 ) -> Report:
     """The report of a window, for all markets or those named, of all exchanges or those named.
 
     Where several collectors wrote for one product, what one of them has is there, unless ``collector`` names one.
     Accounts that reach to within ``fresh_ns`` of the present are those of a running collector: the report ends there.
-    ``collected_only`` has time in which nobody collected named, but not counted.
+    ``collected_only`` has time in which nobody collected named, but not counted. ``unread`` are folders without rows.
     """
     asked, window = window, window.of_whole_minutes()
 
@@ -183,12 +195,16 @@ def build(
             products.append(of_market.report(window, expected, collected_only=collected_only))
     found = Window(
         min((product.window.start_ns for product in products), default=window.start_ns),
-        max((product.window.end_ns for product in products), default=window.end_ns),
+        max((product.window.end_ns for product in products), default=max(window.start_ns, min(window.end_ns, now_ns))),
     )
-    is_complete = bool(products) and all(product.is_complete for product in products)  # of nothing nothing is complete
+    # of nothing nothing is complete
+    is_complete = bool(products) and not unread and all(product.is_complete for product in products)
     verdict: Literal["complete", "incomplete"] = "complete" if is_complete else "incomplete"
     backfilled = _backfilled([row for row in rows.backfill if is_wanted(row.market)], window)
-    return Report(found, products, verdict, asked, collected_only, backfilled)
+    causes = added(cause for product in products for cause in product.causes)
+    removed_ns = rows.removed_until_ns
+    removed_ns = None if removed_ns is None or removed_ns <= asked.start_ns else removed_ns
+    return Report(found, products, verdict, asked, collected_only, backfilled, causes, removed_ns, [*unread])
 
 
 def _backfilled(rows: Iterable[BackfillRow], window: Window) -> list[Backfilled]:
@@ -288,10 +304,11 @@ class _OfMarket:
             book_verified=verified / counted if counted else of_nothing,
             book_clean=samples.written / counted if counted else of_nothing,
             trade_coverage=None if trade_proof == "none" else of_ids * (1 - lost_ns / max(1, asked[1] - asked[0])),
-            gaps=[ToldGap(**asdict(gap)) for gap in sorted(told, key=lambda gap: gap.start_ns)],
+            gaps=[ToldGap(**asdict(gap), words=words(gap.cause)) for gap in sorted(told, key=lambda gap: gap.start_ns)],
             window=expected,
             is_complete=samples.written == counted and not trades.missing,
             trade_proof=trade_proof,
+            causes=by_cause(told, *asked, self._cadence_ns),
         )
 
     def _samples(

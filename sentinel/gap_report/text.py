@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
+from rich.console import RenderableType
+from rich.text import Text
 
+from sentinel.command.tables import Sheet, rendered
+from sentinel.contract.causes import words
+from sentinel.gap_report.folding import Line, as_lines
 from sentinel.gap_report.report import ProductReport, Report
-from sentinel.gap_report.words import CAUSES, coverage, duration, length, moment, percent, scope, what
+from sentinel.gap_report.sums import CauseSum
+from sentinel.gap_report.words import count, coverage, duration, length, moment, percent, scope, what, window_words
+from sentinel.timing.instants import format_ns
 
-MOST_GAPS = 50
-OF_GAP = ("channel", "cause", "start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns")
-COLUMNS = (
-    *("exchange", "symbol", "integrity", "samples_due", "samples_written", "samples_withheld", "trades"),
-    *("trades_missing", "trades_repaired", "book_verified", "book_clean", "trade_coverage"),
-    *(*OF_GAP, "given_up"),
-    "samples_not_collected",
-    "trade_proof",
-)
+MOST_LINES = 50
+"""Of gaps, or of causes, that a table shows."""
+
+OF_GAP = ("start_seq", "end_seq", "missing_count", "repaired_count", "start_ns", "end_ns")
+OF_CAUSE = ("channel", "cause", "words", "gaps", "duration_ns", "samples", "trades", "repaired")
+MARKET = ("exchange", "symbol")
 
 
 def as_json(report: Report) -> str:
@@ -28,70 +32,134 @@ def as_json(report: Report) -> str:
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 
-def as_csv(report: Report) -> str:
-    """One row for each gap, and one with an empty channel for each product's totals."""
+def as_csv(report: Report, kind: str = "gaps") -> str:
+    """A header, and rows of one ``kind``: ``gaps``, ``causes`` or ``products``, in the order of the report."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    header, rows = CSV[kind]
+    writer.writerow([*MARKET, *header])
     for product in report.products:
-        samples, trades = product.samples, product.trades
-        named = [product.exchange, product.symbol, product.integrity]
-        totals = [samples.due, samples.written, samples.withheld, trades.count, trades.missing, trades.repaired]
-        fractions = [product.book_verified, product.book_clean, product.trade_coverage]
-        writer.writerow([*named, *totals, *fractions, *[""] * 9, samples.not_collected, product.trade_proof])
-        for gap in product.gaps:
-            writer.writerow([*named, *[""] * 9, *(getattr(gap, name) for name in OF_GAP), bool(gap.given_up), "", ""])
+        writer.writerows([product.exchange, product.symbol, *row] for row in rows(product))
     return text.getvalue()
 
 
-def as_table(report: Report, *, width: int | None = None, is_terminal: bool = False) -> str:
-    """Two tables: the products, and the newest gaps."""
-    text = io.StringIO()
-    console = Console(file=text, width=width or (None if is_terminal else 140), force_terminal=is_terminal)
+def _gap_rows(product: ProductReport) -> Iterator[list[Any]]:
+    for gap in product.gaps:
+        facts = [getattr(gap, name) for name in OF_GAP]
+        times = ["" if ns is None else format_ns(ns) for ns in (gap.start_ns, gap.end_ns)]
+        yield [gap.channel, gap.cause, *facts, str(bool(gap.given_up)).lower(), gap.words, *times]
+
+
+def _cause_rows(product: ProductReport) -> Iterator[list[Any]]:
+    return ([getattr(cause, name) for name in OF_CAUSE] for cause in product.causes)
+
+
+def _product_row(product: ProductReport) -> Iterator[list[Any]]:
+    samples, trades = product.samples, product.trades
+    yield [
+        product.integrity,
+        *(samples.due, samples.written, samples.withheld, samples.not_collected),
+        *(trades.count, trades.missing, trades.repaired, trades.first_id, trades.last_id),
+        *(product.book_verified, product.book_clean, product.trade_coverage, product.trade_proof),
+        str(product.is_complete).lower(),
+        *(product.window.start_ns, product.window.end_ns),
+    ]
+
+
+CSV: dict[str, tuple[tuple[str, ...], Callable[[ProductReport], Iterable[list[Any]]]]] = {
+    "gaps": (("channel", "cause", *OF_GAP, "given_up", "words", "start", "end"), _gap_rows),
+    "causes": (OF_CAUSE, _cause_rows),
+    "products": (
+        (
+            *("integrity", "samples_due", "samples_written", "samples_withheld", "samples_not_collected"),
+            *("trades", "trades_missing", "trades_repaired", "first_trade_id", "last_trade_id"),
+            *("book_verified", "book_clean", "trade_coverage", "trade_proof", "is_complete", "start_ns", "end_ns"),
+        ),
+        _product_row,
+    ),
+}
+"""The columns of each kind of row, and the rows of a product."""
+
+
+def as_table(report: Report, *, width: int | None = None, is_terminal: bool = False, shows_all: bool = False) -> str:
+    """For people: the products, what each cause cost, and the gaps in order of time, small ones of one cause as one.
+
+    ``shows_all`` gives every gap a line of its own.
+    """
     colour = "green" if report.verdict == "complete" else "red"
-    span = f"{moment(report.window.start_ns)} to {moment(report.window.end_ns)} UTC"
-    console.print(f"[bold {colour}]{report.verdict}[/]  {span}")
-    for sentence in scope(report):
-        console.print(sentence, highlight=False)
-    console.print(_products(report))
-    called = report.names
-    gaps = sorted(
-        ((gap, product) for product in report.products for gap in product.gaps), key=lambda item: item[0].start_ns
-    )
-    if gaps:
-        table = Table("product", "channel", "cause", "from (UTC)", "length", "what", title="gaps", title_justify="left")
-        for gap, product in gaps[-MOST_GAPS:]:
-            cause = CAUSES.get(gap.cause, gap.cause)
-            table.add_row(called[product.market], gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
-        console.print(table)
-        if len(gaps) > MOST_GAPS:
-            console.print(f"and {len(gaps) - MOST_GAPS:,} older ones; --format csv lists all")
-    return text.getvalue()
+    head = Text.assemble((report.verdict, f"bold {colour}"), f"  {window_words(report.window)}")
+    shown: list[RenderableType] = [head]
+    shown += map(Text, scope(report))
+    shown += ["", _products(report)]
+    if report.causes:
+        shown.append(_causes(report, shows_all=shows_all))
+    lines = as_lines(report.products, folds=not shows_all)
+    if lines:
+        newest = lines if shows_all else lines[-MOST_LINES:]
+        shown.append(_gaps(report, newest))
+        if len(newest) < len(lines):
+            shown.append(Text(f"and {len(lines) - len(newest):,} older ones; --all shows every gap"))
+        elif any(len(line.gaps) > 1 for line in lines):
+            shown.append(Text("short gaps of one cause are one line; --all shows every gap"))
+    return rendered(*shown, width=width, is_coloured=is_terminal)
 
 
-def _products(report: Report) -> Table:
-    table = Table()
-    for name in ("product", "integrity"):
-        table.add_column(name, no_wrap=True)
-    for name in ("book verified", "book clean", "samples", "withheld", "not collected"):
-        table.add_column(name, justify="right", overflow="fold")
-    for name in ("trades", "missing", "repaired", "coverage"):
-        table.add_column(name, justify="right", overflow="fold")
-    called = report.names
+def _products(report: Report) -> Sheet:
+    of_books = ("book verified", "book clean", "samples", "withheld", "not collected")
+    of_trades = ("trades", "missing", "repaired", "coverage")
+    table = Sheet("product", "integrity", *of_books, *of_trades, numbers=[*of_books, *of_trades])
     for product in report.products:
-        table.add_row(called[product.market], product.integrity, *_figures(product))
+        figures = [*_of_book(product), *_of_trades(product)]
+        table.add_row(report.names[product.market], product.integrity, *figures)
     return table
 
 
-def _figures(product: ProductReport) -> list[str]:
-    samples, trades = product.samples, product.trades
-    idle_ns = product.not_collected_ns
+def _of_book(product: ProductReport) -> list[str]:
+    samples, idle_ns = product.samples, product.not_collected_ns
     return [
         percent(product.book_verified),
         percent(product.book_clean),
         f"{samples.due:,}",
         f"{samples.withheld:,}",
         duration(idle_ns) if idle_ns else "0",
-        *(f"{value:,}" for value in (trades.count, trades.missing, trades.repaired)),
-        coverage(product),
     ]
+
+
+def _of_trades(product: ProductReport) -> list[str]:
+    trades = product.trades
+    return [*(f"{value:,}" for value in (trades.count, trades.missing, trades.repaired)), coverage(product)]
+
+
+def _causes(report: Report, *, shows_all: bool) -> Sheet:
+    """Of each product, unless those are too many, and of all together."""
+    numbers = ("gaps", "together", "samples", "trades", "repaired")
+    columns = ("product", "channel", "cause", *numbers)
+    table = Sheet(*columns, title="\nby cause", numbers=numbers, words=("cause",), is_keyed=False)
+    is_each = shows_all or sum(len(product.causes) for product in report.products) <= MOST_LINES
+    parts: list[tuple[str, list[CauseSum]]] = []
+    if is_each:
+        parts += [(report.names[product.market], product.causes) for product in report.products]
+    if len(report.products) > 1:
+        parts.append(("all" if is_each else "all (--all: each)", report.causes))
+    for name, causes in parts:
+        for cause in causes:
+            table.add_row(name, cause.channel, cause.words, *_cost(cause))
+    return table
+
+
+def _cost(cause: CauseSum) -> list[str]:
+    counts = (count(number) for number in (cause.samples, cause.trades, cause.repaired))
+    return [f"{cause.gaps:,}", duration(cause.duration_ns), *counts]
+
+
+def _gaps(report: Report, lines: Iterable[Line]) -> Sheet:
+    columns = ("product", "channel", "cause", "from (UTC)", "length", "what")
+    table = Sheet(*columns, title="\ngaps", numbers=("length",), words=("cause", "what"), is_keyed=False)
+    called = report.names
+    for line in lines:
+        first = line.gaps[0]
+        is_one = len(line.gaps) == 1
+        facts = (length(first), what(first)) if is_one else (duration(line.duration_ns), line.what)
+        cells = [called[line.product.market], first.channel, words(first.cause), moment(first.start_ns), *facts]
+        table.add_row(*map(Text, cells))
+    return table

@@ -1,4 +1,4 @@
-"""How the report puts things for people: percentages that are never rounded up, durations, causes."""
+"""How the report puts things for people: percentages that are never rounded up, durations, what is missing."""
 
 from __future__ import annotations
 
@@ -6,30 +6,12 @@ import math
 
 from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED, Gap
-from sentinel.gap_report.report import Backfilled, ProductReport, Report
+from sentinel.gap_report.report import Backfilled, ProductReport, Report, Window
 from sentinel.pipeline.numbering import GIVE_UP_ANSWERS, GIVE_UP_NS
 from sentinel.timing.instants import format_ns
 
 MOST_NAMED = 3
 HOUR_NS = 3_600_000_000_000
-
-CAUSES = {
-    "sequence": "frames lost",
-    "crossed": "book crossed",
-    "empty": "book one-sided",
-    "trades": "trades not received",
-    "silence": "feed fell silent",
-    "disconnected": "disconnected",
-    "refused": "refused by the venue",
-    "stopped": "collector not running",
-    "clock": "clock put forward",
-    "not_collected": "nobody collected",
-    "disk": "disk refused",
-    "undecodable": "unreadable frame",
-    "witness": "contradicted by another witness",
-    "reset": "trade ids used again",
-    "delisted": "not listed by the venue",
-}
 
 GIVEN_UP = f"given up: {GIVE_UP_ANSWERS} answers of REST or more, over {GIVE_UP_NS // HOUR_NS} h or more, without them"
 
@@ -46,8 +28,15 @@ def coverage(product: ProductReport) -> str:
     return "not proved" if product.trade_coverage is None else percent(product.trade_coverage)
 
 
+def count(number: int) -> str:
+    """Nothing where there is none, so that the others stand out."""
+    return f"{number:,}" if number else ""
+
+
 def duration(ns: int) -> str:
-    """``1.2 s``, ``3 m 20 s``, ``2 d 4 h``."""
+    """``40 ms``, ``1.2 s``, ``3 m 20 s``, ``2 d 4 h``."""
+    if ns < 100_000_000:
+        return f"{max(1, ns // 1_000_000)} ms" if ns else "0 s"
     seconds = ns / 1e9
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -63,12 +52,27 @@ def moment(ns: int) -> str:
     return format_ns(ns // 100_000_000 * 100_000_000).replace("T", " ").removesuffix("Z")
 
 
+def window_words(window: Window) -> str:
+    """From when to when."""
+    return f"{moment(window.start_ns)} to {moment(window.end_ns)} UTC"
+
+
 def scope(report: Report) -> list[str]:
     """What must be known of the window to understand the verdict, in sentences without their full stop."""
     told = []
-    if report.products and report.asked.start_ns < report.window.start_ns:
+    if report.unread:
+        told.append(f"Not in this report, since there is neither a journal nor an archive: {', '.join(report.unread)}")
+    if report.removed_until_ns is not None:
+        removed = moment(report.removed_until_ns)
+        told.append(
+            f"Asked from {moment(report.asked.start_ns)}: retention has removed what there was before {removed}"
+        )
+    elif report.products and report.asked.start_ns < report.window.start_ns:
         first = moment(report.window.start_ns)
         told.append(f"Asked from {moment(report.asked.start_ns)}: nothing was collected before {first}")
+    asked, window = report.asked, report.window
+    if asked.start_ns > window.start_ns or asked.end_ns < window.end_ns:
+        told.append(f"Counted in whole minutes; asked for was {moment(asked.start_ns)} to {moment(asked.end_ns)}")
     late = report.begun_late
     if late:
         begun = ", ".join(

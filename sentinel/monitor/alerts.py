@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-import aiohttp
 import msgspec
 from loguru import logger
 from msgspec import Struct
 
 from sentinel.config import Alerts as Limits
-from sentinel.monitor.status import SinkStatus, Status, expected
+from sentinel.contract.causes import words as words_of
+from sentinel.monitor.acknowledged import Acknowledgement, Key
+from sentinel.monitor.status import GapStatus, SinkStatus, Status, expected
+from sentinel.webhook import post
 
 Kind = Literal[
     "silence",
@@ -49,16 +51,17 @@ CRITICAL: frozenset[Kind] = frozenset(
 )
 """Data is being lost or soon will be, or nobody can know; what others cost is accounted for. See docs/alerts.md."""
 
+FORGET_S = 60.0
+"""How long an acknowledgement stays without its condition: after a start, conditions take a while to show."""
+
 TOLD_S = 3600.0
 """How long something that has happened and will not be undone is told of: one more raises no alert that is raised."""
-
-ATTEMPTS = 5
-WEBHOOK_TIMEOUT_S = 10.0
 
 
 class Alert(Struct, frozen=True):
     """``about`` is the product, connection or sink, ``exchange`` whose it is, empty where it is of none; ``since_ns``
-    when the condition began, ``cleared_ns`` its end."""
+    when the condition began, ``cleared_ns`` its end, ``acknowledged_ns`` when an operator said that it is known, with
+    his ``note``: then it is shown, and is no alarm any more."""
 
     kind: Kind
     about: str
@@ -66,6 +69,8 @@ class Alert(Struct, frozen=True):
     since_ns: int
     cleared_ns: int | None = None
     exchange: str = ""
+    acknowledged_ns: int | None = None
+    note: str = ""
 
     @property
     def text(self) -> str:
@@ -75,12 +80,13 @@ class Alert(Struct, frozen=True):
 
 
 class Condition(NamedTuple):
-    """What an ``Alert`` says, at one moment."""
+    """What an ``Alert`` says, at one moment. ``amount`` is of what it counts, if it does: more of it is worse."""
 
     kind: Kind
     about: str
     words: str
     exchange: str = ""
+    amount: int = 0
 
 
 def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
@@ -98,7 +104,9 @@ def conditions(status: Status, limits: Limits) -> Iterator[Condition]:
         yield Condition("disk_low", "data directory", f"{status.disk_free_bytes / 1e9:.1f} GB are free")
     if abs(status.clock_step_ms) > limits.clock_step_ms:
         ahead = "; until a restart samples may bear times as much ahead" if status.clock_step_ms < 0 else ""
-        yield Condition("clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms{ahead}")
+        yield Condition(
+            "clock_step", "wall clock", f"stepped by {status.clock_step_ms} ms{ahead}", "", abs(status.clock_step_ms)
+        )
     if status.lateness.p99_ms > limits.lateness_ms:
         yield Condition("late", "samples", f"the 99th percentile is {status.lateness.p99_ms:.0f} ms")
 
@@ -109,20 +117,26 @@ def _of_connections(status: Status, limits: Limits) -> Iterator[Condition]:
         if line.silent_ms > limits.silence_s * 1000:
             yield Condition("silence", name, f"nothing heard for {line.silent_ms / 1000:.1f} s", line.exchange)
         if line.frames_residue:
-            yield Condition("accounts_open", name, f"{line.frames_residue} frames are unaccounted for", line.exchange)
+            words = f"{line.frames_residue} frames are unaccounted for"
+            yield Condition("accounts_open", name, words, line.exchange, abs(line.frames_residue))
 
 
 def _of_products(status: Status, limits: Limits) -> Iterator[Condition]:
     for gap in status.gaps:
         if gap.channel == "book" and gap.age_s > limits.gap_s:  # missing trades are told once, below
             about = f"{gap.market.short} {gap.channel}"
-            yield Condition("gap_open", about, f"{gap.cause} for {gap.age_s:.0f} s", gap.exchange)
+            yield Condition("gap_open", about, _open_gap(gap), gap.exchange)
     for product in status.products:
         name, exchange = product.market.short, product.exchange
         if product.trades_missing:
-            yield Condition("trades_missing", name, f"{product.trades_missing} trades are missing", exchange)
+            words = f"{product.trades_missing} trades are missing"
+            yield Condition("trades_missing", name, words, exchange, product.trades_missing)
         if product.crossed_for_s > 0 and product.state == "trading":  # an auction may cross it
             yield Condition("crossed", name, f"the book is crossed for {product.crossed_for_s:.1f} s", exchange)
+
+
+def _open_gap(gap: GapStatus) -> str:
+    return f"no proved book for {gap.age_s:.0f} s: {words_of(gap.cause)}"
 
 
 def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
@@ -132,7 +146,8 @@ def _of_sinks(status: Status, limits: Limits) -> Iterator[Condition]:
         if sink.state == "barred":
             yield Condition("sink_barred", sink.name, sink.last_error or "refused")
         if sink.lines_set_aside and sink.set_aside_age_s < TOLD_S:
-            yield Condition("dead_letters", sink.name, f"{sink.lines_set_aside} lines were set aside")
+            words = f"{sink.lines_set_aside} lines were set aside"
+            yield Condition("dead_letters", sink.name, words, "", sink.lines_set_aside)
 
 
 def _of_parts(status: Status) -> Iterator[Condition]:
@@ -165,34 +180,62 @@ def _lateness(sink: SinkStatus) -> str:
 class Watchman:
     """Remembers what is wrong since when. ``update`` is told the time and gives what changed.
 
-    ``limits`` may be replaced at any time.
+    ``limits`` and ``acknowledged`` may be replaced at any time; of the latter, ``update`` leaves those that still hold.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._since_ns: dict[tuple[Kind, str], int] = {}
-        self._seen_ns: dict[tuple[Kind, str], int] = {}
-        self.raised: dict[tuple[Kind, str], Alert] = {}
+        self.acknowledged: dict[Key, Acknowledgement] = {}
+        self._since_ns: dict[Key, int] = {}
+        self._seen_ns: dict[Key, int] = {}
+        self._needed_ns: dict[Key, int] = {}
+        self.raised: dict[Key, Alert] = {}
 
     def update(self, status: Status) -> list[Alert]:
-        """Alerts raised or cleared by this status."""
+        """Alerts raised or cleared by this status; not those that are raised and known already."""
         now_ns, limits, changed = status.now_ns, self.limits, []
-        for kind, about, words, exchange in conditions(status, limits):
-            key = kind, about
+        for condition in conditions(status, limits):
+            key: Key = condition.kind, condition.about
             since_ns = self._since_ns.setdefault(key, now_ns)
             self._seen_ns[key] = now_ns
-            if key in self.raised:
-                self.raised[key] = Alert(kind, about, words, since_ns, exchange=exchange)
-            elif now_ns - since_ns >= limits.raise_after_s * 1e9:
-                self.raised[key] = Alert(kind, about, words, since_ns, exchange=exchange)
-                changed.append(self.raised[key])
+            before = self.raised.get(key)
+            if before is None and now_ns - since_ns < limits.raise_after_s * 1e9:
+                continue
+            alert = self._alert(condition, since_ns, now_ns)
+            self.raised[key] = alert
+            was_alarm = before is not None and before.acknowledged_ns is None
+            if alert.acknowledged_ns is None and not was_alarm:
+                changed.append(alert)
         for key in [key for key, seen_ns in self._seen_ns.items() if seen_ns < now_ns]:
             if key not in self.raised:
                 del self._since_ns[key], self._seen_ns[key]
             elif now_ns - self._seen_ns[key] >= limits.clear_after_s * 1e9:
                 changed.append(msgspec.structs.replace(self.raised.pop(key), cleared_ns=now_ns))
                 del self._since_ns[key], self._seen_ns[key]
+        self._forget(now_ns)
         return changed
+
+    def _alert(self, condition: Condition, since_ns: int, now_ns: int) -> Alert:
+        kind, about, words, exchange, amount = condition
+        alert = Alert(kind, about, words, since_ns, exchange=exchange)
+        known = self.acknowledged.get((kind, about))
+        if known is None:
+            return alert
+        if not known.holds(amount, now_ns):
+            del self.acknowledged[known.key]
+            return alert
+        if known.amount is None:
+            self.acknowledged[known.key] = msgspec.structs.replace(known, amount=amount)
+        return msgspec.structs.replace(alert, acknowledged_ns=known.at_ns, note=known.note)
+
+    def _forget(self, now_ns: int) -> None:
+        """An acknowledgement of what is gone for a while must not silence what comes later."""
+        for key in list(self.acknowledged):
+            if key in self._seen_ns:
+                self._needed_ns[key] = now_ns
+            elif now_ns - self._needed_ns.setdefault(key, now_ns) >= FORGET_S * 1e9:
+                del self.acknowledged[key]
+        self._needed_ns = {key: at_ns for key, at_ns in self._needed_ns.items() if key in self.acknowledged}
 
 
 class Webhook:
@@ -202,30 +245,14 @@ class Webhook:
         self._url = url
         self._shape = shape
 
-    async def send(self, alerts: list[Alert]) -> bool:
-        """Whether it was accepted, at last."""
-        timeout = aiohttp.ClientTimeout(WEBHOOK_TIMEOUT_S)
-        reason = ""
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            for attempt in range(ATTEMPTS):
-                if attempt:
-                    await asyncio.sleep(0.5 * 2**attempt)
-                try:
-                    async with session.post(self._url, data=self._body(alerts), headers=JSON) as response:
-                        if response.status < 300 and response.method == "POST":
-                            return True
-                        reason = f"status {response.status}"
-                        if response.method != "POST":  # most redirects are followed by a GET, which brings no alert
-                            reason = f"redirected to {response.url}"
-                except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a redirect to no address
-                    reason = f"{type(error).__name__}: {error}"
-        logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")
-        return False
+    async def send(self, alerts: list[Alert]) -> str | None:
+        """None once it was accepted, else why it never was."""
+        reason = await post(self._url, self._body(alerts), asyncio.sleep)
+        if reason is not None:
+            logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")
+        return reason
 
     def _body(self, alerts: list[Alert]) -> bytes:
         if self._shape == "slack":
             return msgspec.json.encode({"text": "\n".join(alert.text for alert in alerts)})
         return msgspec.json.encode({"alerts": alerts})
-
-
-JSON = {"Content-Type": "application/json"}

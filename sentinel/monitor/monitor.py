@@ -15,6 +15,7 @@ from sentinel.config import Config
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Report, Window, build
+from sentinel.monitor.acknowledged import AcknowledgedFolder
 from sentinel.monitor.alerts import Alert, Watchman, Webhook
 from sentinel.monitor.history import STEPS_S, Histories, History, LatenessPoint
 from sentinel.monitor.status import Status, StatusReader
@@ -43,6 +44,7 @@ class Monitor:
         self._service = service
         self._reader = reader
         self._watchman = Watchman(config.alerts)
+        self._acknowledged = AcknowledgedFolder(config.data_dir)
         self._webhook = _webhook(config)
         self._histories = Histories(config.data_dir / JOURNAL)
         self._lateness: deque[LatenessPoint] = deque(maxlen=max(STEPS_S) * 60 * NS_PER_S // LATENESS_EVERY_NS)
@@ -64,9 +66,7 @@ class Monitor:
         """Looks once a second, and tells the log and the webhook what changed; until cancelled."""
         async with asyncio.TaskGroup() as deliveries:
             while True:
-                status = self._reader.read()
-                self._note(status)
-                changed = self._watchman.update(status)
+                changed = self._look()
                 for alert in changed:
                     facts = {"kind": alert.kind, "about": alert.about, "words": alert.words}
                     if alert.exchange:
@@ -78,6 +78,22 @@ class Monitor:
                 if changed and self._webhook is not None:
                     deliveries.create_task(self._webhook.send(changed))
                 await asyncio.sleep(WATCH_EVERY_S)
+
+    def _look(self) -> list[Alert]:
+        """What changed, with what an operator has acknowledged meanwhile."""
+        before = self._acknowledged.read()
+        self._watchman.acknowledged = dict(before)
+        status = self._reader.read()
+        self._note(status)
+        changed = self._watchman.update(status)
+        try:
+            self._acknowledged.settle(before, self._watchman.acknowledged)
+        except OSError as error:  # a full disk has an alert of its own
+            logger.bind(reason=str(error)).warning("acknowledgement_not_stored")
+        for key, one in self._watchman.acknowledged.items():
+            if key in before and before[key].amount is None and one.amount is not None:
+                logger.bind(kind=one.kind, about=one.about, note=one.note).info("alert_acknowledged")
+        return changed
 
     def depth(self, market: Market, levels: int) -> Depth | None:
         """The best levels of a product; None if it is not collected."""

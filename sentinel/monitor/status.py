@@ -13,6 +13,7 @@ from feeds.catalogue import DEFAULT_EXCHANGE
 from feeds.market import Market
 from sentinel.collector.parts import PartStatus
 from sentinel.collector.service import Service
+from sentinel.contract.causes import words
 from sentinel.contract.gaps import Gap
 from sentinel.disk.delivery import SinkStatistics, UploadStatistics
 from sentinel.disk.journal import Backlog
@@ -28,7 +29,8 @@ from sentinel.version import software
 
 
 class GapStatus(Struct, frozen=True):
-    """A gap that is open, as an operator sees it. ``missing`` counts trade ids still missing."""
+    """A gap that is open, as an operator sees it. ``missing`` counts trade ids still missing, ``words`` are the cause's
+    for people."""
 
     symbol: str
     channel: str
@@ -39,6 +41,7 @@ class GapStatus(Struct, frozen=True):
     start_seq: int | None
     end_seq: int | None
     exchange: str = DEFAULT_EXCHANGE
+    words: str = ""
 
     @property
     def market(self) -> Market:
@@ -358,6 +361,7 @@ def _gap(market: Market, gap: Gap, now_ns: int) -> GapStatus:
         missing=gap.missing_count - gap.repaired_count if gap.channel == "trades" else 0,
         start_seq=gap.start_seq,
         end_seq=gap.end_seq,
+        words=words(gap.cause),
     )
 
 

@@ -16,6 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from sentinel.contract.causes import words
 from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.data import Hole, Loaded
 from sentinel.timing.instants import format_ns
@@ -159,7 +160,7 @@ def _shade(axes: Axes, holes: Sequence[Hole], interval: Interval) -> None:
 
 def _name(axes: Axes, holes: Sequence[Hole]) -> None:
     """Says above a panel what is shaded."""
-    causes = sorted({hole.cause.replace("_", " ") for hole in holes})
+    causes = sorted({words(hole.cause) for hole in holes})
     if causes:
         axes.set_title(f"shaded: {', '.join(causes)}", loc="right", fontsize="small", color="#555555")
 

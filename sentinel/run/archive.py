@@ -13,6 +13,7 @@ from rich.progress import Progress, track
 from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates.issuer import Folders, issue_noted
+from sentinel.command.options import config_option, since_option, until_option
 from sentinel.config import Influx
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
@@ -24,13 +25,14 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 
 
 @click.command()
-@click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
-@click.option(
-    "--until", metavar="TIME", help="Not included; may cut an hour: `now` takes all.  [default: the last full hour]"
-)
+@since_option(words="From the hour this lies in.")
+@until_option(words="Not included; may cut an hour: `now` takes all.", implied="the last full hour")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
 @click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
-def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
+@config_option
+def archive(
+    since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None, config_file: Path | None
+) -> None:
     """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
 
     A collector does this itself every hour; this command is for data from elsewhere, or a lost archive. What an hour's
@@ -41,16 +43,17 @@ def archive(since: str | None, until: str | None, data_dir: Path | None, influx_
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
     until_ns = end_of_archive_ns(now_ns) if until is None else parse_instant_ns(until, now_ns)
+    is_cut = since is not None or until is not None
     flags: dict[str, object] = {} if data_dir is None else {"data_dir": data_dir}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
-    config = load(flags, None)
+    config = load(flags, config_file)
     if influx_url is not None:
         if since_ns is None:
             raise UsageError("--influx-url needs --since: we cannot know how far back the server has points")
         folder = config.data_dir
         written = _from_influx(config.influx, folder, since_ns, until_ns)
-        _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+        _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)), is_cut=is_cut)
     else:
         for folder in _folders(config.data_dir):
             written = []
@@ -58,7 +61,7 @@ def archive(since: str | None, until: str | None, data_dir: Path | None, influx_
                 written += _from_journal(folder, since_ns, until_ns)
             if has_tapes(folder):
                 written += _from_tapes(folder, since_ns, until_ns)
-            _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)))
+            _certify(folder, written, min(until_ns, end_of_archive_ns(now_ns)), is_cut=is_cut)
 
 
 def _folders(data_dir: Path) -> list[Path]:
@@ -67,11 +70,16 @@ def _folders(data_dir: Path) -> list[Path]:
     return [folder for folder in candidates if (folder / JOURNAL).exists() or has_tapes(folder)] or [data_dir]
 
 
-def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
+def _certify(folder: Path, written: list[Path], end_ns: int, *, is_cut: bool) -> None:
     """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
     with alone(folder / ARCHIVE):
         issue_noted(Folders.of(folder), end_ns)
-    click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+    if written:
+        click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+    elif is_cut:
+        click.echo(f"nothing to write in {folder / ARCHIVE}: no data in that time")
+    else:
+        click.echo(f"nothing to write in {folder / ARCHIVE}: no full hour yet; --until now takes the hour under way")
 
 
 def _from_journal(folder: Path, since_ns: int | None, until_ns: int) -> list[Path]:

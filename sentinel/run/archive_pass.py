@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sentinel.archive import uncertified
 from sentinel.archive.archiver import write_hours
+from sentinel.archive.damage import DamagedFile
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.shared import SharedArchive, Unreadable
 from sentinel.certificates.certificate import Damaged
@@ -36,7 +37,7 @@ def write_spool(
             try:
                 with JournalReader(folder / JOURNAL) as reader:
                     write_hours(reader, root, hours, FOR_EVER_NS)
-            except ValueError as error:
+            except (ValueError, DamagedFile) as error:
                 raise Unreadable(f"lines of the stream cannot be archived: {error}") from error
     shared = SharedArchive(target, spool.data_dir, may_write)
     files = shared.unite(older)

@@ -15,6 +15,7 @@ import pytest
 
 from sentinel.cluster.member import LEAVE_S
 from sentinel.config.names import known_names
+from sentinel.gap_report.command import gap_report
 from tests import ROOT
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
@@ -59,6 +60,33 @@ def test_systemd_accepts_it_with_more(name: str, unit: Path) -> None:
     assert (judged.returncode, judged.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("name", ["", "mail.conf"])
+def test_systemd_accepts_the_daily_report(name: str, unit: Path) -> None:
+    report = unit.with_name("sentinel-ws-report.service")
+    report.write_text((FOLDER / report.name).read_text().replace("/opt/sentinel/bin/sentinel-ws", "/bin/true"))
+    timer = unit.with_name("sentinel-ws-report.timer")
+    shutil.copy(FOLDER / timer.name, timer)
+    if name:
+        drop_in = report.with_name(f"{report.name}.d")
+        drop_in.mkdir()
+        shutil.copy(FOLDER / name, drop_in)
+    judged = analyze("verify", "--man=no", report, timer)
+    assert (judged.returncode, judged.stderr) == (0, "")
+    judged = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", report)
+    assert judged.returncode == 0, judged.stdout[-200:]
+
+
+def test_the_daily_report_reads_as_who_collects() -> None:
+    report = (FOLDER / "sentinel-ws-report.service").read_text()
+    for line in ("DynamicUser=yes", "StateDirectory=sentinel-ws", "Environment=SENTINEL_DATA_DIR=/var/lib/sentinel-ws"):
+        assert f"\n{line}\n" in UNIT
+        assert f"\n{line}\n" in report
+    assert "\nUser=sentinel-ws\n" in report, "which is what systemd calls the user of sentinel-ws.service"
+    (command,) = re.findall(r"^ExecStart=\S+ (.*)$", report, re.MULTILINE)
+    known = {name for parameter in gap_report.params for name in parameter.opts}
+    assert {word for word in command.split()[1:] if word.startswith("--")} <= known
+
+
 def test_it_is_locked_in(unit: Path) -> None:
     judged = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", unit)
     assert judged.returncode == 0, judged.stdout[-200:]
@@ -79,7 +107,9 @@ def test_a_member_has_time_to_hand_over() -> None:
     assert int(given) > LEAVE_S + 10
 
 
-@pytest.mark.parametrize("name", ["sentinel-ws.service", "influx.conf", "cluster.conf"])
+@pytest.mark.parametrize(
+    "name", ["sentinel-ws.service", "sentinel-ws-report.service", "influx.conf", "cluster.conf", "mail.conf"]
+)
 def test_it_sets_only_what_the_collector_knows(name: str) -> None:
     given = re.findall(r"^Environment=(SENTINEL_\w+)=", (FOLDER / name).read_text(), re.MULTILINE)
     assert given

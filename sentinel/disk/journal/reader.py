@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ class JournalReader:
         row = self._db.execute(query, (stream, since_ns)).fetchone()
         return None if row is None else int(row[0])
 
-    def times(self, after_id: int) -> Iterator[tuple[int, str, int, int]]:
+    def times(self, after_id: int) -> Generator[tuple[int, str, int, int], None, None]:
         """Id, stream, first and last time of each batch after ``after_id``, in the order of writing."""
         query = "SELECT id, stream, first_ns, last_ns FROM batches WHERE id > ? ORDER BY id"
         with closing(self._db.execute(query, (after_id,))) as rows:

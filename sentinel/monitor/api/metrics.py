@@ -37,7 +37,7 @@ LINE = ("exchange", "lane", "venue")
 FAMILIES = (
     Family("sentinel_build_info", "gauge", "Always 1; what runs.", ("collector", "native", "python", "version")),
     Family("sentinel_uptime_seconds", "gauge", "Since the collector started."),
-    Family("sentinel_alert", "gauge", "1 while an alert is raised.", ("about", "exchange", "kind")),
+    Family("sentinel_alert", "gauge", "1 while an alert is raised, 0 once it is acknowledged.", ("about", "exchange", "kind")),
     Family("sentinel_lines_stored_total", "counter", "Lines committed to the journal."),
     Family("sentinel_lines_stored_age_seconds", "gauge", "Since a line last reached the journal."),
     Family("sentinel_journal_bytes", "gauge", "Size of the journal."),
@@ -116,7 +116,8 @@ class Metrics:
         _object_store(rows, status)
         _cluster(rows, status)
         for alert in self._alerts():
-            rows.put("sentinel_alert", _labels(about=alert.about, exchange=alert.exchange, kind=alert.kind), 1)
+            of = _labels(about=alert.about, exchange=alert.exchange, kind=alert.kind)
+            rows.put("sentinel_alert", of, alert.acknowledged_ns is None)
         return rows.text().encode() + generate_latest(self._process)
 
 

@@ -421,6 +421,15 @@ def test_the_commands(data_dir: Path) -> None:
     table = run(verify_command, data_dir, "--from", "2026-11-23T01:00:00Z", "--until", "2026-11-23T02:00:00Z")
     assert table.exit_code == 0, table.output
     assert "everything certified holds" in table.output
+    assert "no file is without a certificate" in " ".join(table.output.split())
+    assert run(certify, data_dir).stdout == "nothing to write: every hour that is over has its certificate\n"
+    for file in (data_dir / "archive" / "trades").rglob("hour=*.parquet"):
+        file.write_bytes(b"torn")
+    broken = run(verify_command, data_dir)
+    assert broken.exit_code == 1, broken.output
+    problems = [line for line in broken.output.splitlines() if line.endswith("has been changed")]
+    assert problems
+    assert len(problems) == len(set(problems)), "each is told once"
 
 
 def test_ids_that_began_again_within_an_hour_are_counted_for_themselves() -> None:

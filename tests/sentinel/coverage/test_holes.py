@@ -133,6 +133,14 @@ def test_the_samples_tell_what_accounts_do_not() -> None:
     ]
 
 
+def test_a_minute_in_which_nothing_was_due_does_not_tell_where_the_next_one_begins() -> None:
+    """Trades came before the first book; the only samples are 9 s into the second minute."""
+    samples = {1: [M + 9 * SECOND_NS + number * CADENCE_NS for number in range(8)]}
+    for rows in ([minute(0, 0), minute(1, 8)], [minute(1, 8), minute(2, 0)]):
+        accounts = accounts_with_samples(rows, [], lambda minute_ns: samples.get(minute_ns // M, []))
+        assert accounts["a"].covered == [(M + 9 * SECOND_NS, M + 9_800_000_000)]
+
+
 def test_a_minute_in_which_nothing_was_due_is_not_collected() -> None:
     assert book_holes([minute(0), minute(1, 0), minute(2)], [], (0, 3 * M)) == [idle(M, 2 * M)]
 

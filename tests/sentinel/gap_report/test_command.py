@@ -14,7 +14,7 @@ from book.sampler import CADENCE_NS, count_instants
 from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import Value
-from sentinel.disk.data_dir import JOURNAL
+from sentinel.disk.data_dir import JOURNAL, PRUNED
 from sentinel.disk.journal import Journal, JournalReader
 from sentinel.pipeline.checkpoint import decode_checkpoint
 from sentinel.simulator.faults import Fault
@@ -95,10 +95,15 @@ def test_a_shard_without_journal_and_archive_is_named(tmp_path: Path) -> None:
         (tmp_path / shard).mkdir()
     asyncio.run(write(tmp_path / "shard=00", [{"accounts": [line("coverage", tags, row, first_ns)]}]))
     where = ("--data-dir", str(tmp_path), "--since", str(first_ns), "--until", str(first_ns + MINUTE_NS))
-    told = report(*where, "--format", "csv")
+    told = report(*where, "--format", "csv", "--rows", "products")
     assert told.exit_code == 0
     assert "shard=01 has no journal and no archive" in told.stderr
     assert "shard=00" not in told.stderr
+    found = json.loads(report(*where, "--format", "json").stdout)
+    assert (found["verdict"], found["unread"]) == ("incomplete", [str(tmp_path / "shard=01")])
+    assert "Not in this report" in " ".join(report(*where).stdout.split())
+    export = CliRunner().invoke(cli, ["export", "--measurement", "coverage", "--data-dir", str(tmp_path)])
+    assert "shard=01 has no journal and no archive: its products are left out" in export.stderr
     assert len(told.stdout.splitlines()) == 2
 
 
@@ -194,6 +199,29 @@ def test_archive_and_journal_are_read_as_one(tmp_path: Path) -> None:
         assert gaps == ([at_ns + 7] if minutes == 300 else [])
 
 
+# tour F4: after pruning, the rest was given as if it were everything
+async def test_what_retention_has_removed_is_told(tmp_path: Path) -> None:
+    at_ns = MIDNIGHT_NS + 2 * HOUR_NS
+    journal = Journal.open(tmp_path / JOURNAL)
+    try:
+        for number in range(180):
+            await journal.append(timed({"accounts": [coverage("BTC-USD", number)]}))
+        await journal.prune(at_ns, max_age_s=3600, max_bytes=None)
+    finally:
+        journal.close()
+    since, until = ("--since", str(MIDNIGHT_NS)), ("--until", str(MIDNIGHT_NS + 3 * HOUR_NS))
+    told = await asyncio.to_thread(report, "--data-dir", str(tmp_path), *since, *until)
+    words = "Asked from 2026-11-23 00:00:00: retention has removed what there was before 2026-11-23 01:00:00"
+    assert words in told.stdout
+    later = await asyncio.to_thread(report, "--data-dir", str(tmp_path), "--since", str(at_ns), *until)
+    assert "retention" not in later.stdout
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / PRUNED).write_text("coverage/exchange=coinbase/symbol=BTC-USD/date=2026-11-22\n")
+    before = ("--since", "2026-11-22", *until, "--format", "json")
+    found = json.loads((await asyncio.to_thread(report, "--data-dir", str(tmp_path), *before)).stdout)
+    assert found["removed_until_ns"] == MIDNIGHT_NS
+
+
 def test_a_product_that_is_not_collected_any_more_is_missed_unless_it_is_left_out(tmp_path: Path) -> None:
     rows = [*(coverage("ETH-USD", number) for number in range(10)), *(coverage("BTC-USD", n) for n in range(300))]
     asyncio.run(write(tmp_path, [{"accounts": [row]} for row in rows]))
@@ -201,6 +229,12 @@ def test_a_product_that_is_not_collected_any_more_is_missed_unless_it_is_left_ou
     assert report("--data-dir", str(tmp_path), *window).exit_code == 3
     assert report("--data-dir", str(tmp_path), *window, "--symbol", "BTC-USD").exit_code == 0
     assert report("--data-dir", str(tmp_path), *window, "--collected-only").exit_code == 0
+
+
+def test_rows_are_of_csv(tmp_path: Path) -> None:
+    told = report("--data-dir", str(tmp_path), "--rows", "causes")
+    assert told.exit_code == 2
+    assert "--rows is of --format csv" in told.stderr
 
 
 def test_no_data_is_told(tmp_path: Path) -> None:

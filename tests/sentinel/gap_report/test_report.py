@@ -22,7 +22,7 @@ from sentinel.coverage.accounts import BackfillRow, CoverageRow, GapRow, Rows, f
 from sentinel.gap_report.html import as_html
 from sentinel.gap_report.report import ProductReport, Window, build, lowest_percent
 from sentinel.gap_report.text import as_csv, as_json, as_table
-from sentinel.gap_report.timeline import COLUMNS, State, book_states, runs, trade_states
+from sentinel.gap_report.timeline import COLUMNS, State, book_states, collected, runs, trade_states
 from sentinel.gap_report.words import duration, percent
 
 CADENCE_NS = 100_000_000
@@ -90,7 +90,7 @@ def test_of_trades_that_nothing_proves_nothing_is_claimed() -> None:
     assert "not proved" in table
     assert "not proved" in page
     assert "Everything is there" not in page
-    assert next(csv.DictReader(io.StringIO(as_csv(report))))["trade_coverage"] == ""
+    assert next(csv.DictReader(io.StringIO(as_csv(report, "products"))))["trade_coverage"] == ""
 
 
 def test_of_several_collectors_the_one_with_most_trades_counts_where_ids_are_not_dense() -> None:
@@ -330,6 +330,7 @@ def test_figures_are_those_of_a_model_of_every_instant(
     assert (samples.written, samples.withheld) == (of_window["w"], of_window["x"] + of_window["s"])
     assert samples.due == samples.written + samples.withheld
     assert samples.due + samples.not_collected == instants.stop - begun
+    assert sum(cause.samples for cause in product.causes) == samples.withheld + samples.not_collected
     assert product.is_complete == (samples.written == instants.stop - begun)
     if "n" not in (state for state, _ in history) and len(rows.coverage) != 1:
         assert begun == max(first, instants.start)
@@ -338,12 +339,22 @@ def test_figures_are_those_of_a_model_of_every_instant(
 def test_json_is_the_public_shape() -> None:
     hole = gap(START_NS, None, "trades", "trades", start_seq=4, end_seq=5, missing_count=2)
     shown = json.loads(as_json(build(Rows([minute(0, trades=1)], [hole]), window(1))))
-    assert list(shown) == ["window", "products", "verdict", "asked", "collected_only", "backfilled"]
+    assert list(shown) == [
+        "window",
+        "products",
+        "verdict",
+        "asked",
+        "collected_only",
+        "backfilled",
+        "causes",
+        "removed_until_ns",
+        "unread",
+    ]
     assert shown["window"] == {"start_ns": START_NS, "end_ns": START_NS + MINUTE_NS}
     (product,) = shown["products"]
     assert list(product) == [
         *("exchange", "symbol", "integrity", "samples", "trades", "book_verified", "book_clean", "trade_coverage"),
-        *("gaps", "window", "is_complete", "trade_proof"),
+        *("gaps", "window", "is_complete", "trade_proof", "causes"),
     ]
     assert list(product["samples"]) == ["due", "written", "withheld", "not_collected"]
     assert list(product["trades"]) == ["first_id", "last_id", "count", "missing", "repaired"]
@@ -356,6 +367,7 @@ def test_json_is_the_public_shape() -> None:
         ("repaired_count", 0),
         ("start_ns", START_NS),
         ("end_ns", None),
+        ("words", "trades not received"),
     ]
     assert shown["verdict"] == "incomplete"
 
@@ -367,7 +379,8 @@ def test_what_is_given_up_says_so_by_which_rule_and_stays_missing() -> None:
     assert json.loads(as_json(report))["products"][0]["gaps"][0]["given_up"] is True
     assert "given up: 12 answers of REST or more, over 6 h or more" in " ".join(as_table(report, width=400).split())
     assert "given up" in as_html(report)
-    assert as_csv(report).splitlines()[2].endswith(",True,,")
+    (row,) = csv.DictReader(io.StringIO(as_csv(report)))
+    assert row["given_up"] == "true"
 
 
 def test_a_reset_of_the_ids_is_told_and_is_no_loss() -> None:
@@ -395,8 +408,8 @@ def test_percentages_are_never_rounded_up(fraction: float, text: str) -> None:
 
 
 def test_durations_read_well() -> None:
-    seconds = (0.1, 59.94, 61, 3700, 200_000)
-    assert [duration(round(s * 1e9)) for s in seconds] == ["0.1 s", "59.9 s", "1 m 1 s", "1 h 1 m", "2 d 7 h"]
+    seconds = (0.0402, 0.1, 59.94, 61, 3700, 200_000)
+    assert [duration(round(s * 1e9)) for s in seconds] == ["40 ms", "0.1 s", "59.9 s", "1 m 1 s", "1 h 1 m", "2 d 7 h"]
 
 
 def test_a_gap_written_again_counts_as_it_was_last() -> None:
@@ -422,7 +435,7 @@ class Page(HTMLParser):
         assert not {name for name, _ in attrs} & {"src", "href", "onclick", "onload"}
         if tag == "rect":
             self.states.append(dict(attrs)["class"] or "")
-        if tag != "meta":
+        if tag != "meta":  # an input closes itself
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -461,7 +474,8 @@ def test_chip_and_timeline_agree_with_the_verdict() -> None:
     assert widths(whole) == {"outside": 2 * COLUMNS, "proved": 2 * COLUMNS}
     dead = as_html(build(begun, window(30)))
     assert 'class="chip incomplete"' in dead
-    assert widths(dead)["not_collected"] == pytest.approx(2 * COLUMNS * 10 / 20.5, abs=4)
+    whole_of_dead = "".join(dead.split('<div class="timeline whole">')[1:])
+    assert widths(whole_of_dead)["not_collected"] == pytest.approx(2 * COLUMNS * 10 / 20.5, abs=4)
     assert "<td>nobody collected</td>" in dead
     assert "<dt>not collected</dt><dd>10 m 0 s</dd>" in dead
 
@@ -470,7 +484,7 @@ def test_every_form_names_the_time_in_which_nobody_collected_and_its_length() ->
     report = build(Rows([minute(0), minute(3)]), window(4))
     assert '"cause": "not_collected"' in as_json(report)
     assert f",book,not_collected,,,1200,0,{START_NS + MINUTE_NS},{START_NS + 3 * MINUTE_NS}," in as_csv(report)
-    (totals,) = [row for row in csv.DictReader(io.StringIO(as_csv(report))) if not row["channel"]]
+    (totals,) = csv.DictReader(io.StringIO(as_csv(report, "products")))
     assert totals["samples_not_collected"] == "1200"
     assert "nobody collected" in as_table(report)
     assert "2 m 0 s" in as_table(report)
@@ -483,8 +497,11 @@ def test_a_month_of_trouble_is_a_page_of_bounded_size() -> None:
     )
     report = build(rows, window(30 * 1440))
     assert len(as_html(report)) < 400_000
-    assert "and 4,950 older ones" in as_table(report)
-    assert len(as_csv(report).splitlines()) == 5002
+    assert len(as_table(report).splitlines()) < 25
+    assert len(as_table(report, shows_all=True).splitlines()) > 5000
+    assert len(as_csv(report).splitlines()) == 5001
+    long = [gap(START_NS + number * MINUTE_NS, START_NS + number * MINUTE_NS + 10**10) for number in range(60)]
+    assert "and 10 older ones" in as_table(build(Rows(rows.coverage, long), window(30 * 1440)))
 
 
 def test_the_timeline_shows_the_worst_of_each_column() -> None:
@@ -529,3 +546,111 @@ def test_what_was_backfilled_is_of_the_markets_and_exchanges_asked_for() -> None
         ({"markets": [here], "exchanges": ["kraken"]}, []),
     ):
         assert [each.exchange for each in build(rows, window, **asked).backfilled] == told  # type: ignore[arg-type]
+
+
+def cause_sums(product: ProductReport) -> dict[tuple[str, str], tuple[object, ...]]:
+    return {(one.channel, one.cause): msgspec.structs.astuple(one)[3:] for one in product.causes}
+
+
+def test_each_cause_is_summed_up_for_each_product_and_in_total() -> None:
+    """A gap in another counts once, an open one until nobody collects, what was repaired beside what was lost."""
+    ten_s = 10**10
+    gaps = [
+        gap(START_NS, START_NS + ten_s),
+        gap(START_NS + ten_s // 2, START_NS + 2 * ten_s, cause="sequence", start_seq=7, end_seq=8, missing_count=2),
+        gap(START_NS + MINUTE_NS + 5 * ten_s, None),
+        gap(START_NS, START_NS + 5, "trades", "trades", start_seq=4, end_seq=9, missing_count=6, repaired_count=4),
+        gap(START_NS, START_NS + 10**9, symbol="ETH-USD"),
+    ]
+    rows = [minute(0, withheld=200), minute(1, withheld=100), minute(0, withheld=10, symbol="ETH-USD")]
+    report = build(Rows(rows, gaps), window(3))
+    btc, eth = report.products
+    assert cause_sums(btc) == {
+        ("book", "not_collected"): (1, MINUTE_NS, 600, 0, 0),
+        ("book", "silence"): (2, 2 * ten_s, 200, 0, 0),
+        ("book", "sequence"): (1, ten_s, 100, 0, 0),
+        ("trades", "trades"): (1, 5, 0, 6, 4),
+    }
+    assert sum(one.samples for one in btc.causes) == btc.samples.withheld + btc.samples.not_collected
+    silent = next(one for one in report.causes if one.cause == "silence")
+    assert msgspec.structs.astuple(silent)[3:] == (3, 2 * ten_s + 10**9, 210, 0, 0)
+    for shown in (as_table(report), as_html(report), as_json(report), as_csv(report, "causes")):
+        assert "feed fell silent" in shown
+        assert "frames lost" in shown
+    assert len(as_csv(report, "causes").splitlines()) == 1 + len(btc.causes) + len(eth.causes)
+
+
+def test_a_product_that_is_not_listed_lacks_no_samples() -> None:
+    gone = gap(START_NS + MINUTE_NS // 2, None, cause="delisted", missing_count=0)
+    (product,) = build(Rows([minute(0, samples_due=300, samples_written=300)], [gone]), window(2)).products
+    assert cause_sums(product)["book", "delisted"][2] == 0
+
+
+# tour section 2: "40+ rows of 0.2 s gaps, no sum by cause", "CSV mixes two row kinds", "causes differ: table `frames
+# lost`, json `sequence`", "HTML newest first, table oldest first", "window is rounded up into the future minute"
+def test_many_short_gaps_of_one_cause_are_one_line_unless_all_are_asked_for() -> None:
+    holes = [
+        gap(at, at + 2 * 10**8, cause="sequence", start_seq=number, end_seq=number, missing_count=1)
+        for number, at in ((number, START_NS + number * 10**9) for number in range(40))
+    ]
+    long = gap(START_NS + 30 * 10**9 + 5, START_NS + 45 * 10**9)
+    report = build(Rows([minute(0)], [*holes, long]), window(1))
+    folded, every = as_table(report, width=200), as_table(report, width=200, shows_all=True)
+    assert "8.0 s" in folded
+    assert "40 gaps of 0.2 s, the last at 2023-11-14 22:14:39; 40 frames" in folded
+    assert len([line for line in folded.splitlines() if "frames lost" in line]) == 2, "the sum, and the gaps"
+    assert len([line for line in every.splitlines() if "frames lost" in line]) == 41
+
+
+def test_csv_has_rows_of_one_kind() -> None:
+    rows = Rows([minute(0, withheld=10), minute(0, symbol="ETH-USD")], [gap(START_NS, START_NS + 10**9)])
+    report = build(rows, window(1))
+    of_kind = {kind: list(csv.DictReader(io.StringIO(as_csv(report, kind)))) for kind in ("gaps", "causes", "products")}
+    assert {kind: len(found) for kind, found in of_kind.items()} == {"gaps": 1, "causes": 1, "products": 2}
+    (hole,) = of_kind["gaps"]
+    assert (hole["cause"], hole["words"], hole["start"]) == ("silence", "feed fell silent", "2023-11-14T22:14:00Z")
+    assert all(None not in row.values() and None not in row for found in of_kind.values() for row in found)
+
+
+def test_gaps_are_in_order_of_time_in_every_format() -> None:
+    holes = [gap(START_NS + second * 10**9, START_NS + (second + 11) * 10**9) for second in (0, 15, 30)]
+    report = build(Rows([minute(0)], holes), window(1))
+    times = ["22:14:00", "22:14:15", "22:14:30"]
+    for shown in (as_table(report).partition("gaps")[2], as_html(report).partition("<tbody>")[2], as_csv(report)):
+        found = re.findall(r"2023-11-14[ T](22:14:\d\d)(?=[ <Z])(?!Z\n)", shown.partition("<details")[2] or shown)
+        assert [time for time in found if time in times] == times
+
+
+def test_a_report_never_reaches_beyond_now() -> None:
+    now_ns = START_NS + 90 * 10**9
+    for rows in (Rows(), Rows([minute(0)]), Rows([minute(0), minute(1)]), Rows([minute(0)], [gap(START_NS, None)])):
+        for end_ns in (now_ns, now_ns + 5 * MINUTE_NS):
+            report = build(rows, Window(START_NS + 1, end_ns), now_ns=now_ns)
+            assert report.window.end_ns <= now_ns
+            assert all((each.end_ns or 0) <= now_ns for product in report.products for each in product.gaps)
+
+
+def test_the_timeline_zooms_to_what_was_collected_and_shows_the_whole_window_on_request() -> None:
+    """Tour F1: 20 s were collected, a day ago: 99 % of the bar was empty."""
+    report = build(Rows([minute(600, samples_due=200, samples_written=200)]), window(1440))
+    near = collected(report)
+    start_ns = report.products[0].window.start_ns
+    assert near == Window(start_ns, start_ns + 20 * 10**9 + round(0.02 * 20 * 10**9))
+    page = as_html(report)
+    of_near, of_whole = re.findall(r'<div class="timeline (near|whole)">', page)
+    assert (of_near, of_whole) == ("near", "whole")
+    proved = re.search(r'<div class="timeline near">.*?<rect class="proved" x="0" y="0" width="(\d+)"', page)
+    assert proved is not None
+    assert int(proved[1]) > 900
+    assert 'id="whole"' in page
+    assert 'id="whole"' not in as_html(build(Rows([minute(0)]), window(1))), "there is nothing to choose"
+
+
+def test_the_timeline_says_why_on_hover() -> None:
+    holes = [
+        gap(START_NS + 10**10, START_NS + 2 * 10**10, cause="sequence"),
+        gap(START_NS + 2 * 10**10, START_NS + 3 * 10**10, cause="sequence"),
+        gap(START_NS + 3 * 10**10, START_NS + 4 * 10**10, cause="disk"),
+    ]
+    page = as_html(build(Rows([minute(0, withheld=300)], holes), window(1)))
+    assert re.search(r"<title>book: missing, [^<]*: 2 × frames lost, disk full or failing</title>", page)

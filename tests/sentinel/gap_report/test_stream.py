@@ -67,7 +67,10 @@ def report(servers: NatsServers, *arguments: str, **settings: str) -> dict[str, 
 def test_a_cluster_s_report_is_of_all_its_members(servers: NatsServers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "LATE_NS", 2**62)  # these points are published years after their time
     asyncio.run(publish(Cluster(servers=servers.urls)))
+    sessions = []
+    monkeypatch.setattr(stream, "opened", lambda *given: sessions.append(given) or opened(*given))
     product = report(servers)
+    assert len(sessions) == 1, "one for all that is asked"
     samples, trades = product["samples"], product["trades"]
     assert isinstance(samples, dict)
     assert isinstance(trades, dict)

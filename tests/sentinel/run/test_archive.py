@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from sentinel.certificates.command import certify
 from sentinel.run.archive import archive
 from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, commits, trade, write
 from tests.sentinel.archive.test_archive import assert_holds
@@ -21,6 +23,23 @@ def test_the_command_backfills(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"{len(list(tmp_path.rglob('*.parquet')))} files written" in done.stdout
     assert_holds(tmp_path, made)
+
+
+# tour section 2: "0 files written" without "no full hour yet"
+def test_that_no_hour_is_over_yet_is_told(tmp_path: Path) -> None:
+    now_ns = time.time_ns()
+    asyncio.run(write(tmp_path, [{"trades": [trade(1, now_ns)]}]))
+    told = CliRunner().invoke(archive, ["--data-dir", str(tmp_path)])
+    assert (told.exit_code, told.stdout) == (
+        0,
+        f"nothing to write in {tmp_path / 'archive'}: no full hour yet; --until now takes the hour under way\n",
+    )
+    early = CliRunner().invoke(archive, ["--data-dir", str(tmp_path), "--until", "2026-01-01"])
+    assert early.stdout.endswith("no data in that time\n")
+    assert "files written" in CliRunner().invoke(archive, ["--data-dir", str(tmp_path), "--until", "now"]).stdout
+    assert CliRunner().invoke(certify, ["--data-dir", str(tmp_path)]).stdout == (
+        "nothing to write: no hour of the archive is over yet\n"
+    )
 
 
 def test_the_command_archives_every_journal_of_a_sharded_collector(tmp_path: Path) -> None:

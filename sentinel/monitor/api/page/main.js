@@ -5,8 +5,8 @@ const SILENT_MS = 5000, AGAIN_MS = 3000;
 function headline(data) {
   const due = data.status.products.filter((product) => !mayBeSilent(product));
   const proved = due.filter((product) => product.is_proved).length;
-  const isGood = proved === due.length && !data.alerts.length;
-  return [isGood ? "good" : "bad", proved === due.length ? "All books are proved" + (isGood ? "" : `; ${plural(data.alerts.length, "alert")}`)
+  const alarms = data.alerts.filter((alert) => !alert.acknowledged_ns).length, isGood = proved === due.length && !alarms;
+  return [isGood ? "good" : "bad", proved === due.length ? "All books are proved" + (isGood ? "" : `; ${plural(alarms, "alert")}`)
     : `${count(proved)} of ${plural(due.length, "book")} ${proved === 1 ? "is" : "are"} proved`];
 }
 
@@ -23,7 +23,11 @@ function drawHead(data) {
 
 function drawAlerts(data) {
   if (known.lost) return items(byId("alerts"), [["not known", ""]]);
-  items(byId("alerts"), data.alerts.length ? data.alerts.map((alert) => [`${alert.kind} ${alert.about}: ${alert.words}`, "bad"]) : [["none", "good"]]);
+  items(byId("alerts"), data.alerts.length ? data.alerts.map((alert) => [`${alert.kind} ${alert.about}: ${alert.words}${acknowledged(alert)}`, alert.acknowledged_ns ? "" : "bad"]) : [["none", "good"]]);
+}
+
+function acknowledged(alert) {
+  return alert.acknowledged_ns ? ` (acknowledged${alert.note ? `: ${alert.note}` : ""})` : "";
 }
 
 function items(list, lines) {
