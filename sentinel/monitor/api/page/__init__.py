@@ -15,7 +15,7 @@ from importlib.resources import files
 
 from msgspec import Struct
 
-from sentinel.gap_report.words import CAUSES
+from sentinel.contract.causes import CAUSES
 
 SCRIPTS = ("core.js", "plot.js", "charts.js", "day.js", "market.js", "markets.js", "main.js")
 ICON = (
@@ -34,7 +34,7 @@ class Page(Struct, frozen=True):
 @cache
 def live_page() -> Page:
     """What is collected now."""
-    return _page("page.html", SCRIPTS, causes=json.dumps(CAUSES).replace("<", "\\u003c"))
+    return _page("page.html", SCRIPTS, causes=json.dumps({cause: words.short for cause, words in CAUSES.items()}).replace("<", "\\u003c"))
 
 
 @cache

@@ -12,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from feeds.market import Market
-from sentinel.gap_report.words import CAUSES
+from sentinel.contract.causes import words
 from sentinel.monitor.alerts import Alert
 from sentinel.monitor.api.page import docs_page, live_page, login_page
 from tests.sentinel.monitor.api.eye import NOW, Eye, S, seen_by, serving
@@ -69,7 +69,7 @@ async def test_what_was_not_sampled_says_why_and_what_was_says_what_rested() -> 
         assert "10.0 s of the book missing" in cell
         assert "book: frames lost" in cell
         rows = await page.locator("#gaps tr").all_inner_texts()
-        assert [row.split("\t")[3] for row in rows] == [CAUSES["trades"], CAUSES["sequence"]]
+        assert [row.split("\t")[3] for row in rows] == [words("trades"), words("sequence")]
         assert "3 trades, 1 missing" in rows[0]
         await expect(page.locator("#day")).to_contain_text("part of the book missing")
 
