@@ -86,9 +86,9 @@ class CoinbaseWire(Wire):
         self._fresh.add(connection)
         self._products[connection] = frozenset(products)
         self._steps.forget(connection)
-        for known in (self._told, self._newest, self._times):
-            for key in [key for key in known if key[0] == connection]:
-                del known[key]  # type: ignore[attr-defined]
+        self._told = {key: kind for key, kind in self._told.items() if key[0] != connection}
+        self._newest = {key: ids for key, ids in self._newest.items() if key[0] != connection}
+        self._times = {key: time for key, time in self._times.items() if key[0] != connection}
 
     def message(self, connection: int, feed: str, message: dict[str, Any]) -> None:
         if feed == "coinbase_advanced":
