@@ -158,7 +158,7 @@ def feed_found(feed: str, tapes: TapeState) -> FeedFound:
         acknowledgements=state.acknowledgements,
         refusals=state.refusals,
         unknown=state.unknown,
-        reconnect=times_of(state.reconnects_ns),
+        reconnect=times_of([span for spans in state.reconnects_ns.values() for span in spans]),
     )
 
 
@@ -223,7 +223,7 @@ def _of_connections(tapes: TapeState) -> list[Fault]:
                 seen=sum(state.closed[cause] for state in states),
                 lost=0,
                 detect=times_of([span for state in states for span in state.detected_ns.get(cause, ())]),
-                heal=times_of([span for state in states for span in state.reconnects_ns]),
+                heal=times_of([span for state in states for span in state.reconnects_ns.get(cause, ())]),
             )
         )
     return found

@@ -107,13 +107,14 @@ def qualify(
 async def _run(
     known: Known, output: Path, data_dir: Path, arguments: Sequence[str], console: Console, *, with_replay: bool
 ) -> Qualification:
-    left_s = known.asked_s - known.collected_s
-    began_s = time.monotonic()
-
     def say(words: str) -> None:
         console.print(f"qualify: {words}", soft_wrap=True, highlight=False, markup=False)
 
     run = Run(known, output, data_dir, arguments, dict(os.environ), say)
+    if known.sessions:
+        await asyncio.to_thread(run.catch_up)
+    left_s = max(0.0, known.asked_s - known.collected_s)
+    began_s = time.monotonic()
     say(f"collecting {', '.join(known.products)} for {spelled(round(left_s * NS_PER_S))}; results in {output / PAGE}")
 
     def is_complete() -> bool:

@@ -121,11 +121,11 @@ def _reliability(found: Qualification) -> str:
         Column("of"),
         number("seen"),
         number("lost"),
-        number("to detect: median"),
-        number("99 %"),
-        number("to heal: median"),
-        number("99 %"),
-        number("most"),
+        number("detected: median"),
+        number("detected: 99 %"),
+        number("healed: median"),
+        number("healed: 99 %"),
+        number("healed: most"),
     )
     rows = [
         (
@@ -157,13 +157,13 @@ def _markets(found: Qualification) -> str:
         number("missing"),
         number("repaired"),
         number("book back: median"),
-        number("99 %"),
+        number("book back: 99 %"),
         number("trades back: median"),
-        number("99 %"),
+        number("trades back: 99 %"),
     )
     rows = [
         (
-            f"{escape(each.symbol)} <small>{escape(each.exchange)}</small>",
+            f'<span class="market">{escape(each.symbol)}</span> <small>{escape(each.exchange)}</small>',
             escape(each.integrity),
             _time(each.first_proved_s),
             f"{each.due:,}",
@@ -206,13 +206,11 @@ def _feeds(found: Qualification) -> str:
         number("opened"),
         Column("ended"),
         number("back: median"),
-        number("99 %"),
+        number("back: 99 %"),
         number("frames"),
         number("lost"),
         number("per million"),
         number("acknowledged"),
-        Column("refused"),
-        Column("unknown messages", is_wide=True),
     )
     rows = [
         (
@@ -226,12 +224,16 @@ def _feeds(found: Qualification) -> str:
             "not numbered" if feed.frames_lost is None else f"{feed.frames_lost:,}",
             "-" if feed.lost_per_million is None else f"{feed.lost_per_million:,.2f}",
             f"{feed.acknowledgements:,}",
-            _counts(feed.refusals),
-            f"unknown messages: {_counts(feed.unknown)}",
         )
         for feed in found.feeds
     ]
-    return _table("", columns, rows)
+    odd = [
+        f"<li>{escape(feed.feed)}: refused: {_counts(feed.refusals)}; messages of unknown kinds: "
+        f"{_counts(feed.unknown)}; frames that could not be read: {feed.undecodable:,}; records that could not be "
+        f"used: {feed.unusable:,}</li>"
+        for feed in found.feeds
+    ]
+    return f"{_table('', columns, rows)}<ul>{''.join(odd)}</ul>"
 
 
 def _transitions(found: Qualification) -> str:
@@ -287,7 +289,9 @@ def _resources(found: Qualification) -> list[tuple[str, str]]:
         ("processes", f"{len(found.processes):,}"),
         ("steps of the clock", f"{found.clock.steps:,}"),
     ]
-    return facts + [(f"{kind} a day", f"{count / 1e6:,.1f} MB") for kind, count in took.disk_bytes_per_day.items()]
+    return facts + [
+        (f"{kind} a day, at this rate", f"{count / 1e6:,.1f} MB") for kind, count in took.disk_bytes_per_day.items()
+    ]
 
 
 def _memory(found: Qualification) -> str:

@@ -10,6 +10,9 @@ from sentinel.qualify.state import Known
 MB = 1e6
 S_PER_DAY = 86_400
 NS_PER_H = 3.6e12
+SLOPE_LEAST_NS = 3_600_000_000_000
+"""Of a shorter run a slope says nothing: memory is still filling."""
+
 SETTLING = 0.25
 """The part of a process's time in which its memory may still be filling."""
 
@@ -48,8 +51,8 @@ def longest_process(series: Sequence[MemoryPoint]) -> list[MemoryPoint]:
 
 
 def slope_mb_per_h(points: Sequence[MemoryPoint]) -> float | None:
-    """How fast memory rises once it has settled, by least squares; None of fewer than three moments."""
-    if not points:
+    """How fast memory rises once it has settled, by least squares; None of less than an hour or three moments."""
+    if not points or points[-1].at_ns - points[0].at_ns < SLOPE_LEAST_NS:
         return None
     settled_ns = points[0].at_ns + (points[-1].at_ns - points[0].at_ns) * SETTLING
     settled = [(point.at_ns - points[0].at_ns, point.memory_bytes) for point in points if point.at_ns >= settled_ns]

@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 import sys
+import threading
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ POINT_EVERY_NS = 60 * 10**9
 CLOSE_NS = 600 * 10**9
 """So long after its start every observation of a process is kept."""
 
+RETRY_S = 1.0
 LINE_BYTES = 4 * 1024 * 1024
 SAID_BYTES = 4096
 
@@ -74,8 +76,15 @@ class Run:
         self._tapes = TapeReader(data_dir / TAPES, known.tapes)
         self._lines = LineReader(data_dir / JOURNAL, known.lines)
         self._session = SessionState(time.time_ns(), time.time_ns())
+        self._saving = threading.Lock()
         self._is_child_seen = False
         self._is_tape_damaged = False
+
+    def catch_up(self) -> None:
+        """Reads what an earlier session has left. One that was killed lasted as long as something came of it."""
+        self._look()
+        last = self.known.sessions[-1]
+        last.end_ns = max(last.end_ns, self.known.tapes.last_ns)
 
     async def run(self, stop: asyncio.Event, is_complete: Callable[[], bool], *, with_replay: bool) -> Qualification:
         """Collects until ``stop`` is set; ``is_complete`` says whether that was the end of the duration.
@@ -84,12 +93,12 @@ class Run:
             UsageError: if the collector refuses to begin.
         """
         self.known.sessions.append(self._session)
-        async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(self._look_on())
-            try:
-                await self._keep_collecting(stop)
-            finally:
-                looking.cancel()
+        looking = asyncio.create_task(self._look_on())
+        try:
+            await self._keep_collecting(stop)
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
         self._session.end_ns = time.time_ns()
         self._session.ended = "its time was over" if is_complete() else "it was told to stop"
         self._say("reading the last of the tapes and the journal")
@@ -104,16 +113,24 @@ class Run:
             status = await self._collect_once(stop)
             if stop.is_set():
                 return
+            if not self._is_child_seen and self._is_predecessor_ending():
+                await _first(stop, RETRY_S)
+                continue
             if not self._is_child_seen:
                 raise UsageError(self._last_words() or f"the collector ended at once, with status {status}")
             wait_s = backoff.next_s()
             self._say(f"the collector ended by itself with status {status}; it is started again in {wait_s:.1f} s")
             await _first(stop, wait_s)
 
+    def _is_predecessor_ending(self) -> bool:
+        """Whether the collector of a session that was killed may still have the data directory."""
+        return len(self.known.sessions) > 1 and time.time_ns() < self._session.start_ns + round(END_S * 1e9)
+
     async def _collect_once(self, stop: asyncio.Event) -> int:
         """One process from start to end."""
         state = ProcessState(time.time_ns(), time.time_ns())
         self.known.processes.append(state)
+        self._save()
         with (self._output / LOG).open("ab") as log:
             # a process group of its own: Ctrl-C in a terminal goes to this command alone, which passes it on
             process = await asyncio.create_subprocess_exec(
@@ -193,13 +210,17 @@ class Run:
         self.known.disk_bytes = {kind: _bytes_below(self._data_dir, pattern) for kind, pattern in KINDS.items()} | {
             "tapes": max(self.known.tapes.bytes, _bytes_below(self._data_dir, f"{TAPES}/*"))
         }
-        states.save(self.known, self._output)
+        self._save()
+
+    def _save(self) -> None:
+        with self._saving:
+            states.save(self.known, self._output)
 
     def _write(self, state: State) -> Qualification:
         """Writes document and page."""
         found = document(self.known, self._data_dir, state)
         write(found, self._output)
-        states.save(self.known, self._output)
+        self._save()
         return found
 
 

@@ -48,7 +48,8 @@ class FeedState(Struct):
     acknowledgements: int = 0
     refusals: dict[str, int] = {}
     unknown: dict[str, int] = {}
-    reconnects_ns: list[int] = []
+    reconnects_ns: dict[str, list[int]] = {}
+    """By cause of the end: until it was open again."""
     detected_ns: dict[str, list[int]] = {}
     """By cause of the fault: from the last frame before it to the moment in which it was known."""
     lanes: list[int] = []
@@ -59,6 +60,7 @@ class ConnectionState(Struct):
 
     opened_ns: int | None = None
     closed_ns: int | None = None
+    closed_for: str = ""
     heard_ns: int | None = None
     expected: int | None = None
 
@@ -86,6 +88,7 @@ class TapeState(Struct):
     offset: int = 0
     bytes: int = 0
     pruned: int = 0
+    last_ns: int = 0
     lanes: list[LanePlan] = []
     books: dict[str, str] = {}
     feeds: dict[str, FeedState] = {}
@@ -172,6 +175,7 @@ class TapeReader:
         return known
 
     def _take(self, record: Record) -> None:
+        self.state.last_ns = max(self.state.last_ns, record.received_ns)
         match record.kind:
             case Kind.FRAME:
                 self._frame(record)
@@ -210,7 +214,7 @@ class TapeReader:
         of_feed.opened += 1
         after_ns = None if connection.closed_ns is None else record.received_ns - connection.closed_ns
         if after_ns is not None:
-            of_feed.reconnects_ns.append(after_ns)
+            of_feed.reconnects_ns.setdefault(connection.closed_for, []).append(after_ns)
         connection.opened_ns, connection.closed_ns, connection.heard_ns = record.received_ns, None, None
         feed = self._make(plan)
         self._feeds[record.lane] = feed
@@ -227,7 +231,7 @@ class TapeReader:
         of_feed, connection = self._of(plan), self._connection(record.lane)
         if connection.opened_ns is None:
             if connection.closed_ns is None:
-                connection.closed_ns = record.received_ns
+                connection.closed_ns, connection.closed_for = record.received_ns, cause
             of_feed.failed[cause] = of_feed.failed.get(cause, 0) + 1
             self._tell(Transition(record.received_ns, record.lane, plan.venue, "failed", cause))
             return
@@ -239,7 +243,7 @@ class TapeReader:
         else:
             of_feed.closed[cause] = of_feed.closed.get(cause, 0) + 1
             self._tell(Transition(record.received_ns, record.lane, plan.venue, "closed", cause, after_s))
-            connection.closed_ns = record.received_ns
+            connection.closed_ns, connection.closed_for = record.received_ns, cause
             if connection.heard_ns is not None and cause != "stopped":
                 self._detected(of_feed, cause, record.received_ns - connection.heard_ns)
         connection.opened_ns = connection.expected = None
