@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ import msgspec
 from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, JOURNAL, TAPES
 from sentinel.disk.files import replacing
 from sentinel.disk.shards import data_folders
-from sentinel.errors import SentinelError, TapeCorrupt, UsageError
+from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Window
 from sentinel.monitor.observation import Observation
@@ -68,6 +69,7 @@ class Run:
     ) -> None:
         self.known = known
         self.last: Observation | None = None
+        self.child_pid: int | None = None
         self._output = output
         self._data_dir = data_dir
         self._arguments = arguments
@@ -78,7 +80,7 @@ class Run:
         self._session = SessionState(time.time_ns(), time.time_ns())
         self._saving = threading.Lock()
         self._is_child_seen = False
-        self._is_tape_damaged = False
+        self._damaged: set[str] = set()
 
     def catch_up(self) -> None:
         """Reads what an earlier session has left. One that was killed lasted as long as something came of it."""
@@ -142,6 +144,7 @@ class Run:
                 process_group=0,
                 limit=LINE_BYTES,
             )
+        self.child_pid = process.pid
         ending = asyncio.create_task(_end(process, stop))
         try:
             await self._hear(process, state)
@@ -200,13 +203,14 @@ class Run:
 
     def _look(self) -> None:
         """Brings what is known up to date, and saves it."""
-        if not self._is_tape_damaged:
+        for name, read in (("tapes", self._tapes.read), ("journal", self._lines.read)):
+            if name in self._damaged:
+                continue
             try:
-                self._tapes.read()
-            except TapeCorrupt as error:
-                self._is_tape_damaged = True
-                self.known.notes.append(f"A tape is damaged, and was read no further: {error.why}.")
-        self._lines.read()
+                read()
+            except (SentinelError, sqlite3.Error) as error:
+                self._damaged.add(name)
+                self.known.notes.append(f"Damage ({type(error).__name__}): the {name} could be read no further.")
         self.known.disk_bytes = {kind: _bytes_below(self._data_dir, pattern) for kind, pattern in KINDS.items()} | {
             "tapes": max(self.known.tapes.bytes, _bytes_below(self._data_dir, f"{TAPES}/*"))
         }
