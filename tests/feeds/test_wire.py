@@ -122,7 +122,7 @@ def test_a_stablecoin_product_comes_under_the_dollars_name() -> None:
     assert told(heard("coinbase", ADVANCED_FEED, [book("USDT-USDC")], ["USDT-USDC"]))["advanced.usdc"] == (1, 0)
 
 
-@pytest.mark.parametrize("exchange", sorted(VENUES))
+@pytest.mark.parametrize("exchange", sorted(name for name, venue in VENUES.items() if venue.wire))
 @pytest.mark.parametrize("frame", [b"", b"\xff", b"[]", b"null", b'{"channel":5}', b'{"type":"match"}', b"[" * 5000])
 def test_whatever_comes_no_wire_minds(exchange: str, frame: bytes) -> None:
     wire = wire_of(exchange)
@@ -139,7 +139,6 @@ def test_tallies_of_an_earlier_run_are_gone_on_with() -> None:
 
 
 def test_every_fact_has_its_own_name() -> None:
-    for venue in VENUES.values():
-        assert venue.wire is not None
-        names = [fact.name for fact in venue.wire.facts]
-        assert len(set(names)) == len(names)
+    for wire in {venue.wire for venue in VENUES.values() if venue.wire}:
+        names = [fact.name for fact in wire.facts]
+        assert len(set(names)) == len(names) > 0
