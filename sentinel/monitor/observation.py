@@ -40,6 +40,8 @@ class LaneCounts(Struct, frozen=True):
     unasked: int
     lost: int
     residue: int
+    skipped: dict[str, int] = {}
+    """Messages of kinds that nobody knows, by kind."""
 
 
 class Observation(Struct, frozen=True):
@@ -98,6 +100,7 @@ def observe(service: Service, began_s: float) -> Observation:
                 lane.counts.unasked,
                 lane.counts.lost,
                 lane.counts.residue,
+                dict(lane.skipped.counts),
             )
             for lane in service.pipeline.lanes
         ],

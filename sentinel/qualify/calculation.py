@@ -60,7 +60,7 @@ def qualification(known: Known, rows: Rows, state: State) -> Qualification:
         settings=known.settings,
         claims=[],
         products=[product_found(product, known) for product in report.products],
-        feeds=[feed_found(feed, tapes) for feed in sorted(tapes.feeds)],
+        feeds=[feed_found(feed, known) for feed in sorted(tapes.feeds)],
         transitions=tapes.transitions,
         transitions_left_out=tapes.transitions_left_out,
         gaps=gaps_found(report),
@@ -135,9 +135,9 @@ def _repair_ns(gap: Gap, answers: Sequence[Answer]) -> int | None:
     return max(0, max(filled) - gap.end_ns) if filled else None
 
 
-def feed_found(feed: str, tapes: TapeState) -> FeedFound:
-    """One feed, by the tapes."""
-    state = tapes.feeds[feed]
+def feed_found(feed: str, known: Known) -> FeedFound:
+    """One feed, by the tapes; what is unknown, by the collector."""
+    state = known.tapes.feeds[feed]
     lost = state.lost if is_numbered(feed) else None
     expected = state.frames + state.lost
     return FeedFound(
@@ -157,9 +157,19 @@ def feed_found(feed: str, tapes: TapeState) -> FeedFound:
         unusable=state.unusable,
         acknowledgements=state.acknowledgements,
         refusals=state.refusals,
-        unknown=state.unknown,
+        unknown=_unknown(feed, known),
         reconnect=times_of([span for spans in state.reconnects_ns.values() for span in spans]),
     )
+
+
+def _unknown(feed: str, known: Known) -> dict[str, int]:
+    """Of all processes, by what each said last."""
+    counts: dict[str, int] = {}
+    for process in known.processes:
+        for lane in process.last.lanes if process.last else ():
+            if lane.feed == feed:
+                counts = {kind: counts.get(kind, 0) + lane.skipped.get(kind, 0) for kind in {*counts, *lane.skipped}}
+    return counts
 
 
 def gaps_found(report: Report) -> list[GapsFound]:

@@ -131,7 +131,7 @@ def _running(found: Qualification, known: Known) -> Outcome:
     for each in known.processes:
         for part, count in (each.last.part_failures if each.last else {}).items():
             failed[part] = failed.get(part, 0) + count
-    words = f"{len(found.processes):,} processes, {len(fallen):,} ended by themselves"
+    words = f"{len(found.processes):,} started, {len(fallen):,} ended by itself"
     parts = ", ".join(f"{part} {count} times" for part, count in sorted(failed.items()))
     return _plain(is_broken=bool(fallen or failed), words=f"{words}; parts that failed: {parts or 'none'}")
 

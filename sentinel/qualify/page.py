@@ -106,7 +106,7 @@ def _claims(found: Qualification) -> str:
         )
         for claim in found.claims
     ]
-    return _table("", (Column("claim"), Column("verdict"), Column("found", is_wide=True)), rows)
+    return _table("claims", (Column("claim"), Column("verdict"), Column("found", is_wide=True)), rows)
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -141,7 +141,7 @@ def _reliability(found: Qualification) -> str:
         )
         for fault in found.reliability
     ]
-    return _table("", columns, rows)
+    return _table("reliability", columns, rows)
 
 
 def _markets(found: Qualification) -> str:
@@ -178,7 +178,7 @@ def _markets(found: Qualification) -> str:
         )
         for each in found.products
     ]
-    return _table("", columns, rows)
+    return _table("markets", columns, rows)
 
 
 def _books(found: Qualification) -> str:
@@ -233,7 +233,7 @@ def _feeds(found: Qualification) -> str:
         f"used: {feed.unusable:,}</li>"
         for feed in found.feeds
     ]
-    return f"{_table('', columns, rows)}<ul>{''.join(odd)}</ul>"
+    return f"{_table('feeds', columns, rows)}<ul>{''.join(odd)}</ul>"
 
 
 def _transitions(found: Qualification) -> str:
@@ -262,7 +262,7 @@ def _lateness(found: Qualification) -> str:
         name = f"trade from {escape(delay.exchange)}'s time to here <small>least {delay.least_ms:,.2f} ms</small>"
         rows.append(_late(name, Lateness(delay.count, delay.p50_ms, delay.p99_ms, delay.most_ms)))
     columns = (Column("what"), number("count"), number("median, ms"), number("99 %, ms"), number("most, ms"))
-    return _table("", columns, rows)
+    return _table("punctuality", columns, rows)
 
 
 def _late(name: str, late: Lateness) -> tuple[str, ...]:
@@ -335,7 +335,7 @@ def _wire(found: Qualification) -> str:
         for fact in facts
     ]
     columns = (Column("statement"), Column("confidence"), Column("found"), number("for"), number("against"))
-    return _table("", columns, rows)
+    return _table("what is believed of the wire", columns, rows)
 
 
 def _example(fact: WireFound) -> str:
@@ -354,7 +354,7 @@ def _verified(found: Qualification) -> str:
     heads = "".join(f"<li>{escape(market)}: <code>{head}</code></li>" for market, head in verified.heads.items())
     return (
         f"<p>{verified.certificates:,} certificates {words}.</p>"
-        f"{_table('', (Column('check'), number('compared')), rows)}"
+        f"{_table('what was verified', (Column('check'), number('compared')), rows)}"
         f"{f'<h3>Problems</h3><ul>{problems}</ul>' if problems else ''}<h3>Heads of the chains</h3><ul>{heads}</ul>"
     )
 
@@ -378,8 +378,8 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
 
 
-def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are markup already. The first one of a row names it."""
+def _table(name: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are markup already, and the first one of a row names it. What is too wide is scrolled by keys."""
 
     def kind(column: Column) -> str:
         names = [name for name, is_so in (("n", column.is_number), ("wide", column.is_wide)) if is_so]
@@ -393,16 +393,15 @@ def _table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]
             for column, cell in zip(columns[1:], others, strict=True)
         )
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
-    table = f'<table class="stack">{named}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll" tabindex="0">{table}</div>'
+    table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll" role="region" aria-label="{escape(name)}" tabindex="0">{table}</div>'
 
 
 def _more(what: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], count: int) -> str:
     if not count:
         return f"<p><small>No {what}.</small></p>"
     left = f" The first {len(rows):,} are shown; qualification.json has more." if count > len(rows) else ""
-    table = _table("", columns, rows)
+    table = _table(what, columns, rows)
     return f"<details><summary>{count:,} {what}</summary><p>{left}</p>{table}</details>"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from book.events import Refused, Subscribed, Trade, Unknown, Unusable
+from book.events import Refused, Subscribed, Trade, Unusable
 from feeds.catalogue import FEEDS, VENUES, venue_of
 from feeds.errors import FeedError
 from feeds.protocol import Feed
@@ -47,7 +47,6 @@ class FeedState(Struct):
     unusable: int = 0
     acknowledgements: int = 0
     refusals: dict[str, int] = {}
-    unknown: dict[str, int] = {}
     reconnects_ns: dict[str, list[int]] = {}
     """By cause of the end: until it was open again."""
     detected_ns: dict[str, list[int]] = {}
@@ -277,6 +276,7 @@ class TapeReader:
         except FeedError:
             of_feed.undecodable += 1
             return
+        feed.outbox()  # what it would say now; answers are matched with what was said
         for event in meaning.events:
             self._event(plan, of_feed, event, record.received_ns)
 
@@ -303,8 +303,6 @@ class TapeReader:
                 of_feed.acknowledgements += 1
             case Refused():
                 _add(of_feed.refusals, event.reason)
-            case Unknown():
-                _add(of_feed.unknown, event.kind)
             case Unusable():
                 of_feed.unusable += 1
 
@@ -336,7 +334,9 @@ class TapeReader:
 
     def _make(self, plan: LanePlan) -> Feed:
         book = self.state.books.get(plan.exchange) or next(iter(VENUES[plan.exchange].books))
-        return VENUES[plan.exchange].listener(book)(plan.venue, plan.subscription)
+        feed = VENUES[plan.exchange].listener(book)(plan.venue, plan.subscription)
+        feed.open()
+        return feed
 
     def _wire(self, exchange: str) -> Wire | None:
         if exchange not in self._wires:

@@ -115,11 +115,22 @@ def test_the_reliability_table_says_how_often_what_was_lost_and_how_fast() -> No
 
 
 def test_losses_are_told_by_the_million_where_frames_have_numbers() -> None:
-    tapes = state().tapes
-    advanced, exchange = feed_found(FEED, tapes), feed_found("coinbase_exchange", tapes)
+    of = state()
+    advanced, exchange = feed_found(FEED, of), feed_found("coinbase_exchange", of)
     assert (advanced.frames_lost, advanced.lost_per_million) == (2, 2.0)
     assert (exchange.frames_lost, exchange.lost_per_million) == (None, None)
     assert advanced.reconnect == Times(1, 0.25, 0.25, 0.25)
+
+
+def test_messages_of_unknown_kinds_add_up_over_processes() -> None:
+    one, two = process(), process()
+    assert one.last is not None
+    assert two.last is not None
+    one.last.lanes[0].skipped["novelty"] = 2
+    two.last.lanes[0].skipped["novelty"] = 3
+    two.last.lanes[0].skipped["other"] = 1
+    assert feed_found(FEED, state(processes=[one, ProcessState(0, 1), two])).unknown == {"novelty": 5, "other": 1}
+    assert feed_found("coinbase_exchange", state(processes=[one])).unknown == {}
 
 
 def test_a_fact_is_contradicted_by_more_than_what_may_be_lost() -> None:

@@ -24,7 +24,7 @@ def gap(channel: str = "book", cause: str = "sequence", **changed: Any) -> GapsF
 
 
 def process(residue: int = 0, failures: dict[str, int] | None = None) -> ProcessState:
-    lane = LaneCounts("coinbase_advanced", 10, 9, 1 - residue, 0, 0, 0, 0, residue)
+    lane = LaneCounts("coinbase_advanced", 10, 9, 1 - residue, 0, 0, 0, 0, residue, {})
     last = Observation(0, 60.0, 1.0, 1, 1, 1, [], [], [], [lane], failures or {}, 0, Figures())
     return ProcessState(0, 60, 0, last)
 

@@ -152,7 +152,6 @@ def test_answers_of_rest_steps_of_the_clock_and_odd_frames_are_noted(tmp_path: P
     assert state.answers == {"coinbase:BTC-USD": [Answer(3 * S, 4, 5), Answer(3 * S, 9, 9)]}
     assert state.steps_ns == [-7]
     found = feed_of(state)
-    assert found.unknown == {"novelty": 1}
     assert found.undecodable == 1
     assert found.refusals == {"too many L2 streams": 1}
 
