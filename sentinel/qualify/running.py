@@ -51,6 +51,7 @@ CLOSE_NS = 600 * 10**9
 """So long after its start every observation of a process is kept."""
 
 RETRY_S = 1.0
+TOLERANCE_S = 1.0
 LINE_BYTES = 4 * 1024 * 1024
 SAID_BYTES = 4096
 
@@ -88,26 +89,33 @@ class Run:
         last = self.known.sessions[-1]
         last.end_ns = max(last.end_ns, self.known.tapes.last_ns)
 
-    async def run(self, stop: asyncio.Event, is_complete: Callable[[], bool], *, with_replay: bool) -> Qualification:
-        """Collects until ``stop`` is set; ``is_complete`` says whether that was the end of the duration.
+    async def run(self, stop: asyncio.Event, left_s: float, *, with_replay: bool) -> Qualification:
+        """Collects until ``stop`` is set, which is early if it is much less than ``left_s`` away.
 
         Raises:
             UsageError: if the collector refuses to begin.
         """
         self.known.sessions.append(self._session)
+        began_s = time.monotonic()
+        state: State = "cut short"
         looking = asyncio.create_task(self._look_on())
+        collecting = asyncio.create_task(self._keep_collecting(stop))
         try:
-            await self._keep_collecting(stop)
+            await asyncio.wait([collecting, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+            if time.monotonic() - began_s >= left_s - TOLERANCE_S:
+                state = "complete"
+            await collecting
         finally:
             looking.cancel()
             await asyncio.wait([looking])
         self._session.end_ns = time.time_ns()
-        self._session.ended = "its time was over" if is_complete() else "it was told to stop"
+        self._session.ended = "its time was over" if state == "complete" else "it was told to stop"
         self._say("reading the last of the tapes and the journal")
         await asyncio.to_thread(self._look)
+        found = await asyncio.to_thread(self._write, state)  # should nobody wait for what follows
         self._say("checking certificates and archive")
         self.known.verified = await asyncio.to_thread(verify_all, self._data_dir, with_replay=with_replay)
-        return await asyncio.to_thread(self._write, "complete" if is_complete() else "cut short")
+        return found if self.known.verified is None else await asyncio.to_thread(self._write, state)
 
     async def _keep_collecting(self, stop: asyncio.Event) -> None:
         backoff = Backoff(random.random)
@@ -116,9 +124,12 @@ class Run:
             if stop.is_set():
                 return
             if not self._is_child_seen and self._is_predecessor_ending():
+                self.known.processes.pop()
                 await _first(stop, RETRY_S)
                 continue
             if not self._is_child_seen:
+                if len(self.known.sessions) == 1:
+                    states.forget(self._output)
                 raise UsageError(self._last_words() or f"the collector ended at once, with status {status}")
             wait_s = backoff.next_s()
             self._say(f"the collector ended by itself with status {status}; it is started again in {wait_s:.1f} s")

@@ -44,6 +44,7 @@ class Known(Struct):
     environment: Environment
     settings: dict[str, Any]
     cadence_ns: int
+    data_dir: str = ""
     version: int = VERSION
     sessions: list[SessionState] = []
     processes: list[ProcessState] = []
@@ -68,6 +69,11 @@ def save(known: Known, output: Path) -> None:
     """
     with replacing(output / STATE) as part:
         part.write_bytes(msgspec.json.encode(known))
+
+
+def forget(output: Path) -> None:
+    """Of a qualification that did not even begin nothing stays."""
+    (output / STATE).unlink(missing_ok=True)
 
 
 def read(output: Path) -> Known:

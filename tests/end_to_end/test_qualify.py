@@ -178,7 +178,8 @@ async def test_one_that_was_killed_goes_on_and_one_that_is_stopped_says_so(tmp_p
     killed_session, resumed_session = found.sessions
     assert killed_session.start_ns < killed_session.end_ns < resumed_session.start_ns
     assert [(gap.channel, gap.cause) for gap in found.gaps if gap.channel == "book"] == [("book", "stopped")]
-    assert {claim.name: claim.verdict for claim in found.claims}["trades"] == "holds"
+    verdicts = {claim.name: claim.verdict for claim in found.claims}
+    assert (verdicts["trades"], verdicts["running"]) == ("holds", "holds")
     (product,) = found.products
     assert product.withheld == product.named > 0
     assert product.stored_samples == product.written
@@ -193,3 +194,4 @@ async def test_a_product_that_cannot_be_is_one_line(tmp_path: Path) -> None:
         assert process.returncode == 2
         assert b"NO-SUCH" in errors.splitlines()[-1]
         assert b"Traceback" not in errors
+        assert not (tmp_path / "found" / "state.json").exists()

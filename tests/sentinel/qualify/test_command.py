@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from sentinel.cli import cli
 from sentinel.config import Config, whole
 from sentinel.errors import UsageError
-from sentinel.qualify import command, state
-from sentinel.qualify.command import environment, qualify, settings
+from sentinel.qualify import state
+from sentinel.qualify.command import qualify
 from sentinel.qualify.evidence import as_json, sealed
+from sentinel.qualify.session import Asked, begin, environment, settings
 from sentinel.qualify.state import SessionState
 from tests.sentinel.qualify.made import H, found, known
 
@@ -25,7 +26,7 @@ def config(**changed: object) -> Config:
 
 
 def asked(output: Path, *products: str, resume: bool = False, duration_s: float | None = None) -> state.Known:
-    return command._known(products, duration_s, output, output / "data", None, is_resumed=resume)
+    return begin(Asked(products, duration_s, output, None, None, None, is_resumed=resume, with_replay=True))
 
 
 def test_a_product_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +37,8 @@ def test_a_product_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_it_begins_in_an_empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert asked(tmp_path, "BTC-USD").asked_s == 72 * 3600
+    begun = asked(tmp_path, "BTC-USD")
+    assert (begun.asked_s, begun.data_dir) == (72 * 3600, str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "journal.sqlite3").touch()
     with pytest.raises(UsageError, match="has data already"):
@@ -60,6 +62,9 @@ def test_what_is_resumed_must_be_there_and_be_the_same(tmp_path: Path) -> None:
         asked(tmp_path, "ETH-USD", resume=True)
     assert asked(tmp_path, "BTC-USD", resume=True).asked_s == 7200
     assert asked(tmp_path, resume=True, duration_s=9000.0).asked_s == 9000
+    state.save(known(asked_s=7200.0, data_dir="elsewhere"), tmp_path)
+    assert asked(tmp_path, resume=True).data_dir == "elsewhere"
+    state.save(known(asked_s=7200.0, sessions=[SessionState(0, H)]), tmp_path)
     with pytest.raises(UsageError, match="is complete: 1 h 0 m were collected"):
         asked(tmp_path, resume=True, duration_s=3600.0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sentinel.qualify.command import _check
+from sentinel.qualify.command import _is_unchanged
 from sentinel.qualify.evidence import Times, as_json, digest, sealed, times_of
 from tests.sentinel.qualify.made import found
 
@@ -41,12 +41,12 @@ def test_the_digest_is_of_everything_but_itself() -> None:
 def test_a_document_is_checked_as_it_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "qualification.json"
     path.write_bytes(as_json(sealed(found())))
-    assert _check(path) == 0
+    assert _is_unchanged(path)
     assert "unchanged" in capsys.readouterr().out
     changed = json.loads(path.read_text())
     changed["products"][0]["missing"] += 1
     path.write_text(json.dumps(changed))
-    assert _check(path) == 1
+    assert not _is_unchanged(path)
     assert "CHANGED" in capsys.readouterr().out
 
 

@@ -31,7 +31,7 @@ async def test_a_collector_that_dies_is_started_again_and_results_are_there_mean
         arguments = ["BTC-USD", "--data-dir", str(tmp_path / "data"), "--record", "--processes", "1", "--is-observed"]
         places = environment(venue.urls, tmp_path / "data")
         run, stop = Run(known(), tmp_path, tmp_path / "data", arguments, places, said.append), asyncio.Event()
-        working = asyncio.create_task(run.run(stop, lambda: False, with_replay=True))
+        working = asyncio.create_task(run.run(stop, 3600.0, with_replay=True))
         document = tmp_path / running.DOCUMENT
 
         def proved() -> bool:
