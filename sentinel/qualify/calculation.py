@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -308,11 +308,3 @@ def notes(known: Known) -> list[str]:
     if known.tapes.transitions_left_out:
         told.append(f"{known.tapes.transitions_left_out:,} later transitions are counted and not listed.")
     return told
-
-
-def by_state(found: Sequence[WireFound]) -> Mapping[str, int]:
-    """How many facts of each outcome."""
-    counts = {"confirmed": 0, "contradicted": 0, "not seen": 0}
-    for fact in found:
-        counts[fact.found] += 1
-    return counts

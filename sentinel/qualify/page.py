@@ -335,7 +335,13 @@ def _wire(found: Qualification) -> str:
         for fact in facts
     ]
     columns = (Column("statement"), Column("confidence"), Column("found"), number("for"), number("against"))
-    return _table("what is believed of the wire", columns, rows)
+    return f"<p>{by_outcome(found.wire)}.</p>{_table('what is believed of the wire', columns, rows)}"
+
+
+def by_outcome(facts: Sequence[WireFound]) -> str:
+    """``20 confirmed, 1 contradicted, 9 not seen``."""
+    outcomes = [fact.found for fact in facts]
+    return ", ".join(f"{outcomes.count(each)} {each}" for each in ("confirmed", "contradicted", "not seen"))
 
 
 def _example(fact: WireFound) -> str:

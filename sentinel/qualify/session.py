@@ -29,7 +29,7 @@ from sentinel.monitor import logs
 from sentinel.monitor.terminal import as_line
 from sentinel.qualify import state as states
 from sentinel.qualify.evidence import Environment, Qualification, VenueAddress
-from sentinel.qualify.page import headline
+from sentinel.qualify.page import by_outcome, headline
 from sentinel.qualify.running import DOCUMENT, LOG, PAGE, Run
 from sentinel.qualify.state import Known
 from sentinel.run.stopping import stopping
@@ -226,4 +226,8 @@ def _tell(found: Qualification, output: Path) -> None:
     for claim in found.claims:
         style = {"holds": "green", "broken": "red"}.get(claim.verdict, "")
         console.print(Text.assemble((f"{claim.verdict:>10}  ", style), f"{claim.says}: {claim.found}"))
+    console.print(f"of what is believed of the wire: {by_outcome(found.wire)}", highlight=False)
+    for fact in found.wire:
+        if fact.found == "contradicted":
+            console.print(Text(f"  contradicted: {fact.exchange}: {fact.says}", "yellow"))
     console.print(f"{output / PAGE}\n{output / DOCUMENT}\nsha256 {found.sha256}", soft_wrap=True, highlight=False)

@@ -9,9 +9,10 @@ import pytest
 
 from bench import plot
 from bench.measured import WITHOUT, Measured
-from bench.report import text
+from bench.report import ABOUT, HEAD, text
 from bench.scale import limit
 from bench.targets import targets
+from tests import ROOT
 
 
 def run(**changed: Any) -> dict[str, Any]:
@@ -120,6 +121,12 @@ def test_the_page_begins_with_the_comparison_against_peers() -> None:
     assert "| cryptofeed | 3 | decode, book | 0.40 M | 0.10 | 12 (the whole) | 4.8 (the whole) | right |" in page
     assert "| orjson + order_book (C) |  | decode, book | 1.00 M | 0.25 | 1.5 (its book alone) |  | right |" in page
     assert "| C++ simdjson + std::map |  | decode, book | absent |  |  |  | no compiler |" in page
+
+
+def test_what_is_kept_begins_as_what_would_be_written() -> None:
+    kept = (ROOT / "bench" / "RESULTS.md").read_text()
+    assert kept.startswith(HEAD)
+    assert ABOUT in kept
 
 
 def test_the_same_figures_give_the_same_picture(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from feeds.wire import Tally
 from sentinel.contract.gaps import Gap
 from sentinel.coverage.accounts import CoverageRow, GapRow, Rows
 from sentinel.pipeline.inputs import LanePlan
-from sentinel.qualify.calculation import by_state, feed_found, lateness, notes, qualification, wire_found
+from sentinel.qualify.calculation import feed_found, lateness, notes, qualification, wire_found
 from sentinel.qualify.evidence import BookTransition, Environment, Fault, GapsFound, Qualification, Times, VenueAddress
 from sentinel.qualify.lines import LedgerState, LineState
+from sentinel.qualify.page import by_outcome
 from sentinel.qualify.state import Known, ProcessState, SessionState
 from sentinel.qualify.tapes import Answer, DelayState, FeedState, TapeState
 from sentinel.timing.histogram import BUCKETS
@@ -138,7 +139,7 @@ def test_a_fact_is_contradicted_by_more_than_what_may_be_lost() -> None:
     assert facts["advanced.plus-one"].found == "confirmed"
     assert facts["advanced.offer"].found == "contradicted"
     assert facts["exchange.snapshot-time"].found == "not seen"
-    assert by_state(list(facts.values())) == {"confirmed": 1, "contradicted": 1, "not seen": len(facts) - 2}
+    assert by_outcome(list(facts.values())) == f"1 confirmed, 1 contradicted, {len(facts) - 2} not seen"
 
 
 def test_what_several_processes_said_adds_up() -> None:
