@@ -79,8 +79,8 @@ def _accounts(found: Qualification, known: Known) -> Outcome:
 
 def _losses(found: Qualification, _: Known) -> Outcome:
     numbered = [feed for feed in found.feeds if feed.frames_lost is not None]
-    if not numbered:
-        return "not judged", "no feed whose frames have numbers"
+    if not any(feed.frames for feed in numbered):
+        return "not judged", "no frames that have numbers"
     lost = sum(feed.frames_lost or 0 for feed in numbered)
     named = sum(each.missing for each in found.gaps if (each.channel, each.cause) == ("book", "sequence"))
     frames = sum(feed.frames for feed in numbered)

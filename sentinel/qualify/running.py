@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, JOURNAL, TAPES
+from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, JOURNAL, TAPES, journal_in
 from sentinel.disk.files import replacing
 from sentinel.disk.shards import data_folders
 from sentinel.errors import SentinelError, UsageError
@@ -249,8 +249,8 @@ KINDS = {
 def document(known: Known, data_dir: Path, state: State) -> Qualification:
     """The document of what is known, with the accounts that are stored by now."""
     begun_ns, end_ns = known.sessions[0].start_ns, known.sessions[-1].end_ns
-    rows = local.read_all(data_folders(data_dir), Window(begun_ns, end_ns))
-    return qualification(known, rows, state)
+    folders = [folder for folder in data_folders(data_dir) if journal_in(folder) or (folder / ARCHIVE).is_dir()]
+    return qualification(known, local.read_all(folders, Window(begun_ns, end_ns)), state)
 
 
 def write(found: Qualification, output: Path) -> None:

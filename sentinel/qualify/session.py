@@ -73,8 +73,8 @@ def run(asked: Asked) -> Qualification:
     with logs.opened(sys.stderr, "WARNING") as console:
         found = asyncio.run(_run(known, output, data_dir, arguments, console, with_replay=asked.with_replay))
     _tell(found, output)
-    if not found.products:
-        raise UsageError(f"nothing was collected; what the collector said is in {output / LOG}")
+    if not any(feed.frames for feed in found.feeds):
+        raise UsageError(f"nothing came from a venue; what the collector said is in {output / LOG}")
     return found
 
 

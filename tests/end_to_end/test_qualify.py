@@ -195,3 +195,14 @@ async def test_a_product_that_cannot_be_is_one_line(tmp_path: Path) -> None:
         assert b"NO-SUCH" in errors.splitlines()[-1]
         assert b"Traceback" not in errors
         assert not (tmp_path / "found" / "state.json").exists()
+
+
+async def test_a_venue_that_is_not_there_is_no_data_and_the_page_says_what_was_tried(tmp_path: Path) -> None:
+    nowhere = {"advanced": "ws://127.0.0.1:9", "exchange": "ws://127.0.0.1:9", "rest": "http://127.0.0.1:9"}
+    async with qualifying(nowhere, tmp_path / "found", "BTC-USD", "--duration", "10s") as process:
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert b"nothing came from a venue" in errors.splitlines()[-1]
+    found = document(tmp_path / "found")
+    assert all(feed.opened == 0 and feed.failed["disconnected"] > 0 for feed in found.feeds)
+    assert {fact.found for fact in found.wire} == {"not seen"}

@@ -51,6 +51,7 @@ def process(residue: int = 0, failures: dict[str, int] | None = None) -> Process
         ("losses", found(feeds=[feed(frames_lost=2)]), "broken"),
         ("losses", found(feeds=[feed(frames_lost=2)], gaps=[gap(missing=2)]), "holds"),
         ("losses", found(feeds=[feed(frames_lost=None)]), "not judged"),
+        ("losses", found(feeds=[feed(frames=0)]), "not judged"),
         ("healing", found(), "not judged"),
         ("healing", found(gaps=[gap()]), "holds"),
         ("healing", found(gaps=[gap(open=1)]), "broken"),

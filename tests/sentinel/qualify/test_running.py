@@ -13,7 +13,8 @@ import pytest
 from sentinel.errors import SentinelError
 from sentinel.qualify import running
 from sentinel.qualify.evidence import Qualification
-from sentinel.qualify.running import Run
+from sentinel.qualify.running import Run, document
+from sentinel.qualify.state import SessionState
 from sentinel.qualify.verified import verify_all
 from tests.sentinel.qualify.made import known
 from tests.servers.collector import environment
@@ -32,13 +33,13 @@ async def test_a_collector_that_dies_is_started_again_and_results_are_there_mean
         places = environment(venue.urls, tmp_path / "data")
         run, stop = Run(known(), tmp_path, tmp_path / "data", arguments, places, said.append), asyncio.Event()
         working = asyncio.create_task(run.run(stop, 3600.0, with_replay=True))
-        document = tmp_path / running.DOCUMENT
+        path = tmp_path / running.DOCUMENT
 
         def proved() -> bool:
             return run.last is not None and run.last.figures.proved == 1
 
-        await until(lambda: document.exists() and bool(msgspec.json.decode(document.read_bytes())["products"]))
-        meanwhile = msgspec.json.decode(document.read_bytes(), type=Qualification)
+        await until(lambda: path.exists() and bool(msgspec.json.decode(path.read_bytes())["products"]))
+        meanwhile = msgspec.json.decode(path.read_bytes(), type=Qualification)
         assert meanwhile.state == "running"
         assert (tmp_path / running.PAGE).exists()
         assert run.child_pid is not None
@@ -72,6 +73,11 @@ async def test_damage_is_noted_and_the_rest_is_told(tmp_path: Path, monkeypatch:
     run._look()
     run._look()
     assert run.known.notes == ["Damage (SentinelError): the tapes could be read no further."]
+
+
+def test_of_a_collector_that_stored_nothing_there_is_a_document(tmp_path: Path) -> None:
+    state = known(sessions=[SessionState(0, 10**9)])
+    assert document(state, tmp_path / "none", "cut short").products == []
 
 
 def test_where_nothing_is_certified_nothing_is_verified(tmp_path: Path) -> None:
