@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import NamedTuple
 
-from sentinel.gap_report.words import CAUSES, duration, moment
+from sentinel.gap_report.words import CAUSES, moment
 from sentinel.qualify.evidence import Lateness, Qualification, Verdict, WireFound
+from sentinel.qualify.markup import Column, counts_of, facts, more, number, or_dash, span, table, time_of
 
 MOST_ROWS = 200
 WIDTH, HEIGHT = 1000, 120
@@ -22,18 +22,6 @@ STATES = {
 VERDICTS = {"holds": "holds-text", "broken": "broken-text", "not judged": "idle"}
 
 
-class Column(NamedTuple):
-    """``is_number`` is set to the right; ``is_wide`` takes a line of its own on a small screen."""
-
-    title: str
-    is_number: bool = False
-    is_wide: bool = False
-
-
-def number(title: str) -> Column:
-    return Column(title, is_number=True)
-
-
 def as_html(found: Qualification) -> str:
     """The page."""
     page = Template(files(__package__).joinpath("page.html").read_text())
@@ -43,10 +31,10 @@ def as_html(found: Qualification) -> str:
         products=escape(_named([f"{each.exchange}:{each.symbol}" for each in found.products]) or "Nothing"),
         start=moment(found.window.start_ns),
         end=moment(found.window.end_ns),
-        collected=_span(found.collected_s),
+        collected=span(found.collected_s),
         state=STATES[found.state],
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in found.notes),
-        facts=_facts(_summary(found)),
+        facts=facts(_summary(found)),
         claims=_claims(found),
         reliability=_reliability(found),
         markets=_markets(found),
@@ -54,11 +42,11 @@ def as_html(found: Qualification) -> str:
         feeds=_feeds(found),
         transitions=_transitions(found),
         lateness=_lateness(found),
-        resources=_facts(_resources(found)),
+        resources=facts(_resources(found)),
         memory=_memory(found),
         wire=_wire(found),
         verified=_verified(found),
-        environment=_facts(_environment(found)),
+        environment=facts(_environment(found)),
         settings=escape(json.dumps(found.settings, indent=2)),
         version=str(found.version),
         sha256=escape(found.sha256),
@@ -106,7 +94,7 @@ def _claims(found: Qualification) -> str:
         )
         for claim in found.claims
     ]
-    return _table("claims", (Column("claim"), Column("verdict"), Column("found", is_wide=True)), rows)
+    return table("claims", (Column("claim"), Column("verdict"), Column("found", is_wide=True)), rows)
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -133,15 +121,15 @@ def _reliability(found: Qualification) -> str:
             fault.channel,
             f"{fault.seen:,}",
             f"{fault.lost:,}",
-            _time(fault.detect.p50_s),
-            _time(fault.detect.p99_s),
-            _time(fault.heal.p50_s),
-            _time(fault.heal.p99_s),
-            _time(fault.heal.most_s),
+            time_of(fault.detect.p50_s),
+            time_of(fault.detect.p99_s),
+            time_of(fault.heal.p50_s),
+            time_of(fault.heal.p99_s),
+            time_of(fault.heal.most_s),
         )
         for fault in found.reliability
     ]
-    return _table("reliability", columns, rows)
+    return table("reliability", columns, rows)
 
 
 def _markets(found: Qualification) -> str:
@@ -165,20 +153,20 @@ def _markets(found: Qualification) -> str:
         (
             f'<span class="market">{escape(each.symbol)}</span> <small>{escape(each.exchange)}</small>',
             escape(each.integrity),
-            _time(each.first_proved_s),
+            time_of(each.first_proved_s),
             f"{each.due:,}",
             f"{each.withheld:,}",
             f"{each.trades:,}",
             f"{each.missing:,}",
             f"{each.repaired:,}",
-            _time(each.resync.p50_s),
-            _time(each.resync.p99_s),
-            _time(each.repair.p50_s),
-            _time(each.repair.p99_s),
+            time_of(each.resync.p50_s),
+            time_of(each.resync.p99_s),
+            time_of(each.repair.p50_s),
+            time_of(each.repair.p99_s),
         )
         for each in found.products
     ]
-    return _table("markets", columns, rows)
+    return table("markets", columns, rows)
 
 
 def _books(found: Qualification) -> str:
@@ -190,13 +178,13 @@ def _books(found: Qualification) -> str:
             moment(move.start_ns),
             f"{escape(each.symbol)} <small>{escape(each.exchange)}</small>",
             escape(CAUSES.get(move.cause, move.cause)),
-            "not over" if move.end_ns is None else _time((move.end_ns - move.start_ns) / 1e9),
+            "not over" if move.end_ns is None else time_of((move.end_ns - move.start_ns) / 1e9),
             f"{move.withheld:,}",
         )
         for each, move in every[:MOST_ROWS]
     ]
     columns = (Column("not proved from (UTC)"), Column("market"), Column("cause"), number("for"), number("withheld"))
-    return _more("times in which a book was not proved", columns, rows, len(every))
+    return more("times in which a book was not proved", columns, rows, len(every))
 
 
 def _feeds(found: Qualification) -> str:
@@ -217,9 +205,9 @@ def _feeds(found: Qualification) -> str:
             escape(feed.feed),
             f"{feed.connections:,}",
             f"{feed.opened:,}",
-            _counts(feed.closed),
-            _time(feed.reconnect.p50_s),
-            _time(feed.reconnect.p99_s),
+            counts_of(feed.closed),
+            time_of(feed.reconnect.p50_s),
+            time_of(feed.reconnect.p99_s),
             f"{feed.frames:,}",
             "not numbered" if feed.frames_lost is None else f"{feed.frames_lost:,}",
             "-" if feed.lost_per_million is None else f"{feed.lost_per_million:,.2f}",
@@ -228,12 +216,12 @@ def _feeds(found: Qualification) -> str:
         for feed in found.feeds
     ]
     odd = [
-        f"<li>{escape(feed.feed)}: refused: {_counts(feed.refusals)}; messages of unknown kinds: "
-        f"{_counts(feed.unknown)}; frames that could not be read: {feed.undecodable:,}; records that could not be "
+        f"<li>{escape(feed.feed)}: refused: {counts_of(feed.refusals)}; messages of unknown kinds: "
+        f"{counts_of(feed.unknown)}; frames that could not be read: {feed.undecodable:,}; records that could not be "
         f"used: {feed.unusable:,}</li>"
         for feed in found.feeds
     ]
-    return f"{_table('feeds', columns, rows)}<ul>{''.join(odd)}</ul>"
+    return f"{table('feeds', columns, rows)}<ul>{''.join(odd)}</ul>"
 
 
 def _transitions(found: Qualification) -> str:
@@ -243,12 +231,12 @@ def _transitions(found: Qualification) -> str:
             f"{escape(each.feed)} <small>{each.connection}</small>",
             each.event,
             escape(each.cause),
-            _time(each.after_s),
+            time_of(each.after_s),
         )
         for each in found.transitions[:MOST_ROWS]
     ]
     columns = (Column("at (UTC)"), Column("connection"), Column("event"), Column("cause"), number("after"))
-    return _more("connections opened and ended", columns, rows, len(found.transitions))
+    return more("connections opened and ended", columns, rows, len(found.transitions))
 
 
 def _lateness(found: Qualification) -> str:
@@ -262,7 +250,7 @@ def _lateness(found: Qualification) -> str:
         name = f"trade from {escape(delay.exchange)}'s time to here <small>least {delay.least_ms:,.2f} ms</small>"
         rows.append(_late(name, Lateness(delay.count, delay.p50_ms, delay.p99_ms, delay.most_ms)))
     columns = (Column("what"), number("count"), number("median, ms"), number("99 %, ms"), number("most, ms"))
-    return _table("punctuality", columns, rows)
+    return table("punctuality", columns, rows)
 
 
 def _late(name: str, late: Lateness) -> tuple[str, ...]:
@@ -284,8 +272,8 @@ def _resources(found: Qualification) -> list[tuple[str, str]]:
         ("memory at its most", mb(took.memory_most_mb)),
         ("memory an hour", "-" if slope is None else f"{slope:+,.2f} MB"),
         ("share of a core", "-" if took.cpu_share is None else f"{took.cpu_share:.3f}"),
-        ("descriptors", f"{_or(took.descriptors_start)} to {_or(took.descriptors_end)}"),
-        ("threads", _or(took.threads_end)),
+        ("descriptors", f"{or_dash(took.descriptors_start)} to {or_dash(took.descriptors_end)}"),
+        ("threads", or_dash(took.threads_end)),
         ("processes", f"{len(found.processes):,}"),
         ("steps of the clock", f"{found.clock.steps:,}"),
     ]
@@ -335,7 +323,7 @@ def _wire(found: Qualification) -> str:
         for fact in facts
     ]
     columns = (Column("statement"), Column("confidence"), Column("found"), number("for"), number("against"))
-    return f"<p>{by_outcome(found.wire)}.</p>{_table('what is believed of the wire', columns, rows)}"
+    return f"<p>{by_outcome(found.wire)}.</p>{table('what is believed of the wire', columns, rows)}"
 
 
 def by_outcome(facts: Sequence[WireFound]) -> str:
@@ -360,7 +348,7 @@ def _verified(found: Qualification) -> str:
     heads = "".join(f"<li>{escape(market)}: <code>{head}</code></li>" for market, head in verified.heads.items())
     return (
         f"<p>{verified.certificates:,} certificates {words}.</p>"
-        f"{_table('what was verified', (Column('check'), number('compared')), rows)}"
+        f"{table('what was verified', (Column('check'), number('compared')), rows)}"
         f"{f'<h3>Problems</h3><ul>{problems}</ul>' if problems else ''}<h3>Heads of the chains</h3><ul>{heads}</ul>"
     )
 
@@ -378,56 +366,3 @@ def _environment(found: Qualification) -> list[tuple[str, str]]:
         ("address of the venue", ", ".join(addresses)),
         ("sessions", ", ".join(each.ended for each in found.sessions)),
     ]
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-
-
-def _table(name: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are markup already, and the first one of a row names it. What is too wide is scrolled by keys."""
-
-    def kind(column: Column) -> str:
-        names = [name for name, is_so in (("n", column.is_number), ("wide", column.is_wide)) if is_so]
-        return f' class="{" ".join(names)}"' if names else ""
-
-    head = "".join(f'<th scope="col"{kind(column)}>{escape(column.title)}</th>' for column in columns)
-    body = ""
-    for first, *others in rows:
-        cells = "".join(
-            f'<td{kind(column)} data-of="{escape(column.title)}">{cell}</td>'
-            for column, cell in zip(columns[1:], others, strict=True)
-        )
-        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
-    table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll" role="region" aria-label="{escape(name)}" tabindex="0">{table}</div>'
-
-
-def _more(what: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], count: int) -> str:
-    if not count:
-        return f"<p><small>No {what}.</small></p>"
-    left = f" The first {len(rows):,} are shown; qualification.json has more." if count > len(rows) else ""
-    table = _table(what, columns, rows)
-    return f"<details><summary>{count:,} {what}</summary><p>{left}</p>{table}</details>"
-
-
-def _counts(counts: dict[str, int]) -> str:
-    words = [f"{count:,} {escape(CAUSES.get(kind, kind))}" for kind, count in sorted(counts.items())]
-    return "; ".join(words) or "none"
-
-
-def _or(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
-
-
-def _span(seconds: float) -> str:
-    return duration(round(seconds * 1e9))
-
-
-def _time(seconds: float | None) -> str:
-    """``12 ms``, ``1.25 s``, ``3 m 20 s``; a dash for what never happened."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:,.0f} ms"
-    return f"{seconds:,.2f} s" if seconds < 60 else _span(seconds)
