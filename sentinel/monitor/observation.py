@@ -41,7 +41,7 @@ class LaneCounts(Struct, frozen=True):
     lost: int
     residue: int
     skipped: dict[str, int] = {}
-    """Messages of kinds that nobody knows, by kind."""
+    """What was passed over, by kind."""
 
 
 class Observation(Struct, frozen=True):

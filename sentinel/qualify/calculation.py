@@ -40,6 +40,8 @@ from sentinel.timing.histogram import BUCKETS, quantiles
 
 NS_PER_MS = 1e6
 MILLION = 1e6
+KNOWN_KINDS = ("unasked ", "unusable ")
+"""What a lane passes over besides messages of kinds that nobody knows."""
 
 
 def qualification(known: Known, rows: Rows, state: State) -> Qualification:
@@ -164,11 +166,12 @@ def feed_found(feed: str, known: Known) -> FeedFound:
 
 def _unknown(feed: str, known: Known) -> dict[str, int]:
     """Of all processes, by what each said last."""
+    lasts = [process.last for process in known.processes if process.last is not None]
     counts: dict[str, int] = {}
-    for process in known.processes:
-        for lane in process.last.lanes if process.last else ():
-            if lane.feed == feed:
-                counts = {kind: counts.get(kind, 0) + lane.skipped.get(kind, 0) for kind in {*counts, *lane.skipped}}
+    for lane in (lane for last in lasts for lane in last.lanes if lane.feed == feed):
+        for kind, count in lane.skipped.items():
+            if not kind.startswith(KNOWN_KINDS):
+                counts[kind] = counts.get(kind, 0) + count
     return counts
 
 

@@ -129,7 +129,7 @@ def test_messages_of_unknown_kinds_add_up_over_processes() -> None:
     assert two.last is not None
     one.last.lanes[0].skipped["novelty"] = 2
     two.last.lanes[0].skipped["novelty"] = 3
-    two.last.lanes[0].skipped["other"] = 1
+    two.last.lanes[0].skipped.update({"other": 1, "unusable trades": 4, "unasked trades X": 5})
     assert feed_found(FEED, state(processes=[one, ProcessState(0, 1), two])).unknown == {"novelty": 5, "other": 1}
     assert feed_found("coinbase_exchange", state(processes=[one])).unknown == {}
 
