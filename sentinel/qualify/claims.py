@@ -96,11 +96,14 @@ def _healing(found: Qualification, _: Known) -> Outcome:
     return _plain(is_broken=bool(still or lacking), words=words)
 
 
-def _lateness(found: Qualification, _: Known) -> Outcome:
-    late = found.lateness
+def _punctuality(found: Qualification, _: Known) -> Outcome:
+    """Of frames: how late a sample is proved is up to the venue's next frame."""
+    late = found.handling
     if not late.count:
-        return "not judged", "no sample"
-    words = f"of {late.count:,} samples 99 % within {late.p99_ms:,.1f} ms, the latest {late.most_ms:,.1f} ms"
+        return "not judged", "no frame"
+    words = (
+        f"of {late.count:,} frames that were timed 99 % within {late.p99_ms:,.1f} ms, the latest {late.most_ms:,.1f} ms"
+    )
     return _plain(is_broken=late.p99_ms > LATE_MS, words=words)
 
 
@@ -177,10 +180,10 @@ RULES = (
         _healing,
     ),
     Rule(
-        "lateness",
-        "Samples are on time",
-        f"99 of 100 samples were written within {LATE_MS:g} ms of when they could be.",
-        _lateness,
+        "punctuality",
+        "No frame is kept waiting",
+        f"99 of 100 frames were in the book within {LATE_MS:g} ms of leaving the socket.",
+        _punctuality,
     ),
     Rule(
         "steadiness",

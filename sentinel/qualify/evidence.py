@@ -180,7 +180,7 @@ class Fault(Struct, frozen=True):
 
 
 class Lateness(Struct, frozen=True):
-    """Upper bounds of buckets, at most an eighth above the truth."""
+    """Upper bounds of buckets, at most an eighth above the truth. Of frames, one in some is timed."""
 
     count: int
     p50_ms: float

@@ -241,9 +241,9 @@ def _transitions(found: Qualification) -> str:
 
 def _lateness(found: Qualification) -> str:
     of = (
-        ("sample after its instant, or its proof", found.lateness),
-        ("frame from socket to book", found.handling),
-        ("clockwork of the collector", found.loop_lag),
+        ("sample, from its instant to the frame that proves it", found.lateness),
+        ("frame, from socket to book", found.handling),
+        ("the collector's own clockwork", found.loop_lag),
     )
     rows = [_late(escape(name), lateness) for name, lateness in of]
     for delay in found.delays:

@@ -133,7 +133,7 @@ async def test_what_it_reports_is_what_happened(tmp_path: Path) -> None:
         "accounts": "holds",
         "losses": "holds",
         "healing": "broken",
-        "lateness": verdicts["lateness"],  # of a machine that tests load
+        "punctuality": verdicts["punctuality"],  # of a machine that tests load
         "steadiness": "not judged",
         "running": "holds",
         "certificates": "not judged",
