@@ -6,7 +6,6 @@ One JSON line at a time on stdout, for ``sentinel-ws qualify``, whose child the 
 from __future__ import annotations
 
 import asyncio
-import resource
 import sys
 import threading
 import time
@@ -77,12 +76,11 @@ async def tell(service: Service) -> None:
 
 def observe(service: Service, began_s: float) -> Observation:
     """The present moment of a process that began at ``began_s`` of the monotonic clock. It never waits."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    memory_bytes, threads = _memory_and_threads(used)
+    memory_bytes, threads = _memory_and_threads()
     return Observation(
         at_ns=service.intake.clock.now_ns(),
         uptime_s=time.monotonic() - began_s,
-        cpu_s=used.ru_utime + used.ru_stime,
+        cpu_s=time.process_time(),
         memory_bytes=memory_bytes,
         threads=threads,
         descriptors=sum(1 for _ in DESCRIPTORS.iterdir()) if DESCRIPTORS.is_dir() else None,
@@ -118,9 +116,14 @@ def _added(each: Iterable[Durations]) -> list[int]:
     return counts
 
 
-def _memory_and_threads(used: resource.struct_rusage) -> tuple[int, int]:
-    """Resident bytes, or where nobody says so the most there ever were; and threads."""
-    if not STATUS.exists():
-        return used.ru_maxrss * (1 if sys.platform == MAC else 1024), threading.active_count()
-    facts = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
-    return int(facts["VmRSS"].split()[0]) * 1024, int(facts["Threads"])
+def _memory_and_threads() -> tuple[int, int]:
+    """Resident bytes, or where nobody says so the most there ever were, or 0; and threads."""
+    if STATUS.exists():
+        facts = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
+        return int(facts["VmRSS"].split()[0]) * 1024, int(facts["Threads"])
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0, threading.active_count()
+    unit = 1 if sys.platform == MAC else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, threading.active_count()
