@@ -135,6 +135,7 @@ def begin(asked: Asked) -> Known:
                 f"{output} is complete: {spelled(round(known.collected_s * NS_PER_S))} were collected; "
                 "--duration may ask for more"
             )
+        _note_changes(known, _config(tuple(known.products), Path(known.data_dir), asked.config_file))
         return known
     data_dir = asked.data_dir or output / DATA
     if (output / states.STATE).exists():
@@ -152,6 +153,17 @@ def begin(asked: Asked) -> Known:
         cadence_ns=config.book.cadence_ms * 1_000_000,
         data_dir=str(data_dir),
     )
+
+
+def _note_changes(known: Known, config: Config) -> None:
+    """A session that runs with something else than the first one is not passed over."""
+    now = environment(config)
+    if now != known.environment:
+        known.notes.append(f"A later session ran {now.software}, commit {now.commit}, {now.flavour}, on {now.python}.")
+        if now.venues != known.environment.venues:
+            known.notes.append("A later session asked the venues at other addresses.")
+    if settings(config) != known.settings:
+        known.notes.append("A later session had other settings than those shown.")
 
 
 def _config(products: tuple[str, ...], data_dir: Path, config_file: Path | None) -> Config:

@@ -69,6 +69,21 @@ def test_what_is_resumed_must_be_there_and_be_the_same(tmp_path: Path) -> None:
         asked(tmp_path, resume=True, duration_s=3600.0)
 
 
+def test_a_session_with_another_version_or_other_settings_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state.save(asked(tmp_path, "BTC-USD"), tmp_path)
+    assert asked(tmp_path, resume=True).notes == []
+    monkeypatch.setenv("SENTINEL_BOOK_CADENCE_MS", "500")
+    assert asked(tmp_path, resume=True).notes == ["A later session had other settings than those shown."]
+    monkeypatch.delenv("SENTINEL_BOOK_CADENCE_MS")
+    monkeypatch.setenv("SENTINEL_COINBASE_REST_URL", "http://127.0.0.1:1")
+    ran, addresses = asked(tmp_path, resume=True).notes
+    assert ran.startswith("A later session ran sentinel-ws")
+    assert addresses == "A later session asked the venues at other addresses."
+
+
 def test_a_cluster_is_not_qualified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SENTINEL_CLUSTER_SERVERS", "nats://127.0.0.1:4222")
