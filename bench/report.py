@@ -10,9 +10,24 @@ from bench.targets import Target, targets
 
 HEAD = """# Results
 
+## Against peers
+
+Every contender was given the same recorded frames of BTC-USD, in turns, on one core of the machine below. They do not
+all do the same with it: the column *does* says what. *Times* is how many times as fast as the contender sentinel-ws is:
+the whole of it, or its book alone, whichever it says.
+"""
+ABOUT = """## The run
+
 Written by `make bench`; every figure is of one run on one machine. [README.md](README.md) says how to rerun it and how
 to read it. Ratios hold on other machines too, seconds do not.
 """
+COMPARED = {
+    "cryptofeed": ("vs_cryptofeed", "the whole"),
+    "ccxt.pro": ("vs_ccxt", "the whole"),
+    "orjson + order_book (C)": ("vs_order_book_c", "its book alone"),
+    "C++ simdjson + std::map": ("vs_cpp", "its book alone"),
+}
+"""By contender, which ratio it is, and what of ours is compared."""
 MET = {True: "yes", False: "**no**", None: "-"}
 SCALE_NAMES = {
     "cores": "share of a core",
@@ -59,12 +74,12 @@ def text(measured: Measured) -> str:
     """The whole page."""
     parts = [
         HEAD,
+        _peers(measured.found.get("peers") or [], measured.pure().found.get("peers") or []),
+        ABOUT,
         _table(("", ""), measured.machine.items()),
         "## Targets\n",
         _targets(targets(measured), targets(measured.pure())),
         _failures(measured.failures),
-        "## Peers, on the same frames in turns\n",
-        _peers(measured.found.get("peers") or []),
         "## Ratios\n",
         _figures(measured.found.get("ratios") or [], measured.pure().found.get("ratios") or []),
         "## Scale\n\nThe real command, its journal and its InfluxDB sink; the exchange on the other core, its frames"
@@ -97,17 +112,25 @@ def _failures(failures: dict[str, str]) -> str:
     return "\n".join(f"**{name} did not run to its end: {words}**\n" for name, words in failures.items())
 
 
-def _peers(found: list[dict[str, Any]]) -> str:
+def _peers(found: list[dict[str, Any]], pure: list[dict[str, Any]]) -> str:
     if not found:
         return "Not measured.\n"
     rows = []
     facts = found[0]["facts"]
+    ratios, without = found[0].get("ratios", {}), pure[0].get("ratios", {}) if pure else {}
     floor = facts["decode floor"]["changes_per_s"]
     for name, fact in facts.items():
         rate = fact.get("changes_per_s")
         speed = ("absent", "") if rate is None else (f"{rate / 1e6:.2f} M", f"{rate / floor:.2f}")
-        rows.append((name, fact.get("version", ""), fact["what"], *speed, fact.get("book", fact.get("absent"))))
-    return _table(("contender", "version", "does", "level changes/s", "of the floor", "final book"), rows)
+        ratio, whose = COMPARED.get(name, ("", ""))
+        times = (_times(ratios.get(ratio), whose), _times(without.get(ratio), whose))
+        rows.append((name, fact.get("version", ""), fact["what"], *speed, *times, fact.get("book", fact.get("absent"))))
+    head = ("contender", "version", "does", "level changes/s", "of the floor", "times", "times, pure Python")
+    return _table((*head, "final book"), rows)
+
+
+def _times(ratio: float | None, whose: str) -> str:
+    return "" if ratio is None else f"{ratio:.3g} ({whose})"
 
 
 def _figures(found: list[dict[str, Any]], pure: list[dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from feeds.protocol import Feed, Subscription
 from feeds.rest import Rest, RestFacts
 from feeds.settings import VenueSettings
+from feeds.wire import Wire
 
 Connect = Callable[[str, Subscription], Feed]
 """Makes a feed, given its name, for one new connection."""
@@ -38,6 +39,9 @@ class Venue:
     """What its REST API repairs, and how far back, in words."""
     blind_spots: ClassVar[tuple[str, ...]]
     """What nobody can see or prove of it, a sentence each."""
+
+    wire: ClassVar[type[Wire] | None] = None
+    """What holds that which is believed of its wire against its frames, if anything does."""
 
     @property
     def books(self) -> Mapping[str, str]:

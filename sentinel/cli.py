@@ -39,6 +39,7 @@ COMMANDS = {
     "alerts": "sentinel.monitor.command:alerts",
     "capabilities": "sentinel.exchange.capabilities:command",
     "cluster": "sentinel.monitor.cluster:cluster",
+    "qualify": "sentinel.qualify.command:qualify",
 }
 
 
@@ -75,9 +76,16 @@ def cli() -> None:
 @click.option("--cluster", "cluster", metavar="URLS", help="Share the products with the members on these NATS servers.")
 @click.option("--replicas", type=click.IntRange(1, 5), help="How many members collect each product.  [default: 1]")
 @click.option("--is-shard", is_flag=True, hidden=True, help="One of --processes.")
+@click.option("--is-observed", is_flag=True, hidden=True, help="The collector of qualify.")
 @config_option
 def collect(
-    products: tuple[str, ...], dry_run: bool, live: bool, is_shard: bool, duration: float | None, **given: Any
+    products: tuple[str, ...],
+    dry_run: bool,
+    live: bool,
+    is_shard: bool,
+    is_observed: bool,
+    duration: float | None,
+    **given: Any,
 ) -> None:
     """Collect trades and the book of each PRODUCT until stopped.
 
@@ -93,7 +101,15 @@ def collect(
         _supervise(config, is_live=live, duration_s=duration, given=given)
         return
     reread = partial(_load, products, **given, is_quiet=True)  # what there is to say was said at the start
-    run(config, reread, is_dry_run=dry_run, is_live=live, is_shard=is_shard, duration_s=duration)
+    run(
+        config,
+        reread,
+        is_dry_run=dry_run,
+        is_live=live,
+        is_shard=is_shard,
+        duration_s=duration,
+        is_observed=is_observed,
+    )
 
 
 def _has_shards(data_dir: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from feeds.binance.protocol import BinanceFeed, instant_ns
 from feeds.binance.rest import TRADES_WEIGHT, BinanceRest
+from feeds.binance.wire import BinanceWire
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.timestamps import possible_ns
@@ -48,6 +49,7 @@ class Binance(Venue):
     example = "BTCUSDT"
     feeds = (BinanceFeed,)
     settings = BinanceSettings
+    wire = BinanceWire
     rest_facts = RestFacts(
         requests_per_s=80,
         burst=1000,

@@ -6,6 +6,7 @@ import re
 
 from feeds.bybit.protocol import BybitFeed
 from feeds.bybit.rest import BybitRest
+from feeds.bybit.wire import BybitWire
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.venue import Venue
@@ -47,6 +48,7 @@ class Bybit(Venue):
     example = "BTCUSDT"
     feeds = (BybitFeed,)
     settings = BybitSettings
+    wire = BybitWire
     rest_facts = RestFacts(requests_per_s=10, burst=10, ban_s=600, longest_ban_s=600)
     repair = (
         "Trades: after a lost connection, those among the newest 60 (unconfirmed: with the same ids). "

@@ -8,6 +8,7 @@ from typing import ClassVar
 from feeds.bybit.protocol import BybitFeed
 from feeds.bybit.rest import BybitRest
 from feeds.bybit.venue import BLIND_SPOTS
+from feeds.bybit.wire import BybitWire
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.venue import Venue
@@ -39,6 +40,7 @@ class BybitLinear(Venue):
     example = "BTCUSDT"
     feeds = (BybitLinearFeed,)
     settings = BybitLinearSettings
+    wire = BybitWire
     rest_facts = RestFacts(requests_per_s=10, burst=10)
     repair = (
         "Trades: after a lost connection, those among the newest 1000 (unconfirmed: in the same order). "

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from feeds.coinbase.futures import FUTURE, HOST, is_future
 from feeds.coinbase.rest import CoinbaseRest
+from feeds.coinbase.wire import CoinbaseWire
 from feeds.coinbase_advanced.protocol import CoinbaseAdvancedFeed
 from feeds.coinbase_exchange import auth as exchange_auth
 from feeds.coinbase_exchange.protocol import CoinbaseExchangeFeed
@@ -86,6 +87,7 @@ class Coinbase(Venue):
     example = "BTC-USD"
     feeds = (CoinbaseAdvancedFeed, CoinbaseExchangeFeed)
     settings = CoinbaseSettings
+    wire = CoinbaseWire
     rest_facts = RestFacts(requests_per_s=10, burst=5)
     repair = (
         "Spot trades by id, back to the product's first trade; those of US futures not at all. Books: a fresh "

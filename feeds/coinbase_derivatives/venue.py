@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from feeds.deribit.protocol import DeribitFeed, book_ns
 from feeds.deribit.rest import DeribitRest
+from feeds.deribit.wire import DeribitWire
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.venue import Venue
@@ -41,6 +42,7 @@ class CoinbaseDerivatives(Venue):
     example = "BTC_USDC-PERPETUAL"
     feeds = (CoinbaseDerivativesFeed,)
     settings = CoinbaseDerivativesSettings
+    wire = DeribitWire
     rest_facts = RestFacts(requests_per_s=5, burst=5)
     repair = "Trades by number, if REST answers without a key (unconfirmed). Books: a fresh snapshot on the stream."
     blind_spots = (

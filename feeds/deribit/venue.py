@@ -6,6 +6,7 @@ import re
 
 from feeds.deribit.protocol import DeribitFeed, book_ns
 from feeds.deribit.rest import DeribitRest
+from feeds.deribit.wire import DeribitWire
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.venue import Venue
@@ -38,6 +39,7 @@ class Deribit(Venue):
     example = "BTC-PERPETUAL"
     feeds = (DeribitFeed,)
     settings = DeribitSettings
+    wire = DeribitWire
     rest_facts = RestFacts(requests_per_s=5, burst=5)
     repair = (
         "Trades by number, as far back as the main host keeps them (unconfirmed). Books: a fresh snapshot on the "

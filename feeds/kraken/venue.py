@@ -6,6 +6,7 @@ import re
 
 from feeds.kraken.protocol import KrakenFeed
 from feeds.kraken.rest import KrakenRest
+from feeds.kraken.wire import KrakenWire
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.timestamps import parse_ns, search_late
@@ -42,6 +43,7 @@ class Kraken(Venue):
     example = "BTC/USD"
     feeds = (KrakenFeed,)
     settings = KrakenSettings
+    wire = KrakenWire
     rest_facts = RestFacts(requests_per_s=1, burst=2)
     repair = "Trades by time, back to the product's first trade. Books: a fresh snapshot on the stream."
     blind_spots = (

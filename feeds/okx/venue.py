@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from feeds.okx.protocol import OkxFeed, OkxTradesFeed
 from feeds.okx.rest import OkxRest
+from feeds.okx.wire import OkxWire
 from feeds.rest import RestFacts
 from feeds.settings import HttpUrl, OneFeedSettings, SocketUrl
 from feeds.timestamps import possible_ns, search_late
@@ -40,6 +41,7 @@ class Okx(Venue):
     example = "BTC-USDT"
     feeds = (OkxFeed, OkxTradesFeed)
     settings = OkxSettings
+    wire = OkxWire
     rest_facts = RestFacts(requests_per_s=8, burst=4)
     repair = (
         "Trades whose ids were skipped, for the last three months. "

@@ -292,6 +292,21 @@ def read_tape(path: Path, passed: Callable[[int], object] = lambda offset: None)
             yield from _records(body, path, offset)
 
 
+def read_blocks(path: Path, start: int = 0) -> Iterator[tuple[int, Iterator[Record]]]:
+    """The records of each whole block from the offset ``start`` on, 0 being the first, with the offset of the next one.
+
+    Raises:
+        UsageError: if it is no tape.
+        TapeCorrupt: at damage that no crash can have done.
+    """
+    with path.open("rb") as file:
+        blocks = _blocks(file, path, start)
+        if not start:
+            next(blocks, None)
+        for offset, body in blocks:
+            yield file.tell(), _records(body, path, offset)
+
+
 def complete_bytes(path: Path) -> int:
     """How far a file reaches in whole blocks; what may follow is being written, or torn."""
     size = path.stat().st_size
@@ -308,9 +323,11 @@ def complete_bytes(path: Path) -> int:
             end += BLOCK.size + length
 
 
-def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+def _blocks(file: IO[bytes], path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
     if file.read(len(MAGIC)) != MAGIC:
         raise UsageError(f"{path} is not a tape")
+    if start:
+        file.seek(start)
     size = path.stat().st_size
     decompress = zstandard.ZstdDecompressor().decompress
     while True:

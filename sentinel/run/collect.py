@@ -39,7 +39,7 @@ from sentinel.disk.usage import UsageReader
 from sentinel.errors import JournalError
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.exchange.venues import open_rest, rest_urls, url_of
-from sentinel.monitor import logs, terminal
+from sentinel.monitor import logs, observation, terminal
 from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
@@ -86,11 +86,12 @@ def collect(
     is_live: bool,
     is_shard: bool,
     duration_s: float | None,
+    is_observed: bool = False,
 ) -> None:
     """Runs the collector until it is told to stop. ``reread`` gives the configuration as it is at a later time.
 
     A shard tells its figures on stdout, is told on its stdin what joins, and stops at the end of that, which is the end
-    of its supervisor.
+    of its supervisor. One that is observed does the same, but tells more.
 
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
@@ -112,6 +113,7 @@ def collect(
                 is_live=is_live,
                 is_shard=is_shard,
                 duration_s=duration_s,
+                is_observed=is_observed,
             )
         )
 
@@ -125,6 +127,7 @@ async def _collect(
     is_live: bool,
     is_shard: bool,
     duration_s: float | None,
+    is_observed: bool,
 ) -> None:
     clock = Clock()
     with ExitStack() as stack:
@@ -165,8 +168,9 @@ async def _collect(
                 service.replan(listing.markets)
 
             companions: list[Companion] = [Named("systemd", partial(systemd.accompany, stop))]
-            if is_shard:
-                companions.append(Named("terminal", partial(terminal.tell, service)))
+            if is_shard or is_observed:
+                tell = observation.tell if is_observed else terminal.tell
+                companions.append(Named("terminal", partial(tell, service)))
                 companions.append(Named("stdin", partial(_obey, stop, join)))
             elif console.is_terminal:
                 render = terminal.live_table if is_live else terminal.status_line

@@ -9,9 +9,10 @@ import pytest
 
 from bench import plot
 from bench.measured import WITHOUT, Measured
-from bench.report import text
+from bench.report import ABOUT, HEAD, text
 from bench.scale import limit
 from bench.targets import targets
+from tests import ROOT
 
 
 def run(**changed: Any) -> dict[str, Any]:
@@ -104,6 +105,28 @@ def test_the_targets_are_shown_in_both_modes() -> None:
     assert "| book only / C++ simdjson + `std::map` | ≥ 1.0 | 1.1 | yes | not measured |" in page
     assert "journal and sink: share of a core | < 0.4 | 0.3 | yes | 0.6 |" in page
     assert "| share of a core | 0.3 | 0.6 |" in page
+
+
+def test_the_page_begins_with_the_comparison_against_peers() -> None:
+    ratios = {"floor_ratio": 1.2, "pure_floor_ratio": 0.48, "vs_cryptofeed": 12.0, "vs_order_book_c": 1.5}
+    facts = {
+        "decode floor": {"changes_per_s": 4e6, "what": "decode"},
+        "cryptofeed": {"changes_per_s": 4e5, "what": "decode, book", "version": "3", "book": "right"},
+        "orjson + order_book (C)": {"changes_per_s": 1e6, "what": "decode, book", "book": "right"},
+        "C++ simdjson + std::map": {"what": "decode, book", "absent": "no compiler"},
+    }
+    page = text(measured(peers=[{"ratios": ratios, "facts": facts}]))
+    titles = [line for line in page.splitlines() if line.startswith("#")]
+    assert titles[:4] == ["# Results", "## Against peers", "## The run", "## Targets"]
+    assert "| cryptofeed | 3 | decode, book | 0.40 M | 0.10 | 12 (the whole) | 4.8 (the whole) | right |" in page
+    assert "| orjson + order_book (C) |  | decode, book | 1.00 M | 0.25 | 1.5 (its book alone) |  | right |" in page
+    assert "| C++ simdjson + std::map |  | decode, book | absent |  |  |  | no compiler |" in page
+
+
+def test_what_is_kept_begins_as_what_would_be_written() -> None:
+    kept = (ROOT / "bench" / "RESULTS.md").read_text()
+    assert kept.startswith(HEAD)
+    assert ABOUT in kept
 
 
 def test_the_same_figures_give_the_same_picture(tmp_path: Path) -> None:
