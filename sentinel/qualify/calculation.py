@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from book.sampler import count_instants
 from feeds.catalogue import FEEDS, VENUES
+from sentinel.contract.causes import words as cause_words
 from sentinel.contract.gaps import DELISTED, NOT_COLLECTED, Gap
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import merge
 from sentinel.gap_report.report import ProductReport, Report, Window, build
-from sentinel.gap_report.words import CAUSES
 from sentinel.qualify.claims import judge, verdict
 from sentinel.qualify.evidence import (
     BookTransition,
@@ -218,7 +218,7 @@ def reliability(report: Report, known: Known) -> list[Fault]:
             answers = known.tapes.answers
             each = (_repair_ns(gap, answers.get(str(product.market), [])) for product, gap in gaps)
             heal, detect = [span for span in each if span is not None], []
-        words = CAUSES.get(cause, cause)
+        words = cause_words(cause)
         found.append(Fault(words, channel, len(gaps), lost, times_of(detect), times_of(heal)))
     return found
 
@@ -231,7 +231,7 @@ def _of_connections(tapes: TapeState) -> list[Fault]:
         states = [state for state in tapes.feeds.values() if cause in state.closed]
         found.append(
             Fault(
-                fault=CAUSES.get(cause, cause),
+                fault=cause_words(cause),
                 channel="connection",
                 seen=sum(state.closed[cause] for state in states),
                 lost=0,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from sentinel.command.options import Duration, config_option
 from sentinel.errors import UsageError
-from sentinel.run.command_line import Duration, config_option
 
 OUTPUT = Path("qualification")
 FALSE = 1

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from sentinel.gap_report.words import CAUSES, duration
+from sentinel.contract.causes import words as cause_words
+from sentinel.gap_report.words import duration
 
 
 class Column(NamedTuple):
@@ -52,7 +53,7 @@ def more(what: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], co
 
 
 def counts_of(counts: dict[str, int]) -> str:
-    words = [f"{count:,} {escape(CAUSES.get(kind, kind))}" for kind, count in sorted(counts.items())]
+    words = [f"{count:,} {escape(cause_words(kind))}" for kind, count in sorted(counts.items())]
     return "; ".join(words) or "none"
 
 

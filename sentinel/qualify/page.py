@@ -8,7 +8,8 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from sentinel.gap_report.words import CAUSES, moment
+from sentinel.contract.causes import words as cause_words
+from sentinel.gap_report.words import moment
 from sentinel.qualify.evidence import Lateness, Qualification, Verdict, WireFound
 from sentinel.qualify.markup import Column, counts_of, facts, more, number, or_dash, span, table, time_of
 
@@ -177,7 +178,7 @@ def _books(found: Qualification) -> str:
         (
             moment(move.start_ns),
             f"{escape(each.symbol)} <small>{escape(each.exchange)}</small>",
-            escape(CAUSES.get(move.cause, move.cause)),
+            escape(cause_words(move.cause)),
             "not over" if move.end_ns is None else time_of((move.end_ns - move.start_ns) / 1e9),
             f"{move.withheld:,}",
         )

@@ -34,7 +34,8 @@ class Page(Struct, frozen=True):
 @cache
 def live_page() -> Page:
     """What is collected now."""
-    return _page("page.html", SCRIPTS, causes=json.dumps({cause: words.short for cause, words in CAUSES.items()}).replace("<", "\\u003c"))
+    causes = json.dumps({cause: words.short for cause, words in CAUSES.items()})
+    return _page("page.html", SCRIPTS, causes=causes.replace("<", "\\u003c"))
 
 
 @cache
