@@ -52,7 +52,8 @@ def certify(data_dir: Path | None, config_file: Path | None) -> None:
             hours = sorted(hour for hour in all_hours(folders) if hour.hour_ns + HOUR_NS <= end_ns)
             with console.status(f"certifying {len(hours)} hours"):
                 written += len(issue(folders, hours))
-    click.echo(f"{written} certificates written")
+    hint = "" if written else ": every hour that is over has one"
+    click.echo(f"{written} certificates written{hint}")
 
 
 @click.command("verify")

@@ -73,7 +73,8 @@ def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
     """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
     with alone(folder / ARCHIVE):
         issue_noted(Folders.of(folder), end_ns)
-    click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+    hint = "" if written else ": of hours that are over it has all; --until now takes the one that is not"
+    click.echo(f"{len(written)} files written in {folder / ARCHIVE}{hint}")
 
 
 def _from_journal(folder: Path, since_ns: int | None, until_ns: int) -> list[Path]:

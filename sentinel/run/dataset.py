@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from feeds.market import Market
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import (
     config_option,
     plain_format_option,
@@ -35,7 +36,7 @@ data_dir_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def dataset() -> None:
     """Freeze a part of the archive under a name and a number, to be cited and checked."""
 
