@@ -53,7 +53,7 @@ def certify(data_dir: Path | None, config_file: Path | None) -> None:
             with console.status(f"certifying {len(hours)} hours"):
                 written += len(issue(folders, hours))
     hint = "" if written else ": every hour that is over has one"
-    click.echo(f"{written} certificates written{hint}")
+    show(f"{written} certificates written{hint}")
 
 
 @click.command("verify")

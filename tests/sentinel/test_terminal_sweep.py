@@ -7,6 +7,7 @@ import fcntl
 import io
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -191,7 +192,7 @@ def in_terminal(place: Path, columns: int, *arguments: str, **environment: str) 
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_real_terminal(columns: int, place: Path) -> None:
     status, shown = in_terminal(place, columns, "gap-report")
-    text = shown.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     assert status == 0
     assert "BTC-USD" in text
     assert max(map(len, text.splitlines())) <= columns
