@@ -12,9 +12,9 @@ import click
 from book.native import FLAVOUR
 from feeds.rest import ProductKind
 from sentinel.command.encoding import make_printable
+from sentinel.command.groups import LazyGroup
 from sentinel.command.options import Duration, config_option, words_of
 from sentinel.run import ending
-from sentinel.run.command_line import LazyGroup
 
 KINDS = get_args(ProductKind)
 COMMANDS = {
@@ -187,4 +187,4 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
 def main() -> None:
     """Runs a command, and ends the process with its status."""
     make_printable()
-    sys.exit(ending.run(partial(cli, standalone_mode=False)))
+    sys.exit(ending.run(partial(cli, prog_name="sentinel-ws", standalone_mode=False)))

@@ -54,11 +54,11 @@ def certify(data_dir: Path | None, config_file: Path | None) -> None:
                 written += len(issue(folders, hours))
             hours_over += len(hours)
     if written:
-        click.echo(f"{written} certificates written")
+        show(f"{written} certificates written")
     elif hours_over:
-        click.echo("nothing to write: every hour that is over has its certificate")
+        show("nothing to write: every hour that is over has its certificate")
     else:
-        click.echo("nothing to write: no hour of the archive is over yet")
+        show("nothing to write: no hour of the archive is over yet")
 
 
 @click.command("verify")

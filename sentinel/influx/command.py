@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import click
 
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, since_option, until_option
 from sentinel.command.tables import Sheet, show
 from sentinel.config import Config
@@ -45,7 +46,7 @@ change_option = click.option(
 MONTH_NS = 32 * 86_400 * NS_PER_S
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def buckets() -> None:
     """Make and list the buckets lines are delivered to (databases and retention policies on 1.x)."""
 

@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sentinel.archive.schedule import by_design_s
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, plain_format_option
 from sentinel.command.tables import Sheet, show
 from sentinel.config import Config
@@ -33,7 +34,7 @@ MOST_SHOWN = 20
 cluster_option = click.option("--cluster", metavar="URLS", help="The NATS servers.  [default: from the configuration]")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def cluster() -> None:
     """Many collectors as one, on NATS JetStream."""
 

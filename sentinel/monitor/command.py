@@ -23,12 +23,14 @@ from rich.live import Live
 from rich.text import Text
 
 from feeds.market import names
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, exchange_option, plain_format_option, words_of
 from sentinel.command.tables import Sheet, is_terminal, rendered, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
+from sentinel.disk.files import tell
 from sentinel.disk.shards import data_folders, lost_shards, shard_folders
 from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
@@ -36,7 +38,8 @@ from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
 from sentinel.monitor.acknowledged import AcknowledgedFolder, Acknowledgement
 from sentinel.monitor.alerts import Alert, Kind, Webhook
-from sentinel.monitor.cluster import cluster_option, configured, look, tell
+from sentinel.monitor.cluster import cluster_option, configured, look
+from sentinel.monitor.cluster import tell as tell_cluster
 from sentinel.monitor.cluster import view as view_of_cluster
 from sentinel.monitor.status import ClusterStatus, ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
@@ -85,7 +88,7 @@ def status(
     if cluster is not None:
         if http is not None or data_dir is not None or exchanges:
             raise click.UsageError("--cluster stands alone")
-        if tell(configured(cluster, config_file=config_file), form).problems:
+        if tell_cluster(configured(cluster, config_file=config_file), form).problems:
             sys.exit(NOT_READY)
         return
     exchanges = tuple(words_of(exchanges))
@@ -142,7 +145,7 @@ def _show(seen: Callable[[], RenderableType]) -> None:
         pass
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def alerts() -> None:
     """What operators are told of trouble: see it, acknowledge it, try the webhook."""
 
@@ -372,6 +375,6 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"nothing{of} was collected in {config.data_dir}")
-    click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=is_terminal()), nl=False)
+    tell(as_json(report) if form == "json" else as_table(report, is_terminal=is_terminal()), None)
     if report.verdict != "complete":
         sys.exit(NOT_READY)

@@ -14,6 +14,7 @@ from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.command.options import config_option, since_option, until_option
+from sentinel.command.tables import show
 from sentinel.config import Influx
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
@@ -75,11 +76,11 @@ def _certify(folder: Path, written: list[Path], end_ns: int, *, is_cut: bool) ->
     with alone(folder / ARCHIVE):
         issue_noted(Folders.of(folder), end_ns)
     if written:
-        click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+        show(f"{len(written)} files written in {folder / ARCHIVE}")
     elif is_cut:
-        click.echo(f"nothing to write in {folder / ARCHIVE}: no data in that time")
+        show(f"nothing to write in {folder / ARCHIVE}: no data in that time")
     else:
-        click.echo(f"nothing to write in {folder / ARCHIVE}: no full hour yet; --until now takes the hour under way")
+        show(f"nothing to write in {folder / ARCHIVE}: no full hour yet; --until now takes the hour under way")
 
 
 def _from_journal(folder: Path, since_ns: int | None, until_ns: int) -> list[Path]:

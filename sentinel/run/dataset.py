@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from feeds.market import Market
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import (
     config_option,
     plain_format_option,
@@ -19,7 +20,7 @@ from sentinel.command.options import (
     until_option,
     words_of,
 )
-from sentinel.command.tables import Sheet, show
+from sentinel.command.tables import show
 from sentinel.config.loading import load
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
@@ -35,7 +36,7 @@ data_dir_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def dataset() -> None:
     """Freeze parts of the archive under a name and number, to cite and check."""
 
@@ -127,13 +128,10 @@ def list_command(data_dir: Folder | None, form: str, config_file: Path | None) -
         return
     if not found:
         click.echo(f"no data set in {folder}", err=True)
-        return
-    figures = ("markets", "rows", "bytes")
-    table = Sheet("data set", "from", "to", *figures, "identity", numbers=figures, is_keyed=False)
     for one in found:
-        counts = (f"{count:,}" for count in (len(one.markets), one.rows, one.bytes))
-        table.add_row(one.reference, format_ns(one.start_ns), format_ns(one.end_ns), *counts, one.identity[:12])
-    show(table)
+        span = f"{format_ns(one.start_ns)} to {format_ns(one.end_ns)}"
+        sizes = f"{len(one.markets)} markets, {one.rows:,} rows, {one.bytes:,} bytes"
+        show(f"{one.reference}  {span}  {sizes}  {one.identity[:12]}")
 
 
 @dataset.command("verify")

@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sentinel.collector.selecting import unless
+from sentinel.command.groups import LazyGroup
 from sentinel.command.options import Duration, config_option
 from sentinel.config import Config
 from sentinel.config.loading import load
@@ -28,7 +29,6 @@ from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
-from sentinel.run.command_line import LazyGroup
 from sentinel.run.stopping import stopping
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ def state_line(statistics: SinkStatistics, waiting: int) -> Text:
     ]
     if statistics.lines_set_aside:
         parts.append((f"{statistics.lines_set_aside:,} lines set aside", "yellow"))
-    line = Text(" · ").join(Text(text, style) for text, style in parts)
-    line.no_wrap = True
-    return line
+    return Text(" · ").join(Text(text, style) for text, style in parts)
 
 
 def worker_name(store: str) -> str:

@@ -37,7 +37,7 @@ LINE = ("exchange", "lane", "venue")
 FAMILIES = (
     Family("sentinel_build_info", "gauge", "Always 1; what runs.", ("collector", "native", "python", "version")),
     Family("sentinel_uptime_seconds", "gauge", "Since the collector started."),
-    Family("sentinel_alert", "gauge", "1 while an alert is raised, 0 once acknowledged.", ("about", "exchange", "kind")),
+    Family("sentinel_alert", "gauge", "1 while it is raised, 0 once acknowledged.", ("about", "exchange", "kind")),
     Family("sentinel_lines_stored_total", "counter", "Lines committed to the journal."),
     Family("sentinel_lines_stored_age_seconds", "gauge", "Since a line last reached the journal."),
     Family("sentinel_journal_bytes", "gauge", "Size of the journal."),
