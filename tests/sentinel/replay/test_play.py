@@ -251,7 +251,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["nowhere"], "no tape at nowhere"),
-        ([str(GOLDEN), "--edges-bps", "wide"], "'wide' are no bins"),
+        ([str(GOLDEN), "--edges-bps", "wide"], "'wide' is not a list of bins"),
         ([str(GOLDEN), "--edges-bps", "0,5"], "wider than 0"),
         ([str(GOLDEN), "--from", "never"], "is not a time"),
     ],
