@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
         return command
 
 
-class Duration(click.ParamType[float]):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 knows no ParamType[…]
     """``30s``, ``5m``, ``48h``, ``2d``, in seconds."""
 
     name = "duration"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Collection
 from contextlib import AsyncExitStack, closing
@@ -12,7 +11,6 @@ from typing import Any
 
 import click
 import msgspec
-import uvloop
 
 from sentinel.errors import UsageError
 from sentinel.simulator import faults as fault_file
@@ -25,6 +23,7 @@ from sentinel.simulator.player import Player
 from sentinel.simulator.synthetic import CLEAR_NS, MS, SyntheticMarket
 from sentinel.simulator.truth import Truth
 from sentinel.timing.instants import parse_duration_s
+from sentinel.timing.loops import new_event_loop, on_signal
 
 DEFAULT_LEVELS = 5000
 
@@ -66,7 +65,8 @@ def simulate(**options: Any) -> None:
     own port, a truth file of its own (truth-kraken.jsonl for --truth truth.jsonl), and its addresses by its name.
     """
     try:
-        uvloop.run(_serve(**options))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_serve(**options))
     except (OSError, ExceptionGroup) as error:  # a group if others were being served already
         trouble: BaseException = error
         while isinstance(trouble, BaseExceptionGroup):
@@ -89,9 +89,8 @@ async def _serve(
     **rest: Any,
 ) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for name in ("SIGINT", "SIGTERM"):
+        on_signal(name, stop.set)
     spoken = _spoken(venue)
     if len(spoken) > 1 and rest["tape"] is not None:
         raise UsageError("a recording is of one venue")
