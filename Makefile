@@ -12,9 +12,9 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-$(READY): requirements.lock pyproject.toml setup.py book/speedups.c
+$(READY): requirements-dev.lock pyproject.toml setup.py book/speedups.c
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
@@ -67,11 +67,16 @@ strangers: $(READY) ## Read an archive in an object store with DuckDB, Polars, C
 bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 	$(BIN)/python -m bench.results
 
-lock: ## Resolve the dependencies anew and pin them
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
-	.venv-lock/bin/pip freeze --exclude sentinel-ws | LC_ALL=C sort -f > requirements.lock
-	rm -rf .venv-lock build *.egg-info
+# One resolution for every Python and platform of ours, with the hashes of all files, and without the name of an index.
+RESOLVE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--no-annotate --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+
+lock: ## Resolve the dependencies anew and pin them: requirements.lock to run, requirements-dev.lock to develop
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+	$(RESOLVE) --upgrade --extra cluster --generate-hashes --output-file requirements.lock >/dev/null
+	$(RESOLVE) --upgrade --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
+	rm -rf .venv-lock
 
 clean: ## Remove everything that was made here
 	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -2,9 +2,9 @@
 
 The C extension is optional, and one build of it serves every later Python. ``SENTINEL_PURE=1`` builds without it.
 
-A wheel installs one package, ``sentinel``: a ``book.py`` or ``feeds.py`` of a user's own, beside the script that imports
-us, must not take the place of ours. So what stands beside ``sentinel/`` here is put into it when a wheel is built, and
-the imports are written anew in place. Line numbers stay, and so does an editable install.
+A wheel installs one package, ``sentinel``: a ``book.py`` or ``feeds.py`` of a user's own, beside the script that
+imports us, must not take the place of ours. So what stands beside ``sentinel/`` here is put into it when a wheel is
+built, and the imports are written anew in place. Line numbers stay as they are, and so does an editable install.
 """
 
 import ast
