@@ -11,9 +11,10 @@ import click
 
 from book.native import FLAVOUR
 from feeds.rest import ProductKind
-from sentinel.errors import SentinelError
-from sentinel.monitor.outlet import Outlet
-from sentinel.run.command_line import Duration, LazyGroup, config_option
+from sentinel.command.encoding import make_printable
+from sentinel.command.options import Duration, config_option, words_of
+from sentinel.run import ending
+from sentinel.run.command_line import LazyGroup
 
 KINDS = get_args(ProductKind)
 COMMANDS = {
@@ -44,7 +45,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     elsewhere=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="sentinel-ws", message=f"%(prog)s, version %(version)s ({FLAVOUR})")
 def cli() -> None:
@@ -118,11 +119,18 @@ def _supervise(config: Any, *, is_live: bool, duration_s: float | None, given: d
 @click.option("--online", is_flag=True, help="Also try the disk, the venue and InfluxDB.")
 @config_option
 def check_config(config_file: Path | None, online: bool) -> None:
-    """Read the whole configuration and say what is wrong with it, without using it.
+    """Read the whole configuration and say all that is wrong with it, without using it.
 
     Exits with 1 if something does not work online.
     """
-    config = _load((), config_file=config_file)
+    from sentinel.config.loading import WrongSettings
+
+    try:
+        config = _load((), config_file=config_file)
+    except WrongSettings as error:
+        for mistake in error.mistakes:
+            click.echo(f"sentinel-ws: {mistake}", err=True)
+        sys.exit(error.exit_code)
     patterns = f" and {len(config.patterns)} patterns" if config.patterns else ""
     click.echo(f"good: {len(config.markets)} products{patterns}, data in {config.data_dir}")
     if not config.patterns:  # what those stand for only the venue can say
@@ -145,7 +153,7 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
         name: given[name] for name in ("data_dir", "record", "http", "processes") if given.get(name) is not None
     }
     if products:
-        flags["products"] = products
+        flags["products"] = words_of(products)
     if given.get("influx_url") is not None:
         flags["influx"] = {"url": given["influx_url"]}
     select = {name: given[name] for name in ("quotes", "kinds", "status") if given.get(name)}
@@ -160,13 +168,6 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
 
 
 def main() -> None:
-    """The console script: a failure a person can act on is one line on stderr and an exit status."""
-    try:
-        cli()
-    except SentinelError as error:
-        with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
-            outlet.write(f"sentinel-ws: {error}\n")
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our stdout has left, as `| head` does
-        sys.stderr.close()
-        sys.exit(0)
+    """Runs a command, and ends the process with its status."""
+    make_printable()
+    sys.exit(ending.run(partial(cli, standalone_mode=False)))

@@ -16,12 +16,25 @@ import click
 import msgspec
 
 from feeds.market import Market
+from sentinel.command.near import suggestion
+from sentinel.command.options import (
+    config_option,
+    exchange_option,
+    form_of,
+    format_option,
+    output_option,
+    since_option,
+    symbol_option,
+    until_option,
+    words_of,
+)
 from sentinel.config.loading import load
 from sentinel.contract.line_protocol import Point, decode
 from sentinel.contract.measurements import MEASUREMENTS
-from sentinel.disk.files import replacing
+from sentinel.disk.data_dir import MARKETS, market_of
+from sentinel.disk.files import written
 from sentinel.disk.history import Source, windows
-from sentinel.disk.shards import archives, reading
+from sentinel.disk.shards import archives, data_folders, products_of, reading
 from sentinel.errors import UsageError
 from sentinel.timing.instants import parse_instant_ns
 
@@ -75,47 +88,77 @@ def _spelled(row: dict[str, Any]) -> dict[str, Any]:
 
 FORMATS: dict[str, Callable[[str, Windows], Iterator[bytes]]] = {"lp": as_lines, "csv": as_csv, "jsonl": as_jsonl}
 PARQUET = "parquet"
+COLLECTED = ("coverage", "top")
+"""Without any of these, nobody can say that nothing is missing."""
 
 
 @click.command()
 @click.option("--measurement", type=click.Choice(list(MEASUREMENTS)), required=True)
-@click.option(
-    "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
-)
-@click.option("--since", metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago.  [default: the beginning]")
-@click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
-@click.option("--format", "form", type=click.Choice([*FORMATS, PARQUET]), default="lp", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="[default: stdout]")
+@symbol_option
+@exchange_option
+@since_option()
+@until_option()
+@format_option(*FORMATS, PARQUET)
+@output_option
+@config_option
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where archive and journal are.  [default: data]")
 def export(
     measurement: str,
     symbols: tuple[str, ...],
+    exchanges: tuple[str, ...],
     since: str | None,
     until: str | None,
-    form: str,
+    form: str | None,
     output: Path | None,
+    config_file: Path | None,
     data_dir: Path | None,
 ) -> None:
     """Write what archive and journal hold, sorted by time; of a point written twice, the last.
 
     Works on a minute at a time, so months need no more memory than a day.
     """
+    form = form_of(form, output, (*FORMATS, PARQUET))
     now_ns = time.time_ns()
     since_ns = None if since is None else parse_instant_ns(since, now_ns)
     until_ns = None if until is None else parse_instant_ns(until, now_ns)
-    config = load({} if data_dir is None else {"data_dir": data_dir}, None)
-    markets = [Market.parse(symbol) for symbol in symbols]
+    config = load({} if data_dir is None else {"data_dir": data_dir}, config_file)
+    markets = [Market.parse(symbol) for symbol in words_of(symbols)]
+    of = words_of(exchanges)
     with ExitStack() as stack:
         journals = stack.enter_context(reading(config.data_dir))
-        older = _archived(config.data_dir, measurement, markets)
-        found = stack.enter_context(
-            closing(windows(journals, measurement, markets, since_ns, until_ns, archives=older))
-        )
+
+        def found_of(name: str) -> Iterator[Sequence[bytes]]:
+            older = _archived(config.data_dir, name, markets)
+            found = windows(journals, name, markets, since_ns, until_ns, archives=older)
+            return _of_exchanges(stack.enter_context(closing(found)), of)
+
+        found = found_of(measurement)
         first = next(found, None)
-        if first is None:
-            of = f" of {', '.join(symbols)}" if symbols else ""
-            raise UsageError(f"no {measurement}{of} in {config.data_dir} in that time")
-        _write(measurement, chain([first], found), form, output)
+        if first is not None:
+            _write(measurement, chain([first], found), form, output)
+            return
+        about = "".join(f" of {name}" for name in [", ".join(symbols or of)] if name)
+        if measurement != "gaps" or all(next(found_of(name), None) is None for name in COLLECTED):
+            hint = suggestion(symbols[0], _names(config.data_dir)) if len(symbols) == 1 else ""
+            raise UsageError(f"no {measurement}{about} in {config.data_dir} in that time{hint}")
+        click.echo(f"no gaps{about} in that time", err=True)
+        _write(measurement, [[]], form, output)
+
+
+def _of_exchanges(found: Iterable[Sequence[bytes]], exchanges: Collection[str]) -> Iterator[Sequence[bytes]]:
+    """The lines of these exchanges only, if any is named."""
+    tags = {f"exchange={exchange}".encode() for exchange in exchanges}
+    for lines in found:
+        kept = [line for line in lines if not tags.isdisjoint(line.split(b" ", 1)[0].split(b","))] if tags else lines
+        if kept:
+            yield kept
+
+
+def _names(data_dir: Path) -> set[str]:
+    """Of every product that there is anything of."""
+    markets = {market for folder in data_folders(data_dir) for market in products_of(folder)}
+    archived = {market_of(folder) for root in archives(data_dir) for folder in root.glob(f"*/{MARKETS}")}
+    return {market.short for market in markets | archived}
 
 
 def _archived(data_dir: Path, measurement: str, markets: Collection[Market]) -> list[Source]:
@@ -130,18 +173,16 @@ def _archived(data_dir: Path, measurement: str, markets: Collection[Market]) -> 
 def _write(measurement: str, found: Windows, form: str, path: Path | None) -> None:
     if path is None and form == PARQUET:
         raise UsageError("Parquet needs a file to be written to: --output FILE")
-    try:
-        if path is None:
-            sys.stdout.buffer.writelines(FORMATS[form](measurement, found))
-        elif form == PARQUET:
+    if path is None:
+        sys.stdout.buffer.writelines(FORMATS[form](measurement, found))
+    elif form == PARQUET:
+        try:
             _write_parquet(measurement, found, path)
-        else:
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                file.writelines(FORMATS[form](measurement, found))
-    except OSError as error:
-        if path is None:
-            raise
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    else:
+        with written(path) as temporary, temporary.open("wb") as file:
+            file.writelines(FORMATS[form](measurement, found))
 
 
 def _write_parquet(measurement: str, found: Windows, path: Path) -> None:
@@ -156,6 +197,6 @@ def _write_parquet(measurement: str, found: Windows, path: Path) -> None:
     time_column, *others = schema(measurement)
     shape = pa.schema([time_column, *(pa.field(name, TAG) for name in PARTITIONS), *others])
     with TableFile.replacing(path, shape) as file:
-        for lines in found:
+        for lines in filter(None, found):
             table = tables(lines)[measurement].drop_columns(ORDER)
             file.append(table.set_column(0, "time", table["time"].cast(TIME)))

@@ -16,6 +16,7 @@ from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
 from sentinel.backfill.task import Task, read, task_path, write
 from sentinel.backfill.worker import Backfiller
+from sentinel.command.options import config_option, since_option, until_option
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows, coverage_row
@@ -38,10 +39,10 @@ def backfill() -> None:
 
 @backfill.command()
 @click.argument("symbol", metavar="[EXCHANGE:]SYMBOL")
-@click.option("--since", required=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 30d ago.")
-@click.option("--until", metavar="TIME", help="[default: the first trade that was collected]")
+@since_option(required=True)
+@until_option(implied="the first trade that was collected")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml.")
+@config_option
 def trades(symbol: str, since: str, until: str | None, data_dir: Path | None, config_file: Path | None) -> None:
     """Fetch the trades of a collected product from before it was collected, by REST.
 

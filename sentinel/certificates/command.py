@@ -10,13 +10,15 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from sentinel.archive.archiver import alone
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates import certificate as papers
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import Check, Stored, read_chains, verify, within
+from sentinel.command.options import config_option, plain_format_option, since_option, until_option
+from sentinel.command.tables import Sheet, is_terminal, rendered
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import CERTIFICATES, TAPE_SUFFIX
@@ -32,12 +34,13 @@ MOST_SHOWN = 20
 
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the archive is.  [default: data]")
-def certify(data_dir: Path | None) -> None:
+@config_option
+def certify(data_dir: Path | None, config_file: Path | None) -> None:
     """Seal each hour of the archive that is over and has no certificate, or has changed since.
 
     A collector does so by itself as it writes an hour; this is for archives from elsewhere, or a lost hour.
     """
-    config = _config(data_dir, None)
+    config = _config(data_dir, None, config_file)
     console = Console(stderr=True)
     written = 0
     for folder in data_folders(config.data_dir):
@@ -55,12 +58,19 @@ def certify(data_dir: Path | None) -> None:
 @click.command("verify")
 @click.option("--data-dir", type=FOLDER, help="Where archive and certificates are; may be a URL.  [default: data]")
 @click.option("--influx-url", help="Compare with what this InfluxDB holds, too.")
-@click.option("--from", "since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
-@click.option("--until", metavar="TIME", help="Not included.  [default: the end]")
+@since_option(words="From the hour this lies in.")
+@until_option()
 @click.option("--no-replay", is_flag=True, help="Do not derive the archive again from the tapes.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@plain_format_option
+@config_option
 def verify_command(
-    data_dir: Folder | None, influx_url: str | None, since: str | None, until: str | None, no_replay: bool, form: str
+    data_dir: Folder | None,
+    influx_url: str | None,
+    since: str | None,
+    until: str | None,
+    no_replay: bool,
+    form: str,
+    config_file: Path | None,
 ) -> None:
     """Check that everything certified is still there and as it was, and say what holds.
 
@@ -69,7 +79,7 @@ def verify_command(
     now_ns = time.time_ns()
     since_ns = 0 if since is None else parse_instant_ns(since, now_ns) // HOUR_NS * HOUR_NS
     until_ns = 2**63 - 1 if until is None else parse_instant_ns(until, now_ns)
-    config = _config(None, influx_url)
+    config = _config(None, influx_url, config_file)
     root = data_dir or config.data_dir
     checks: dict[str, Check] = {}
     heads: dict[str, papers.Head] = {}
@@ -96,11 +106,11 @@ def verify_command(
         sys.exit(FAILED)
 
 
-def _config(data_dir: Path | None, influx_url: str | None) -> Config:
+def _config(data_dir: Path | None, influx_url: str | None, config_file: Path | None) -> Config:
     flags: dict[str, object] = {} if data_dir is None else {"data_dir": data_dir}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
-    return load(flags, None)
+    return load(flags, config_file)
 
 
 def _rederive(folders: Folders, latest: list[papers.Certificate]) -> Check:
@@ -129,19 +139,17 @@ def _add(checks: dict[str, Check], check: Check) -> None:
 
 
 def _show(checks: dict[str, Check], heads: dict[str, papers.Head], *, holds: bool) -> None:
-    console = Console()
-    table = Table("", "compared", "holds", "")
+    table = Sheet("check", "compared", "holds", "note", numbers=("compared",), words=("check", "note"))
     for check in checks.values():
         verdict = (
             f"[red]no: {len(check.problems)}[/]" if check.problems else ("[green]yes[/]" if check.compared else "-")
         )
-        table.add_row(check.name, f"{check.compared:,}", verdict, check.note)
-    console.print(table)
+        table.add_row(check.name, f"{check.compared:,}", verdict, Text(check.note))
     problems = [problem for check in checks.values() for problem in check.problems]
-    for problem in problems[:MOST_SHOWN]:
-        console.print(problem, style="red", soft_wrap=True, highlight=False)
+    lines = [Text(problem, "red") for problem in problems[:MOST_SHOWN]]
     if len(problems) > MOST_SHOWN:
-        console.print(f"and {len(problems) - MOST_SHOWN} more; --format json has them all")
+        lines.append(Text(f"and {len(problems) - MOST_SHOWN} more; --format json has them all"))
     for market, head in heads.items():
-        console.print(f"{market}: chain of {head.number}, its head is {head.sha256}", soft_wrap=True)
-    console.print("everything certified holds" if holds else "NOT everything certified holds", style="bold")
+        lines.append(Text(f"{market}: chain of {head.number}, its head is {head.sha256}", overflow="fold"))
+    lines.append(Text("everything certified holds" if holds else "NOT everything certified holds", "bold"))
+    click.echo(rendered(table, *lines, is_coloured=is_terminal()), nl=False)

@@ -63,7 +63,7 @@ class Committer:
     Lines and the checkpoint that goes with them are taken together and stored in one transaction. What the journal
     refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
     ``refusal`` is why the journal refuses, while it does; ``tails`` are those of the trades stored, after
-    so many ``commits``.
+    so many ``commits``. ``gaps_ended`` counts those that were closed or given up.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Committer:
     ) -> None:
         self.commits = 0
         self.lines_stored = 0
+        self.gaps_ended = 0
         self.refusal: str | None = None
         self.tails: dict[Market, tuple[int, int]] = {}
         self._intake = intake
@@ -138,6 +139,7 @@ class Committer:
         self._held["accounts"] += output.accounts
         checkpoint, tails = self._intake.checkpoint(), self._intake.tails()
         for note in output.notes:
+            self.gaps_ended += note.event in ("gap_closed", "gap_given_up")
             logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
         await self._flush_tape()  # before the lines: a stored line can always be replayed
         await self._store.append({stream: lines for stream, lines in self._held.items() if lines}, checkpoint)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, create_model, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, create_model, model_validator
 from pydantic import field_validator as validates
 
 from book.bins import DEFAULT_EDGES_BPS
@@ -18,6 +18,8 @@ from feeds.market import Market
 from feeds.rest import ProductKind
 from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
 from feeds.venue import Venue
+from sentinel.command.near import respelled, suggestion
+from sentinel.config.address import http_address
 
 ALL = "all"
 """The pattern for everything that a venue lists."""
@@ -292,7 +294,7 @@ class Config(Section):
     """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
     """Whose accounts these are: the tag of ``gaps`` and ``coverage``. Else the host's name at the first start."""
-    http: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
+    http: Annotated[str, BeforeValidator(http_address)] | None = None
     """``HOST:PORT`` where status, metrics and the live page are served; they are not if it is not set."""
     http_token: SecretStr | None = None
     """The bearer token that clients must send; required on any address but loopback."""
@@ -319,7 +321,15 @@ class Config(Section):
     @validates("products")
     @classmethod
     def _spelled(cls, products: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_market(product).short for product in products))
+        markets, mistakes = dict[str, None](), []
+        for product in products:
+            try:
+                markets[_market(product).short] = None
+            except ValueError as error:
+                mistakes.append(str(error))
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return tuple(markets)
 
     @property
     def markets(self) -> tuple[Market, ...]:
@@ -358,10 +368,11 @@ def _market(product: str) -> Market:
     market = Market.parse(product)
     venue = VENUES.get(market.exchange)
     if venue is None:
-        raise ValueError(f"{product!r} is of an unknown exchange; known are {', '.join(sorted(VENUES))}")
+        near = suggestion(market.exchange, VENUES) or f"; known are {', '.join(sorted(VENUES))}"
+        raise ValueError(f"{product!r} is of an unknown exchange{near}")
     if not is_pattern(market.symbol) and not venue.symbol.fullmatch(market.symbol):
-        upper = market._replace(symbol=market.symbol.upper())
-        hint = f"; did you mean {upper.short}?" if venue.symbol.fullmatch(upper.symbol) else ""
+        meant = respelled(market.symbol, venue.symbol)
+        hint = "" if meant is None else f"; did you mean {market._replace(symbol=meant).short}?"
         example = Market(venue.exchange, venue.example).short
         raise ValueError(f"{product!r} is not a product such as {example}{hint}")
     return market

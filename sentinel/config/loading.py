@@ -9,7 +9,7 @@ import difflib
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ CONFIG_FILE = Path("sentinel.toml")
 DOTENV_FILE = Path(".env")
 ECOSYSTEM_NAMES = {"INFLUXDB_V2_URL": "url", "INFLUXDB_V2_TOKEN": "token", "INFLUXDB_V2_ORG": "org"}
 """Names that InfluxDB's own clients read; ours win over them."""
+
+
+class WrongSettings(UsageError):
+    """All the ``mistakes`` of a configuration; its text is the first, and how many more there are."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = mistakes
+        more = len(mistakes) - 1
+        super().__init__(f"{mistakes[0]} (and {more} more); check-config lists all" if more else mistakes[0])
 
 
 def load(
@@ -44,7 +53,7 @@ def load(
     if config_file is not None and not config_file.is_file():
         raise UsageError(f"no such file: {config_file}")
     dotenv = dotenv_values(DOTENV_FILE)
-    ignored = unknown_names([*environment, *dotenv])
+    ignored, misspelt = unknown_names([*environment, *dotenv])
     if ignored:
         warn(f"no settings, ignored: {', '.join(ignored)}")
     ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
@@ -61,16 +70,20 @@ def load(
     if renamed:
         warn(f"old names, still read: {', '.join(f'{old} is now {new}' for old, new in sorted(renamed.items()))}")
     try:
-        return whole().model_validate(merged)
+        config = whole().model_validate(merged)
     except ValidationError as error:
-        raise UsageError(_explain(error, {new: old for old, new in renamed.items()})) from error
+        explained = _explain(error, {new: old for old, new in renamed.items()})
+        raise WrongSettings([*misspelt, *explained]) from error
+    if misspelt:
+        raise WrongSettings(misspelt)
+    return config
 
 
 def _toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
     except OSError as error:
@@ -121,19 +134,18 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _explain(error: ValidationError, given_as: Mapping[str, str]) -> str:
-    """The first thing wrong, and how many more there are. Never the value: it may be a secret.
+def _explain(error: ValidationError, given_as: Mapping[str, str]) -> list[str]:
+    """A line for each thing that is wrong. Never the value: it may be a secret.
 
     ``given_as`` are the old names of settings that bear a new one.
     """
-    details = error.errors(include_input=False, include_url=False)
-    first = details[0]
-    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-    if first["type"] == "extra_forbidden":
-        text = f"unknown setting {key}{_suggest(key, known_keys())}"
-    else:
-        reason = first["msg"].removeprefix("Value error, ")
-        key = f"{key} (given as {given_as[key]})" if key in given_as else key
-        text = f"{key}: {reason}" if key else reason
-    more = len(details) - 1
-    return f"{text} (and {more} more)" if more else text
+    lines = []
+    for detail in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
+        if detail["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {key}{_suggest(key, known_keys())}")
+        else:
+            reason = detail["msg"].removeprefix("Value error, ")
+            key = f"{key} (given as {given_as[key]})" if key in given_as else key
+            lines.append(f"{key}: {reason}" if key else reason)
+    return list(dict.fromkeys(lines))

@@ -14,7 +14,6 @@ from book.native import PURE
 from feeds.catalogue import DEFAULT_EXCHANGE
 from feeds.settings import Strict
 from sentinel.config import Section, whole
-from sentinel.errors import UsageError
 
 ENVIRONMENT_PREFIX = "SENTINEL_"
 
@@ -40,23 +39,22 @@ OLD_KEYS = [old for old in OLD_NAMES if "." in old]
 """Single settings. A section of a venue is called in the environment as it always was."""
 
 
-def unknown_names(names: Iterable[str]) -> list[str]:
-    """Names of the environment that begin like a setting's and are not near one: other programs' business.
-
-    Raises:
-        UsageError: for one that is near: nobody else would say so, and a misspelt setting must not be lost.
+def unknown_names(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Names of the environment that begin like a setting's and are not near one: other programs' business. And a line
+    for each that is near: nobody else would say so, and a misspelt setting must not be lost.
     """
     known = [environment_name(key).removeprefix(ENVIRONMENT_PREFIX) for key in [*known_keys(), *OLD_KEYS]]
-    ignored = []
+    ignored, misspelt = [], []
     for name in names:
         bare = name.removeprefix(ENVIRONMENT_PREFIX)
         if bare == name or bare in known or name in NOT_SETTINGS:
             continue
         near = [] if SERVICE_LINK.search(name) else difflib.get_close_matches(bare, known, n=1, cutoff=NEAR)
         if near:
-            raise UsageError(f"unknown environment variable {name}; did you mean {ENVIRONMENT_PREFIX}{near[0]}?")
-        ignored.append(name)
-    return sorted(ignored)
+            misspelt.append(f"unknown environment variable {name}; did you mean {ENVIRONMENT_PREFIX}{near[0]}?")
+        else:
+            ignored.append(name)
+    return sorted(ignored), misspelt
 
 
 def environment_name(key: str) -> str:

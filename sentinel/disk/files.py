@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from sentinel.errors import UsageError
 
 PARTS = ".*.part"
 """What is being written, or was when its writer was killed."""
@@ -27,6 +30,33 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """``replacing``, for a file that a person named.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def tell(text: str, path: Path | None) -> None:
+    """To stdout, or to a file that a person named.
+
+    Raises:
+        UsageError: if that cannot be written.
+    """
+    if path is None:
+        sys.stdout.write(text)
+        return
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def clear(folder: Path) -> None:

@@ -7,8 +7,6 @@ Read off the venues' own code, as are the tables in README.md and docs/venues.md
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,9 +14,8 @@ from typing import Literal
 import click
 import msgspec
 from msgspec import Struct
-from rich.console import Console
+from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from book.events import ChainKind
@@ -27,6 +24,9 @@ from feeds.market import Market
 from feeds.protocol import Feed, Subscription
 from feeds.settings import VenueSettings
 from feeds.venue import Venue
+from sentinel.command.options import form_of, format_option, output_option
+from sentinel.command.tables import Sheet, is_terminal, rendered
+from sentinel.disk.files import tell
 from sentinel.errors import UsageError
 
 README, PAGE = "README.md", "docs/venues.md"
@@ -43,6 +43,7 @@ PROOFS: dict[BookProof, str] = {
     "checksum": "a checksum in each update",
 }
 SNAPSHOTS = {"wire": "on the stream", "fetch": "by REST", "both": "on the stream, else by REST"}
+FORMATS = ("table", "json", "markdown")
 COLUMNS = ("venue", "feed", "books proved by", "depth", "snapshot", "trades proved by", "second witness")
 NOTHING = "nothing"
 
@@ -165,19 +166,16 @@ def notes(venue: Capabilities) -> list[tuple[str, str]]:
     ]
 
 
-def as_table(found: Sequence[Capabilities], *, is_terminal: bool = False) -> str:
+def as_table(found: Sequence[Capabilities], *, width: int | None = None, is_coloured: bool = False) -> str:
     """For a terminal: a row for each feed, then what is to be known of each venue."""
-    text = io.StringIO()
-    console = Console(file=text, width=None if is_terminal else 140, force_terminal=is_terminal, highlight=False)
-    table = Table(*COLUMNS)
+    table = Sheet(*COLUMNS, words=[name for name in COLUMNS if name != "feed"])
     for row in rows(found):
-        table.add_row(*row)
-    console.print(table)
+        table.add_row(*map(Text, row))
+    shown: list[RenderableType] = [table]
     for venue in found:
-        console.print(f"\n[bold]{venue.title}[/] ({venue.exchange})")
-        for name, words in notes(venue):
-            console.print(Padding(Text(f"{name}: {words}"), (0, 0, 0, 2)))
-    return text.getvalue()
+        shown.append(Text.assemble("\n", (venue.title, "bold"), f" ({venue.exchange})"))
+        shown += [Padding(Text(f"{name}: {words}"), (0, 0, 0, 2), expand=False) for name, words in notes(venue)]
+    return rendered(*shown, width=width, is_coloured=is_coloured)
 
 
 def as_markdown_table(found: Iterable[Capabilities]) -> str:
@@ -210,20 +208,22 @@ def documents() -> dict[str, str]:
 
 @click.command("capabilities")
 @click.argument("exchanges", nargs=-1, metavar="[EXCHANGE]...")
-@click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
-def command(exchanges: tuple[str, ...], form: str) -> None:
-    """What proves the books and trades of each EXCHANGE, what can be repaired, and what nobody can see."""
+@format_option(*FORMATS)
+@output_option
+def command(exchanges: tuple[str, ...], form: str | None, output: Path | None) -> None:
+    """Say what proves the books and trades of each EXCHANGE, what can be repaired, and what nobody can see."""
+    form = form_of(form, output, FORMATS)
     unknown = [exchange for exchange in exchanges if exchange not in VENUES]
     if unknown:
         raise UsageError(f"unknown: {', '.join(unknown)}; exchanges are {', '.join(sorted(VENUES))}")
     found = [capabilities(VENUES[exchange]) for exchange in dict.fromkeys(exchanges or VENUES)]
     match form:
         case "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+            tell(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n", output)
         case "markdown":
-            click.echo(as_markdown(found), nl=False)
+            tell(as_markdown(found), output)
         case _:
-            click.echo(as_table(found, is_terminal=sys.stdout.isatty()), nl=False)
+            tell(as_table(found, is_coloured=output is None and is_terminal()), output)
 
 
 def write() -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from feeds.catalogue import VENUES
 from feeds.market import Market, by_exchange
 from feeds.rest import Listed
+from sentinel.command.near import suggestion
 from sentinel.errors import UsageError
 from sentinel.exchange.rest import RestTrouble
 from sentinel.exchange.selection import Selection
@@ -122,7 +123,15 @@ class Listing:
             raise UsageError(_absent(idle, "that matches"))
         misspelt = [market for market in named if market in unlisted and market not in known]
         if misspelt or (unlisted.issuperset(self.markets) and not is_shard):
-            raise UsageError(_absent(misspelt or named))
+            raise UsageError(_absent(misspelt or named) + self._meant(misspelt))
+
+    def _meant(self, misspelt: Sequence[Market]) -> str:
+        """The listed product that is nearest to one that is not, if that is the only one."""
+        if len(misspelt) != 1:
+            return ""
+        (market,) = misspelt
+        listed = [Market(market.exchange, one.symbol).short for one in self._lists.get(market.exchange, ())]
+        return suggestion(market.short, listed)
 
     async def run(self, changed: Callable[[], object] = lambda: None) -> None:
         """Looks from time to time, and soon again as long as a venue has not answered at all, until cancelled.

@@ -13,11 +13,24 @@ import click
 from loguru import logger
 
 from feeds.market import Market
+from sentinel.command.near import suggestion
+from sentinel.command.options import (
+    config_option,
+    exchange_option,
+    form_of,
+    format_option,
+    output_option,
+    since_option,
+    symbol_option,
+    until_option,
+    words_of,
+)
+from sentinel.command.tables import is_terminal
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
-from sentinel.disk.files import replacing
+from sentinel.disk.files import tell
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import data_folders, shard_folders
@@ -27,6 +40,7 @@ from sentinel.gap_report.orphans import Store, with_orphans
 from sentinel.gap_report.report import Report, Window, build, lowest_percent
 from sentinel.timing.instants import parse_instant_ns
 
+FORMATS = ("table", "json", "html", "csv")
 UNDER = 3
 """The exit status when the report is below ``--fail-under``."""
 
@@ -35,19 +49,14 @@ UNDER = 3
 @click.option("--data-dir", type=FOLDER, help="Where journal and archive are; may be a URL.  [default: data]")
 @click.option("--influx-url", help="Read the accounts from this InfluxDB instead.")
 @click.option("--cluster", metavar="URLS", help="Read the accounts of all members from these NATS servers instead.")
-@click.option(
-    "--since", default="24h", show_default=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago."
-)
-@click.option("--until", default="now", show_default=True, metavar="TIME")
-@click.option(
-    "--symbol", "symbols", multiple=True, help="BTC-USD, or EXCHANGE:SYMBOL; may be given again.  [default: all]"
-)
-@click.option("--exchange", "exchanges", multiple=True, help="Only of this one; may be given again.  [default: all]")
+@since_option("24h")
+@until_option("now")
+@symbol_option
+@exchange_option
 @click.option("--collector", help="Whose accounts, if several wrote.  [default: all as one]")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "html", "csv"]), default="table", show_default=True
-)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
+@format_option(*FORMATS)
+@output_option
+@config_option
 @click.option("--collected-only", is_flag=True, help="Name time in which nobody collected, but do not count it.")
 @click.option("--fail-under", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit with 3 below this.")
 def gap_report(
@@ -59,8 +68,9 @@ def gap_report(
     symbols: tuple[str, ...],
     exchanges: tuple[str, ...],
     collector: str | None,
-    form: str,
+    form: str | None,
     output: Path | None,
+    config_file: Path | None,
     collected_only: bool,
     fail_under: float | None,
 ) -> None:
@@ -70,6 +80,8 @@ def gap_report(
     figure is ever rounded up. From a product's first collected instant on, time in which nobody collected counts as
     missing; a running collector may be 10 s behind, in an InfluxDB or a cluster 70 s.
     """
+    form = form_of(form, output, FORMATS)
+    symbols, exchanges = tuple(words_of(symbols)), tuple(words_of(exchanges))
     now_ns = time.time_ns()
     window = Window(parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns))
     if window.end_ns <= window.start_ns:
@@ -81,7 +93,7 @@ def gap_report(
         flags["influx"] = {"url": influx_url}
     if cluster is not None:
         flags["cluster"] = {"servers": cluster}
-    config = load(flags, None)
+    config = load(flags, config_file)
     markets = [Market.parse(symbol) for symbol in symbols]
     cadence_ns = config.book.cadence_ms * 1_000_000
     place = _place(config, data_dir, influx_url, cluster)
@@ -105,8 +117,10 @@ def gap_report(
     absent += sorted(set(exchanges) - {market.exchange for market in told})
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
-        raise UsageError(f"no accounts{of} in {place.name} in that time")
-    _write(_rendered(report, form, output), output)
+        there = {row.market.short for row in rows.coverage}
+        hint = suggestion(absent[0], there) if len(absent) == 1 else ""
+        raise UsageError(f"no accounts{of} in {place.name} in that time{hint}")
+    tell(_rendered(report, form, output), output)
     if fail_under is not None and lowest_percent(report) < fail_under:
         sys.exit(UNDER)
 
@@ -155,15 +169,4 @@ def _rendered(report: Report, form: str, output: Path | None) -> str:
         case "html":
             return html.as_html(report)
         case _:
-            return text.as_table(report, is_terminal=output is None and sys.stdout.isatty())
-
-
-def _write(content: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(content, nl=False)
-        return
-    try:
-        with replacing(output) as temporary:
-            temporary.write_text(content)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+            return text.as_table(report, is_terminal=output is None and is_terminal())

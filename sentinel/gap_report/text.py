@@ -6,9 +6,10 @@ import csv
 import io
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
+from rich.console import RenderableType
+from rich.text import Text
 
+from sentinel.command.tables import Sheet, rendered
 from sentinel.gap_report.report import ProductReport, Report
 from sentinel.gap_report.words import CAUSES, coverage, duration, length, moment, percent, scope, what
 
@@ -46,37 +47,31 @@ def as_csv(report: Report) -> str:
 
 def as_table(report: Report, *, width: int | None = None, is_terminal: bool = False) -> str:
     """Two tables: the products, and the newest gaps."""
-    text = io.StringIO()
-    console = Console(file=text, width=width or (None if is_terminal else 140), force_terminal=is_terminal)
     colour = "green" if report.verdict == "complete" else "red"
     span = f"{moment(report.window.start_ns)} to {moment(report.window.end_ns)} UTC"
-    console.print(f"[bold {colour}]{report.verdict}[/]  {span}")
-    for sentence in scope(report):
-        console.print(sentence, highlight=False)
-    console.print(_products(report))
+    shown: list[RenderableType] = [f"[bold {colour}]{report.verdict}[/]  {span}"]
+    shown += map(Text, scope(report))
+    shown.append(_products(report))
     called = report.names
     gaps = sorted(
         ((gap, product) for product in report.products for gap in product.gaps), key=lambda item: item[0].start_ns
     )
     if gaps:
-        table = Table("product", "channel", "cause", "from (UTC)", "length", "what", title="gaps", title_justify="left")
+        columns = ("product", "channel", "cause", "from (UTC)", "length", "what")
+        table = Sheet(*columns, title="\ngaps", numbers=("length",), words=("cause", "what"), is_keyed=False)
         for gap, product in gaps[-MOST_GAPS:]:
             cause = CAUSES.get(gap.cause, gap.cause)
             table.add_row(called[product.market], gap.channel, cause, moment(gap.start_ns), length(gap), what(gap))
-        console.print(table)
+        shown.append(table)
         if len(gaps) > MOST_GAPS:
-            console.print(f"and {len(gaps) - MOST_GAPS:,} older ones; --format csv lists all")
-    return text.getvalue()
+            shown.append(f"and {len(gaps) - MOST_GAPS:,} older ones; --format csv lists all")
+    return rendered(*shown, width=width, is_coloured=is_terminal)
 
 
-def _products(report: Report) -> Table:
-    table = Table()
-    for name in ("product", "integrity"):
-        table.add_column(name, no_wrap=True)
-    for name in ("book verified", "book clean", "samples", "withheld", "not collected"):
-        table.add_column(name, justify="right", overflow="fold")
-    for name in ("trades", "missing", "repaired", "coverage"):
-        table.add_column(name, justify="right", overflow="fold")
+def _products(report: Report) -> Sheet:
+    of_books = ("book verified", "book clean", "samples", "withheld", "not collected")
+    of_trades = ("trades", "missing", "repaired", "coverage")
+    table = Sheet("product", "integrity", *of_books, *of_trades, numbers=[*of_books, *of_trades])
     called = report.names
     for product in report.products:
         table.add_row(called[product.market], product.integrity, *_figures(product))

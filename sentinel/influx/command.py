@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from sentinel.command.options import config_option, since_option, until_option
+from sentinel.command.tables import Sheet, rendered
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.shards import journals
@@ -36,17 +36,19 @@ def buckets() -> None:
 
 @buckets.command("ensure")
 @url_option
-def ensure_buckets(influx_url: str | None) -> None:
+@config_option
+def ensure_buckets(influx_url: str | None, config_file: Path | None) -> None:
     """Make the buckets that are not there yet, with the configured retention."""
-    config = _config(influx_url)
+    config = _config(influx_url, config_file)
     _report_made(config, _now_names(config))
 
 
 @buckets.command("rotate")
 @url_option
-def rotate(influx_url: str | None) -> None:
+@config_option
+def rotate(influx_url: str | None, config_file: Path | None) -> None:
     """Make this month's and next month's buckets, so that a month can begin: for cron, once a week."""
-    config = _config(influx_url)
+    config = _config(influx_url, config_file)
     if config.influx.rotation == "none":
         raise click.UsageError("nothing rotates: set influx.rotation to monthly")
     now_ns = time.time_ns()
@@ -56,54 +58,56 @@ def rotate(influx_url: str | None) -> None:
 
 @buckets.command("list")
 @url_option
-def list_buckets(influx_url: str | None) -> None:
+@config_option
+def list_buckets(influx_url: str | None, config_file: Path | None) -> None:
     """List every bucket the server shows us, and how long each keeps its points."""
-    config = _config(influx_url)
-    table = Table("bucket", "keeps points for", "ours")
+    config = _config(influx_url, config_file)
+    table = Sheet("bucket", "keeps points for", "ours")
     names = _names(config)
     for bucket in _ask(config, lambda server: listed(server, config.influx)):
         is_ours = any(bucket.name == name or _is_month_of(bucket.name, name) for name in names)
         kept = "ever" if bucket.retention_s is None else f"{bucket.retention_s / 86_400:g} d"
         table.add_row(bucket.name, kept, "yes" if is_ours else "")
-    Console().print(table)
+    click.echo(rendered(table), nl=False)
 
 
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the journal is.  [default: data]")
 @url_option
-@click.option(
-    "--since", default="24h", show_default=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 24h ago."
-)
-@click.option("--until", default="now", show_default=True, metavar="TIME")
+@since_option("24h")
+@until_option("now")
+@config_option
 @click.option("--repair", is_flag=True, help="Send again what differs.")
-def audit(data_dir: Path | None, influx_url: str | None, since: str, until: str, repair: bool) -> None:
+def audit(
+    data_dir: Path | None, influx_url: str | None, since: str, until: str, config_file: Path | None, repair: bool
+) -> None:
     """Compare what was delivered with what InfluxDB has, minute by minute: counts, first and last.
 
     Reads the journal up to where the sink has got to, and asks the server for the same. Exits with 3 if they differ and
     --repair was not given.
     """
-    config = _config(influx_url, data_dir)
+    config = _config(influx_url, config_file, data_dir)
     now_ns = time.time_ns()
     window = parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns)
     paths = journals(config.data_dir)
     found = _ask(config, lambda server: auditing.audit(server, config.influx, paths, *window, is_repairing=repair))
-    console = Console()
-    table = Table("measurement", "symbol", "minute (UTC)", "journal", "InfluxDB", "points sent again")
+    counts = ("journal", "InfluxDB", "points sent again")
+    table = Sheet("measurement", "symbol", "minute (UTC)", *counts, numbers=counts, is_keyed=False)
     for difference in found.differences[: auditing.MOST_SHOWN]:
         table.add_row(*difference.cells())
     if found.differences:
-        console.print(table)
+        click.echo(rendered(table), nl=False)
     words = f"{len(found.differences):,} of {found.compared:,} minutes differ"
-    console.print(f"{words}; {found.points:,} points compared, {found.sent:,} sent again")
+    click.echo(f"{words}; {found.points:,} points compared, {found.sent:,} sent again")
     if found.differences and not repair:
         sys.exit(DIFFERENT)
 
 
-def _config(influx_url: str | None, data_dir: Path | None = None) -> Config:
+def _config(influx_url: str | None, config_file: Path | None, data_dir: Path | None = None) -> Config:
     flags: dict[str, object] = {} if influx_url is None else {"influx": {"url": influx_url}}
     if data_dir is not None:
         flags["data_dir"] = data_dir
-    return load(flags, None)
+    return load(flags, config_file)
 
 
 def _ask(config: Config, question: Callable[[Server], Awaitable[T]]) -> T:

@@ -189,8 +189,8 @@ class Webhook:
         self._url = url
         self._shape = shape
 
-    async def send(self, alerts: list[Alert]) -> bool:
-        """Whether it was accepted, at last."""
+    async def send(self, alerts: list[Alert]) -> str | None:
+        """None once it was accepted, else why it never was."""
         timeout = aiohttp.ClientTimeout(WEBHOOK_TIMEOUT_S)
         reason = ""
         async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -200,14 +200,14 @@ class Webhook:
                 try:
                     async with session.post(self._url, data=self._body(alerts), headers=JSON) as response:
                         if response.status < 300 and response.method == "POST":
-                            return True
+                            return None
                         reason = f"status {response.status}"
                         if response.method != "POST":  # most redirects are followed by a GET, which brings no alert
                             reason = f"redirected to {response.url}"
                 except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a redirect to no address
                     reason = f"{type(error).__name__}: {error}"
         logger.bind(reason=reason, alerts=len(alerts)).error("webhook_failed")
-        return False
+        return reason
 
     def _body(self, alerts: list[Alert]) -> bytes:
         if self._shape == "slack":

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 from loguru import logger
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sentinel.archive.schedule import by_design_s
+from sentinel.command.options import config_option, plain_format_option
+from sentinel.command.tables import Sheet, is_terminal, rendered
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.errors import UsageError
@@ -28,9 +28,6 @@ WRONG = 3
 """The exit status when something is wrong."""
 
 PATIENCE_S = 5.0
-WIDTH = 120
-"""Where nobody's terminal sets it."""
-
 MOST_SHOWN = 20
 
 cluster_option = click.option("--cluster", metavar="URLS", help="The NATS servers.  [default: from the configuration]")
@@ -44,8 +41,8 @@ def cluster() -> None:
 @cluster.command()
 @cluster_option
 @click.option("--replicas", type=click.IntRange(1, 5), help="If each product is to have more than members say.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml.")
+@plain_format_option
+@config_option
 def status(**given: object) -> None:
     """Members and their leases, markets, the stream, who reads it, and the servers.
 
@@ -61,7 +58,7 @@ def tell(config: Config, form: object) -> Overview:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        Console(width=None if sys.stdout.isatty() else WIDTH).print(view(found))
+        click.echo(rendered(view(found), is_coloured=is_terminal()), nl=False)
     return found
 
 
@@ -99,22 +96,22 @@ def view(found: Overview) -> RenderableType:
     """Members, markets that lack a book, the stream and its readers, servers, and what is wrong."""
     parts: list[RenderableType] = [_members(found)]
     if found.lacking:
-        parts.append(_lacking(found))
-    parts.append(_stream(found))
-    servers = _table("server", "reached", "")
+        parts += ["", _lacking(found)]
+    parts += ["", _stream(found), ""]
+    servers = Sheet("server", "reached", "trouble", words=("trouble",))
     for server in found.servers:
-        servers.add_row(server.url, _yes(is_well=server.is_reached), server.trouble)
-    parts.append(servers)
+        servers.add_row(server.url, _yes(is_well=server.is_reached), Text(server.trouble))
+    parts += [servers, ""]
     parts += [Text(problem, "red") for problem in found.problems]
     if not found.problems:
         parts.append(Text(f"all is well: {found.markets:,} markets", "green"))
     return Group(*parts)
 
 
-def _members(found: Overview) -> Table:
-    members = _table(
-        "member", "lease", "address", "markets", "proved", "wanted", "gaps", "behind", "version", title=found.cluster
-    )
+def _members(found: Overview) -> Sheet:
+    figures = ("markets", "proved", "wanted", "gaps", "behind")
+    words = ("lease", "address")
+    members = Sheet("member", *words, *figures, "version", title=found.cluster, numbers=figures, words=words)
     for member in found.members:
         behind_s = max((sink.get("behind_s", 0.0) for sink in member.status.get("sinks", {}).values()), default=0.0)
         members.add_row(
@@ -133,8 +130,9 @@ def _lease(member: MemberView) -> str:
     return f"{member.lease_age_s:.1f} s ago" + (", leaving" if member.is_leaving else "")
 
 
-def _lacking(found: Overview) -> Table:
-    lacking = _table("market", "held by", "proved at", "wanted of")
+def _lacking(found: Overview) -> Sheet:
+    words = ("held by", "proved at", "wanted of")
+    lacking = Sheet("market", *words, words=words)
     for lack in found.lacking[:MOST_SHOWN]:
         lacking.add_row(lack.market, *(", ".join(names) or "-" for names in (lack.holders, lack.proved, lack.wanted)))
     if len(found.lacking) > MOST_SHOWN:
@@ -142,8 +140,9 @@ def _lacking(found: Overview) -> Table:
     return lacking
 
 
-def _stream(found: Overview) -> Table:
-    stream = _table("stream", "messages", "size", "copies", "leader", "behind")
+def _stream(found: Overview) -> Sheet:
+    columns = ("stream", "messages", "size", "copies", "leader", "behind")
+    stream = Sheet(*columns, numbers=("size", "copies", "behind"), words=("messages",))
     if found.stream is not None:
         lines = found.stream
         copies = f"{lines.current} of {lines.replicas}"
@@ -159,10 +158,3 @@ def _stream(found: Overview) -> Table:
 
 def _yes(*, is_well: bool) -> str:
     return "[green]yes[/]" if is_well else "[red]no[/]"
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
-    for at, name in enumerate(columns):
-        table.add_column(name, no_wrap=at == 0, overflow="fold")
-    return table

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import click
 import msgspec
-from rich import box
-from rich.console import Console, Group, RenderableType
+from loguru import logger
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from feeds.market import names
+from sentinel.command.options import config_option, exchange_option, plain_format_option, words_of
+from sentinel.command.tables import Sheet, is_terminal, rendered
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
@@ -33,20 +36,14 @@ from sentinel.monitor.cluster import cluster_option, configured, look, tell
 from sentinel.monitor.cluster import view as view_of_cluster
 from sentinel.monitor.status import ClusterStatus, ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
-from sentinel.timing.instants import format_ns
+from sentinel.timing.instants import NS_PER_S, format_ns
 
 NOT_READY = 1
 REFRESH_S = 1.0
 TIMEOUT_S = 5.0
-WIDTH = 140
-"""Where no terminal says how wide it is."""
-
 RECENT_NS = 5 * 60 * 10**9
 
-http_option = click.option("--http", metavar="HOST:PORT", help="Where a running collector serves.")
-exchange_option = click.option(
-    "--exchange", "exchanges", multiple=True, help="Only of this one; may be given again.  [default: all]"
-)
+http_option = click.option("--http", metavar="HOST:PORT", help="Where a running collector serves; or its URL.")
 
 
 class NoAnswer(SentinelError):
@@ -60,19 +57,28 @@ class NoAnswer(SentinelError):
 )
 @cluster_option
 @exchange_option
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def status(http: str | None, data_dir: Path | None, cluster: str | None, exchanges: tuple[str, ...], form: str) -> None:
-    """How a collector is: from its server, or from its journal. With --cluster, how all of them are together.
+@plain_format_option
+@config_option
+def status(
+    http: str | None,
+    data_dir: Path | None,
+    cluster: str | None,
+    exchanges: tuple[str, ...],
+    form: str,
+    config_file: Path | None,
+) -> None:
+    """Show how a collector is doing: from its server, or from its journal. With --cluster, all of them together.
 
     Exits with 1 if a book is not proved, or nothing was written for 10 s; of a cluster, if anything is wrong.
     """
     if cluster is not None:
         if http is not None or data_dir is not None or exchanges:
             raise click.UsageError("--cluster stands alone")
-        if tell(configured(cluster), form).problems:
+        if tell(configured(cluster, config_file=config_file), form).problems:
             sys.exit(NOT_READY)
         return
-    config = _config(http, data_dir)
+    exchanges = tuple(words_of(exchanges))
+    config = _config(http, data_dir, config_file)
     if config.http is None:
         _from_journal(config, exchanges, form)
         return
@@ -80,8 +86,7 @@ def status(http: str | None, data_dir: Path | None, cluster: str | None, exchang
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        is_terminal = sys.stdout.isatty()
-        Console(width=None if is_terminal else WIDTH).print(view(found))
+        click.echo(rendered(view(found), is_coloured=is_terminal()), nl=False)
     well = expected(found)
     if not all(product.is_proved for product in well.products) or not _is_writing(well, config):
         sys.exit(NOT_READY)
@@ -91,14 +96,19 @@ def status(http: str | None, data_dir: Path | None, cluster: str | None, exchang
 @http_option
 @cluster_option
 @exchange_option
-def top(http: str | None, cluster: str | None, exchanges: tuple[str, ...]) -> None:
-    """The status of a running collector, or of a cluster, again each second, until Ctrl-C."""
+@config_option
+def top(http: str | None, cluster: str | None, exchanges: tuple[str, ...], config_file: Path | None) -> None:
+    """Show the status of a running collector, or of a cluster, again each second, until Ctrl-C.
+
+    To a pipe or a file it is written as text, one below the other, until nobody reads it any more.
+    """
     if cluster is not None:
         if http is not None or exchanges:
             raise click.UsageError("--cluster stands alone")
-        _show(partial(_view_of_cluster, configured(cluster)))
+        _show(partial(_view_of_cluster, configured(cluster, config_file=config_file)))
         return
-    config = _config(http, None)
+    exchanges = tuple(words_of(exchanges))
+    config = _config(http, None, config_file)
     if config.http is None:
         raise UsageError("where? give --http HOST:PORT of a running collector, or --cluster URLS")
     _show(lambda: view(_of(asyncio.run(_ask(config)), exchanges)))
@@ -110,6 +120,9 @@ def _view_of_cluster(config: Config) -> RenderableType:
 
 def _show(seen: Callable[[], RenderableType]) -> None:
     try:
+        while not is_terminal():
+            click.echo(f"{format_ns(time.time_ns() // NS_PER_S * NS_PER_S)}\n{rendered(seen())}")
+            time.sleep(REFRESH_S)
         with Live(screen=True, auto_refresh=False) as live:
             while True:
                 live.update(seen(), refresh=True)
@@ -124,21 +137,25 @@ def alerts() -> None:
 
 
 @alerts.command("test")
-def test_alerts() -> None:
+@config_option
+def test_alerts(config_file: Path | None) -> None:
     """Send a test alert to the configured webhook."""
-    config = load({}, None)
+    config = load({}, config_file)
     if config.alerts.webhook_url is None:
         raise UsageError("no webhook: set alerts.webhook_url or SENTINEL_ALERTS_WEBHOOK_URL")
     alert = Alert("silence", "test", "this is only a test", time.time_ns())
-    if not asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert])):
-        raise NoAnswer("the webhook did not take it; see above")
-    click.echo("the webhook took it")
+    logger.remove()  # what there is to say is one line
+    reason = asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert]))
+    if reason is not None:
+        raise NoAnswer(f"the webhook at {urlsplit(config.alerts.webhook_url).hostname} did not accept it: {reason}")
+    click.echo("the webhook accepted it")
 
 
 def view(found: Status) -> RenderableType:
     """Products, connections and sinks as tables, and the parts that have failed."""
     title = f"{found.collector}: {found.software}, {'native' if found.is_native else 'pure Python'}"
-    products = _table("product", "book", "bid", "ask", "spread bps", "trades", "missing", "withheld", title=title)
+    of_product = ("bid", "ask", "spread bps", "trades", "missing", "withheld")
+    products = Sheet("product", "book", *of_product, title=title, numbers=of_product)
     called = names(product.market for product in found.products)
     for product in found.products:
         spread = "" if product.spread_bps is None else f"{product.spread_bps:.3f}"
@@ -151,21 +168,25 @@ def view(found: Status) -> RenderableType:
             f"{product.trades_missing:,}" if product.trade_proof == "ids" else "not proved",
             f"{product.samples_withheld:,}",
         )
-    lines = _table("lane", "exchange", "feed", "state", "last frame", "frames", "lost", "products")
+    of_lane = ("last frame", "frames", "lost", "products")
+    lines = Sheet("lane", "exchange", "feed", "state", *of_lane, numbers=of_lane)
     for line in found.connections:
         state = "[green]live[/]" if line.is_live else "[red]not live[/]"
         silent = f"{line.silent_ms / 1000:.1f} s ago"
         frames = (f"{line.frames_received:,}", f"{line.frames_lost:,}")
         lines.add_row(str(line.lane), line.exchange, line.venue, state, silent, *frames, f"{len(line.products):,}")
-    sinks = _table("sink", "state", "waiting", "oldest", "delivered", "set aside", "last error")
+    of_sink = ("waiting", "oldest", "delivered", "set aside")
+    sinks = Sheet("sink", "state", *of_sink, "last error", numbers=of_sink, words=("sink", "last error"))
     for sink in found.sinks:
         waiting = (f"{sink.backlog_lines:,}", f"{sink.behind_s:,.0f} s")
-        done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", sink.last_error or "")
+        done = (f"{sink.lines_delivered:,}", f"{sink.lines_set_aside:,}", Text(sink.last_error or ""))
         sinks.add_row(sink.name, sink.state, *waiting, *done)
     store = found.object_store
     if store is not None:
         waiting = (f"{store.folders_waiting:,} days", "")
-        sinks.add_row(store.url, store.state, *waiting, f"{store.files_stored:,} files", "", store.last_error or "")
+        sinks.add_row(
+            store.url, store.state, *waiting, f"{store.files_stored:,} files", "", Text(store.last_error or "")
+        )
     lateness = f"samples late: p50 {found.lateness.p50_ms:.1f} ms, p99 {found.lateness.p99_ms:.1f} ms"
     held = [
         Text(f"REST of {one.exchange} holds still until {format_ns(one.until_ns)}: {one.reason}", "yellow")
@@ -174,7 +195,7 @@ def view(found: Status) -> RenderableType:
     cluster = [] if found.cluster is None else [_membership(found.cluster)]
     failed = [Text(f"{part.name} failed: {part.last_error}", "red") for part in found.parts if part.state == "failed"]
     figures = f"{found.lines_stored:,} lines stored, {len(found.gaps)} gaps open, {lateness}"
-    return Group(products, lines, sinks, *cluster, figures, *failed, *held)
+    return Group(products, "", lines, "", sinks, "", *cluster, figures, *failed, *held)
 
 
 def _membership(cluster: ClusterStatus) -> Text:
@@ -184,14 +205,6 @@ def _membership(cluster: ClusterStatus) -> Text:
     words += f": {cluster.markets:,} markets here, {cluster.taken:,} taken, {cluster.handed:,} handed"
     words += f", {len(cluster.uncovered):,} without a proved book; members {', '.join(cluster.members) or 'unknown'}"
     return Text(words, "" if cluster.is_inside else "yellow")
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    """Narrow enough for a terminal of 80 columns; what does not fit is broken, never cut off."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
-    for at, name in enumerate(columns):
-        table.add_column(name, no_wrap=at == 0, overflow="fold")
-    return table
 
 
 def _of(found: Status, exchanges: tuple[str, ...]) -> Status:
@@ -219,13 +232,13 @@ def _is_writing(found: Status, config: Config) -> bool:
     return is_sampling and found.stored_age_s * 1000 <= longest_ms
 
 
-def _config(http: str | None, data_dir: Path | None) -> Config:
+def _config(http: str | None, data_dir: Path | None, config_file: Path | None) -> Config:
     flags: dict[str, object] = {}
     if http is not None:
         flags["http"] = http
     if data_dir is not None:
         flags["data_dir"] = data_dir
-    return load(flags, None)
+    return load(flags, config_file)
 
 
 async def _ask(config: Config) -> Status:
@@ -242,7 +255,9 @@ async def _ask(config: Config) -> Status:
                 raise NoAnswer(f"{url} answers {response.status}")
             return msgspec.json.decode(await response.read(), type=Status)
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise NoAnswer(f"no collector answers at {config.http}: {error or 'no answer in time'}") from error
+        number = getattr(error, "errno", None)  # aiohttp's own words repeat the address twice
+        reason = os.strerror(number) if number else str(error) or "no answer in time"
+        raise NoAnswer(f"no collector answers at {config.http}: {reason}") from error
 
 
 def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None:
@@ -268,6 +283,6 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"nothing{of} was collected in {config.data_dir}")
-    click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=sys.stdout.isatty()), nl=False)
+    click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=is_terminal()), nl=False)
     if report.verdict != "complete":
         sys.exit(NOT_READY)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sentinel.monitor.outlet import Outlet
+from sentinel.timing.instants import NS_PER_S, format_ns
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -28,6 +29,9 @@ WINDOW_S = 10.0
 """Of one event at most ``BURST`` are written per window: a sick venue must not fill the disk with its log."""
 
 TRACKED_EVENTS = 1000
+
+FIRST_MOMENT_NS = 10**17
+"""What is less is a span of time: as a moment it would be of before 1973."""
 
 COLOURS = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "bold red"}
 
@@ -117,12 +121,20 @@ def _for_people(console: Console) -> Callable[[Message], None]:
                 (_iso(record)[11:23], "dim"),
                 (f" {level:<7} ", COLOURS.get(level, "")),
                 (record["message"], "bold"),
-                "".join(f" {key}={value}" for key, value in facts.items() if value is not None),
+                "".join(f" {_fact(key, value)}" for key, value in facts.items() if value is not None),
             ),
             soft_wrap=True,
         )
 
     return write
+
+
+def _fact(key: str, value: object) -> str:
+    """Times and spans as people read them."""
+    if isinstance(value, int) and key.endswith("_ns"):
+        is_span = abs(value) < FIRST_MOMENT_NS
+        key, value = key.removesuffix("_ns"), f"{value / NS_PER_S:.3f} s" if is_span else format_ns(value)
+    return f"{key}={value}"
 
 
 def _iso(record: Record) -> str:

@@ -11,11 +11,11 @@ from msgspec import Struct
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from feeds.market import names
 from sentinel.collector.service import Service
+from sentinel.command.tables import Sheet
 from sentinel.exchange.repair import LONG_RANGE
 from sentinel.monitor.outlet import Outlet
 
@@ -100,12 +100,10 @@ def as_line(now: Figures) -> Text:
     return line
 
 
-def live_table(service: Service) -> Table:
+def live_table(service: Service) -> Group:
     """A row for each product."""
-    table = Table(caption=status_line(service), caption_justify="left")
-    table.add_column("product", no_wrap=True)
-    for column in ("bid", "ask", "spread bps", "levels", "newest trade", "open gaps", "sample age ms"):
-        table.add_column(column, justify="right")
+    columns = ("bid", "ask", "spread bps", "levels", "newest trade", "open gaps", "sample age ms")
+    table = Sheet("product", *columns, numbers=columns, words=("open gaps",))
     products = [product for product in service.pipeline.products.values() if product.is_ours]
     now_ns, called = service.intake.clock.now_ns(), names(product.market for product in products)
     for product in products:
@@ -124,4 +122,4 @@ def live_table(service: Service) -> Table:
             Text(", ".join(sorted({gap.cause for gap in gaps})), style="yellow"),
             "" if sample is None else f"{(now_ns - sample.grid_ns) // NS_PER_MS:,}",
         )
-    return table
+    return Group(table, status_line(service))

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import click
 
 import sentinel.data
+from sentinel.command.options import config_option, since_option, until_option
 from sentinel.config.loading import load
-from sentinel.disk.files import replacing
+from sentinel.disk.files import written
 from sentinel.errors import UsageError
 from sentinel.timing.instants import format_ns, parse_instant_ns
 
@@ -32,29 +33,37 @@ PAGE = """<!doctype html>
 @click.argument("kind", type=click.Choice(["depth", "flow", "coverage"]))
 @click.argument("symbol")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
+@since_option("1h")
+@until_option("now")
+@config_option
 @click.option(
-    "--since", default="1h", show_default=True, metavar="TIME", help="2026-11-23T10:00:00Z, a date, or 1h ago."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=".png, .html or .svg.  [default: KIND-SYMBOL.png]",
 )
-@click.option("--until", default="now", show_default=True, metavar="TIME")
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help=".png, .html or .svg.  [default: KIND-SYMBOL.png]"
-)
-def plot(kind: str, symbol: str, data_dir: Path | None, since: str, until: str, output: Path | None) -> None:
+def plot(
+    kind: str,
+    symbol: str,
+    data_dir: Path | None,
+    since: str,
+    until: str,
+    config_file: Path | None,
+    output: Path | None,
+) -> None:
     """Draw the depth, the flow or the coverage of SYMBOL, such as BTC-USD. What is missing is shaded."""
     output = output or Path(f"{kind}-{quote(symbol, safe='')}.png")
-    if output.suffix not in SUFFIXES:
-        raise UsageError(f"{output} is to be a picture: its name ends in {', '.join(SUFFIXES)}")
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{output} is not the name of a picture: write one that ends in {', '.join(SUFFIXES)}")
     now_ns = time.time_ns()
     interval = parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns)
     if interval[0] >= interval[1]:
         raise UsageError(f"--since {since} is not before --until {until}")
-    folder = load({} if data_dir is None else {"data_dir": data_dir}, None).data_dir
+    folder = load({} if data_dir is None else {"data_dir": data_dir}, config_file).data_dir
     figure = _figure(kind, symbol, folder, interval)
-    try:
-        with replacing(output) as temporary:
-            temporary.write_bytes(_rendered(figure, output.suffix, f"{kind} of {symbol}"))
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    with written(output) as temporary:
+        temporary.write_bytes(_rendered(figure, suffix, f"{kind} of {symbol}"))
     click.echo(output)
 
 

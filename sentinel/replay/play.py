@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from feeds.catalogue import DEFAULT_EXCHANGE, VENUES, venue_of
 from feeds.market import Market
 from feeds.protocol import Feed
+from sentinel.command.options import since_option, until_option
 from sentinel.disk.tape import Kind, Record, read_header, read_tape, tape_files
 from sentinel.disk.taped import input_of
 from sentinel.errors import SentinelError, UsageError
@@ -200,8 +201,8 @@ def digests(pipeline: Pipeline) -> dict[tuple[Market, int], str]:
 
 @click.command()
 @click.argument("tape", type=click.Path(path_type=Path))
-@click.option("--from", "since", metavar="TIME", help="Print only what was written from then on.")
-@click.option("--until", metavar="TIME", help="Stop there; not included.")
+@since_option(words="Print only what was written from then on.")
+@until_option(words="Stop there; not included.")
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="1 is as it was.  [default: at full speed]")
 @click.option("--edges-bps", metavar="LIST", help="Other bins, such as 1,5,10.")
 @click.option("--cadence-ms", type=click.IntRange(10, 60_000), help="Another sampling interval.")
@@ -243,7 +244,7 @@ def _edges(text: str) -> tuple[Fraction, ...]:
     try:
         edges = tuple(sorted({Fraction(edge.strip()) for edge in text.split(",")}))
     except (ValueError, ZeroDivisionError):
-        raise UsageError(f"{text!r} are no bins; write basis points such as 1,5,10") from None
+        raise UsageError(f"{text!r} is not a list of bins; write basis points such as 1,5,10") from None
     if edges[0] <= 0:
         raise UsageError("bins are wider than 0 basis points")
     return edges

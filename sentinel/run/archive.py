@@ -13,6 +13,7 @@ from rich.progress import Progress, track
 from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates.issuer import Folders, issue_noted
+from sentinel.command.options import config_option, since_option, until_option
 from sentinel.config import Influx
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
@@ -24,13 +25,14 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 
 
 @click.command()
-@click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
-@click.option(
-    "--until", metavar="TIME", help="Not included; may cut an hour: `now` takes all.  [default: the last full hour]"
-)
+@since_option(words="From the hour this lies in.")
+@until_option(words="Not included; may cut an hour: `now` takes all.", implied="the last full hour")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where journal and archive are.  [default: data]")
 @click.option("--influx-url", help="Take the points from this InfluxDB instead of the journal; needs --since.")
-def archive(since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None) -> None:
+@config_option
+def archive(
+    since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None, config_file: Path | None
+) -> None:
     """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
 
     A collector does so by itself every hour; this is for data from elsewhere, or a lost archive. What an hour's file
@@ -44,7 +46,7 @@ def archive(since: str | None, until: str | None, data_dir: Path | None, influx_
     flags: dict[str, object] = {} if data_dir is None else {"data_dir": data_dir}
     if influx_url is not None:
         flags["influx"] = {"url": influx_url}
-    config = load(flags, None)
+    config = load(flags, config_file)
     if influx_url is not None:
         if since_ns is None:
             raise UsageError("--influx-url needs --since: how far back the server has points is not for us to guess")

@@ -43,7 +43,7 @@ from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
-from sentinel.run import systemd
+from sentinel.run import systemd, words
 from sentinel.run.membership import Tails, dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
@@ -201,9 +201,12 @@ async def _collect(
             if config.http is not None:
                 companions.append(Named("api", _server(monitor, config, stack)))
             facts = {"products": len(config.markets), "connections": len(service.connections)}
-            logger.bind(**facts, collector=config.collector).info("started")
+            voice = words.Voice(config, None if is_shard else console, is_dry_run=is_dry_run)
+            place = voice.begin()
+            logger.bind(**facts, collector=config.collector, **place).info("started")
             gc.freeze()  # all that is loaded stays: looking for garbage in it would hold the loop for 50 ms and more
             await service.run(end, companions, sinks)
+            voice.end(reader.read(), service.committer.gaps_ended)
 
 
 def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:

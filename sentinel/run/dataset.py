@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,14 @@ import click
 import msgspec
 
 from feeds.market import Market
+from sentinel.command.options import (
+    config_option,
+    plain_format_option,
+    since_option,
+    symbol_option,
+    until_option,
+    words_of,
+)
 from sentinel.config.loading import load
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
@@ -25,9 +32,6 @@ FAILED = 1
 data_dir_option = click.option(
     "--data-dir", type=FOLDER, help="Where archive and data sets are; a URL is read only.  [default: data]"
 )
-format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
 
 
 @click.group()
@@ -37,19 +41,18 @@ def dataset() -> None:
 
 @dataset.command()
 @click.argument("name")
-@click.option("--markets", multiple=True, metavar="MARKET,…", help="BTC-USD, or EXCHANGE:SYMBOL.  [default: all]")
-@click.option("--since", metavar="TIME", help="From the hour this lies in.  [default: the beginning]")
-@click.option(
-    "--until", metavar="TIME", help="To the end of the hour this lies in.  [default: the last one that is over]"
-)
-@click.option("--measurements", multiple=True, metavar="NAME,…", help="gaps and coverage always are.  [default: all]")
+@symbol_option
+@since_option(words="From the hour this lies in.")
+@until_option(words="To the end of the hour this lies in.", implied="the last one that is over")
+@click.option("--measurements", multiple=True, metavar="NAME,...", help="gaps and coverage always are.  [default: all]")
 @click.option("--licence", default="", help="Such as CC-BY-4.0, or its URL.")
 @click.option("--description", default="", help="A sentence or two.")
 @data_dir_option
-@format_option
+@plain_format_option
+@config_option
 def freeze(
     name: str,
-    markets: tuple[str, ...],
+    symbols: tuple[str, ...],
     since: str | None,
     until: str | None,
     measurements: tuple[str, ...],
@@ -57,15 +60,16 @@ def freeze(
     description: str,
     data_dir: Folder | None,
     form: str,
+    config_file: Path | None,
 ) -> None:
     """Freeze hours of the archive as NAME@1, NAME@2, and so on, whatever happens to the archive later."""
     from sentinel.dataset.freeze import FREEZABLE, Choice
     from sentinel.dataset.freeze import freeze as freeze_it
 
-    folder = _folder(data_dir)
+    folder = _folder(data_dir, config_file)
     if not isinstance(folder, Path):
         raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store, too")
-    wanted = _words(measurements)
+    wanted = words_of(measurements)
     unknown = sorted(set(wanted) - set(FREEZABLE))
     if unknown:
         raise UsageError(f"no measurement {', '.join(unknown)}; there are {', '.join(FREEZABLE)}")
@@ -76,7 +80,7 @@ def freeze(
         raise UsageError(f"nothing lies between --since {since} and --until {until or 'now'}")
     choice = Choice(
         name=name,
-        markets=[Market.parse(word) for word in _words(markets)],
+        markets=[Market.parse(word) for word in words_of(symbols)],
         measurements=wanted,
         start_ns=start_ns,
         end_ns=end_ns,
@@ -97,12 +101,13 @@ def freeze(
 
 @dataset.command("list")
 @data_dir_option
-@format_option
-def list_command(data_dir: Folder | None, form: str) -> None:
+@plain_format_option
+@config_option
+def list_command(data_dir: Folder | None, form: str, config_file: Path | None) -> None:
     """List what is frozen."""
     from sentinel.dataset import manifest as manifests
 
-    folder = _folder(data_dir)
+    folder = _folder(data_dir, config_file)
     found = [manifests.read(folder, place) for place in manifests.places(folder)]
     if form == "json":
         told = [
@@ -132,8 +137,9 @@ def list_command(data_dir: Folder | None, form: str) -> None:
 @dataset.command("verify")
 @click.argument("reference", metavar="NAME@N")
 @data_dir_option
-@format_option
-def verify_command(reference: str, data_dir: Folder | None, form: str) -> None:
+@plain_format_option
+@config_option
+def verify_command(reference: str, data_dir: Folder | None, form: str, config_file: Path | None) -> None:
     """Check every byte of a data set against its manifest.
 
     Exits with 1 if anything is not as it was frozen.
@@ -141,7 +147,7 @@ def verify_command(reference: str, data_dir: Folder | None, form: str) -> None:
     from sentinel.dataset import manifest as manifests
     from sentinel.dataset.verify import problems
 
-    folder = _folder(data_dir)
+    folder = _folder(data_dir, config_file)
     place = manifests.Place.parse(reference)
     manifest = manifests.read(folder, place)
     found = problems(place.folder(folder), manifest)
@@ -157,13 +163,8 @@ def verify_command(reference: str, data_dir: Folder | None, form: str) -> None:
         sys.exit(FAILED)
 
 
-def _folder(data_dir: Folder | None) -> Folder:
-    return load({}, None).data_dir if data_dir is None else data_dir
-
-
-def _words(given: Iterable[str]) -> list[str]:
-    """Words that were given one by one, or with commas."""
-    return [word.strip() for text in given for word in text.split(",") if word.strip()]
+def _folder(data_dir: Folder | None, config_file: Path | None) -> Folder:
+    return load({}, config_file).data_dir if data_dir is None else data_dir
 
 
 def _missing(data_dir: Path, market: Market, start_ns: int, end_ns: int) -> tuple[list[Hole], list[Hole]]:

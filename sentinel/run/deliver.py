@@ -20,13 +20,14 @@ from rich.live import Live
 from rich.text import Text
 
 from sentinel.collector.selecting import unless
+from sentinel.command.options import Duration, config_option
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
-from sentinel.run.command_line import Duration, LazyGroup, config_option
+from sentinel.run.command_line import LazyGroup
 from sentinel.run.stopping import stopping
 from sentinel.timing.loops import new_event_loop
 

@@ -16,12 +16,12 @@ from typing import Any
 import click
 from loguru import logger
 
+from sentinel.command.options import Duration, config_option
 from sentinel.config import Config
 from sentinel.disk.data_dir import ARCHIVING
 from sentinel.disk.lock import Held, hold
 from sentinel.disk.object_store import ObjectPath, check_url
 from sentinel.monitor import logs
-from sentinel.run.command_line import Duration, config_option
 from sentinel.run.deliver import cluster_option, configured, worker_name
 from sentinel.run.stopping import stopping
 from sentinel.timing.loops import new_event_loop

@@ -12,20 +12,22 @@ from typing import get_args
 import click
 import msgspec
 from msgspec import Struct
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from book.events import ProductState
 from feeds.catalogue import VENUES
 from feeds.rest import Listed, ProductKind
+from sentinel.command.options import config_option, form_of, format_option, output_option, words_of
+from sentinel.command.tables import Sheet, rendered
 from sentinel.config import Config
 from sentinel.config.loading import load
+from sentinel.disk.files import tell
 from sentinel.errors import SentinelError, UsageError
 from sentinel.exchange.rest import RestClients, RestTrouble
 from sentinel.exchange.selection import Filter
 from sentinel.exchange.venues import open_rest
 
+FORMATS = ("table", "json", "csv")
 COLUMNS = ("exchange", "symbol", "base", "quote", "kind", "state")
 
 
@@ -47,20 +49,24 @@ class Row(Struct, frozen=True):
     "--status", "states", type=click.Choice(get_args(ProductState)), multiple=True, help="Only in this state."
 )
 @click.option("--kind", "kinds", type=click.Choice(get_args(ProductKind)), multiple=True, help="Only of this kind.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Instead of ./sentinel.toml.")
+@format_option(*FORMATS)
+@output_option
+@config_option
 def products(
     exchanges: tuple[str, ...],
     quotes: tuple[str, ...],
     states: tuple[str, ...],
     kinds: tuple[ProductKind, ...],
-    form: str,
+    form: str | None,
+    output: Path | None,
     config_file: Path | None,
 ) -> None:
-    """What each EXCHANGE lists, of all that are known by default.
+    """List the products of each EXCHANGE, by default of all that are known.
 
     Whose list cannot be had is named on stderr. Exits with 1 if none could.
     """
+    form = form_of(form, output, FORMATS)
+    exchanges = tuple(words_of(exchanges))
     unknown = [exchange for exchange in exchanges if exchange not in VENUES]
     if unknown:
         raise UsageError(f"unknown exchange {', '.join(unknown)}; known are {', '.join(sorted(VENUES))}")
@@ -75,7 +81,7 @@ def products(
             rows += [Row(exchange, one.symbol, one.base, one.quote, one.kind, one.state) for one in kept]
     if all(isinstance(answer, RestTrouble) for answer in found.values()):
         raise SentinelError("no list of products could be had")
-    _show(rows, form)
+    tell(_rendered(rows, form), output)
 
 
 async def _ask(config: Config, exchanges: Sequence[str]) -> dict[str, list[Listed] | RestTrouble]:
@@ -92,18 +98,16 @@ async def _list(rest: RestClients, exchange: str) -> list[Listed] | RestTrouble:
         return trouble
 
 
-def _show(rows: Sequence[Row], form: str) -> None:
+def _rendered(rows: Sequence[Row], form: str) -> str:
     if form == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
-    elif form == "csv":
+        return msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n"
+    if form == "csv":
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(COLUMNS)
         table.writerows(msgspec.structs.astuple(row) for row in rows)
-        click.echo(text.getvalue(), nl=False)
-    else:
-        shown = Table(*COLUMNS, box=box.SIMPLE_HEAD)
-        for row in rows:
-            shown.add_row(*msgspec.structs.astuple(row))
-        Console(soft_wrap=True).print(shown)
-        click.echo(f"{len(rows):,} products")
+        return text.getvalue()
+    shown = Sheet(*COLUMNS, is_keyed=False)
+    for row in rows:
+        shown.add_row(*map(Text, msgspec.structs.astuple(row)))
+    return rendered(shown, f"{len(rows):,} products")

@@ -36,7 +36,7 @@ from sentinel.exchange.selection import Selection
 from sentinel.exchange.venues import open_rest
 from sentinel.monitor import logs
 from sentinel.monitor.terminal import REFRESH_S, Figures, as_line
-from sentinel.run import systemd
+from sentinel.run import systemd, words
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.loops import on_signal
 
@@ -190,10 +190,13 @@ def _supervise_all(config: Config, arguments: Sequence[str], console: Console, d
     for number, (folder, markets) in enumerate(dealt.items()):
         own = ["--is-shard", "--processes", "1", *arguments, *http_arguments(config, number)]
         shards.append(Shard(folder, own, environment, markets))
-    logger.bind(products=len(config.markets), processes=len(shards)).info("supervising")
+    voice = words.Voice(config, console)
+    place = voice.begin()
+    logger.bind(products=len(config.markets), processes=len(shards), **place).info("supervising")
     follow = [Named("listing", partial(_follow, config, shards))] if config.patterns else []
     asyncio.run(_supervise(shards, console, duration_s, follow))
     logger.info("all_stopped")
+    voice.tell(words.next_steps(config.data_dir, None))
 
 
 def http_arguments(config: Config, number: int) -> list[str]:

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 import time
 from collections.abc import Collection
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from sentinel.command.options import Duration
 from sentinel.errors import UsageError
 from sentinel.simulator import faults as fault_file
 from sentinel.simulator import market, recording
 from sentinel.simulator.catalogue import DEFAULT_VENUE, VENUES
+from sentinel.simulator.companion import accompany, words_of_command
 from sentinel.simulator.connection import Stage
 from sentinel.simulator.dialect import Dialect, Venue
 from sentinel.simulator.exchange import Exchange
 from sentinel.simulator.player import Player
 from sentinel.simulator.synthetic import CLEAR_NS, MS, SyntheticMarket
 from sentinel.simulator.truth import Truth
-from sentinel.timing.instants import parse_duration_s
 from sentinel.timing.loops import new_event_loop, on_signal
 
 DEFAULT_LEVELS = 5000
-
-
-def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    try:
-        return None if value is None else parse_duration_s(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
@@ -46,10 +44,16 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: a free one; else also the next."
 )
-@click.option("--faults", type=click.Path(path_type=Path), help="TOML file; see sentinel/simulator/faults.py.")
+@click.option("--faults", type=click.Path(path_type=Path), help="A TOML file; docs/simulator.md says what goes in it.")
 @click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened.")
 @click.option("--truth-tops/--no-truth-tops", default=True, help="With the top after each book frame.")
-@click.option("--levels", default=DEFAULT_LEVELS, show_default=True, help="Depth of each side of the first books.")
+@click.option(
+    "--levels",
+    type=click.IntRange(10, 1_000_000),
+    default=DEFAULT_LEVELS,
+    show_default=True,
+    help="Depth of each side of the first books.",
+)
 @click.option(
     "--clear-ms",
     type=click.FloatRange(0, 50, max_open=True),
@@ -57,23 +61,25 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
     show_default=True,
     help="How far book frames keep from the sampling instants; 0: no quiet time.",
 )
-@click.option("--duration", callback=_duration, help="Stop after this long, such as 60s.")
+@click.option("--duration", type=Duration(), help="Stop after this long, such as 60s.")
+@click.option(
+    "--exec",
+    "command",
+    metavar="COMMAND",
+    help="Run this with the addresses in its environment, as SENTINEL_*, and end with it, with its status.",
+)
 def simulate(**options: Any) -> None:
-    """Be a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
+    """Run a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
 
     Prints one line of JSON with the addresses when it is ready: by feed, and of REST. With several venues each has its
     own port, a truth file of its own (truth-kraken.jsonl for --truth truth.jsonl), and its addresses by its name.
+
+    To collect from it: simulate --products BTC-USD --exec 'sentinel-ws collect BTC-USD'
     """
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(**options))
-    except (OSError, ExceptionGroup) as error:  # a group if others were being served already
-        trouble: BaseException = error
-        while isinstance(trouble, BaseExceptionGroup):
-            trouble = trouble.exceptions[0]
-        if isinstance(trouble, OSError):
-            raise UsageError(str(trouble)) from error
-        raise
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        status = runner.run(_serve(**options))
+    if status:
+        sys.exit(status)
 
 
 async def _serve(
@@ -86,11 +92,20 @@ async def _serve(
     port: int,
     duration: float | None,
     products: str,
+    command: str | None,
     **rest: Any,
-) -> None:
-    stop = asyncio.Event()
-    for name in ("SIGINT", "SIGTERM"):
-        on_signal(name, stop.set)
+) -> int:
+    """Until it is told to stop, or the command has ended, whose status it gives."""
+    words = None if command is None else words_of_command(command)
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[int] = loop.create_future()
+
+    def end(number: int) -> None:
+        if not stop.done():
+            stop.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        on_signal(number.name, partial(end, number))
     spoken = _spoken(venue)
     if len(spoken) > 1 and rest["tape"] is not None:
         raise UsageError("a recording is of one venue")
@@ -104,14 +119,16 @@ async def _serve(
             names = _names(products, name, spoken)
             exchanges[name] = Exchange(_dialect(one, stage, seed, names, **rest), stage, port and port + at)
         for exchange in exchanges.values():
-            await stack.enter_async_context(exchange)
+            try:
+                await stack.enter_async_context(exchange)
+            except OSError as error:
+                raise UsageError(f"cannot listen on port {port}: {os.strerror(error.errno or 0)}") from error
         urls = {name: exchange.urls for name, exchange in exchanges.items()}
+        if words is not None:
+            return await accompany(words, urls, stop, duration)
         click.echo(msgspec.json.encode(urls if len(urls) > 1 else urls[next(iter(urls))]))
-        try:
-            async with asyncio.timeout(duration):
-                await stop.wait()
-        except TimeoutError:
-            pass
+        await asyncio.wait([stop], timeout=duration)
+    return 0
 
 
 def _spoken(names: str) -> dict[str, Venue]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sentinel.command.options import config_option, form_of, format_option, output_option
 from sentinel.config.loading import load
-from sentinel.disk.files import replacing
+from sentinel.disk.files import written
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
 from sentinel.errors import SentinelError, UsageError
@@ -24,13 +25,19 @@ PROMPT, MORE = "sql> ", "...> "
 
 @click.command()
 @click.argument("query", required=False)
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json", PARQUET]), default="table", show_default=True
-)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]")
+@format_option("table", "csv", "json", PARQUET)
+@output_option
+@config_option
 @click.option("--data-dir", type=FOLDER, help="Where archive and journal are; may be a URL.  [default: data]")
 @click.option("--allow-files", is_flag=True, help="Let queries read and write other files, too.")
-def sql(query: str | None, form: str, output: Path | None, data_dir: Folder | None, allow_files: bool) -> None:
+def sql(
+    query: str | None,
+    form: str | None,
+    output: Path | None,
+    config_file: Path | None,
+    data_dir: Folder | None,
+    allow_files: bool,
+) -> None:
     """Ask what was collected, in SQL: of trades, top, book, l2, flow, gaps and coverage.
 
     Without QUERY, reads statements that end in a semicolon, from a terminal or from stdin. Conditions on time, symbol
@@ -38,9 +45,10 @@ def sql(query: str | None, form: str, output: Path | None, data_dir: Folder | No
     """
     if query is None and output is not None:
         raise UsageError("--output is for one query, given as an argument")
+    form = form_of(form, output, ("table", "csv", "json", PARQUET))
     if form == PARQUET and output is None:
         raise UsageError("Parquet needs a file to be written to: --output FILE")
-    config = load({}, None)
+    config = load({}, config_file)
     try:
         from sentinel.sql.session import Session
     except ModuleNotFoundError as error:
@@ -65,15 +73,12 @@ def _tell(answer: Answer | None, form: str, output: Path | None) -> None:
         sys.stdout.buffer.writelines(FORMATS[form](answer))
         sys.stdout.buffer.flush()
         return
-    try:
-        with replacing(output) as temporary:
-            if form == PARQUET:
-                write_parquet(answer, temporary)
-            else:
-                with temporary.open("wb") as file:
-                    file.writelines(FORMATS[form](answer))
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    with written(output) as temporary:
+        if form == PARQUET:
+            write_parquet(answer, temporary)
+        else:
+            with temporary.open("wb") as file:
+                file.writelines(FORMATS[form](answer))
 
 
 def _talk(session: Session, form: str) -> None:

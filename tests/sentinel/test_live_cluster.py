@@ -260,7 +260,7 @@ async def test_a_past_that_the_servers_have_not_got_any_more_is_one_line(servers
         (["*-USD"], "nats://127.0.0.1:1", None, "is a pattern"),
         (["BTC-USD"], "http://127.0.0.1:1", None, "write nats://host:4222"),
         (["BTC-USD"], None, "1h", "since is for a cluster"),
-        (["BTC-USD"], "nats://127.0.0.1:1", "soon", "'soon' is no instant"),
+        (["BTC-USD"], "nats://127.0.0.1:1", "soon", "'soon' is not a time"),
     ],
 )
 def test_what_is_no_question_is_refused_at_once(

@@ -134,9 +134,9 @@ def test_parquet_has_the_types_of_the_contract(tmp_path: Path) -> None:
     [
         (["--symbol", "XYZ-USD"], "no trades of XYZ-USD"),
         (["--until", "1970-01-02"], "no trades in"),
-        (["--since", "20261123"], "20261123 is no instant"),
+        (["--since", "20261123"], "20261123 is not a time"),
         (["--until", "9999-12-31"], "after 2262"),
-        (["--since", "yesterday"], "is no instant"),
+        (["--since", "last week"], "is not a time"),
         (["--format", "parquet"], "--output FILE"),
         (["--output", "nowhere/trades.lp"], "cannot write nowhere/trades.lp"),
     ],

@@ -183,7 +183,7 @@ async def test_a_webhook_is_tried_again(shape: Any, monkeypatch: pytest.MonkeyPa
     alert = Alert("silence", "coinbase_advanced#0", "nothing heard for 6.0 s", since_ns=1)
     try:
         hook = Webhook(f"http://127.0.0.1:{runner.addresses[0][1]}/hook", shape)
-        assert await hook.send([alert])
+        assert await hook.send([alert]) is None
     finally:
         await runner.cleanup()
     assert len(received) == 3
@@ -197,7 +197,9 @@ async def test_a_webhook_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatc
         return None
 
     monkeypatch.setattr(module.asyncio, "sleep", no_wait)
-    assert not await Webhook("http://127.0.0.1:9/hook", "json").send([])
+    reason = await Webhook("http://127.0.0.1:9/hook", "json").send([])
+    assert reason is not None
+    assert "127.0.0.1:9" in reason
 
 
 async def test_a_redirect_that_loses_the_alert_on_its_way_is_not_taken_for_a_yes(
@@ -225,8 +227,8 @@ async def test_a_redirect_that_loses_the_alert_on_its_way_is_not_taken_for_a_yes
     monkeypatch.setattr(module.asyncio, "sleep", no_wait)
     address = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?status="
     try:
-        assert not await Webhook(f"{address}302", "json").send([])
-        assert await Webhook(f"{address}308", "json").send([])
+        assert await Webhook(f"{address}302", "json").send([]) is not None
+        assert await Webhook(f"{address}308", "json").send([]) is None
     finally:
         await runner.cleanup()
     assert asked[-1] == "POST"

@@ -253,7 +253,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
         (["nowhere"], "no tape at nowhere"),
         ([str(GOLDEN), "--edges-bps", "wide"], "'wide' are no bins"),
         ([str(GOLDEN), "--edges-bps", "0,5"], "wider than 0"),
-        ([str(GOLDEN), "--from", "never"], "is no instant"),
+        ([str(GOLDEN), "--from", "never"], "is not a time"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(arguments: list[str], words: str) -> None:

@@ -16,13 +16,26 @@ TEN_NS = 1_795_428_000_000_000_000
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("5m", 300), ("48h", 172_800), ("2d", 172_800), ("1h30m", 5400), ("1.5d", 129_600), ("250ms", 0.25)],
+    [
+        ("30s", 30),
+        ("5m", 300),
+        ("48h", 172_800),
+        ("2d", 172_800),
+        ("1h30m", 5400),
+        ("1.5d", 129_600),
+        ("250ms", 0.25),
+        ("5 m", 300),
+        ("2 hours", 7200),
+        ("1 h 30 min", 5400),
+        ("1 week", 604_800),
+        ("90 seconds", 90),
+    ],
 )
 def test_a_duration(text: str, seconds: float) -> None:
     assert parse_duration_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "-3s", "0s", "soon", "5 m", "5m!", "1e3s"])
+@pytest.mark.parametrize("text", ["", "5", "s", "-3s", "0s", "soon", "5 mo", "5m!", "2 hoursago", "1e3s"])
 def test_no_duration(text: str) -> None:
     with pytest.raises(UsageError):
         parse_duration_s(text)
@@ -51,6 +64,18 @@ def test_no_duration(text: str) -> None:
         ("2026-11-23T10:00:00.123456789Z", NOW_NS),
         ("2026-11-23T10:00:00.1Z", TEN_NS + 100_000_000),
         ("2026-11-23", TEN_NS - 10 * HOUR_NS),
+        # F14: what the help says, and what people say
+        ("24h ago", NOW_NS - 24 * HOUR_NS),
+        ("24hago", NOW_NS - 24 * HOUR_NS),
+        ("2 hours ago", NOW_NS - 2 * HOUR_NS),
+        ("1 day ago", NOW_NS - 24 * HOUR_NS),
+        ("today", TEN_NS - 10 * HOUR_NS),
+        ("Yesterday", TEN_NS - 34 * HOUR_NS),
+        ("yesterday 10:00", TEN_NS - 24 * HOUR_NS),
+        ("yesterday 12:00:00.5 +02:00", TEN_NS - 24 * HOUR_NS + 500_000_000),
+        ("2026-11-23 10:00 UTC", TEN_NS),
+        ("2026-11-23t10:00:00z", TEN_NS),
+        ("NOW", NOW_NS),
     ],
 )
 def test_an_instant(text: str, ns: int) -> None:
@@ -76,7 +101,18 @@ def test_a_unix_time_is_the_same_in_every_unit(seconds: int, per_second: int) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", "yesterday", "ago", "24 ago", "ago 24h", "2026-13-01", "2026-11-23T25:00:00Z", "23.11.2026", "2026-11-23T10"],
+    [
+        "",
+        "last week",
+        "yesterdayish",
+        "ago",
+        "24 ago",
+        "ago 24h",
+        "2026-13-01",
+        "2026-11-23T25:00:00Z",
+        "23.11.2026",
+        "2026-11-23T10",
+    ],
 )
 def test_no_instant(text: str) -> None:
     with pytest.raises(UsageError):
