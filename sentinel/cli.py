@@ -15,6 +15,7 @@ from sentinel.command.encoding import make_printable
 from sentinel.command.options import Duration, config_option, words_of
 from sentinel.run import ending
 from sentinel.run.command_line import LazyGroup
+from sentinel.run.declared import known
 
 KINDS = get_args(ProductKind)
 COMMANDS = {
@@ -45,6 +46,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     elsewhere=COMMANDS,
+    declared=known,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="sentinel-ws", message=f"%(prog)s, version %(version)s ({FLAVOUR})")
