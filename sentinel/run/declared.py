@@ -2,7 +2,7 @@
 
 ``declared.json`` beside this file says it. It is made of the commands themselves, and a test holds it against them::
 
-    python -m sentinel.run.declared        # makes it anew
+    python -m tests.sentinel.run.declare        # makes it anew
 """
 
 from __future__ import annotations
@@ -141,14 +141,3 @@ def all_described(cli: LazyGroup) -> Mapping[str, Described]:
         for name in sorted(cli.elsewhere)
         if (real := cli.load(name))
     }
-
-
-def main() -> None:
-    from sentinel.cli import cli
-
-    text = json.dumps(all_described(cli), indent=1, ensure_ascii=False) + "\n"
-    FILE.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
