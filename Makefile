@@ -7,7 +7,7 @@ READY := .venv/ready
 # starts would compile all our modules anew: an eighth of the time of the suite.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant strangers bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant strangers floors bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -64,6 +64,14 @@ strangers: $(READY) ## Read an archive in an object store with DuckDB, Polars, C
 	.venv-strangers/bin/pip install --quiet --disable-pip-version-check -r tests/strangers/requirements.txt
 	$(BIN)/python -m tests.strangers.compare .venv-strangers/bin/python
 
+# Without what needs a browser, or tools of their own that need newer libraries.
+floors: ## Run the tests with the oldest of every library that it can use
+	test -d .venv-floors || $(PYTHON) -m venv .venv-floors
+	.venv-floors/bin/pip install --quiet --disable-pip-version-check -r tests/floors/requirements.txt
+	.venv-floors/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-floors/bin/python -m pytest -n 4 --dist worksteal tests/book tests/feeds tests/sentinel \
+		--ignore tests/sentinel/monitor/api
+
 bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 	$(BIN)/python -m bench.results
 
@@ -79,4 +87,4 @@ lock: ## Resolve the dependencies anew and pin them: requirements.lock to run, r
 	rm -rf .venv-lock
 
 clean: ## Remove everything that was made here
-	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-floors .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
