@@ -1,6 +1,7 @@
 # Everything a developer needs. `make` alone lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALLED := .venv/installed
 READY := .venv/ready
 
 # Images of Python often forbid it to keep what it compiled. Here every test process and every collector that a test
@@ -12,14 +13,20 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-$(READY): requirements-dev.lock pyproject.toml setup.py book/speedups.c
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+# What it takes to run
+$(INSTALLED): requirements.lock pyproject.toml setup.py book/speedups.c
+	@$(PYTHON) -m venv .venv
+	@$(PYTHON) deploy/install.py $(BIN)/pip requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: $(READY) ## Collect from the local exchange for 20 s, then show what is stored and what is missing
-	$(BIN)/python -m sentinel.run.demo
+# And to develop
+$(READY): $(INSTALLED) requirements-dev.lock
+	@$(PYTHON) deploy/install.py $(BIN)/pip requirements-dev.lock
+	@touch $@
+
+demo: $(INSTALLED) ## Collect from a local exchange with faults for 20 s, show what was lost, repaired and withheld
+	@$(BIN)/python -m sentinel.run.demo
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal

@@ -11,11 +11,11 @@ import click
 
 from book.native import FLAVOUR
 from feeds.rest import ProductKind
+from sentinel.command.declared import known
 from sentinel.command.encoding import make_printable
+from sentinel.command.groups import LazyGroup
 from sentinel.command.options import Duration, config_option, words_of
 from sentinel.run import ending
-from sentinel.run.command_line import LazyGroup
-from sentinel.run.declared import known
 
 KINDS = get_args(ProductKind)
 COMMANDS = {
@@ -125,6 +125,7 @@ def check_config(config_file: Path | None, online: bool) -> None:
 
     Exits with 1 if something does not work online.
     """
+    from sentinel.command.tables import show
     from sentinel.config.loading import WrongSettings
 
     try:
@@ -134,16 +135,16 @@ def check_config(config_file: Path | None, online: bool) -> None:
             click.echo(f"sentinel-ws: {mistake}", err=True)
         sys.exit(error.exit_code)
     patterns = f" and {len(config.patterns)} patterns" if config.patterns else ""
-    click.echo(f"good: {len(config.markets)} products{patterns}, data in {config.data_dir}")
+    show(f"good: {len(config.markets)} products{patterns}, data in {config.data_dir}")
     if not config.patterns:  # what those stand for only the venue can say
         from sentinel.collector.selecting import dealt
 
         for line in dealt(config):
-            click.echo(f"dealt: {line}")
+            show(f"dealt: {line}")
     if online:
         from sentinel.run.preflight import try_out
 
-        if not try_out(config, lambda found: click.echo(str(found))):
+        if not try_out(config, lambda found: show(str(found))):
             sys.exit(1)
 
 
@@ -172,4 +173,4 @@ def _load(products: tuple[str, ...], *, config_file: Path | None, is_quiet: bool
 def main() -> None:
     """Runs a command, and ends the process with its status."""
     make_printable()
-    sys.exit(ending.run(partial(cli, standalone_mode=False)))
+    sys.exit(ending.run(partial(cli, prog_name="sentinel-ws", standalone_mode=False)))

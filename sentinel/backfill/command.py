@@ -16,6 +16,7 @@ from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
 from sentinel.backfill.task import Task, read, task_path, write
 from sentinel.backfill.worker import Backfiller
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, since_option, until_option
 from sentinel.config import Config
 from sentinel.config.loading import load
@@ -32,7 +33,7 @@ WATCH_EVERY_S = 0.5
 OVER_NS = 2**63 - 1
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def backfill() -> None:
     """Fetch what was before the collector."""
 

@@ -18,7 +18,7 @@ from sentinel.certificates import certificate as papers
 from sentinel.certificates.issuer import Folders, all_hours, issue
 from sentinel.certificates.verify import Check, Stored, read_chains, verify, within
 from sentinel.command.options import config_option, plain_format_option, since_option, until_option
-from sentinel.command.tables import Sheet, is_terminal, rendered
+from sentinel.command.tables import Sheet, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import CERTIFICATES, TAPE_SUFFIX
@@ -52,7 +52,8 @@ def certify(data_dir: Path | None, config_file: Path | None) -> None:
             hours = sorted(hour for hour in all_hours(folders) if hour.hour_ns + HOUR_NS <= end_ns)
             with console.status(f"certifying {len(hours)} hours"):
                 written += len(issue(folders, hours))
-    click.echo(f"{written} certificates written")
+    hint = "" if written else ": every hour that is over has one"
+    show(f"{written} certificates written{hint}")
 
 
 @click.command("verify")
@@ -152,4 +153,4 @@ def _show(checks: dict[str, Check], heads: dict[str, papers.Head], *, holds: boo
     for market, head in heads.items():
         lines.append(Text(f"{market}: chain of {head.number}, its head is {head.sha256}", overflow="fold"))
     lines.append(Text("everything certified holds" if holds else "NOT everything certified holds", "bold"))
-    click.echo(rendered(table, *lines, is_coloured=is_terminal()), nl=False)
+    show(table, *lines)

@@ -44,7 +44,7 @@ class Option(click.Option):
             self.opts = shown
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 knows no ParamType[…]
+class Duration(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 knows no ParamType[...]
     """``30s``, ``5m``, ``48h``, ``2d``, in seconds."""
 
     name = "duration"

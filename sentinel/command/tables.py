@@ -21,10 +21,12 @@ from rich.text import Text
 UNKNOWN = 80
 """Columns of a terminal that does not say how many it has."""
 
-UNBOUNDED = 1000
+UNBOUNDED = 10_000
 """Where there is no terminal: as wide as the lines are."""
 
-SPACE = 2
+SPACES = (2, 1)
+"""Between columns: the second if the first leaves too little room."""
+
 INDENT = 2
 DOT = " · "
 LEAST_WORDS, LONGEST_WORD = 12, 24
@@ -59,7 +61,7 @@ class Sheet:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         width = options.max_width
-        parts = self._parts(width) if self._columns else []
+        space, parts = self._parts(width)
         if self._title:
             yield Text(self._title, "bold")
         if parts is None:
@@ -67,27 +69,26 @@ class Sheet:
             return
         for at, columns in enumerate(parts):
             yield from [""] * min(at, 1)
-            yield self._table(columns, width)
+            yield self._table(columns, width, space)
 
-    def _parts(self, width: int) -> list[list[int]] | None:
-        """The columns of each table; None if two are not enough, or rows cannot be taken apart."""
-        columns = list(range(len(self._columns)))
-        if self._breadth(columns) <= width:
-            return [columns]
-        columns = [column for column in columns if not column or any(row[column].plain for row in self._rows)]
-        if self._breadth(columns) <= width:
-            return [columns]
-        if not self._is_keyed:
-            return None
-        halves = [[columns[:at], [0, *columns[at:]]] for at in range(2, len(columns))]
-        narrowest = min(halves, key=lambda parts: max(map(self._breadth, parts)), default=None)
-        if narrowest is None or max(map(self._breadth, narrowest)) > width:
-            return None
-        return narrowest
+    def _parts(self, width: int) -> tuple[int, list[list[int]] | None]:
+        """The space between columns, and the columns of each table; None if two are not enough, or rows cannot be taken
+        apart."""
+        every = list(range(len(self._columns)))
+        filled = [column for column in every if not column or any(row[column].plain for row in self._rows)]
+        for space in SPACES:
+            for columns in (every, filled):
+                if self._breadth(columns, space) <= width:
+                    return space, [columns]
+        space = SPACES[0]
+        halves = [[filled[:at], [0, *filled[at:]]] for at in range(2, len(filled))] if self._is_keyed else []
+        breadths = [max(self._breadth(part, space) for part in parts) for parts in halves]
+        narrowest = min(breadths, default=width + 1)
+        return space, halves[breadths.index(narrowest)] if narrowest <= width else None
 
-    def _breadth(self, columns: Sequence[int]) -> int:
+    def _breadth(self, columns: Sequence[int], space: int) -> int:
         """How narrow a table of these columns can be."""
-        return _breadth([self._least(column) for column in columns])
+        return sum(map(self._least, columns)) + space * (len(columns) - 1)
 
     def _least(self, column: int) -> int:
         """How narrow a column can be."""
@@ -103,15 +104,17 @@ class Sheet:
         """How wide it would be if there were no end of room."""
         return max([cell_len(self._columns[column]), *(row[column].cell_len for row in self._rows)])
 
-    def _table(self, columns: Sequence[int], width: int) -> Table:
+    def _table(self, columns: Sequence[int], width: int, space: int) -> Table:
         widths = [self._least(column) for column in columns]
         most = [self._most(column) for column in columns]
-        for _ in range(width - _breadth(widths)):  # what is left goes to those that wrap, the narrowest first
+        for _ in range(
+            width - self._breadth(columns, space)
+        ):  # what is left goes to those that wrap, the narrowest first
             wrapping = [at for at in range(len(columns)) if widths[at] < most[at]]
             if not wrapping:
                 break
             widths[min(wrapping, key=widths.__getitem__)] += 1
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, SPACE - 1, 0, 0))
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, space - 1, 0, 0))
         for column, least in zip(columns, widths, strict=True):
             name = self._columns[column]
             table.add_column(name, width=least, justify="right" if name in self._numbers else "left", overflow="fold")
@@ -148,10 +151,6 @@ class _Flow:
         yield Padding(Group(*filter(None, lines)), (0, 0, 0, INDENT), expand=False)
 
 
-def _breadth(widths: Sequence[int]) -> int:
-    return sum(widths) + SPACE * (len(widths) - 1)
-
-
 def width_of_stdout() -> int:
     """What COLUMNS or the terminal says; a pipe and a file have no width."""
     fallback = UNKNOWN if is_terminal() else UNBOUNDED
@@ -169,6 +168,13 @@ class _Paper(io.StringIO):
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
+def show(*shown: RenderableType) -> None:
+    """To stdout. Strings are words: they wrap, and have no markup."""
+    parts = [Text(part) if isinstance(part, str) else part for part in shown]
+    sys.stdout.write(rendered(*parts, is_coloured=is_terminal()))
+    sys.stdout.flush()
 
 
 def rendered(*shown: RenderableType, width: int | None = None, is_coloured: bool = False) -> str:

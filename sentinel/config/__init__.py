@@ -51,7 +51,7 @@ class Section(Strict):
             if given.get(name) is not None:
                 raise ValueError(f"has both {name} and {name}_file")
             try:
-                read[name] = Path(path).read_text().strip()
+                read[name] = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"{name}_file: {getattr(error, 'strerror', 'no text')}: {path}") from error
         return given | read

@@ -52,7 +52,7 @@ def load(
     """
     if config_file is not None and not config_file.is_file():
         raise UsageError(f"no such file: {config_file}")
-    dotenv = dotenv_values(DOTENV_FILE)
+    dotenv = _dotenv()
     ignored, misspelt = unknown_names([*environment, *dotenv])
     if ignored:
         warn(f"no settings, ignored: {', '.join(ignored)}")
@@ -77,6 +77,15 @@ def load(
     if misspelt:
         raise WrongSettings(misspelt)
     return config
+
+
+def _dotenv() -> dict[str, str | None]:
+    try:
+        return dotenv_values(DOTENV_FILE)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{DOTENV_FILE}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{DOTENV_FILE}: {error.strerror}") from error
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def clear(folder: Path) -> None:
 def append_lines(path: Path, lines: Iterable[str]) -> None:
     """Adds lines to a file, on disk for good."""
     is_new = not path.exists()
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write("".join(f"{line}\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())

@@ -24,7 +24,7 @@ MARKS = 4
 def as_html(report: Report) -> str:
     """The page."""
     by_exchange = {name: list(found) for name, found in groupby(report.products, key=lambda product: product.exchange)}
-    page = Template(files(__package__).joinpath("page.html").read_text())
+    page = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     return page.substitute(
         verdict=report.verdict,
         headline=_headline(report),

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 import click
 
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, since_option, until_option
-from sentinel.command.tables import Sheet, rendered
+from sentinel.command.tables import Sheet, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.shards import journals
@@ -29,7 +30,7 @@ url_option = click.option("--influx-url", help="[default: from the configuration
 MONTH_NS = 32 * 86_400 * NS_PER_S
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def buckets() -> None:
     """Make and list the buckets lines are delivered to (databases and retention policies on 1.x)."""
 
@@ -68,7 +69,7 @@ def list_buckets(influx_url: str | None, config_file: Path | None) -> None:
         is_ours = any(bucket.name == name or _is_month_of(bucket.name, name) for name in names)
         kept = "ever" if bucket.retention_s is None else f"{bucket.retention_s / 86_400:g} d"
         table.add_row(bucket.name, kept, "yes" if is_ours else "")
-    click.echo(rendered(table), nl=False)
+    show(table)
 
 
 @click.command()
@@ -96,9 +97,9 @@ def audit(
     for difference in found.differences[: auditing.MOST_SHOWN]:
         table.add_row(*difference.cells())
     if found.differences:
-        click.echo(rendered(table), nl=False)
+        show(table)
     words = f"{len(found.differences):,} of {found.compared:,} minutes differ"
-    click.echo(f"{words}; {found.points:,} points compared, {found.sent:,} sent again")
+    show(f"{words}; {found.points:,} points compared, {found.sent:,} sent again")
     if found.differences and not repair:
         sys.exit(DIFFERENT)
 

@@ -15,8 +15,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sentinel.archive.schedule import by_design_s
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, plain_format_option
-from sentinel.command.tables import Sheet, is_terminal, rendered
+from sentinel.command.tables import Sheet, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.errors import UsageError
@@ -33,7 +34,7 @@ MOST_SHOWN = 20
 cluster_option = click.option("--cluster", metavar="URLS", help="The NATS servers.  [default: from the configuration]")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def cluster() -> None:
     """Many collectors as one, on NATS JetStream."""
 
@@ -58,7 +59,7 @@ def tell(config: Config, form: object) -> Overview:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        click.echo(rendered(view(found), is_coloured=is_terminal()), nl=False)
+        show(view(found))
     return found
 
 

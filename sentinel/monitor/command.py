@@ -20,19 +20,22 @@ from rich.live import Live
 from rich.text import Text
 
 from feeds.market import names
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, exchange_option, plain_format_option, words_of
-from sentinel.command.tables import Sheet, is_terminal, rendered
+from sentinel.command.tables import Sheet, is_terminal, rendered, show
 from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.coverage.accounts import Rows
 from sentinel.coverage.holes import FRESH_NS
+from sentinel.disk.files import tell
 from sentinel.disk.shards import data_folders
 from sentinel.errors import SentinelError, UsageError
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Window, build
 from sentinel.gap_report.text import as_json, as_table
 from sentinel.monitor.alerts import Alert, Webhook
-from sentinel.monitor.cluster import cluster_option, configured, look, tell
+from sentinel.monitor.cluster import cluster_option, configured, look
+from sentinel.monitor.cluster import tell as tell_cluster
 from sentinel.monitor.cluster import view as view_of_cluster
 from sentinel.monitor.status import ClusterStatus, ProductStatus, Status, expected, of_exchanges
 from sentinel.timing.histogram import NS_PER_MS
@@ -74,7 +77,7 @@ def status(
     if cluster is not None:
         if http is not None or data_dir is not None or exchanges:
             raise click.UsageError("--cluster stands alone")
-        if tell(configured(cluster, config_file=config_file), form).problems:
+        if tell_cluster(configured(cluster, config_file=config_file), form).problems:
             sys.exit(NOT_READY)
         return
     exchanges = tuple(words_of(exchanges))
@@ -86,7 +89,7 @@ def status(
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        click.echo(rendered(view(found), is_coloured=is_terminal()), nl=False)
+        show(view(found))
     well = expected(found)
     if not all(product.is_proved for product in well.products) or not _is_writing(well, config):
         sys.exit(NOT_READY)
@@ -131,7 +134,7 @@ def _show(seen: Callable[[], RenderableType]) -> None:
         pass
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def alerts() -> None:
     """Where operators are told of trouble."""
 
@@ -283,6 +286,6 @@ def _from_journal(config: Config, exchanges: tuple[str, ...], form: str) -> None
     if absent or not report.products:
         of = f" of {', '.join(absent)}" if absent else ""
         raise UsageError(f"nothing{of} was collected in {config.data_dir}")
-    click.echo(as_json(report) if form == "json" else as_table(report, is_terminal=is_terminal()), nl=False)
+    tell(as_json(report) if form == "json" else as_table(report, is_terminal=is_terminal()), None)
     if report.verdict != "complete":
         sys.exit(NOT_READY)

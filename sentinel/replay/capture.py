@@ -10,7 +10,7 @@ import msgspec
 from feeds.catalogue import FEEDS, VENUES
 from feeds.protocol import Subscription
 from sentinel.disk.data_dir import TAPE_SUFFIX
-from sentinel.disk.tape import Kind, TapeWriter
+from sentinel.disk.tape import Kind, TapeWriter, tape_files
 from sentinel.errors import UsageError
 from sentinel.pipeline import LanePlan, Settings
 from sentinel.simulator.catalogue import VENUES as DIALECTS
@@ -84,3 +84,5 @@ def _header(recording: Recording) -> dict[str, object]:
 def command(capture: Path, output: Path) -> None:
     """Make a tape of CAPTURE, frames one a line, such as raw.jsonl.zst with raw.recv_ts.txt.zst beside it."""
     tape_from(capture, output)
+    for file in tape_files(output):
+        click.echo(file)

@@ -14,6 +14,7 @@ from sentinel.archive.archiver import Hour, all_hours, alone, write_hours
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.command.options import config_option, since_option, until_option
+from sentinel.command.tables import show
 from sentinel.config import Influx
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, TAPES
@@ -73,7 +74,8 @@ def _certify(folder: Path, written: list[Path], end_ns: int) -> None:
     """Issues the certificates of the hours that are over by ``end_ns``, and says what was written."""
     with alone(folder / ARCHIVE):
         issue_noted(Folders.of(folder), end_ns)
-    click.echo(f"{len(written)} files written in {folder / ARCHIVE}")
+    hint = "" if written else ": of hours that are over it has all; --until now takes the one that is not"
+    show(f"{len(written)} files written in {folder / ARCHIVE}{hint}")
 
 
 def _from_journal(folder: Path, since_ns: int | None, until_ns: int) -> list[Path]:

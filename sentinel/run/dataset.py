@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from feeds.market import Market
+from sentinel.command.groups import CommandGroup
 from sentinel.command.options import (
     config_option,
     plain_format_option,
@@ -19,6 +20,7 @@ from sentinel.command.options import (
     until_option,
     words_of,
 )
+from sentinel.command.tables import Sheet, show
 from sentinel.config.loading import load
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
@@ -34,7 +36,7 @@ data_dir_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def dataset() -> None:
     """Freeze a part of the archive under a name and a number, to be cited and checked."""
 
@@ -91,12 +93,10 @@ def freeze(
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
         return
-    click.echo(f"{found.reference}: {found.rows:,} rows in {len(found.files):,} files, identity {found.identity}")
+    show(f"{found.reference}: {found.rows:,} rows in {len(found.files):,} files, identity {found.identity}")
     bare = sum(file.certificate is None for file in found.files.values())
     if bare:
-        click.echo(
-            f"{bare:,} files have no certificate: their rows are not served as verified; see sentinel-ws certify"
-        )
+        show(f"{bare:,} files have no certificate: their rows are not served as verified; see sentinel-ws certify")
 
 
 @dataset.command("list")
@@ -128,10 +128,13 @@ def list_command(data_dir: Folder | None, form: str, config_file: Path | None) -
         return
     if not found:
         click.echo(f"no data set in {folder}", err=True)
+        return
+    figures = ("markets", "rows", "bytes")
+    table = Sheet("data set", "from", "to", *figures, "identity", numbers=figures, is_keyed=False)
     for one in found:
-        span = f"{format_ns(one.start_ns)} to {format_ns(one.end_ns)}"
-        sizes = f"{len(one.markets)} markets, {one.rows:,} rows, {one.bytes:,} bytes"
-        click.echo(f"{one.reference}  {span}  {sizes}  {one.identity[:12]}")
+        counts = (f"{count:,}" for count in (len(one.markets), one.rows, one.bytes))
+        table.add_row(one.reference, format_ns(one.start_ns), format_ns(one.end_ns), *counts, one.identity[:12])
+    show(table)
 
 
 @dataset.command("verify")
@@ -156,9 +159,9 @@ def verify_command(reference: str, data_dir: Folder | None, form: str, config_fi
         click.echo(msgspec.json.format(msgspec.json.encode(told)))
     else:
         for problem in found:
-            click.echo(problem)
+            show(problem)
         files = f"{len(manifest.files):,} files, {manifest.bytes:,} bytes"
-        click.echo(f"{reference} is {'NOT ' if found else ''}as it was frozen: {files}, identity {manifest.identity}")
+        show(f"{reference} is {'NOT ' if found else ''}as it was frozen: {files}, identity {manifest.identity}")
     if found:
         sys.exit(FAILED)
 

@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sentinel.collector.selecting import unless
+from sentinel.command.groups import LazyGroup
 from sentinel.command.options import Duration, config_option
 from sentinel.config import Config
 from sentinel.config.loading import load
@@ -27,7 +28,6 @@ from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SinkStatistics
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
-from sentinel.run.command_line import LazyGroup
 from sentinel.run.stopping import stopping
 from sentinel.timing.loops import new_event_loop
 

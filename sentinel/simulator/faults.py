@@ -218,8 +218,8 @@ def load(
     if path is None:
         return Faults([], seed, now_ns)
     try:
-        listed = msgspec.convert(tomllib.loads(path.read_text()), _File)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        listed = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"fault file {path}: {error}") from error
     for fault in listed.fault:
         if fault.venue is not None and fault.venue not in venues:

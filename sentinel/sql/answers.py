@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from rich.text import Text
 
+from sentinel.command.tables import UNBOUNDED, Sheet, rendered
 from sentinel.sql.session import Answer
 
 MOST_ROWS = 200
@@ -22,8 +24,9 @@ MOST_ROWS = 200
 JSON = msgspec.json.Encoder(decimal_format="number")
 
 
-def as_table(answer: Answer) -> Iterator[bytes]:
-    """Columns side by side, numbers to the right, and a word if there are more rows than are shown."""
+def as_table(answer: Answer, width: int = UNBOUNDED) -> Iterator[bytes]:
+    """Columns side by side, numbers to the right, and a word if there are more rows than are shown. Where the width is
+    too little for that, each row as names and values."""
     rows: list[list[str]] = []
     for batch in answer.batches:
         columns = [[_cell(value) for value in column.to_pylist()] for column in _spelled(batch).columns]
@@ -34,12 +37,18 @@ def as_table(answer: Answer) -> Iterator[bytes]:
     names = answer.schema.names
     widths = [max(map(len, column)) for column in zip(names, *shown, strict=True)]
     are_numbers = [_is_number(kind) for kind in answer.schema.types]
-    for cells in (names, ["─" * width for width in widths], *shown):
-        padded = (
-            cell.rjust(width) if is_number else cell.ljust(width)
-            for cell, width, is_number in zip(cells, widths, are_numbers, strict=True)
-        )
-        yield "  ".join(padded).rstrip().encode() + b"\n"
+    if sum(widths) + 2 * (len(widths) - 1) > width:
+        sheet = Sheet(*names, numbers=[name for name, is_number in zip(names, are_numbers, strict=True) if is_number])
+        for cells in shown:
+            sheet.add_row(*map(Text, cells))
+        yield rendered(sheet, width=width).encode()
+    else:
+        for cells in (names, ["─" * size for size in widths], *shown):
+            padded = (
+                cell.rjust(size) if is_number else cell.ljust(size)
+                for cell, size, is_number in zip(cells, widths, are_numbers, strict=True)
+            )
+            yield "  ".join(padded).rstrip().encode() + b"\n"
     if len(rows) > MOST_ROWS:
         yield f"the first {MOST_ROWS} rows; --format csv, json or parquet gives all\n".encode()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sentinel.command.options import config_option, form_of, format_option, output_option
+from sentinel.command.tables import width_of_stdout
 from sentinel.config.loading import load
 from sentinel.disk.files import written
 from sentinel.disk.folder_option import FOLDER
@@ -65,9 +66,13 @@ def sql(
 
 
 def _tell(answer: Answer | None, form: str, output: Path | None) -> None:
-    from sentinel.sql.answers import FORMATS, write_parquet
+    from sentinel.sql.answers import FORMATS, as_table, write_parquet
 
     if answer is None:
+        return
+    if output is None and form == "table":
+        for text in as_table(answer, width_of_stdout()):
+            sys.stdout.write(text.decode())
         return
     if output is None:
         sys.stdout.buffer.writelines(FORMATS[form](answer))

@@ -57,7 +57,10 @@ def test_a_proxy_that_cannot_be_used_is_said_once_and_ends_nothing(proxy: str, t
         (["collect", "BTC-USD", "--duration", "soon"], {}, "", "soon"),
         (["collect", "BTC-USD", "--duration", "-3s"], {}, "", "-3s"),
         (["collect", "BTC-USD", "--fast"], {}, "", "No such option"),
-        (["collect", "BTC-USD", "--http", "nowhere"], {}, "", "http"),
+        (["collect", "BTC-USD", "--http", "nowhere"], {}, "", "write nowhere:8080"),
+        (["collect", "BTC/USD"], {}, "", "did you mean BTC-USD?"),
+        (["collect", "coinbse:BTC-USD"], {}, "", "did you mean coinbase?"),
+        (["top"], {}, "", "--http"),
         (["collect", "BTC-USD", "--influx-url", "influx"], {}, "", "URL"),
         (["collect", "BTC-USD"], {"SENTINEL_COINBASE_REST_URL": "not a url"}, "", "URL"),
         (["collect", "BTC-USD"], {"SENTINEL_DATADIR": "x"}, "", "did you mean SENTINEL_DATA_DIR?"),
@@ -100,7 +103,31 @@ async def test_a_product_the_venue_does_not_have(tmp_path: Path) -> None:
         collecting(exchange.urls, tmp_path / "data", "BTC-USD", "BTC-USDD") as collector,
     ):
         assert await collector.ended() == 2
-    assert collector.errors.strip().endswith("Coinbase has no product BTC-USDD")
+    assert collector.errors.strip().endswith("Coinbase has no product BTC-USDD; did you mean BTC-USD?")
+
+
+async def test_a_product_that_is_nearly_listed_and_several_with_commas(tmp_path: Path) -> None:
+    async with (
+        trading(["BTC-USD", "ETH-USD"], tmp_path / "truth.jsonl") as exchange,
+        collecting(exchange.urls, tmp_path / "data", "BTC-USD,ETH-US") as collector,
+    ):
+        assert await collector.ended() == 2
+    assert collector.errors.strip().endswith("Coinbase has no product ETH-US; did you mean ETH-USD?")
+
+
+def test_check_config_lists_every_mistake(tmp_path: Path) -> None:
+    (tmp_path / "sentinel.toml").write_text('nonsense = 1\nlog_level = "loud"\n')
+    done = sentinel("check-config", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_webhook_that_is_not_there_is_said_with_the_reason(tmp_path: Path) -> None:
+    """It said "see above", and above was a line without the reason (F15 of the tour)."""
+    done = sentinel("alerts", "test", cwd=tmp_path, SENTINEL_ALERTS_WEBHOOK_URL="http://127.0.0.1:1/hook")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sentinel-ws: the webhook at 127.0.0.1 did not accept it: ")
 
 
 async def test_a_dry_run_prints_lines_and_stores_nothing(tmp_path: Path) -> None:

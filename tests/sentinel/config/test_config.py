@@ -11,7 +11,7 @@ import pytest
 
 from sentinel.config import Config, whole
 from sentinel.config.documents import Setting, settings
-from sentinel.config.loading import load
+from sentinel.config.loading import WrongSettings, load
 from sentinel.config.names import SERVICE_LINK, known_names
 from sentinel.errors import UsageError
 
@@ -179,6 +179,26 @@ def test_a_named_file_must_be_there(read: Load) -> None:
 
 def test_several_mistakes_are_counted(read: Load) -> None:
     assert "(and 1 more)" in mistake(read, toml="nonsense = 1\nrubbish = 2\n")
+
+
+def test_all_mistakes_are_there_for_who_asks(read: Load) -> None:
+    """check-config told the first, and how many more (F15 of the tour)."""
+    with pytest.raises(WrongSettings) as caught:
+        read(
+            toml='nonsense = 1\nproducts = ["BTC/USD", "ETHUSD"]\n[feeds]\nconnections = 7\n',
+            env={"SENTINEL_DATADIR": "x", "SENTINEL_HTTP": "nowhere"},
+        )
+    told = "\n".join(caught.value.mistakes)
+    for words in (
+        "nonsense",
+        "BTC-USD?",
+        "ETH-USD?",
+        "feeds.connections",
+        "SENTINEL_DATADIR",
+        "http: nowhere has no port",
+    ):
+        assert words in told
+    assert len(caught.value.mistakes) == 5
 
 
 @pytest.mark.parametrize("text", ["1, 2.5 10", "[1, 2.5, 10]", '["1", 2.5, 10]'])

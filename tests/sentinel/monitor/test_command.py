@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -15,7 +18,10 @@ from sentinel.cli import cli
 from sentinel.monitor.command import view
 from sentinel.monitor.status import Status
 from sentinel.timing.histogram import Quantiles
+from tests import ROOT
 from tests.sentinel.monitor.statuses import GOOD_PRODUCT
+from tests.servers.collector import unset_environment
+from tests.servers.waiting import LONGEST_S
 
 GOOD = Status(
     software="sentinel-ws", collector="here", now_ns=0, uptime_s=1.0, lines_stored=5, trades_to_repair=0,
@@ -26,7 +32,10 @@ GOOD = Status(
 change = msgspec.structs.replace
 
 
-async def ask(found: Status) -> int:
+@asynccontextmanager
+async def serving(found: Status) -> AsyncIterator[str]:
+    """Gives the address of a collector that says so."""
+
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(found))
 
@@ -36,10 +45,34 @@ async def ask(found: Status) -> int:
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address = f"127.0.0.1:{runner.addresses[0][1]}"
-        return (await asyncio.to_thread(CliRunner().invoke, cli, ["status", "--http", address])).exit_code
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+async def ask(found: Status) -> int:
+    async with serving(found) as address:
+        return (await asyncio.to_thread(CliRunner().invoke, cli, ["status", "--http", address])).exit_code
+
+
+async def test_top_to_a_pipe_goes_on_until_nobody_reads() -> None:
+    """It wrote nothing, for ever (F12 of the tour); and the address may be pasted from a browser (F13)."""
+    async with serving(GOOD) as address:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sentinel", "top", "--http", f"http://{address}/"),
+            env=unset_environment() | {"PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        async with asyncio.timeout(LONGEST_S):
+            for _ in range(2):
+                while not (await process.stdout.readline()).startswith(b"BTC-USD"):
+                    pass
+            process.stdout._transport.close()  # type: ignore[attr-defined]  # as `| head` does
+            assert await process.stderr.read() == b""
+            assert await process.wait() == 0
 
 
 @pytest.mark.parametrize(

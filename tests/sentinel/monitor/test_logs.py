@@ -51,6 +51,12 @@ def test_the_time_is_utc_wherever_the_machine_is(stream: io.StringIO) -> None:
     assert line["time"] == "2026-11-23T00:00:00.000005Z"
 
 
+def test_a_person_reads_no_nanoseconds(stream: io.StringIO) -> None:
+    logs.configure(Console(file=stream, force_terminal=True, no_color=True, width=20), "INFO")
+    logger.bind(start_ns=1_795_428_000_100_000_000, length_ns=1_500_000_000, end_ns=None).warning("gap_open")
+    assert " start=2026-11-23T10:00:00.1Z length=1.500 s\n" in re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
+
+
 def test_a_person_reads_the_event_and_its_facts(stream: io.StringIO) -> None:
     logs.configure(Console(file=stream, force_terminal=True, no_color=True, width=20), "INFO")
     logger.bind(lane=3, cause=None, reason="[bold]as it is").warning("connection_lost")

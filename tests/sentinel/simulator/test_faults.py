@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sentinel.errors import UsageError
 from sentinel.simulator import faults
 from sentinel.simulator.coinbase.dialect import COINBASE
+from sentinel.simulator.faults import KINDS, Fault
+from tests import ROOT
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,10 @@ def test_a_wrong_fault_file_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(UsageError, match=r"faults\.toml"):
         faults.load(path, COINBASE.facts.feeds, COINBASE.facts.faults, 1, time.time_ns)
+
+
+def test_the_manual_names_every_kind_of_fault() -> None:
+    page = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \| ", page.partition("| kind |")[2], re.MULTILINE)) == KINDS
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(msgspec.convert(tomllib.loads(example), dict[str, list[Fault]])["fault"]) == 3

@@ -1,11 +1,11 @@
-"""Writes what the commands say of themselves for ``sentinel.run.declared``: see there."""
+"""Writes what the commands say of themselves for ``sentinel.command.declared``: see there."""
 
 from __future__ import annotations
 
 import json
 
 from sentinel.cli import cli
-from sentinel.run.declared import FILE, all_described
+from sentinel.command.declared import FILE, all_described
 
 
 def text() -> str:

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from sentinel.cli import COMMANDS, cli
-from sentinel.run import declared
-from sentinel.run.command_line import Context, LazyGroup
+from sentinel.command import declared
+from sentinel.command.groups import Context, LazyGroup
 from tests import ROOT
-from tests.sentinel.run.declare import text
+from tests.sentinel.command.declare import text
 from tests.servers.collector import unset_environment
 
 HEAVY = ("aiohttp", "fastapi", "influxdb_client", "matplotlib", "nats", "numpy", "pandas", "pyarrow", "pydantic")
@@ -43,7 +43,7 @@ def leaves(group: click.Group = cli, before: tuple[str, ...] = ()) -> Iterator[t
 
 @with_click_of_today
 def test_the_file_says_what_the_commands_say() -> None:
-    assert declared.FILE.read_text(encoding="utf-8") == text(), "python -m tests.sentinel.run.declare makes it anew"
+    assert declared.FILE.read_text(encoding="utf-8") == text(), "python -m tests.sentinel.command.declare makes it anew"
 
 
 def help_of(group: click.Group, path: tuple[str, ...]) -> str:

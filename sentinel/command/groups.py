@@ -46,7 +46,7 @@ class Context(click.Context):
     formatter_class = Formatter
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A group whose list says of each command the whole first sentence of its help."""
 
     context_class = Context
@@ -70,7 +70,7 @@ class Group(click.Group):
             formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in found])
 
 
-class LazyGroup(Group):
+class LazyGroup(CommandGroup):
     """A group with further commands in modules of their own, each spelled ``module:name``, imported when they are used.
 
     ``declared`` may give a command, by its name and what loads it, that shows help without that; None if it knows none.

@@ -2,7 +2,7 @@
 
 ``declared.json`` beside this file says it. It is made of the commands themselves, and a test holds it against them::
 
-    python -m tests.sentinel.run.declare        # makes it anew
+    python -m tests.sentinel.command.declare        # makes it anew
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import click
 
-from sentinel.run.command_line import Context, Group, LazyGroup
+from sentinel.command.groups import CommandGroup, Context, LazyGroup
 
 FILE = Path(__file__).with_name("declared.json")
 HELP = frozenset({"-h", "--help"})
@@ -78,7 +78,7 @@ def command(name: str, described: Described, load: Load) -> click.Command:
         return lambda: _child(load(), child)
 
     children = {child: command(child, more, of_group(child)) for child, more in described["commands"].items()}
-    return Group(name, commands=children, **common | {"context_settings": {}})
+    return CommandGroup(name, commands=children, **common | {"context_settings": {}})
 
 
 def _child(group: click.Command, name: str) -> click.Command:
