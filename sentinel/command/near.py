@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-NEAR = 0.6
+NEAR = 0.8
 SEPARATORS = re.compile(r"[-/_. ]+")
 QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "JPY", "BTC", "ETH")
 """Currencies that names without a separator may end with."""
@@ -16,7 +16,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean BTC-USD?``, for the name of ``known`` that is nearest; nothing if none is near."""
     known = list(known)
     same = [name for name in known if _bare(name) == _bare(word)]
-    found = same or difflib.get_close_matches(word.upper(), known, 1, NEAR) or difflib.get_close_matches(word, known, 1)
+    found = (
+        same
+        or difflib.get_close_matches(word.upper(), known, 1, NEAR)
+        or difflib.get_close_matches(word, known, 1, NEAR)
+    )
     return f"; did you mean {found[0]}?" if found and found[0] != word else ""
 
 

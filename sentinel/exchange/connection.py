@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from loguru import logger
 from websockets.asyncio.client import ClientConnection, connect
@@ -214,7 +215,8 @@ class Connection:
             # whatever a server, a proxy or the system does (no descriptor left, a Location that is no address) is a
             # connection that could not be opened, and has a reason
             self._heed(error)
-            return proxy_trouble(self._url) or f"{type(error).__name__}: {error}"[:REASON_CHARS]
+            host = urlsplit(self._url).hostname  # errors of names and addresses do not say whose
+            return proxy_trouble(self._url) or f"{type(error).__name__} for {host}: {error}"[:REASON_CHARS]
         assert isinstance(socket, StampedSocket)
         self._socket = socket
         try:

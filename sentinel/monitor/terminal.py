@@ -95,9 +95,7 @@ def as_line(now: Figures) -> Text:
     ]
     if now.trades_to_repair:
         parts.append((f"{now.trades_to_repair:,} trades to repair", "yellow"))
-    line = Text(" · ").join(Text(text, style) for text, style in parts)
-    line.no_wrap = True
-    return line
+    return Text(" · ").join(Text(text, style) for text, style in parts)
 
 
 def live_table(service: Service) -> Group:

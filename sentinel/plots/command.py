@@ -55,7 +55,7 @@ def plot(
     output = output or Path(f"{kind}-{quote(symbol, safe='')}.png")
     suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UsageError(f"{output} is not the name of a picture: write one that ends in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{output}: a plot is a picture, and its name ends in {', '.join(SUFFIXES)}")
     now_ns = time.time_ns()
     interval = parse_instant_ns(since, now_ns), parse_instant_ns(until, now_ns)
     if interval[0] >= interval[1]:

@@ -20,7 +20,7 @@ from sentinel.command.options import (
     until_option,
     words_of,
 )
-from sentinel.command.tables import Sheet, show
+from sentinel.command.tables import show
 from sentinel.config.loading import load
 from sentinel.disk.folder_option import FOLDER
 from sentinel.disk.object_store import Folder
@@ -128,13 +128,10 @@ def list_command(data_dir: Folder | None, form: str, config_file: Path | None) -
         return
     if not found:
         click.echo(f"no data set in {folder}", err=True)
-        return
-    figures = ("markets", "rows", "bytes")
-    table = Sheet("data set", "from", "to", *figures, "identity", numbers=figures, is_keyed=False)
     for one in found:
-        counts = (f"{count:,}" for count in (len(one.markets), one.rows, one.bytes))
-        table.add_row(one.reference, format_ns(one.start_ns), format_ns(one.end_ns), *counts, one.identity[:12])
-    show(table)
+        span = f"{format_ns(one.start_ns)} to {format_ns(one.end_ns)}"
+        sizes = f"{len(one.markets)} markets, {one.rows:,} rows, {one.bytes:,} bytes"
+        show(f"{one.reference}  {span}  {sizes}  {one.identity[:12]}")
 
 
 @dataset.command("verify")

@@ -140,9 +140,7 @@ def state_line(statistics: SinkStatistics, waiting: int) -> Text:
     ]
     if statistics.lines_set_aside:
         parts.append((f"{statistics.lines_set_aside:,} lines set aside", "yellow"))
-    line = Text(" · ").join(Text(text, style) for text, style in parts)
-    line.no_wrap = True
-    return line
+    return Text(" · ").join(Text(text, style) for text, style in parts)
 
 
 def worker_name(store: str) -> str:

@@ -296,5 +296,5 @@ def together(shards: Sequence[Shard]) -> Text:
     """``2/2 processes · 4/4 books proved · …``"""
     told = [shard.figures for shard in shards if shard.figures is not None]
     running = sum(shard.is_running for shard in shards)
-    line = Text(f"{running}/{len(shards)} processes · ", "" if running == len(shards) else "yellow", no_wrap=True)
+    line = Text(f"{running}/{len(shards)} processes · ", "" if running == len(shards) else "yellow")
     return line.append_text(as_line(sum(told, Figures())))

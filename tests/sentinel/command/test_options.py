@@ -110,6 +110,8 @@ def test_a_near_miss_of_a_product(word: str, exchange: str, meant: str | None) -
         ("BTCUSD", "; did you mean BTC-USD?"),
         ("btc/usd", "; did you mean BTC-USD?"),
         ("XYZ", ""),
+        ("BTC-EUR", ""),
+        ("DOT-USD", ""),
         ("BTC-USD", ""),
     ],
 )
