@@ -3,16 +3,18 @@
 FROM python:3.13.7-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/sentinel
-COPY pyproject.toml setup.py requirements.lock README.md LICENSE ./
+COPY requirements.lock ./
+RUN /opt/sentinel/bin/pip install --no-cache-dir --requirement requirements.lock
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY book book
 COPY feeds feeds
 COPY sentinel sentinel
-# The lock also pins what only developers need; as a constraint it installs just what the collector does.
-RUN /opt/sentinel/bin/pip install --no-cache-dir --constraint requirements.lock '.[cluster]'
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
+    && /opt/sentinel/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 
 FROM python:3.13.7-slim-bookworm
 LABEL org.opencontainers.image.title="sentinel-ws" \
-      org.opencontainers.image.description="A Coinbase market-data collector that proves what it holds" \
+      org.opencontainers.image.description="A market-data collector for many exchanges that proves what it holds" \
       org.opencontainers.image.licenses="MIT"
 RUN groupadd --gid 10001 sentinel \
     && useradd --uid 10001 --gid sentinel --no-create-home --shell /usr/sbin/nologin sentinel \

@@ -3,13 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 READY := .venv/ready
-DEV_LOCK := $(wildcard requirements-dev.lock)
 
 # Images of Python often forbid it to keep what it compiled. Here every test process and every collector that a test
 # starts would compile all our modules anew: an eighth of the time of the suite.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant strangers bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant strangers floors bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,8 +21,8 @@ $(INSTALLED): requirements.lock pyproject.toml setup.py book/speedups.c
 	@touch $@
 
 # And to develop
-$(READY): $(INSTALLED) $(DEV_LOCK)
-	@for lock in $(DEV_LOCK); do $(PYTHON) deploy/install.py $(BIN)/pip $$lock || exit; done
+$(READY): $(INSTALLED) requirements-dev.lock
+	@$(PYTHON) deploy/install.py $(BIN)/pip requirements-dev.lock
 	@touch $@
 
 demo: $(INSTALLED) ## Collect from a local exchange with faults for 20 s, show what was lost, repaired and withheld
@@ -72,14 +71,30 @@ strangers: $(READY) ## Read an archive in an object store with DuckDB, Polars, C
 	.venv-strangers/bin/pip install --quiet --disable-pip-version-check -r tests/strangers/requirements.txt
 	$(BIN)/python -m tests.strangers.compare .venv-strangers/bin/python
 
+# Without what needs a browser or tools that need newer libraries, and without S3: Arrow of old keeps its sockets open and
+# says in other words what is wrong.
+floors: ## Run the tests with the oldest of every library that it can use
+	test -d .venv-floors || $(PYTHON) -m venv .venv-floors
+	.venv-floors/bin/pip install --quiet --disable-pip-version-check -r tests/floors/requirements.txt
+	.venv-floors/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-floors/bin/python -m pytest -n 4 --dist worksteal tests/book tests/feeds tests/sentinel \
+		--ignore tests/sentinel/monitor/api --ignore tests/sentinel/test_object_store.py \
+		--ignore tests/sentinel/archive/test_upload.py --ignore tests/sentinel/archive/test_uploading.py \
+		--deselect tests/sentinel/plots/test_plots.py::test_the_example_notebook_runs
+
 bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 	$(BIN)/python -m bench.results
 
-lock: ## Resolve the dependencies anew and pin them
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --disable-pip-version-check '.[dev]'
-	.venv-lock/bin/pip freeze --exclude sentinel-ws | LC_ALL=C sort -f > requirements.lock
-	rm -rf .venv-lock build *.egg-info
+# One resolution for every Python and platform of ours, with the hashes of all files, and without the name of an index.
+RESOLVE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--no-annotate --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+
+lock: ## Resolve the dependencies anew and pin them: requirements.lock to run, requirements-dev.lock to develop
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+	$(RESOLVE) --upgrade --extra cluster --generate-hashes --output-file requirements.lock >/dev/null
+	$(RESOLVE) --upgrade --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
+	rm -rf .venv-lock
 
 clean: ## Remove everything that was made here
-	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-floors .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -39,9 +39,9 @@ class Speedups(Protocol):
     def Levels(self, edges: Sequence[tuple[int, int]]) -> NativeLevels: ...  # noqa: N802  # a class
 
 
-is_native = os.environ.get(PURE, "") in ("", "0") and find_spec("book.speedups") is not None
+is_native = os.environ.get(PURE, "") in ("", "0") and find_spec(f"{__package__}.speedups") is not None
 
 FLAVOUR = "native" if is_native else "pure Python"
 """For people."""
 
-speedups = cast(Speedups, import_module("book.speedups")) if is_native else None
+speedups = cast(Speedups, import_module(f"{__package__}.speedups")) if is_native else None

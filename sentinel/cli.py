@@ -11,6 +11,7 @@ import click
 
 from book.native import FLAVOUR
 from feeds.rest import ProductKind
+from sentinel.command.declared import known
 from sentinel.command.encoding import make_printable
 from sentinel.command.groups import LazyGroup
 from sentinel.command.options import Duration, config_option, words_of
@@ -46,6 +47,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     elsewhere=COMMANDS,
+    declared=known,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="sentinel-ws", message=f"%(prog)s, version %(version)s ({FLAVOUR})")

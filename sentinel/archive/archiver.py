@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from sentinel.archive import manifest, uncertified
 from sentinel.archive.hour import archive_hour
 from sentinel.archive.schedule import HOUR_NS, end_of_waiting_ns
 from sentinel.disk.data_dir import ARCHIVE_LOCK, PRUNED, hour_of
-from sentinel.disk.files import PARTS, append_lines
+from sentinel.disk.files import PARTS, allow_many_open, append_lines
 from sentinel.disk.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
 from sentinel.disk.lock import Held, hold
 from sentinel.disk.object_store import Folder
@@ -110,9 +109,7 @@ def write_hours(
 
     ``until_ns`` cuts the hour it lies in; an hour named that begins later is written whole.
     """
-    # one file for each product and measurement is open at a time: more than the 1,024 that a shell usually allows
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_many_open()  # one for each product and measurement
     written = []
     with ByTime(reader) as journal:
         for hour in hours:

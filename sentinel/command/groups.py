@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -70,17 +71,34 @@ class CommandGroup(click.Group):
 
 
 class LazyGroup(CommandGroup):
-    """A group with further commands in modules of their own, each spelled ``module:name``."""
+    """A group with further commands in modules of their own, each spelled ``module:name``, imported when they are used.
 
-    def __init__(self, *args: Any, elsewhere: Mapping[str, str], **kwargs: Any) -> None:
+    ``declared`` may give a command, by its name and what loads it, that shows help without that; None if it knows none.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        elsewhere: Mapping[str, str],
+        declared: Callable[[str, Callable[[], click.Command]], click.Command | None] = lambda name, load: None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._elsewhere = elsewhere
+        self.elsewhere = elsewhere
+        self._declared = declared
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *self._elsewhere])
+        return sorted({*super().list_commands(ctx), *self.elsewhere})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.commands and cmd_name in self._elsewhere:
-            module, name = self._elsewhere[cmd_name].split(":")
-            self.add_command(getattr(importlib.import_module(module), name), cmd_name)
+        if cmd_name not in self.commands and cmd_name in self.elsewhere:
+            load = partial(self.load, cmd_name)
+            self.add_command(self._declared(cmd_name, load) or load(), cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    def load(self, name: str) -> click.Command:
+        """The command itself, imported."""
+        module, attribute = self.elsewhere[name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command.context_class = Context
+        return command

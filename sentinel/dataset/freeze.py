@@ -31,6 +31,7 @@ from sentinel.dataset import manifest as manifests
 from sentinel.dataset.croissant import CROISSANT, croissant
 from sentinel.dataset.manifest import NAME, FrozenFile, Manifest, OfMarket, identity_of
 from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, DATASETS, HOURS, MARKETS, hour_of
+from sentinel.disk.files import sync_folder
 from sentinel.disk.lock import Held, hold
 from sentinel.disk.shards import data_folders
 from sentinel.errors import SentinelError, UsageError
@@ -122,7 +123,7 @@ def freeze(
         (part / CROISSANT).write_bytes(croissant(found))
         _sync(part)
         part.rename(shelf / str(number))
-        _sync_folder(shelf)
+        sync_folder(shelf)
     return found
 
 
@@ -270,16 +271,8 @@ def _sync(folder: Path) -> None:
     """On disk for good, before it gets its name."""
     for path in folder.rglob("*"):
         if path.is_dir():
-            _sync_folder(path)
+            sync_folder(path)
         else:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    sync_folder(folder)

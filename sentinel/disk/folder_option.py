@@ -10,7 +10,7 @@ from sentinel.disk.object_store import Folder, folder_at
 from sentinel.errors import UsageError
 
 
-class FolderType(click.ParamType[Folder]):
+class FolderType(click.ParamType):  # type: ignore[type-arg]  # click before 8.4 knows no ParamType[…]
     """What ``folder_at`` takes."""
 
     name = "folder"

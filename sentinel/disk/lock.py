@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 from typing import IO
 
 from sentinel.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 class Held(UsageError):
@@ -26,7 +30,7 @@ def hold(path: Path) -> IO[bytes]:
     except OSError as error:
         raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock)
     except BlockingIOError:  # EWOULDBLOCK; any other error says nothing of another process
         lock.close()
         raise Held(f"{path.parent} is in use by another process") from None
@@ -34,3 +38,15 @@ def hold(path: Path) -> IO[bytes]:
         lock.close()
         raise UsageError(f"cannot lock {path}: {error.strerror}") from error
     return lock
+
+
+def _lock(file: IO[bytes]) -> None:
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    import msvcrt
+
+    try:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except PermissionError as error:
+        raise BlockingIOError from error

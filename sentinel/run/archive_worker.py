@@ -27,7 +27,8 @@ NICENESS = 10
 def main(
     journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, keep_tapes_s: str, *seen: str
 ) -> None:
-    os.nice(NICENESS)
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(NICENESS)
     archive = Path(root)
     damaged: list[BatchDamaged] = []
     before_ns = end_of_archive_ns(int(now_ns))

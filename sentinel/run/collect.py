@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-import uvloop
 from loguru import logger
 from rich.console import Console
 
@@ -49,6 +48,7 @@ from sentinel.run.membership import Tails, dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
 from sentinel.timing.clock import Clock
+from sentinel.timing.loops import new_event_loop
 from sentinel.version import software
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def collect(
         duration_s = DRY_RUN_S
     with (
         logs.opened(sys.stderr, config.log_level) as console,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
         runner.run(
             _collect(

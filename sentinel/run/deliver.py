@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import uvloop
 from loguru import logger
 from rich.console import Console
 from rich.live import Live
@@ -30,6 +29,7 @@ from sentinel.disk.delivery import SinkStatistics
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
 from sentinel.run.stopping import stopping
+from sentinel.timing.loops import new_event_loop
 
 if TYPE_CHECKING:
     from sentinel.cluster.delivery import Delivery
@@ -60,7 +60,7 @@ def influx(duration: float | None, **given: Any) -> None:
         raise click.UsageError("no InfluxDB: give --influx-url, or set influx.url")
     with (
         logs.opened(sys.stderr, config.log_level) as console,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
         runner.run(_influx(config, console, duration))
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import uvloop
 from loguru import logger
 
 from sentinel.command.options import Duration, config_option
@@ -25,6 +24,7 @@ from sentinel.disk.object_store import ObjectPath, check_url
 from sentinel.monitor import logs
 from sentinel.run.deliver import cluster_option, configured, worker_name
 from sentinel.run.stopping import stopping
+from sentinel.timing.loops import new_event_loop
 
 ENDING_S = 10.0
 """How long a pass may take to come to the end of a file, and the servers to hear of it."""
@@ -49,7 +49,7 @@ def archive(once: bool, duration: float | None, **given: Any) -> None:
     """
     config = configured(given)
     target = place_of(config)
-    with logs.opened(sys.stderr, config.log_level), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with logs.opened(sys.stderr, config.log_level), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_deliver(config, target, is_once=once, duration_s=duration))
 
 

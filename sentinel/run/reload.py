@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 
 from loguru import logger
@@ -11,6 +10,7 @@ from loguru import logger
 from sentinel.config import Config
 from sentinel.config.names import known_keys
 from sentinel.errors import UsageError
+from sentinel.timing.loops import on_signal
 
 
 def is_safe(key: str) -> bool:
@@ -29,15 +29,14 @@ class Reload:
 
     async def run(self) -> None:
         """Reads again at each SIGHUP, until cancelled."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._is_asked.set)
+        deafen = on_signal("SIGHUP", self._is_asked.set)
         try:
             while True:
                 await self._is_asked.wait()
                 self._is_asked.clear()
                 self.reload()
         finally:
-            loop.remove_signal_handler(signal.SIGHUP)
+            deafen()
 
     def reload(self) -> None:
         """A mistake changes nothing. What needs a restart is named each time, until there was one."""

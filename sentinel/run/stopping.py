@@ -6,16 +6,18 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 
 from loguru import logger
+
+from sentinel.timing.loops import on_signal
 
 
 @asynccontextmanager
 async def stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
     """An event that is set by SIGINT, SIGTERM or the end of ``duration_s``; a second signal ends the process."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
     def stop_for(number: signal.Signals) -> None:
         if stop.is_set():
@@ -23,14 +25,9 @@ async def stopping(duration_s: float | None) -> AsyncIterator[asyncio.Event]:
         logger.bind(signal=number.name).info("stopping")
         stop.set()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop_for, number)
-    timer = None if duration_s is None else loop.call_later(duration_s, stop.set)
-    try:
+    with ExitStack() as ending:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            ending.callback(on_signal(number.name, partial(stop_for, number)))
+        if duration_s is not None:
+            ending.callback(asyncio.get_running_loop().call_later(duration_s, stop.set).cancel)
         yield stop
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for number in signals:
-            loop.remove_signal_handler(number)

@@ -14,7 +14,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from sentinel.monitor import logs
 from sentinel.monitor.terminal import REFRESH_S, Figures, as_line
 from sentinel.run import systemd, words
 from sentinel.timing.backoff import Backoff
+from sentinel.timing.loops import on_signal
 
 END_S = 15.0
 """A collector ends within 10 s; one that does not is killed."""
@@ -263,7 +264,6 @@ def _join(market: Market, shards: Sequence[Shard]) -> None:
 @contextmanager
 def _signals(shards: Sequence[Shard], stop: asyncio.Event) -> Iterator[None]:
     """SIGTERM and SIGINT end everything in order, a second one at once; SIGHUP is for each shard."""
-    loop = asyncio.get_running_loop()
 
     def end(number: signal.Signals) -> None:
         if stop.is_set():
@@ -277,14 +277,11 @@ def _signals(shards: Sequence[Shard], stop: asyncio.Event) -> Iterator[None]:
         for shard in shards:
             shard.send(signal.SIGHUP)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end, number)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    try:
+    with ExitStack() as ending:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            ending.callback(on_signal(number.name, partial(end, number)))
+        ending.callback(on_signal("SIGHUP", reload))
         yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 async def _show(shards: Sequence[Shard], console: Console) -> None:

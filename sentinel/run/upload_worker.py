@@ -29,7 +29,8 @@ NICENESS = 10
 
 
 def main(data_dir: str, url: str, max_age_s: str, max_bytes: str) -> None:
-    os.nice(NICENESS)
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(NICENESS)
     folder, target = Path(data_dir), ObjectPath.of(url)
     limits = (
         None if max_age_s == UNLIMITED else float(max_age_s),

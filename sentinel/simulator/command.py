@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Collection
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-import uvloop
 
 from sentinel.command.options import Duration
 from sentinel.errors import UsageError
@@ -28,6 +28,7 @@ from sentinel.simulator.exchange import Exchange
 from sentinel.simulator.player import Player
 from sentinel.simulator.synthetic import CLEAR_NS, MS, SyntheticMarket
 from sentinel.simulator.truth import Truth
+from sentinel.timing.loops import new_event_loop, on_signal
 
 DEFAULT_LEVELS = 5000
 
@@ -75,7 +76,8 @@ def simulate(**options: Any) -> None:
 
     To collect from it: simulate --products BTC-USD --exec 'sentinel-ws collect BTC-USD'
     """
-    status = uvloop.run(_serve(**options))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        status = runner.run(_serve(**options))
     if status:
         sys.exit(status)
 
@@ -103,7 +105,7 @@ async def _serve(
             stop.set_result(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end, number)
+        on_signal(number.name, partial(end, number))
     spoken = _spoken(venue)
     if len(spoken) > 1 and rest["tape"] is not None:
         raise UsageError("a recording belongs to one venue")

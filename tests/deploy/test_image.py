@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 
-import pytest
 from dockerfile_parse import DockerfileParser
 
-from book.native import PURE
 from tests import ROOT
 
 BIN = Path(sys.executable).parent
@@ -95,46 +90,6 @@ def test_everything_it_copies_is_there_and_in_the_build_context() -> None:
         assert is_in_the_build_context(Path(name)), name
     assert not is_in_the_build_context(Path("tests/conftest.py"))
     assert not is_in_the_build_context(Path(".env"))
-
-
-WITHOUT_COMPILER = {"CC": "false", PURE: "0"}
-WITH_COMPILER = {PURE: "0"}
-
-
-@pytest.fixture(scope="module", params=[WITH_COMPILER, WITHOUT_COMPILER, {PURE: "1"}], ids=["native", "no cc", "pure"])
-def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the image installs, built of the tree as it is."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "book", "feeds", "sentinel"):
-        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
-    for build in source.glob("book/*.so"):
-        build.unlink()
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source]
-    subprocess.run(command, check=True, capture_output=True, timeout=110, env=os.environ | request.param)
-    (built,) = folder.glob("*.whl")
-    has_compiler = request.param is WITH_COMPILER and shutil.which("cc") is not None
-    assert ("book/speedups.abi3.so" in zipfile.ZipFile(built).namelist()) == has_compiler
-    return built
-
-
-def test_the_package_holds_every_file_of_ours(wheel: Path) -> None:
-    """A page or a template forgotten in pyproject.toml would be missed only when it is asked for."""
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(
-        ["git", "ls-files", "book", "feeds", "sentinel"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert len(tracked) > 50
-    assert {path for path in tracked if (ROOT / path).exists() and not path.endswith(".c")} <= packed
-
-
-def test_the_package_runs_as_it_was_built(wheel: Path, tmp_path: Path) -> None:
-    zipfile.ZipFile(wheel).extractall(tmp_path)
-    command = [sys.executable, "-S", "-c", "from book.native import is_native; print(is_native)"]  # no other package
-    environment = os.environ | {PURE: "0"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == str((tmp_path / "book/speedups.abi3.so").exists())
 
 
 def test_every_place_names_this_version() -> None:

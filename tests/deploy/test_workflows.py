@@ -29,8 +29,10 @@ def test_they_are_what_github_allows() -> None:
 
 
 def test_every_python_we_promise_is_tested() -> None:
-    versions = load("ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
+    jobs = load("ci.yml")["jobs"]
+    versions = jobs["test"]["strategy"]["matrix"]["python"]
     assert versions == ["3.11", "3.12", "3.13", "3.14"]
+    assert jobs["wheel"]["strategy"]["matrix"]["python"] == versions
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"] == f">={versions[0]}"
 
 

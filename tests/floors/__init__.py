@@ -1,0 +1,1 @@
+"""The oldest libraries that are promised to do."""
