@@ -174,7 +174,7 @@ def _archived(data_dir: Path, measurement: str, markets: Collection[Market]) -> 
 
 def _write(measurement: str, found: Windows, form: str, path: Path | None) -> None:
     if path is None and form == PARQUET:
-        raise UsageError("Parquet needs a file to be written to: --output FILE")
+        raise UsageError("Parquet needs a file: give --output FILE")
     if path is None:
         sys.stdout.buffer.writelines(FORMATS[form](measurement, found))
     elif form == PARQUET:

@@ -36,7 +36,7 @@ MOST_SHOWN = 20
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the archive is.  [default: data]")
 @config_option
 def certify(data_dir: Path | None, config_file: Path | None) -> None:
-    """Seal each hour of the archive that is over and has no certificate, or has changed since.
+    """Seal each complete hour of the archive that has no certificate, or has changed since.
 
     A collector does this itself as it writes an hour; this command is for archives from elsewhere, or a lost hour.
     """
@@ -63,7 +63,7 @@ def certify(data_dir: Path | None, config_file: Path | None) -> None:
 
 @click.command("verify")
 @click.option("--data-dir", type=FOLDER, help="Where archive and certificates are; may be a URL.  [default: data]")
-@click.option("--influx-url", help="Compare with what this InfluxDB holds, too.")
+@click.option("--influx-url", help="Also compare with what this InfluxDB holds.")
 @since_option(words="From the hour this lies in.")
 @until_option()
 @click.option("--no-replay", is_flag=True, help="Do not derive the archive again from the tapes.")

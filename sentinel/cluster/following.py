@@ -125,7 +125,7 @@ class _Place:
     async def _state(self) -> StreamState:
         info = await self._session.jetstream.stream_info(self._session.names.lines)
         if info.created != self._made:
-            raise ClusterError("cluster: the stream was made anew, since the servers lost it: begin anew")
+            raise ClusterError("cluster: the servers lost the stream and it was created again: begin again")
         return info.state
 
 

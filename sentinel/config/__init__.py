@@ -347,9 +347,9 @@ class Config(Section):
     data_dir: Path = Path("data")
     """Where journal, tapes and archive are kept."""
     collector: str = Field(default_factory=lambda: platform.node() or "sentinel", pattern=COLLECTOR)
-    """Whose accounts these are: the tag of ``gaps`` and ``coverage``. Else the host's name at the first start."""
+    """The name of this collector, a tag of ``gaps`` and ``coverage``. Default: the host's name at the first start."""
     http: Annotated[str, BeforeValidator(http_address)] | None = None
-    """``HOST:PORT`` where status, metrics and the live page are served; they are not if it is not set."""
+    """``HOST:PORT`` at which to serve status, metrics and the live page; if not set, they are not served."""
     http_token: SecretStr | None = None
     """The bearer token that clients must send; required on any address but loopback."""
     http_token_file: Path | None = None

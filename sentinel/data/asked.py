@@ -141,7 +141,7 @@ def edges(edges_bps: Sequence[float | Decimal | Fraction | str]) -> tuple[Fracti
     try:
         found = tuple(sorted({Fraction(str(edge)) for edge in edges_bps}))
     except (ValueError, TypeError, ZeroDivisionError):
-        raise UsageError(f"{edges_bps!r} are no edges; give basis points such as [1, 5, 10]") from None
+        raise UsageError(f"{edges_bps!r} are not edges; give basis points such as [1, 5, 10]") from None
     if not found or found[0] <= 0:
         raise UsageError("give edges wider than 0 basis points")
     return found

@@ -41,7 +41,7 @@ def cluster() -> None:
 
 @cluster.command()
 @cluster_option
-@click.option("--replicas", type=click.IntRange(1, 5), help="If each product is to have more than members say.")
+@click.option("--replicas", type=click.IntRange(1, 5), help="If each product should have more than the members say.")
 @plain_format_option
 @config_option
 def status(**given: object) -> None:

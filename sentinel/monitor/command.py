@@ -87,7 +87,7 @@ def status(
     """
     if cluster is not None:
         if http is not None or data_dir is not None or exchanges:
-            raise click.UsageError("--cluster stands alone")
+            raise click.UsageError("--cluster cannot be combined with the others")
         if tell_cluster(configured(cluster, config_file=config_file), form).problems:
             sys.exit(NOT_READY)
         return
@@ -118,7 +118,7 @@ def top(http: str | None, cluster: str | None, exchanges: tuple[str, ...], confi
     """
     if cluster is not None:
         if http is not None or exchanges:
-            raise click.UsageError("--cluster stands alone")
+            raise click.UsageError("--cluster cannot be combined with the others")
         _show(partial(_view_of_cluster, configured(cluster, config_file=config_file)))
         return
     exchanges = tuple(words_of(exchanges))

@@ -201,9 +201,9 @@ def digests(pipeline: Pipeline) -> dict[tuple[Market, int], str]:
 
 @click.command()
 @click.argument("tape", type=click.Path(path_type=Path))
-@since_option(words="Print only what was written from then on.")
-@until_option(words="Stop there; not included.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="1 is as it was.  [default: at full speed]")
+@since_option(words="Print only what was written from this time on.")
+@until_option(words="Stop at this time, which is not included.")
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="1 is real time.  [default: at full speed]")
 @click.option("--edges-bps", metavar="LIST", help="Other bins, such as 1,5,10.")
 @click.option("--cadence-ms", type=click.IntRange(10, 60_000), help="Another sampling interval.")
 @click.option("--digest", is_flag=True, help="Print a fingerprint of each book at the end, instead of the lines.")

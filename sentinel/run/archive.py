@@ -34,7 +34,7 @@ from sentinel.timing.instants import format_ns, parse_instant_ns
 def archive(
     since: str | None, until: str | None, data_dir: Path | None, influx_url: str | None, config_file: Path | None
 ) -> None:
-    """Write Parquet files from journal and tapes or from InfluxDB, or bring them up to date.
+    """Write or update the Parquet archive, from journal and tapes or from InfluxDB.
 
     A collector does this itself every hour; this command is for data from elsewhere, or a lost archive. What an hour's
     file already has stays; a point that both have is taken from the source. Changes of the books come from the tapes;

@@ -46,7 +46,7 @@ def dataset() -> None:
 @symbol_option
 @since_option(words="From the hour this lies in.")
 @until_option(words="To the end of the hour this lies in.", implied="the last one that is over")
-@click.option("--measurements", multiple=True, metavar="NAME,...", help="gaps and coverage always are.  [default: all]")
+@click.option("--measurements", multiple=True, metavar="NAME,...", help="gaps and coverage are added.  [default: all]")
 @click.option("--licence", default="", help="Such as CC-BY-4.0, or its URL.")
 @click.option("--description", default="", help="A sentence or two.")
 @data_dir_option
@@ -70,7 +70,7 @@ def freeze(
 
     folder = _folder(data_dir, config_file)
     if not isinstance(folder, Path):
-        raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store, too")
+        raise UsageError(f"{folder}: freeze where the archive is written; its data sets go to the object store as well")
     wanted = words_of(measurements)
     unknown = sorted(set(wanted) - set(FREEZABLE))
     if unknown:
@@ -96,7 +96,7 @@ def freeze(
     show(f"{found.reference}: {found.rows:,} rows in {len(found.files):,} files, identity {found.identity}")
     bare = sum(file.certificate is None for file in found.files.values())
     if bare:
-        show(f"{bare:,} files have no certificate: their rows are not served as verified; see sentinel-ws certify")
+        show(f"{bare:,} files have no certificate: their rows do not count as verified; see sentinel-ws certify")
 
 
 @dataset.command("list")

@@ -80,7 +80,7 @@ def products(
             kept = sorted((one for one in answer if wanted.keeps(one)), key=lambda one: one.symbol)
             rows += [Row(exchange, one.symbol, one.base, one.quote, one.kind, one.state) for one in kept]
     if all(isinstance(answer, RestTrouble) for answer in found.values()):
-        raise SentinelError("no list of products could be had")
+        raise SentinelError("no list of products could be fetched")
     tell(_rendered(rows, form), output)
 
 

@@ -46,7 +46,7 @@ DEFAULT_LEVELS = 5000
 )
 @click.option("--faults", type=click.Path(path_type=Path), help="A TOML file; docs/simulator.md says what goes in it.")
 @click.option("--truth", type=click.Path(path_type=Path), help="Write down what really happened.")
-@click.option("--truth-tops/--no-truth-tops", default=True, help="With the top after each book frame.")
+@click.option("--truth-tops/--no-truth-tops", default=True, help="Include the best prices after each book frame.")
 @click.option(
     "--levels",
     type=click.IntRange(10, 1_000_000),
@@ -71,8 +71,8 @@ DEFAULT_LEVELS = 5000
 def simulate(**options: Any) -> None:
     """Run a local exchange: WebSocket feeds and REST of a venue, from a recording or a seeded synthetic market.
 
-    Prints one line of JSON with the addresses when it is ready: by feed, and of REST. With several venues each has its
-    own port, a truth file of its own (truth-kraken.jsonl for --truth truth.jsonl), and its addresses by its name.
+    When ready, prints one line of JSON with the addresses of each feed and of REST. With several venues, each has its
+    own port, its own truth file (truth-kraken.jsonl for --truth truth.jsonl), and its addresses under its name.
 
     To collect from it: simulate --products BTC-USD --exec 'sentinel-ws collect BTC-USD'
     """

@@ -30,7 +30,7 @@ PROMPT, MORE = "sql> ", "...> "
 @output_option
 @config_option
 @click.option("--data-dir", type=FOLDER, help="Where archive and journal are; may be a URL.  [default: data]")
-@click.option("--allow-files", is_flag=True, help="Let queries read and write other files, too.")
+@click.option("--allow-files", is_flag=True, help="Let queries read and write other files.")
 def sql(
     query: str | None,
     form: str | None,
@@ -39,7 +39,7 @@ def sql(
     data_dir: Folder | None,
     allow_files: bool,
 ) -> None:
-    """Ask what was collected, in SQL: of trades, top, book, l2, flow, gaps and coverage.
+    """Query what was collected in SQL: trades, top, book, l2, flow, gaps and coverage.
 
     Without QUERY, reads statements that end in a semicolon, from the terminal or stdin. Conditions on time, symbol and
     exchange choose the files that are opened.
@@ -48,7 +48,7 @@ def sql(
         raise UsageError("--output is for one query, given as an argument")
     form = form_of(form, output, ("table", "csv", "json", PARQUET))
     if form == PARQUET and output is None:
-        raise UsageError("Parquet needs a file to be written to: --output FILE")
+        raise UsageError("Parquet needs a file: give --output FILE")
     config = load({}, config_file)
     try:
         from sentinel.sql.session import Session
