@@ -6,7 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TypeGuard
 from urllib.parse import unquote, urlsplit
@@ -141,6 +141,7 @@ def command(text: str) -> Iterator[list[str]]:
         return
     while words and re.match(r"[A-Z_0-9]+=", words[0]):
         words.pop(0)
+    words = list(takewhile(lambda word: word not in (">", ">>"), words))
     if words and words[0].rpartition("/")[2] == "sentinel-ws":
         yield words[1:]
     elif len(words) > 1 and words[0] in NAMES and any(word.startswith("-") for word in words):
