@@ -113,9 +113,23 @@ class Run:
         self._say("reading the last of the tapes and the journal")
         await asyncio.to_thread(self._look)
         found = await asyncio.to_thread(self._write, state)  # should nobody wait for what follows
-        self._say("checking certificates and archive")
+        self._say("archiving the hours that are over, and checking archive and certificates")
+        if self.known.settings.get("archive", False):
+            await self._archive()
         self.known.verified = await asyncio.to_thread(verify_all, self._data_dir, with_replay=with_replay)
         return found if self.known.verified is None else await asyncio.to_thread(self._write, state)
+
+    async def _archive(self) -> None:
+        """The hours that ended since the collector's last pass; what it has to say goes to the log."""
+        with (self._output / LOG).open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "sentinel", "archive", "--data-dir", str(self._data_dir)),
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+            )
+        if await process.wait():
+            self.known.notes.append("The hours that were over at the end could not all be archived.")
 
     async def _keep_collecting(self, stop: asyncio.Event) -> None:
         backoff = Backoff(random.random)

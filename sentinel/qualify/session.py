@@ -210,6 +210,7 @@ def settings(config: Config) -> dict[str, Any]:
     }
     return {
         "products": list(config.products),
+        "archive": config.archive.is_enabled,
         "feeds": config.feeds.model_dump(mode="json"),
         "book": config.book.model_dump(mode="json"),
         "venues": chosen,

@@ -31,7 +31,10 @@ async def test_a_collector_that_dies_is_started_again_and_results_are_there_mean
     async with trading(["BTC-USD"], tmp_path / "truth.jsonl", levels=40) as venue:
         arguments = ["BTC-USD", "--data-dir", str(tmp_path / "data"), "--record", "--processes", "1", "--is-observed"]
         places = environment(venue.urls, tmp_path / "data")
-        run, stop = Run(known(), tmp_path, tmp_path / "data", arguments, places, said.append), asyncio.Event()
+        run, stop = (
+            Run(known(settings={"archive": True}), tmp_path, tmp_path / "data", arguments, places, said.append),
+            asyncio.Event(),
+        )
         working = asyncio.create_task(run.run(stop, 3600.0, with_replay=True))
         path = tmp_path / running.DOCUMENT
 
@@ -58,6 +61,7 @@ async def test_a_collector_that_dies_is_started_again_and_results_are_there_mean
     assert (verdicts["instants"], verdicts["accounts"], verdicts["trades"]) == ("holds", "holds", "holds")
     assert [gap.cause for gap in found.gaps if gap.channel == "book"] == ["stopped"]
     assert any("ended by itself with status -9" in words for words in said)
+    assert found.notes == []
     assert found.lateness.count > 0
     assert found.resources.memory_most_mb is not None
     assert found.resources.memory_most_mb > 10
