@@ -10,6 +10,7 @@ import pytest
 
 from feeds.market import Market
 from sentinel.collector.service import Service
+from sentinel.command.tables import rendered
 from sentinel.config import Cluster
 from sentinel.coverage.accounts import CoverageRow, from_points
 from sentinel.disk.journal import Journal
@@ -60,8 +61,10 @@ def last_row(market: Market) -> CoverageRow:
 
 def shown(service: Service) -> str:
     """What a person at a terminal sees; the table is drawn as well."""
-    rows = len(service.collected())
-    assert terminal.live_table(service).row_count == len(Watched(service).after(1).products) == rows
+    drawn = rendered(terminal.live_table(service), width=200)
+    collected = {market.symbol for market in service.collected()}
+    assert {market.symbol for market in service.pipeline.products if market.symbol in drawn} == collected
+    assert len(Watched(service).after(1).products) == len(collected)
     return terminal.status_line(service).plain
 
 
