@@ -3,8 +3,8 @@
 A browser that has not is shown a form instead of a line of JSON. What the form leaves behind is a cookie made from the
 token, from which nobody can learn the token.
 
-Without a token, whoever is at this machine may look, and no page of the web that one of its browsers happens to show:
-such a page can let a name of its own point at 127.0.0.1, and its requests then arrive with that name.
+Without a token, anybody on this machine may look, but no website that is open in one of its browsers: a site can have
+its own name point at 127.0.0.1, and its requests then arrive with that name.
 """
 
 from __future__ import annotations
