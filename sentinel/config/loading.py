@@ -17,7 +17,15 @@ from pydantic import ValidationError
 
 from sentinel.command.near import suggestion
 from sentinel.config import Config, whole
-from sentinel.config.names import OLD_KEYS, OLD_NAMES, environment_name, known_keys, unknown_names
+from sentinel.config.names import (
+    ENVIRONMENT_PREFIX,
+    NOT_SETTINGS,
+    OLD_KEYS,
+    OLD_NAMES,
+    environment_name,
+    known_keys,
+    unknown_names,
+)
 from sentinel.errors import UsageError
 
 CONFIG_FILE = Path("sentinel.toml")
@@ -77,6 +85,15 @@ def load(
     if misspelt:
         raise WrongSettings(misspelt)
     return config
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same for a process that is to have none of our settings."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in NOT_SETTINGS or not (name.startswith(ENVIRONMENT_PREFIX) or name in ECOSYSTEM_NAMES)
+    }
 
 
 def _dotenv() -> dict[str, str | None]:
