@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple, Self
 
 from feeds.catalogue import DEFAULT_EXCHANGE
-
-NEAR = 0.6
-"""How alike two symbols are of which one may be the other misspelt; 1 is the same."""
 
 
 class Market(NamedTuple):
@@ -48,17 +44,3 @@ def by_exchange(markets: Iterable[Market]) -> dict[str, list[str]]:
         exchange: [market.symbol for market in group]
         for exchange, group in groupby(ordered, key=lambda market: market.exchange)
     }
-
-
-def nearest(wanted: Market, known: Iterable[Market], most: int = 3) -> list[Market]:
-    """Those that may have been meant, the likeliest first: ``BTCUSD`` and ``btc/usd`` are ``BTC-USD`` misspelt."""
-    by_letters: dict[str, list[Market]] = {}
-    for market in sorted(known, key=lambda market: (market.exchange != wanted.exchange, market)):
-        by_letters.setdefault(_letters(market.symbol), []).append(market)
-    letters = _letters(wanted.symbol)
-    close = [letters] if letters in by_letters else difflib.get_close_matches(letters, by_letters, most, NEAR)
-    return [market for letters in close for market in by_letters[letters]][:most]
-
-
-def _letters(symbol: str) -> str:
-    return "".join(filter(str.isalnum, symbol)).lower()

@@ -22,6 +22,8 @@ settings.register_profile(
 settings.register_profile("fuzz", max_examples=1_000_000, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
+os.environ.pop("COLUMNS", None)  # xdist gives its workers that of its own terminal, and a pipe has no width
+
 OPEN_FILES = Path("/proc/self/fd")
 
 

@@ -14,14 +14,19 @@ QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "JPY", "BTC", "ETH")
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean BTC-USD?``, for the name of ``known`` that is nearest; nothing if none is near."""
+    found = nearest(word, known)
+    return f"; did you mean {found[0]}?" if found and found[0] != word else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The names that differ in separators and case alone, or else the one that is most alike; none if none is near."""
     known = list(known)
     same = [name for name in known if _bare(name) == _bare(word)]
-    found = (
+    return (
         same
         or difflib.get_close_matches(word.upper(), known, 1, NEAR)
         or difflib.get_close_matches(word, known, 1, NEAR)
     )
-    return f"; did you mean {found[0]}?" if found and found[0] != word else ""
 
 
 def respelled(word: str, pattern: re.Pattern[str]) -> str | None:

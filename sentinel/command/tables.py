@@ -171,8 +171,8 @@ class _Paper(io.StringIO):
 
 
 def show(*shown: RenderableType) -> None:
-    """To stdout. Strings are words: they wrap, and have no markup."""
-    parts = [Text(part) if isinstance(part, str) else part for part in shown]
+    """To stdout. Strings are words: they wrap, but a path stays whole, and have no markup."""
+    parts = [Text(part, overflow="ignore") if isinstance(part, str) else part for part in shown]
     sys.stdout.write(rendered(*parts, is_coloured=is_terminal()))
     sys.stdout.flush()
 

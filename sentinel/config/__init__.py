@@ -19,7 +19,7 @@ from feeds.rest import ProductKind
 from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
 from feeds.venue import Venue
 from sentinel.command.near import respelled, suggestion
-from sentinel.config.address import http_address
+from sentinel.config.address import MOST_PORT, http_address
 
 ALL = "all"
 """The pattern for everything that a venue lists."""
@@ -324,6 +324,8 @@ class Report(Section):
     def _complete(self) -> Self:
         if (self.smtp_server is None) != (not self.mail_to):
             raise ValueError("smtp_server and mail_to belong together")
+        if self.smtp_address[1] > MOST_PORT:
+            raise ValueError(f"smtp_server: {self.smtp_address[1]} is not a port: they end at {MOST_PORT}")
         if (self.smtp_user is None) != (self.smtp_password is None):
             raise ValueError("smtp_user and smtp_password belong together")
         if self.smtp_password is not None and self.smtp_security == "none" and self.smtp_address[0] not in LOOPBACK:

@@ -5,19 +5,27 @@ Precedence: flags > environment > ``.env`` > ``sentinel.toml`` > defaults.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
+from sentinel.command.near import suggestion
 from sentinel.config import Config, whole
-from sentinel.config.names import OLD_KEYS, OLD_NAMES, environment_name, known_keys, unknown_names
+from sentinel.config.names import (
+    ENVIRONMENT_PREFIX,
+    NOT_SETTINGS,
+    OLD_KEYS,
+    OLD_NAMES,
+    environment_name,
+    known_keys,
+    unknown_names,
+)
 from sentinel.errors import UsageError
 
 CONFIG_FILE = Path("sentinel.toml")
@@ -79,6 +87,15 @@ def load(
     return config
 
 
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same for a process that is to have none of our settings."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in NOT_SETTINGS or not (name.startswith(ENVIRONMENT_PREFIX) or name in ECOSYSTEM_NAMES)
+    }
+
+
 def _dotenv() -> dict[str, str | None]:
     try:
         return dotenv_values(DOTENV_FILE)
@@ -138,11 +155,6 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _suggest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def _explain(error: ValidationError, given_as: Mapping[str, str]) -> list[str]:
     """A line for each thing that is wrong. Never the value: it may be a secret.
 
@@ -152,7 +164,7 @@ def _explain(error: ValidationError, given_as: Mapping[str, str]) -> list[str]:
     for detail in error.errors(include_input=False, include_url=False):
         key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
         if detail["type"] == "extra_forbidden":
-            lines.append(f"unknown setting {key}{_suggest(key, known_keys())}")
+            lines.append(f"unknown setting {key}{suggestion(key, known_keys())}")
         else:
             reason = detail["msg"].removeprefix("Value error, ")
             key = f"{key} (given as {given_as[key]})" if key in given_as else key

@@ -12,11 +12,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from feeds.catalogue import VENUES
-from feeds.market import Market, nearest
+from feeds.market import Market
 from sentinel.archive.inventory import inventory
 from sentinel.archive.l2 import L2
 from sentinel.archive.layout import Series
 from sentinel.archive.source import Source
+from sentinel.command.near import nearest
 from sentinel.config import GLOB
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.data_dir import ARCHIVE
@@ -38,6 +39,7 @@ SAMPLED = ("top", "book")
 """What is as it was at an instant."""
 
 FURTHEST_SHOWN = 3
+MOST_MEANT = 3
 
 
 def folder(data_dir: DataDir) -> Folder:
@@ -225,7 +227,11 @@ def check_known(data_dir: DataDir, wanted: Market, what: str) -> None:
     exchanges = {*VENUES, *(market.exchange for market in there)}
     if wanted.exchange not in exchanges:
         raise UsageError(f"no exchange {wanted.exchange!r}; there are {', '.join(sorted(exchanges))}")
-    meant = nearest(wanted, there)
+    symbols = nearest(wanted.symbol, {market.symbol for market in there})
+    meant = sorted(
+        (market for market in there if market.symbol in symbols),
+        key=lambda market: (market.exchange != wanted.exchange, market),
+    )[:MOST_MEANT]
     words = f"; did you mean {_or(meant)}?" if meant else _those_of(data_dir)
     raise UsageError(f"no {what} of {wanted.short}{words}")
 

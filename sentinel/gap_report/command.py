@@ -116,7 +116,7 @@ def gap_report(
             report = _made(place, config, window, now_ns, symbols, exchanges, collector, collected_only=collected_only)
     except SentinelError as error:
         if sends:
-            sending.send_failure(str(error), config.report)
+            _send_word(str(error), config)
         raise
     is_seen = output is None and is_terminal()
     rendered: dict[str, Callable[[Report], str]] = {
@@ -131,6 +131,14 @@ def gap_report(
         click.echo(f"{report.verdict}; sent: {', '.join(sending.send(report, config.report))}")
     if fail_under is not None and lowest_percent(report) < fail_under:
         sys.exit(UNDER)
+
+
+def _send_word(why: str, config: Config) -> None:
+    """Of there being no report; should that not arrive, why there is none is still what is said last."""
+    try:
+        sending.send_failure(why, config.report)
+    except sending.NotSent as error:
+        click.echo(f"sentinel-ws: {error}", err=True)
 
 
 def _made(

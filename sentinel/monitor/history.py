@@ -19,6 +19,7 @@ from msgspec import Struct
 from feeds.market import Market
 from sentinel.contract.line_protocol import Point, decode, prefix
 from sentinel.disk.journal import JournalReader
+from sentinel.errors import BatchDamaged
 from sentinel.timing.instants import NS_PER_S
 
 STEPS_S = {5: 1, 15: 3, 30: 6, 60: 12}
@@ -292,12 +293,16 @@ class Histories:
             UsageError: if there is no journal.
         """
         view = self._views.pop((market, minutes), None) or View(market, minutes)
-        with JournalReader(self._journal) as reader:
+        with JournalReader(self._journal, _pass_over) as reader:
             view.update(reader, now_ns)
         self._views[market, minutes] = view
         while len(self._views) > MOST_VIEWS:
             self._views.popitem(last=False)
         return view.history(now_ns, after_ns)
+
+
+def _pass_over(_: BatchDamaged) -> None:
+    """A chart without the seconds of a batch is better than none for an hour; others tell of the damage."""
 
 
 def _line_end(body: bytes, at: int) -> int:

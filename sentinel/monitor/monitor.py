@@ -15,7 +15,7 @@ from sentinel.config import Config
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.gap_report import local
 from sentinel.gap_report.report import Report, Window, build
-from sentinel.monitor.acknowledged import AcknowledgedFolder
+from sentinel.monitor.acknowledged import AcknowledgedFolder, Acknowledgement, Key
 from sentinel.monitor.alerts import Alert, Watchman, Webhook
 from sentinel.monitor.history import STEPS_S, Histories, History, LatenessPoint
 from sentinel.monitor.status import Status, StatusReader
@@ -45,6 +45,8 @@ class Monitor:
         self._reader = reader
         self._watchman = Watchman(config.alerts)
         self._acknowledged = AcknowledgedFolder(config.data_dir)
+        self._stored: dict[Key, Acknowledgement] = {}
+        self._is_refused = False
         self._webhook = _webhook(config)
         self._histories = Histories(config.data_dir / JOURNAL)
         self._lateness: deque[LatenessPoint] = deque(maxlen=max(STEPS_S) * 60 * NS_PER_S // LATENESS_EVERY_NS)
@@ -66,7 +68,7 @@ class Monitor:
         """Looks once a second, and tells the log and the webhook what changed; until cancelled."""
         async with asyncio.TaskGroup() as deliveries:
             while True:
-                changed = self._look()
+                changed = await self._look()
                 for alert in changed:
                     facts = {"kind": alert.kind, "about": alert.about, "words": alert.words}
                     if alert.exchange:
@@ -79,21 +81,38 @@ class Monitor:
                     deliveries.create_task(self._webhook.send(changed))
                 await asyncio.sleep(WATCH_EVERY_S)
 
-    def _look(self) -> list[Alert]:
-        """What changed, with what an operator has acknowledged meanwhile."""
-        before = self._acknowledged.read()
-        self._watchman.acknowledged = dict(before)
+    async def _look(self) -> list[Alert]:
+        """What changed, with what an operator has acknowledged meanwhile. A thread reads it: a disk may be slow."""
+        self._take(await asyncio.to_thread(self._acknowledged.read))
+        before = dict(self._watchman.acknowledged)
         status = self._reader.read()
         self._note(status)
         changed = self._watchman.update(status)
-        try:
-            self._acknowledged.settle(before, self._watchman.acknowledged)
-        except OSError as error:  # a full disk has an alert of its own
-            logger.bind(reason=str(error)).warning("acknowledgement_not_stored")
-        for key, one in self._watchman.acknowledged.items():
-            if key in before and before[key].amount is None and one.amount is not None:
+        after = dict(self._watchman.acknowledged)
+        for key, one in after.items():
+            if before[key].amount is None and one.amount is not None:
                 logger.bind(kind=one.kind, about=one.about, note=one.note).info("alert_acknowledged")
+        if after != self._stored:
+            await self._settle(after)
         return changed
+
+    def _take(self, stored: dict[Key, Acknowledgement]) -> None:
+        """What others have changed: what we know of the rest holds, though a disk may have refused it."""
+        known = self._watchman.acknowledged
+        for key in self._stored.keys() - stored.keys():
+            known.pop(key, None)
+        known.update({key: one for key, one in stored.items() if self._stored.get(key) != one})
+        self._stored = stored
+
+    async def _settle(self, after: dict[Key, Acknowledgement]) -> None:
+        try:
+            await asyncio.to_thread(self._acknowledged.settle, self._stored, after)
+        except OSError as error:
+            if not self._is_refused:  # it is tried again each second
+                logger.bind(reason=str(error)).warning("acknowledgement_not_stored")
+            self._is_refused = True
+        else:
+            self._stored, self._is_refused = after, False
 
     def depth(self, market: Market, levels: int) -> Depth | None:
         """The best levels of a product; None if it is not collected."""

@@ -22,6 +22,9 @@ from sentinel.monitor.api.metrics import FAMILIES
 BEGINS = "<!-- made by python -m sentinel.monitor.reference -->\n"
 ENDS = "<!-- made until here -->\n"
 
+SAID = ("200", "401", "403")
+"""Statuses of all paths, which the page says once."""
+
 ONE_LINE = 120
 LIMITS = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
 
@@ -84,7 +87,7 @@ def endpoints_page() -> str:
 
 def _endpoint(method: str, path: str, operation: dict[str, Any]) -> str:
     asked = "".join(_parameter(each) for each in operation.get("parameters", ()) if each["in"] == "query")
-    others = ", ".join(f"`{status}`" for status in sorted(operation["responses"]) if status not in ("200", "401"))
+    others = ", ".join(f"`{status}`" for status in sorted(operation["responses"]) if status not in SAID)
     parts = [
         f"### `{method} {path}`\n\n{operation['summary'].rstrip('.')}.\n",
         asked,

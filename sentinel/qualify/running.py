@@ -186,6 +186,8 @@ class Run:
         assert process.stdout is not None
         number = len(self.known.processes) - 1
         async for line in process.stdout:
+            if not line.endswith(b"\n"):  # it was killed in the middle of it
+                break
             said = msgspec.json.decode(line, type=Observation)
             self._is_child_seen = True
             self.last = state.last = said

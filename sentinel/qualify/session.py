@@ -182,7 +182,7 @@ def environment(config: Config) -> Environment:
     """What it runs on, without a name or a path of the machine."""
     return Environment(
         software=software(),
-        commit=_commit(),
+        commit=commit_of(Path(__file__)),
         flavour=FLAVOUR,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -217,15 +217,19 @@ def settings(config: Config) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
-    """Of the checkout that it runs from, if it does."""
+def commit_of(file: Path) -> str | None:
+    """Of the checkout that a file is part of. One that is merely below somebody's repository, as what is installed into
+    an environment there, is of none."""
+    if _git(file, "ls-files", "--error-unmatch", "--", file.name) is None:
+        return None
+    return _git(file, "describe", "--always", "--dirty", "--exclude=*")
+
+
+def _git(file: Path, *arguments: str) -> str | None:
+    """What it says beside a file, None if it fails."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
+            ["git", "-C", str(file.parent), *arguments], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,12 +1,14 @@
 """``make demo``: collects from a local exchange with faults for twenty seconds, and shows what was lost, what was
 repaired, what was withheld, and the live page.
 
-Everything runs as a user would run it: the commands of ``sentinel-ws``, in processes of their own.
+Everything runs as a user would run it: the commands of ``sentinel-ws``, in processes of their own. But none of the
+user's settings is theirs: a made-up market must not end up in an InfluxDB that is not.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import socket
@@ -22,6 +24,7 @@ from urllib.request import urlopen
 import click
 
 from sentinel.command.encoding import make_printable
+from sentinel.config.loading import without_settings
 from sentinel.contract.causes import words
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
@@ -80,6 +83,7 @@ def main(data_dir: Path) -> int:
 
     At a terminal it goes on until Ctrl-C, so that the page can be looked at.
     """
+    data_dir = data_dir.absolute()
     shutil.rmtree(data_dir, ignore_errors=True)
     data_dir.mkdir(parents=True)
     faults, log = data_dir / "faults.toml", data_dir / "demo.log"
@@ -93,7 +97,13 @@ def main(data_dir: Path) -> int:
     click.echo(f"   {shlex.join(collect)}")
     status = 0
     with log.open("wb") as words:
-        exchange = subprocess.Popen([*COMMAND, *simulate, "--exec", shlex.join(collect)], stdout=words, stderr=words)
+        exchange = subprocess.Popen(
+            [*COMMAND, *simulate, "--exec", shlex.join(collect)],
+            stdout=words,
+            stderr=words,
+            env=without_settings(os.environ),
+            cwd=data_dir,  # without sentinel.toml and .env
+        )
         try:
             _show_and_tell(exchange, data_dir, address)
             if sys.stdout.isatty():

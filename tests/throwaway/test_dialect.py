@@ -202,7 +202,7 @@ def test_a_port_that_is_taken_is_one_line_though_another_venue_is_served(monkeyp
             asked = ["--venue", "coinbase,tidepool", "--levels", "60", "--port", str(first), "--duration", "100ms"]
             done = CliRunner().invoke(simulate, asked)
             assert isinstance(done.exception, UsageError)
-            assert "address already in use" in str(done.exception)
+            assert "Address already in use" in str(done.exception)
 
 
 def test_the_command_speaks_the_dialect_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ async def test_pages_upwards_are_as_good_as_pages_downwards(tmp_path: Path) -> N
             book = await rest.book(BTC)
             listing = Listing(rest, Selection((BTC,)))
             await listing.begin((), is_shard=False)
-            with pytest.raises(UsageError, match=r"^Tidepool has no product NO_USD$"):
+            with pytest.raises(UsageError, match=r"^Tidepool has no product NO_USD; did you mean tidepool:BTC_USD\?$"):
                 await Listing(rest, Selection((BTC, Market("tidepool", "NO_USD")))).begin((), is_shard=False)
     ids = sorted(trade.trade_id for answer in answers for trade in answer.trades)
     assert ids == list(range(first.trade_id, last + 1))

@@ -40,6 +40,7 @@ def _damage(row: tuple[int, str, int, int, int, int, bytes], zstd: zstandard.Zst
     except BatchDamaged as error:
         return str(error)
     times = [int(time) for time in TIME.findall(batch.body)]
-    if batch.stream not in STREAMS or (min(times), max(times)) != (batch.first_ns, batch.last_ns):
+    span = min(times, default=None), max(times, default=None)
+    if batch.stream not in STREAMS or span != (batch.first_ns, batch.last_ns):
         return f"batch {batch.id} of the journal is damaged: it says that it is of {batch.stream}, or of other times"
     return None

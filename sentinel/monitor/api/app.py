@@ -106,7 +106,8 @@ def _probes(sight: Sight) -> APIRouter:
 def _facts(sight: Sight, turns: Turns) -> APIRouter:
     router = APIRouter(
         tags=["facts"],
-        responses=answers(Refusal, "The token is missing or wrong.", 401, {"detail": "a bearer token is needed"}),
+        responses=answers(Refusal, "The token is missing or wrong.", 401, {"detail": "a bearer token is needed"})
+        | answers(Refusal, "There is no token, and the Host or Origin is not of this machine.", 403),
     )
     metrics = Metrics(sight.status, sight.alerts)
     absent = answers(Refusal, "The product is not collected here.", 404, {"detail": "no such product"})

@@ -2,13 +2,17 @@
 
 A browser that has not is shown a form instead of a line of JSON. What the form leaves behind is a cookie made from the
 token, from which nobody can learn the token.
+
+Without a token, anybody on this machine may look, but no website that is open in one of its browsers: a site can have
+its own name point at 127.0.0.1, and its requests then arrive with that name.
 """
 
 from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from urllib.parse import parse_qs
+from ipaddress import ip_address
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import HTTPException, Request, Response
 
@@ -23,7 +27,7 @@ class LoginNeeded(Exception):
 
 
 class Guard:
-    """The dependency that asks for ``token``; for nothing if there is none."""
+    """The dependency that asks for ``token``, or, if there is none, for an address of this machine."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -38,10 +42,13 @@ class Guard:
             LoginNeeded: for a browser
             HTTPException: for any other client
         """
+        if self._token is None:
+            _refuse_strangers(request)
+            return
         header = request.headers.get("authorization", "")
         given = header.removeprefix("Bearer ") or request.query_params.get("token", "")
         has_pass = hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._pass.encode())
-        if self._token is None or has_pass or self._is_token(given):
+        if has_pass or self._is_token(given):
             return
         if not header and "text/html" in request.headers.get("accept", ""):
             raise LoginNeeded
@@ -66,6 +73,31 @@ class Guard:
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _refuse_strangers(request: Request) -> None:
+    """Raises HTTPException if a name that is not this machine's was asked, or if a page of another site asks."""
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if not is_loopback(f"//{host}"):
+        raise HTTPException(
+            403, "without a token, only 127.0.0.1 and localhost may be asked; a proxy must send that Host"
+        )
+    if origin is not None and not is_loopback(origin):
+        raise HTTPException(403, "without a token, no page of another site may ask")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether its host can be no other machine, whatever a name server says."""
+    try:
+        name = (urlsplit(url).hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def asked(page: Page) -> Response:

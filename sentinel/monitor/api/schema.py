@@ -19,7 +19,8 @@ PLACE = "#/components/schemas/{name}"
 ABOUT = """What a running collector is doing, and what it has of the last minutes and days.
 
 Times are Unix nanoseconds, and prices and sizes floats, as in the stored data. Where a token is set, everything but
-`/healthz` and `/readyz` needs it: `Authorization: Bearer TOKEN`, or `?token=TOKEN`. Nothing here changes anything."""
+`/healthz` and `/readyz` needs it: `Authorization: Bearer TOKEN`, or `?token=TOKEN`. Where none is set, requests must be
+to `localhost` or a loopback address. Nothing here changes anything."""
 
 
 class Health(Struct, frozen=True):

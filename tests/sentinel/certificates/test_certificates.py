@@ -415,6 +415,7 @@ def test_the_commands(data_dir: Path) -> None:
         "what the files say": [],
         "manifests of the archive": [],
         "tapes": [],
+        "batches of the journal": [],
         "archive made again from the tapes": [],
     }
     assert answer["heads"]["coinbase BTC-USD"]["number"] == len(certificates(data_dir))

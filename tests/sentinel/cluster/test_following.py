@@ -112,7 +112,7 @@ async def test_a_stream_that_was_made_anew_ends_it(session: Session, monkeypatch
         await session.jetstream.delete_stream(session.names.lines)
         await session.jetstream.delete_stream(f"KV_{session.names.members}")
         await make(session, BTC)
-        with pytest.raises(ClusterError, match="made anew"):
+        with pytest.raises(ClusterError, match="created again"):
             await anext(bodies)
 
 
@@ -130,7 +130,7 @@ async def test_a_stream_that_was_made_anew_and_is_longer_already_ends_it(
         await make(session, BTC)
         for number in range(1, 10):
             await member.publish("trades", {BTC: [b"trades %d" % number]})
-        with pytest.raises(ClusterError, match="made anew"):
+        with pytest.raises(ClusterError, match="created again"):
             [body async for body in bodies]
 
 

@@ -33,6 +33,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("btc-usd", "did you mean BTC-USD"),
         ("ETH-US", "did you mean ETH-USD"),
         ("BTC/USD", "did you mean BTC-USD or kraken:BTC/USD"),
+        ("BTC-EUR", "there is data of"),  # another market, and not a misspelt one
         ("kraken:ETH/USD", r"no \w+ of kraken:ETH/USD; did you mean ETH-USD"),
         ("krake:BTC/USD", "no exchange 'krake'; there are binance, "),
         ("", "a product without a name"),

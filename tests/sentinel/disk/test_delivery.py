@@ -15,7 +15,7 @@ def test_the_name_of_the_cursor_is_that_of_every_journal_there_is() -> None:
 def test_a_new_sink_has_delivered_nothing_and_failed_at_nothing() -> None:
     assert msgspec.to_builtins(SinkStatistics(by_design_s=2.5)) == {
         "by_design_s": 2.5, "state": "delivering", "lines_delivered": 0, "lines_set_aside": 0, "set_aside_ns": 0,
-        "requests": 0, "last_error": None,
+        "requests": 0, "errors": 0, "last_error": None,
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from loguru import logger
 
 from sentinel.contract.lines import Lines
-from sentinel.disk.journal import STREAMS, DeadLetter, Journal, JournalReader
+from sentinel.disk.journal import STREAMS, DeadLetter, Journal, JournalReader, damage
 from sentinel.errors import BatchDamaged, JournalError, JournalWriteFailed, UsageError
 from tests import ROOT
 from tests.sentinel.timed import timed
@@ -408,6 +408,17 @@ async def test_a_damaged_batch_is_one_line_unless_somebody_is_told(path: Path) -
         finally:
             logger.remove(handler)
         assert said == ["batch_damaged"]
+
+
+async def test_a_line_of_an_older_version_that_has_lost_its_time_is_damage(path: Path) -> None:
+    """Such bodies are stored as they are, without a checksum."""
+    async with opened(path) as journal:
+        await journal.append({"trades": [Lines(7, b"m v=1 7")]})
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE batches SET body = ?", (b"m v=1 w",))
+    (found,) = damage(path)
+    assert found is not None
+    assert found.startswith("batch 1 of the journal is damaged")
 
 
 async def test_a_damaged_checkpoint_is_one_line(path: Path) -> None:

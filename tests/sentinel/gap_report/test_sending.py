@@ -183,6 +183,20 @@ async def test_that_there_is_no_report_is_sent_too(tmp_path: Path) -> None:
     assert body["error"] in body["text"]
 
 
+async def test_where_neither_is_a_report_nor_somebody_who_takes_word_of_that_both_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_wait(_: float) -> None:
+        return None
+
+    monkeypatch.setattr(sending.asyncio, "sleep", no_wait)
+    async with webhook(500) as (url, _):
+        told = await report(tmp_path / "nothing", webhook_url=url)
+    assert isinstance(told.exception, UsageError)
+    assert str(told.exception).startswith("no journal")
+    assert "not sent: webhook at 127.0.0.1: status 500" in told.stderr
+
+
 async def test_nowhere_to_send_it_is_a_mistake(data: Path) -> None:
     told = await report(data)
     assert isinstance(told.exception, UsageError)
@@ -194,6 +208,12 @@ def test_a_password_is_not_sent_in_the_clear() -> None:
     with pytest.raises(UsageError, match="readable on its way") as raised:
         load({"report": settings | {"smtp_security": "none"}}, None, {})
     assert PASSWORD not in str(raised.value)
+
+
+def test_a_port_that_there_cannot_be_is_a_mistake() -> None:
+    settings = {"smtp_server": "mail.example.com:70000", "mail_to": ["a@b.c"]}
+    with pytest.raises(UsageError, match="70000 is not a port"):
+        load({"report": settings}, None, {})
 
 
 async def test_a_file_can_be_written_too(data: Path, tmp_path: Path) -> None:

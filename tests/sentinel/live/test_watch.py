@@ -31,6 +31,7 @@ from sentinel.live import (
     watch_samples,
     watch_trades,
 )
+from sentinel.live.collecting import Collecting
 from sentinel.testing import Fault, SimulatedExchange
 from sentinel.testing.plugin import Simulate
 from tests import ROOT
@@ -245,14 +246,14 @@ async def test_a_slow_reader_is_told_how_much_he_lost_and_where(
     simulated_exchange: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "MOST_WAITING", 20)
-    exchange = simulated_exchange("BTC-USD", trade_rate=50)
+    simulated_exchange("BTC-USD", trade_rate=50)
     events: list[LiveEvent] = []
     async with asyncio.timeout(LONGEST_S), watch("BTC-USD", books=False) as watching:
         while not events or not isinstance(events[-1], LiveTrade):
             events.append(await watching)
-        seen = len([trade for trade in exchange.trades() if not trade.is_history])
-        await until(lambda: len([trade for trade in exchange.trades() if not trade.is_history]) > seen + 60)
-        await asyncio.sleep(0.2)
+        assert isinstance(watching, Collecting)
+        subscription = watching._place.subscription
+        await until(lambda: subscription is not None and subscription.untold >= 30)
         begun = len(events)
         while len(events) < begun + 30:
             events.append(await watching)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -151,6 +153,18 @@ async def test_trades_before_the_limit_are_said_not_to_be_read(journal: Journal,
         view.update(reader, NOW, 1)
     found = view.history(NOW, None)
     assert (found.trades_read_ns, [column.time_ns for column in found.trades]) == (NOW - 60 * S, [NOW - 60 * S])
+
+
+async def test_a_damaged_batch_costs_a_chart_no_more_than_what_it_held(journal: Journal, tmp_path: Path) -> None:
+    for at in (30, 20, 10):
+        await journal.append(
+            {"book": [sample(BTC, NOW - at * S, float(at))], "trades": [trade(BTC, NOW - at * S, at, 9.0, 1.0)]}
+        )
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as db, db:
+        db.execute("UPDATE batches SET body = x'28b52ffd00' WHERE id IN (3, 4)")
+    found = Histories(tmp_path / JOURNAL).read(BTC, 5, NOW)
+    assert [column.bid for column in found.samples] == [30.0, 10.0]
+    assert [column.time_ns for column in found.trades] == [NOW - 30 * S, NOW - 10 * S]
 
 
 async def test_without_a_journal_there_is_no_history(tmp_path: Path) -> None:

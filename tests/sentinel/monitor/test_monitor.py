@@ -19,6 +19,7 @@ from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Journal
 from sentinel.disk.usage import Usage
 from sentinel.monitor import monitor as module
+from sentinel.monitor.acknowledged import AcknowledgedFolder, Acknowledgement
 from sentinel.monitor.monitor import Depth, Monitor
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.accounts import Account
@@ -152,3 +153,41 @@ async def test_an_alert_is_raised_told_and_cleared_by_the_limits_in_force(
         watch.cancel()
         await asyncio.wait([watch])
     assert told == [("alert_raised", "disk_low"), ("alert_cleared", "disk_low")]
+
+
+async def test_what_is_acknowledged_holds_and_is_told_once_though_the_disk_refuses_to_note_it(
+    service: Service, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another user than the collector's has made the file."""
+    monkeypatch.setattr(module, "WATCH_EVERY_S", 0.0)
+    now_ns, told = START, list[str]()
+
+    def later() -> int:
+        nonlocal now_ns
+        now_ns += S
+        return now_ns
+
+    def refused(self: AcknowledgedFolder, *_: object) -> None:
+        raise PermissionError("not yours")
+
+    folder, about = AcknowledgedFolder(config.data_dir), "data directory"
+    folder.put(Acknowledgement("disk_low", about, START, note="ordered"))
+    sink = logger.add(lambda message: told.append(message.record["message"]))
+    monitor = watching(service, config, later, Usage(disk_free_bytes=5))
+    with monkeypatch.context() as context:
+        context.setattr(AcknowledgedFolder, "put", refused)
+        context.setattr(AcknowledgedFolder, "drop", refused)
+        watch = asyncio.create_task(monitor.watch())
+        try:
+            await until(lambda: [alert.note for alert in monitor.alerts()] == ["ordered"])
+            seen_ns = now_ns
+            await until(lambda: now_ns > seen_ns + 50 * S)
+            assert [told.count(event) for event in ("acknowledgement_not_stored", "alert_acknowledged")] == [1, 1]
+            assert "alert_raised" not in told
+            (folder._folder / "disk_low~data%20directory.json").unlink()  # what an operator takes back is none any more
+            await until(lambda: [alert.acknowledged_ns for alert in monitor.alerts()] == [None])
+            assert told.count("alert_raised") == 1
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+            logger.remove(sink)

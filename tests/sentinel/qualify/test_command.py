@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from sentinel.errors import UsageError
 from sentinel.qualify import state
 from sentinel.qualify.command import qualify
 from sentinel.qualify.evidence import as_json, sealed
-from sentinel.qualify.session import Asked, begin, environment, settings
+from sentinel.qualify.session import Asked, begin, commit_of, environment, settings
 from sentinel.qualify.state import SessionState
 from tests.sentinel.qualify.made import H, found, known
 
@@ -122,3 +123,16 @@ def test_only_the_digest_is_checked_on_demand(tmp_path: Path) -> None:
     path.write_text("[]")
     done = CliRunner().invoke(qualify, ["--check", str(path)])
     assert isinstance(done.exception, UsageError)
+
+
+def test_what_is_installed_below_a_repository_of_somebody_has_no_commit_of_it(tmp_path: Path) -> None:
+    ours, installed = tmp_path / "ours.py", tmp_path / ".venv" / "ours.py"
+    installed.parent.mkdir()
+    for path in (ours, installed):
+        path.touch()
+    assert commit_of(ours) is None
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for arguments in (["init", "--quiet"], ["add", "ours.py"], [*who, "commit", "--quiet", "--message", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)
+    assert commit_of(ours)
+    assert commit_of(installed) is None

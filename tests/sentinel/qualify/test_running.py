@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from sentinel.errors import SentinelError
 from sentinel.qualify import running
 from sentinel.qualify.evidence import Qualification
 from sentinel.qualify.running import Run, document
-from sentinel.qualify.state import SessionState
+from sentinel.qualify.state import ProcessState, SessionState
 from sentinel.qualify.verified import verify_all
 from tests.sentinel.qualify.made import known
 from tests.servers.collector import environment
@@ -65,6 +66,15 @@ async def test_a_collector_that_dies_is_started_again_and_results_are_there_mean
     assert found.lateness.count > 0
     assert found.resources.memory_most_mb is not None
     assert found.resources.memory_most_mb > 10
+
+
+async def test_what_a_collector_was_killed_in_the_middle_of_saying_is_passed_over(tmp_path: Path) -> None:
+    run, state = Run(known(), tmp_path, tmp_path / "data", [], {}, lambda words: None), ProcessState(0, 0)
+    says = [sys.executable, "-c", "print('{\"at_ns\": 17', end='')"]
+    process = await asyncio.create_subprocess_exec(*says, stdout=asyncio.subprocess.PIPE)
+    await run._hear(process, state)
+    assert await process.wait() == 0
+    assert run.last is None
 
 
 async def test_damage_is_noted_and_the_rest_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,11 @@ def test_it_ends_well_and_shows_what_was_repaired_and_what_withheld(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "SECONDS", 14)
+    # of somebody who collects for real, with an InfluxDB and a token
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SENTINEL_HTTP_TOKEN", "open sesame")
+    monkeypatch.setenv("INFLUXDB_V2_URL", "http://127.0.0.1:1")
+    (tmp_path / "sentinel.toml").write_text("record = 'neither true nor false'")
     data = tmp_path / "demo-data"
     data.mkdir()
     (data / "old").write_text("of the demonstration before")
@@ -29,6 +34,7 @@ def test_it_ends_well_and_shows_what_was_repaired_and_what_withheld(
     assert 0 < counts["top"] <= sum(line.startswith(b"top,") for line in stored)
     assert all(product in out for product in demo.PRODUCTS)
     assert not (data / "old").exists()
+    assert "influx" not in (data / "demo.log").read_text()
     withheld = re.search(r"Withheld: (\d+) of [\d,]+ samples, .*frames lost", out)
     assert withheld is not None
     assert int(withheld[1]) > 0

@@ -60,6 +60,40 @@ async def test_without_a_token_nobody_is_asked() -> None:
             assert (response.status, "Set-Cookie" in response.headers) == (303, False)
 
 
+OWN = ["127.0.0.1:8080", "127.9.0.1", "LOCALHOST:8080", "collector.localhost.", "[::1]:8080"]
+STRANGE = ["evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "192.0.2.7", "[::1", "a@b.example"]
+SHOWN = ["/", "/docs", "/openapi.json", "/metrics", "/sentinel/status", "/sentinel/alerts", "/sentinel/report"]
+
+
+async def test_without_a_token_a_name_of_another_site_that_points_here_gets_nothing() -> None:
+    """A page of the web may let its own name mean 127.0.0.1 and is then same-origin with what it asks here."""
+    async with seen_by(Eye()) as session:
+        for host in OWN:
+            assert await status_of(session, "/sentinel/status", headers={"Host": host}) == 200, host
+        for host in STRANGE:
+            for path in SHOWN:
+                async with session.get(path, headers={"Host": host}) as response:
+                    assert response.status == 403, (host, path)
+                    assert "a proxy must send" in await response.text()
+        assert await status_of(session, "/sentinel/stream", headers={"Host": STRANGE[0]}) == 403
+        assert await status_of(session, "/healthz", headers={"Host": STRANGE[0]}) == 200
+
+
+async def test_without_a_token_pages_of_other_sites_are_refused() -> None:
+    async with seen_by(Eye()) as session:
+        for origin, status in (
+            ("http://localhost:3000", 200), (str(session._base_url), 200),
+            ("https://evil.example", 403), ("http://127.0.0.1.evil.example", 403), ("null", 403),
+        ):  # fmt: skip
+            assert await status_of(session, "/sentinel/status", headers={"Origin": origin}) == status, origin
+
+
+async def test_with_a_token_the_name_is_anybodys() -> None:
+    async with seen_by(Eye(), TOKEN) as session:
+        headers = {"Host": "collector.example", "Authorization": f"Bearer {TOKEN}", "Origin": "https://grafana.example"}
+        assert await status_of(session, "/sentinel/status", headers=headers) == 200
+
+
 @pytest.mark.parametrize("path", ["/", "", "/docs"])
 async def test_the_form_works_below_any_path_of_a_proxy(path: str) -> None:
     async with (
