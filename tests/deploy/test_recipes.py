@@ -4,6 +4,7 @@ DuckDB on the same points, and both say the same."""
 from __future__ import annotations
 
 from decimal import Decimal
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,20 @@ def rows_in(found: pa.Table) -> list[Row]:
     return sorted(zip(*columns, strict=True), key=repr)
 
 
+class Sum(float):
+    """A number whose last digits depend on the order in which it was added up."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int | float) and isclose(self, other, rel_tol=1e-9)
+
+    def __repr__(self) -> str:
+        return f"{float(self):.6g}"
+
+
 def plain(value: object) -> object:
-    """Whole numbers as they are, however they are written; of others nine digits, as sums depend on the order."""
+    """Whole numbers as they are, however they are written."""
     if not isinstance(value, int | float | Decimal):
         return value
-    return int(value) if value == int(value) else f"{float(value):.9g}"
+    return int(value) if value == int(value) else Sum(value)

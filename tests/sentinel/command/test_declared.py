@@ -52,6 +52,7 @@ def help_of(group: click.Group, path: tuple[str, ...]) -> str:
         assert isinstance(context.command, click.Group)
         command = context.command.get_command(context, name)
         assert command is not None
+        command._help_option = None  # click keeps what another test, which knew no -h, asked it for
         context = Context(command, info_name=name, parent=context)
     return context.get_help()
 
