@@ -70,7 +70,7 @@ def _is_unchanged(path: Path) -> bool:
         document = json.loads(path.read_bytes())
         told = document["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is no qualification") from error
+        raise UsageError(f"{path} is not a qualification") from error
     actual = digest(document)
     click.echo(f"{path}: {'unchanged' if told == actual else 'CHANGED'}, sha256 {actual}")
     return bool(told == actual)

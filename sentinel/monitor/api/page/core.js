@@ -74,7 +74,7 @@ const causeOf = (gap) => CAUSES[gap.cause] || gap.cause;
 const asked = {
   read() {
     const text = location.hash.slice(1);
-    return text && !text.includes("=") ? new URLSearchParams({ exchange: decodeURIComponent(text) }) : new URLSearchParams(text);
+    return text && !text.includes("=") ? new URLSearchParams("exchange=" + text) : new URLSearchParams(text);
   },
   get(name) { return this.read().get(name) || ""; },
   with(changes) {

@@ -39,6 +39,11 @@ async def opened(
     await page.close()
 
 
+async def test_an_address_that_somebody_has_mangled_shows_the_page_all_the_same() -> None:
+    async with seen_by(Eye([BTC])) as session, chromium() as browser, opened(browser, session, "#100%") as page:
+        await expect(page.locator("#market-name")).to_have_text("BTC-USD")
+
+
 async def test_history_is_there_at_load() -> None:
     async with seen_by(Eye([BTC])) as session, chromium() as browser, opened(browser, session) as page:
         assert await page.evaluate("[chart.samples.size, chart.trades.size, chart.lateness.length]") == [296, 30, 60]
