@@ -13,6 +13,7 @@ from sentinel.disk.journal.batches import COLUMNS, batch_of
 from sentinel.disk.journal.schema import STREAMS, UNREADABLE, connect_reader
 from sentinel.errors import BatchDamaged, UsageError
 
+AT_ONCE = 500
 TIME = re.compile(rb" (-?\d+)$", re.MULTILINE)
 
 
@@ -25,11 +26,13 @@ def damage(path: Path) -> Iterator[str | None]:
     try:
         with closing(connect_reader(path)) as db:
             yield from (str(row[0]) for row in db.execute("PRAGMA integrity_check") if row[0] != "ok")
-            # in the order of the table itself: what an index does not have is there
-            with closing(db.execute(f"SELECT {COLUMNS} FROM batches NOT INDEXED ORDER BY id")) as rows:
-                zstd = zstandard.ZstdDecompressor()
-                for row in rows:
-                    yield _damage(row, zstd)
+            # in the order of the table itself: what an index does not have is there; and in parts, since a collector's
+            # log cannot be folded into the file beyond what is being read
+            query = f"SELECT {COLUMNS} FROM batches NOT INDEXED WHERE id > ? ORDER BY id LIMIT {AT_ONCE}"
+            zstd, after = zstandard.ZstdDecompressor(), 0
+            while rows := db.execute(query, (after,)).fetchall():
+                yield from (_damage(row, zstd) for row in rows)
+                after = max(rows[-1][0], after + 1)  # whatever a damaged file says, this ends
     except (*UNREADABLE, UsageError) as error:
         yield str(error)
 

@@ -33,7 +33,7 @@ from sentinel.monitor.turns import Answer, Turns
 
 STREAM_EVERY_S = 1.0
 LONGEST_S = 31 * 86_400
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 """The gap report is a page of its own, without a script."""
 
 

@@ -41,8 +41,9 @@ class HttpServer:
         """
         sockets, self._sockets = self._sockets or listen(self._address), []
         options = uvicorn.Config(
-            self._app, log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none", backlog=BACKLOG
-        )
+            self._app, log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none", backlog=BACKLOG,
+            access_log=False,  # a token may be in the address
+        )  # fmt: skip
         server = QuietServer(options)
         with ExitStack() as listening:
             for each in sockets:

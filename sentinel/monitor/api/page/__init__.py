@@ -60,7 +60,8 @@ def _page(name: str, scripts: tuple[str, ...], **filled: str) -> Page:
         content = content.replace(f"<!--{place}-->", text)
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; connect-src 'self'; "
-        "img-src data:; form-action 'self'; base-uri 'none'"
+        "img-src data:; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     )
     headers = {
         "Content-Security-Policy": policy,
