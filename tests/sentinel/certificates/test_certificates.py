@@ -415,6 +415,7 @@ def test_the_commands(data_dir: Path) -> None:
         "what the files say": [],
         "manifests of the archive": [],
         "tapes": [],
+        "batches of the journal": [],
         "archive made again from the tapes": [],
     }
     assert answer["heads"]["coinbase BTC-USD"]["number"] == len(certificates(data_dir))
@@ -422,6 +423,9 @@ def test_the_commands(data_dir: Path) -> None:
     assert table.exit_code == 0, table.output
     assert "everything certified holds" in table.output
     assert "no file is without a certificate" in " ".join(table.output.split())
+    said = [check["claim"] for check in answer["checks"]]
+    assert all(said), said
+    assert len(set(said)) == len(said)
     assert run(certify, data_dir).stdout == "nothing to write: every hour that is over has its certificate\n"
     for file in (data_dir / "archive" / "trades").rglob("hour=*.parquet"):
         file.write_bytes(b"torn")
