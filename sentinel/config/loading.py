@@ -138,6 +138,12 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+def _names() -> list[str]:
+    """Every setting and every section, such as ``venues`` and ``venues.kraken``."""
+    parts = [key.split(".") for key in known_keys()]
+    return list(dict.fromkeys(".".join(key[:length]) for key in parts for length in range(1, len(key) + 1)))
+
+
 def _suggest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
@@ -152,7 +158,7 @@ def _explain(error: ValidationError, given_as: Mapping[str, str]) -> list[str]:
     for detail in error.errors(include_input=False, include_url=False):
         key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
         if detail["type"] == "extra_forbidden":
-            lines.append(f"unknown setting {key}{_suggest(key, known_keys())}")
+            lines.append(f"unknown setting {key}{_suggest(key, _names())}")
         else:
             reason = detail["msg"].removeprefix("Value error, ")
             key = f"{key} (given as {given_as[key]})" if key in given_as else key
