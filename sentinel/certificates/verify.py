@@ -46,16 +46,21 @@ class Check(Struct):
     what could not be compared."""
 
     name: str
+    claim: str
     compared: int = 0
     problems: list[str] = []
     note: str = ""
-    claim: str = ""
 
 
 def check_journal(journal: Path) -> Check:
     """Each batch of the journal as it was written: it has what the archive has not yet, and what it was made of."""
     found = list(damage(journal)) if journal.exists() else []
-    return Check("batches of the journal", len(found), [problem for problem in found if problem is not None])
+    return Check(
+        "batches of the journal",
+        "batches of the journal can be read",
+        len(found),
+        [problem for problem in found if problem is not None],
+    )
 
 
 class Chains(Struct):

@@ -16,7 +16,11 @@ Decorator = Callable[[F], F]
 
 TIME = "2026-11-23T10:00:00Z, a date, yesterday, or 24h ago"
 SUFFIXES = {
+    ".arrow": "arrow",
+    ".bz2": "bzip2",
     ".csv": "csv",
+    ".feather": "arrow",
+    ".gz": "gzip",
     ".htm": "html",
     ".html": "html",
     ".json": "json",
@@ -25,6 +29,10 @@ SUFFIXES = {
     ".md": "markdown",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+    ".xlsx": "xlsx",
+    ".xz": "xz",
+    ".zip": "zip",
+    ".zst": "zstd",
 }
 """What a file is by its name."""
 

@@ -155,6 +155,12 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+def _names() -> list[str]:
+    """Every setting and every section, such as ``venues`` and ``venues.kraken``."""
+    parts = [key.split(".") for key in known_keys()]
+    return list(dict.fromkeys(".".join(key[:length]) for key in parts for length in range(1, len(key) + 1)))
+
+
 def _explain(error: ValidationError, given_as: Mapping[str, str]) -> list[str]:
     """A line for each thing that is wrong. Never the value: it may be a secret.
 
@@ -164,7 +170,7 @@ def _explain(error: ValidationError, given_as: Mapping[str, str]) -> list[str]:
     for detail in error.errors(include_input=False, include_url=False):
         key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
         if detail["type"] == "extra_forbidden":
-            lines.append(f"unknown setting {key}{suggestion(key, known_keys())}")
+            lines.append(f"unknown setting {key}{suggestion(key, _names())}")
         else:
             reason = detail["msg"].removeprefix("Value error, ")
             key = f"{key} (given as {given_as[key]})" if key in given_as else key

@@ -41,7 +41,8 @@ class Settings(Struct, frozen=True):
     successor could hear it may still be on its way here."""
     resync_pause_ns: int = 250 * MS
     resync_pause_most_ns: int = 30 * S
-    """Between two requests for snapshots on one connection: the pause doubles, so a sick venue is never stormed."""
+    """Between two requests for snapshots on one connection: the pause doubles, so a sick venue is never stormed; some
+    pauses without a request, at the most this long, and it begins anew."""
     tells_parts: bool = False
     """Whether minutes say of which instants and ids they are, since other collectors may account for the rest."""
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS_ON_ONE_CONNECTION = 2
 """Snapshots asked for in vain, of every book there is, before the connection itself is given up."""
+PAUSES_OF_CALM = 4
+"""So many pauses without a request are the end of a trouble, and the next pause is the first one again."""
 
 SKIPPED_KINDS = 32
 SKIPPED_CHARS = 48
@@ -253,7 +255,7 @@ class Lane:
     def tick(self, now_ns: int, commands: list[Command]) -> bool:
         """Asks again for snapshots that did not come, ever more rarely; True when not one comes, which is the
         connection's fault: it is to end. A book that does come must not pay for one that does not."""
-        if now_ns - self._resync_ns > self._settings.resync_pause_most_ns:
+        if now_ns - self._resync_ns > min(PAUSES_OF_CALM * self._pause_ns, self._settings.resync_pause_most_ns):
             self._pause_ns = self._settings.resync_pause_ns
         late = [product for product, book in self.books.items() if self._is_late(product, book, now_ns)]
         for product in late:

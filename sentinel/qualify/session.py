@@ -72,7 +72,7 @@ def run(asked: Asked) -> Qualification:
             arguments += [option, str(value)]
     with logs.opened(sys.stderr, "WARNING") as console:
         found = asyncio.run(_run(known, output, data_dir, arguments, console, with_replay=asked.with_replay))
-    _tell(found, output)
+    tell(found, output)
     if not any(feed.frames for feed in found.feeds):
         raise UsageError(f"nothing came from a venue; what the collector said is in {output / LOG}")
     return found
@@ -236,15 +236,15 @@ def _git(file: Path, *arguments: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _tell(found: Qualification, output: Path) -> None:
+def tell(found: Qualification, output: Path) -> None:
     """The outcome, for people."""
     console = Console()
-    console.print(f"{found.state}: {headline(found)}", style="bold", highlight=False)
+    console.print(f"{found.state}: {headline(found)}", style="bold", highlight=False, soft_wrap=True)
     for claim in found.claims:
         style = {"holds": "green", "broken": "red"}.get(claim.verdict, "")
-        console.print(Text.assemble((f"{claim.verdict:>10}  ", style), f"{claim.says}: {claim.found}"))
-    console.print(f"of what is believed of the wire: {by_outcome(found.wire)}", highlight=False)
+        console.print(Text.assemble((f"{claim.verdict:>10}  ", style), f"{claim.says}: {claim.found}"), soft_wrap=True)
+    console.print(f"of what is believed of the wire: {by_outcome(found.wire)}", highlight=False, soft_wrap=True)
     for fact in found.wire:
         if fact.found == "contradicted":
-            console.print(Text(f"  contradicted: {fact.exchange}: {fact.says}", "yellow"))
+            console.print(Text(f"  contradicted: {fact.exchange}: {fact.says}", "yellow"), soft_wrap=True)
     console.print(f"{output / PAGE}\n{output / DOCUMENT}\nsha256 {found.sha256}", soft_wrap=True, highlight=False)

@@ -34,10 +34,10 @@ import random
 import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from sentinel.errors import UsageError
 from sentinel.timing.instants import NS_PER_S
@@ -66,6 +66,11 @@ Kind = Literal[
 KINDS: frozenset[Kind] = frozenset(get_args(Kind))
 
 
+FromOne = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
 class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
     """One entry of the file. ``struck`` and ``next_s`` are its state."""
 
@@ -74,19 +79,19 @@ class Fault(Struct, forbid_unknown_fields=True, kw_only=True):
     feed: str | None = None
     channel: str | None = None
     product: str | None = None
-    connection: int | None = None
-    at_s: float = 0.0
-    every_s: float | None = None
-    count: int = 1
-    skip: int = 1
-    duration_s: float | None = None
-    probability: float | None = None
+    connection: FromOne | None = None
+    at_s: NotNegative = 0.0
+    every_s: Positive | None = None
+    count: FromOne = 1
+    skip: FromOne = 1
+    duration_s: Positive | None = None
+    probability: Annotated[float, Meta(ge=0, le=1)] | None = None
     how: Literal["truncate", "garbage", "nan"] = "truncate"
-    delay_s: float = 0.5
+    delay_s: NotNegative = 0.5
     code: int = 1001
-    levels: int = 50_000
+    levels: FromOne = 50_000
     mode: Literal["down", "slow", "429", "418", "empty", "garbage"] = "down"
-    retry_after_s: float = 1.0
+    retry_after_s: NotNegative = 1.0
     from_rest: bool = False
 
 

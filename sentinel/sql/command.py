@@ -57,12 +57,14 @@ def sql(
     bins = [f"imbalance_{edge}" for edge in config.book.edges_bps]
     with Session(data_dir or config.data_dir, bins, allows_files=allow_files) as session:
         if query is not None:
-            _tell(session.ask(query), form, output)
+            for statement in session.statements(query):
+                _tell(session.ask(statement), form, output)
         elif sys.stdin.isatty():
             _talk(session, form)
         else:
-            for statement in _statements(iter(sys.stdin)):
-                _tell(session.ask(statement), form, None)
+            for text in _statements(iter(sys.stdin)):
+                for statement in session.statements(text):
+                    _tell(session.ask(statement), form, None)
 
 
 def _tell(answer: Answer | None, form: str, output: Path | None) -> None:
@@ -93,9 +95,10 @@ def _talk(session: Session, form: str) -> None:
     click.echo(
         "DuckDB's SQL over trades, top, book, l2, flow, gaps, coverage. DESCRIBE shows columns, Ctrl-D ends.", err=True
     )
-    for statement in _statements(_typed()):
+    for text in _statements(_typed()):
         try:
-            _tell(session.ask(statement), form, None)
+            for statement in session.statements(text):
+                _tell(session.ask(statement), form, None)
         except SentinelError as error:
             click.echo(error, err=True)
 

@@ -64,6 +64,15 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def statements(self, text: str) -> list[str]:
+        """The statements of ``text``, each to be asked by itself.
+
+        Raises:
+            UsageError: for what DuckDB cannot read.
+        """
+        with self._told():
+            return [statement.query for statement in self._db.extract_statements(text)]
+
     def ask(self, query: str) -> Answer | None:
         """The answer to the last statement of ``query``; None if it has none.
 
@@ -78,7 +87,7 @@ class Session:
         with self._told():
             statements = self._db.extract_statements(query)
             found = self._db.sql(query)
-            if found is None or statements[-1].type == duckdb.StatementType.CREATE:  # of a view: a count of nothing
+            if found is None or not _has_rows(statements[-1]):
                 return None
             reader = found.to_arrow_reader()
         schema = pa.schema(
@@ -105,6 +114,12 @@ class Session:
             if damage is not None:
                 raise SentinelError(f"the archive cannot be read: {damage}") from error
             raise UsageError(" ".join(str(error).partition("\nLINE ")[0].split())) from error
+
+
+def _has_rows(statement: duckdb.Statement) -> bool:
+    """Not of a setting, nor of a view that was made: DuckDB answers those with an empty table."""
+    rows = duckdb.ExpectedResultType.QUERY_RESULT in statement.expected_result_type
+    return rows and statement.type != duckdb.StatementType.CREATE
 
 
 def _apart(names: Sequence[str]) -> list[str]:

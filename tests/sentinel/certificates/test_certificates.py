@@ -423,6 +423,9 @@ def test_the_commands(data_dir: Path) -> None:
     assert table.exit_code == 0, table.output
     assert "everything certified holds" in table.output
     assert "no file is without a certificate" in " ".join(table.output.split())
+    said = [check["claim"] for check in answer["checks"]]
+    assert all(said), said
+    assert len(set(said)) == len(said)
     assert run(certify, data_dir).stdout == "nothing to write: every hour that is over has its certificate\n"
     for file in (data_dir / "archive" / "trades").rglob("hour=*.parquet"):
         file.write_bytes(b"torn")

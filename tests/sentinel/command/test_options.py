@@ -37,6 +37,12 @@ def test_a_format_that_is_not_written_here_is_refused() -> None:
         form_of(None, Path("x.html"), ("lp", "csv"))
 
 
+@pytest.mark.parametrize(("name", "said"), [("x.csv.gz", "gzip"), ("x.csv.zst", "zstd"), ("x.xlsx", "xlsx")])
+def test_a_name_of_what_no_command_writes_is_not_filled_with_something_else(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"{said} is not written here"):
+        form_of(None, Path(name), FORMATS)
+
+
 def test_an_old_name_works_and_is_in_no_help() -> None:
     @click.command()
     @since_option()

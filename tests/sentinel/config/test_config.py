@@ -145,6 +145,8 @@ def test_edges_may_be_numbers_or_text(read: Load) -> None:
     [
         ({"toml": "data_dirr = 1"}, "unknown setting data_dirr; did you mean data_dir?"),
         ({"toml": '[influx]\ntokn = "s3cret"'}, "unknown setting influx.tokn; did you mean influx.token?"),
+        ({"toml": "[alertz]\ngap_s = 5"}, "unknown setting alertz; did you mean alerts?"),
+        ({"toml": '[venues.krakn]\nurl = "wss://x"'}, "unknown setting venues.krakn; did you mean venues.kraken?"),
         ({"toml": "[influx"}, "sentinel.toml: "),
         ({"env": {"SENTINEL_INFLUX_TOKN": "s3cret"}}, "SENTINEL_INFLUX_TOKN; did you mean SENTINEL_INFLUX_TOKEN?"),
         ({"env": {"SENTINEL_DATADIR": "x"}}, "SENTINEL_DATADIR; did you mean SENTINEL_DATA_DIR?"),

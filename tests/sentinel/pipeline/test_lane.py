@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -164,3 +165,37 @@ def test_a_refused_product_is_asked_for_ever_more_rarely_but_never_given_up() ->
         if any(message["product_ids"] == ["XYZ-USD"] for message in sent(pipe) if "product_ids" in message):
             asked.append(second)
     assert asked == [5, 65, 185, 425, 905, 1505, 2105, 2705, 3305]
+
+
+def ask_times(losses_ns: list[int], until_ns: int) -> list[int]:
+    """When the book is asked for anew, in ms since the start, where its frames are lost at ``losses_ns`` and each
+    request is answered within 100 ms."""
+    pipe, wire = pipeline(plan(0, "book")), Connection()
+    pipe.opened(0, START)
+    pipe.receive(0, wire.snapshot(99.0, 101.0), START + 10 * MS)
+    sent(pipe)
+    asked: list[int] = []
+    for at_ns in range(100 * MS, until_ns, 100 * MS):
+        if at_ns in losses_ns:
+            wire.beat()
+        pipe.receive(0, wire.beat(), START + at_ns)
+        pipe.tick(START + at_ns + MS)
+        if sent(pipe):
+            asked.append(at_ns // MS)
+            pipe.receive(0, wire.snapshot(99.0, 101.0), START + at_ns + 50 * MS)
+    return asked
+
+
+@pytest.mark.parametrize("every_s", [5, 15, 30])
+def test_a_loss_now_and_then_is_healed_at_once_however_many_there_were_before(every_s: int) -> None:
+    losses = [number * every_s * S for number in range(1, 21)]
+    assert ask_times(losses, 21 * every_s * S) == [loss // MS for loss in losses]
+
+
+def test_losses_without_end_are_asked_about_ever_more_rarely_until_there_was_calm() -> None:
+    storm = list(range(S, 60 * S, 100 * MS))
+    asked = ask_times([*storm, 200 * S], 201 * S)
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert pauses[:-1] == sorted(pauses[:-1])
+    assert len(asked) < 12
+    assert asked[-1] == 200_000

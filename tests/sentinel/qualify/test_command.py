@@ -10,14 +10,16 @@ import click
 import msgspec
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from sentinel.cli import cli
 from sentinel.config import Config, whole
 from sentinel.errors import UsageError
 from sentinel.qualify import state
+from sentinel.qualify.claims import judge
 from sentinel.qualify.command import qualify
 from sentinel.qualify.evidence import as_json, sealed
-from sentinel.qualify.session import Asked, begin, commit_of, environment, settings
+from sentinel.qualify.session import Asked, begin, commit_of, environment, settings, tell
 from sentinel.qualify.state import SessionState
 from tests.sentinel.qualify.made import H, found, known
 
@@ -113,6 +115,16 @@ def test_another_address_than_the_venues_own_is_told() -> None:
     assert {venue.exchange: venue.is_own for venue in environment(given).venues} == {"coinbase": True, "kraken": False}
     given = config(venues={"coinbase": {"rest_url": "http://127.0.0.1:1"}})
     assert {venue.exchange: venue.is_own for venue in environment(given).venues} == {"coinbase": False, "kraken": True}
+
+
+def test_the_outcome_has_a_line_for_each_claim_whatever_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    claims = judge(found(), known())
+    tell(replace(found(), claims=claims), tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1 : 1 + len(claims)] == [f"{claim.verdict:>10}  {claim.says}: {claim.found}" for claim in claims]
 
 
 def test_only_the_digest_is_checked_on_demand(tmp_path: Path) -> None:

@@ -25,6 +25,12 @@ from tests import ROOT
         "[[fault]",
         "[[fault]]\nkind = 'drop'\nfeed = 'elsewhere'",
         "[[fault]]\nkind='drop'\ncount='x'",
+        "[[fault]]\nkind='drop'\ncount=0",
+        "[[fault]]\nkind='drop'\nconnection=0",
+        "[[fault]]\nkind='drop'\nat_s=-1",
+        "[[fault]]\nkind='halt'\nevery_s=0",
+        "[[fault]]\nkind='halt'\nduration_s=-2.5",
+        "[[fault]]\nkind='drop'\nprobability=2.0",
     ],
 )
 def test_a_wrong_fault_file_is_refused(text: str, tmp_path: Path) -> None:

@@ -282,6 +282,16 @@ def test_statements_come_from_stdin(data_dir: Path) -> None:
     assert done.stdout == "n\n7\nm\n8\n"
 
 
+TWO = "SET TimeZone = 'Asia/Tokyo'; SELECT current_setting('TimeZone') AS n; -- and then\nSELECT 8 AS m;"
+
+
+@pytest.mark.parametrize(("arguments", "stdin"), [([TWO], None), ([], TWO), ([], TWO.replace("\n", " \n"))])
+def test_every_statement_is_answered_wherever_its_line_ends(
+    arguments: list[str], stdin: str | None, data_dir: Path
+) -> None:
+    assert run(data_dir, *arguments, "--format", "csv", stdin=stdin).stdout == 'n\n"Asia/Tokyo"\nm\n8\n'
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
