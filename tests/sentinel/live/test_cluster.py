@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-import nats.errors
 import pytest
-from nats.js.errors import APIError
 
 from feeds.market import Market
 from sentinel.cluster.session import ClusterError, Session, opened
+from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
 from sentinel.errors import UsageError
 from sentinel.live import LiveSample, LiveTrade, watch_samples, watch_trades
@@ -47,7 +46,7 @@ async def cluster(servers: NatsServers, *markets: Market, **limits: float) -> As
             try:
                 await make(session, *markets, **limits)
                 break
-            except (nats.errors.Error, APIError):
+            except TROUBLES:
                 await asyncio.sleep(0.1)
         yield session
 
@@ -190,7 +189,7 @@ async def test_servers_that_die_while_it_is_read_cost_nothing(tmp_path: Path) ->
                             try:
                                 await member.publish("trades", lines)
                                 break
-                            except (nats.errors.Error, APIError):
+                            except TROUBLES:
                                 await asyncio.sleep(0.05)
                     await asyncio.sleep(0.02)
 
