@@ -35,6 +35,7 @@ from sentinel.qualify.page import as_html
 from sentinel.qualify.state import Known, ProcessState, SessionState
 from sentinel.qualify.tapes import TapeReader
 from sentinel.qualify.verified import verify_all
+from sentinel.run.stopping import end_at, first
 from sentinel.timing.backoff import Backoff
 
 DOCUMENT = "qualification.json"
@@ -139,7 +140,7 @@ class Run:
                 return
             if not self._is_child_seen and self._is_predecessor_ending():
                 self.known.processes.pop()
-                await _first(stop, RETRY_S)
+                await first(stop, RETRY_S)
                 continue
             if not self._is_child_seen:
                 if len(self.known.sessions) == 1:
@@ -147,7 +148,7 @@ class Run:
                 raise UsageError(self._last_words() or f"the collector ended at once, with status {status}")
             wait_s = backoff.next_s()
             self._say(f"the collector ended by itself with status {status}; it is started again in {wait_s:.1f} s")
-            await _first(stop, wait_s)
+            await first(stop, wait_s)
 
     def _is_predecessor_ending(self) -> bool:
         """Whether the collector of a session that was killed may still have the data directory."""
@@ -170,7 +171,7 @@ class Run:
                 limit=LINE_BYTES,
             )
         self.child_pid = process.pid
-        ending = asyncio.create_task(_end(process, stop))
+        ending = asyncio.create_task(end_at(stop, process, END_S))
         try:
             await self._hear(process, state)
             state.status = await process.wait()
@@ -285,21 +286,3 @@ def _bytes_below(folder: Path, pattern: str) -> int:
         except FileNotFoundError:  # it was replaced while we looked
             continue
     return total
-
-
-async def _end(process: Process, stop: asyncio.Event) -> None:
-    """Passes on that it is time to end, and does not wait for ever."""
-    await stop.wait()
-    if process.returncode is None:
-        process.terminate()
-    await asyncio.sleep(END_S)
-    if process.returncode is None:
-        process.kill()
-
-
-async def _first(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -37,6 +37,7 @@ from sentinel.exchange.venues import open_rest
 from sentinel.monitor import logs
 from sentinel.monitor.terminal import REFRESH_S, Figures, as_line
 from sentinel.run import systemd, words
+from sentinel.run.stopping import end_at, first
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.loops import on_signal
 
@@ -104,7 +105,7 @@ class Shard:
                 raise UsageError(f"{self.name} did not start; see above")
             wait_s = self._backoff.next_s()
             logger.bind(shard=self.name, status=status, wait_s=round(wait_s, 3)).error("shard_died")
-            await _first(stop, wait_s)
+            await first(stop, wait_s)
 
     async def _run_once(self, stop: asyncio.Event) -> tuple[bool, int]:
         """Whether it collected at all, and its exit status."""
@@ -122,7 +123,7 @@ class Shard:
         logger.bind(shard=self.name, pid=process.pid).info("shard_started")
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(self._read(process))
-            ending = tasks.create_task(_end(process, stop))
+            ending = tasks.create_task(end_at(stop, process, END_S))
             try:
                 status = await process.wait()
                 has_begun = await reading
@@ -141,24 +142,6 @@ class Shard:
             if self.figures.live_connections:
                 self._backoff.reset()
         return has_begun
-
-
-async def _first(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
-
-
-async def _end(process: Process, stop: asyncio.Event) -> None:
-    """Passes on that it is time to end, and does not wait for ever."""
-    await stop.wait()
-    if process.returncode is None:
-        process.terminate()
-    await asyncio.sleep(END_S)
-    if process.returncode is None:
-        process.kill()
 
 
 def supervise(config: Config, arguments: Sequence[str], *, duration_s: float | None) -> None:

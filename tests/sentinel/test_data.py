@@ -15,34 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sentinel.data
-from sentinel.archive.archiver import due_hours, write_hours
-from sentinel.archive.sink import SINK
 from sentinel.contract.line_protocol import Value
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.data import Hole
-from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import UsageError
 from sentinel.simulator.faults import Fault
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits, line, sample, stored, trade, write
+from tests.sentinel.data.made import move
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 
 START_NS = MIDNIGHT_NS + HOUR_NS // 2
 MINUTE_NS = 60_000_000_000
-
-
-async def move(data_dir: Path, before_ns: int) -> None:
-    """What the collector's archive sink and retention do, up to ``before_ns``."""
-    with JournalReader(data_dir / "journal.sqlite3") as reader:
-        due = due_hours(reader, 0, before_ns)
-        write_hours(reader, data_dir / "archive", due.hours, before_ns)
-    journal = Journal.open(data_dir / "journal.sqlite3")
-    try:
-        await journal.register_sink(SINK)
-        await journal.advance(SINK, due.cursor)
-        await journal.prune(before_ns, 60, None)
-    finally:
-        journal.close()
 
 
 def rows(table: pa.Table) -> list[dict[str, Any]]:

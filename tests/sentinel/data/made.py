@@ -54,11 +54,11 @@ def fill(
     """Writes all of it, and moves so many hours from midnight on into the archive."""
     asyncio.run(write(data_dir, [{"trades": trades, "accounts": accounts, "book": book or []}]))
     if archived_hours:
-        asyncio.run(_move(data_dir, MIDNIGHT_NS + archived_hours * HOUR_NS))
+        asyncio.run(move(data_dir, MIDNIGHT_NS + archived_hours * HOUR_NS))
     return data_dir
 
 
-async def _move(data_dir: Path, before_ns: int) -> None:
+async def move(data_dir: Path, before_ns: int) -> None:
     """What the collector's archive sink and retention do, up to ``before_ns``."""
     with JournalReader(data_dir / "journal.sqlite3") as reader:
         due = due_hours(reader, 0, before_ns)
