@@ -99,7 +99,11 @@ class Collecting(Watch[T]):
                 raise WatchClosed("the watch was closed")
             if place.subscription is None:
                 place.loop, place.name, place.hub = asyncio.get_running_loop(), self._wish.name, hub_for(self._wish)
-                place.subscription = place.hub.take_up(place.name) or await place.hub.join(self._wish)
+                joined = place.hub.take_up(place.name) or await place.hub.join(self._wish)
+                if self._is_closed:  # while it joined, so that closing did not see what to leave
+                    await place.hub.leave(joined)
+                    raise WatchClosed("the watch was closed")
+                place.subscription = joined
             return place.subscription
 
     async def close(self) -> None:

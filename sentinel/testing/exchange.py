@@ -21,10 +21,6 @@ from sentinel.simulator.faults import Fault, Faults
 from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.testing.truth import Recorded, TrueFault, TrueTop, TrueTrade
 
-LONGEST_S = 30.0
-"""For starting and stopping: a time limit for what takes milliseconds."""
-
-
 class SimulatedExchange:
     """``with SimulatedExchange("BTC-USD") as exchange:`` serves a synthetic market of a venue on this machine.
 
@@ -68,7 +64,7 @@ class SimulatedExchange:
     def __enter__(self) -> Self:
         self._running = self._thread.submit(lambda: asyncio.run(self._serve()))
         self._running.add_done_callback(lambda _: self._ready.set())
-        self._ready.wait(LONGEST_S)
+        self._ready.wait()
         if self._running.done():
             self._running.result()
         return self

@@ -153,6 +153,19 @@ def test_the_library_logs_nothing_unless_asked(simulated_exchange: Simulate, tmp
     assert "stopped" in errors[1]
 
 
+async def test_one_that_is_closed_while_it_begins_leaves_nothing_behind(simulated_exchange: Simulate) -> None:
+    """It had no subscription yet, so that closing found none to end: the collector went on for nobody."""
+    simulated_exchange("BTC-USD")
+    async with asyncio.timeout(LONGEST_S):
+        trades = watch_trades(["BTC-USD"])
+        first = asyncio.create_task(trades.next())
+        await asyncio.sleep(0)  # so that it has begun
+        await trades.close()
+        with pytest.raises(WatchClosed):
+            await first
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "sentinel.live"]
+
+
 async def test_watches_share_their_sockets(simulated_exchange: Simulate) -> None:
     """F16f: books and trades opened every connection twice."""
     exchange = simulated_exchange("BTC-USD", "ETH-USD", trade_rate=20)
