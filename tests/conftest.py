@@ -48,7 +48,7 @@ def leak_guard() -> Iterator[None]:
     yield
     for thread in set(threading.enumerate()) - threads:
         if not thread.name.startswith(("asyncio_", "ThreadPoolExecutor", "AnyIO", "Dummy-")):  # "Dummy-": not Python's
-            thread.join(timeout=2)
+            thread.join(timeout=60)
             assert not thread.is_alive(), f"leaked thread {thread.name}"
     if OPEN_FILES.exists():
         leaked = _sockets_and_databases() - files

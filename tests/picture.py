@@ -16,7 +16,7 @@ from sentinel.simulator.faults import Fault
 from tests.sentinel.monitor.api.test_api import chromium, holds
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 
 PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD", "ADA-USD", "XRP-USD", "DOGE-USD", "LTC-USD", "LINK-USD"]
 FAULTS = [

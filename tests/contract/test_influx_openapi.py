@@ -22,7 +22,8 @@ from sentinel.influx.server import Server
 from tests import ROOT
 from tests.sentinel.influx.test_sink_real import delivering, trades
 from tests.sentinel.timed import timed
-from tests.servers.influx import RIG, SHARED, free_port
+from tests.servers.influx import RIG, SHARED
+from tests.servers.ports import free_port
 
 PRISM = ROOT / ".prism/node_modules/.bin/prism"
 LONGEST_START_S = 60.0
@@ -57,7 +58,7 @@ class Prism:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(LONGEST_START_S)
 
 
 @pytest.fixture(scope="module")

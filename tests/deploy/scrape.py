@@ -14,7 +14,6 @@ import json
 import re
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -30,14 +29,15 @@ from sentinel.monitor.api.metrics import FAMILIES
 from tests import ROOT
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.ports import free_port
+from tests.servers.waiting import LONGEST_S
 
 FOLDER = ROOT / "deploy" / "prometheus"
 INTERVAL = "1s"
 
 
 def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def configure(folder: Path, target: str, token: Path) -> Path:
@@ -128,7 +128,7 @@ async def main(seconds: float) -> int:
                 prometheus(configure(folder, target, token)) as api,
                 aiohttp.ClientSession() as session,
             ):
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(LONGEST_S):
                     await scraped(session, api)
                 await asyncio.sleep(seconds)
                 found = await scraped(session, api)

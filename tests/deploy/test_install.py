@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.servers.waiting import LONGEST_S
 
 PIP = """#!/bin/sh
 i=0
@@ -32,7 +33,7 @@ def install(lock: Path, end: str) -> subprocess.CompletedProcess[str]:
     pip.write_text(PIP.format(end=end))
     pip.chmod(0o755)
     command = [sys.executable, str(ROOT / "deploy" / "install.py"), str(pip), str(lock)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 def test_it_says_what_it_installs_and_how_far_it_is(lock: Path) -> None:

@@ -126,7 +126,7 @@ def test_testing(tmp_path: Path) -> None:
     for command in (["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_bot.py"], ["alone.py"]):
         environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
         done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
+            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LONGEST_S
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -154,7 +154,7 @@ def test_the_example_is_a_program(simulated_exchange: Simulate, tmp_path: Path) 
             lines = [program.stdout.readline() for _ in range(110)]
         finally:
             program.send_signal(2)
-        assert program.wait(timeout=30) == 0
+        assert program.wait(timeout=LONGEST_S) == 0
         assert program.stderr.read() == ""
     assert lines[0] == "BTC-USD: no book, starting\n"
     assert "BTC-USD: the book is proved, 0 trades are missing\n" in lines

@@ -15,8 +15,8 @@ from tests.sentinel.archive.test_upload import sent, stored
 from tests.sentinel.dataset.made import make
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
-from tests.servers.influx import free_port
 from tests.servers.object_store import CREDENTIALS, ObjectStore
+from tests.servers.ports import free_port
 from tests.servers.waiting import LONGEST_S, until
 
 

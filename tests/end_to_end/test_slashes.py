@@ -23,7 +23,7 @@ from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 from tests.servers.waiting import LONGEST_S, until
 
 SYMBOLS = ["BTC/USD", "ETH/USD"]

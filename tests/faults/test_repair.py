@@ -13,6 +13,7 @@ from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store, fields
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 HIDDEN = Fault(kind="hide", at_s=3.0, count=20)
@@ -20,7 +21,7 @@ HIDDEN = Fault(kind="hide", at_s=3.0, count=20)
 
 async def nothing_is_missing(data: Path) -> None:
     """Waits until every hole is closed, however long the collector waits between its attempts."""
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(LONGEST_S):
         while any(Store(data).missing_trades(product) for product in PRODUCTS):
             await asyncio.sleep(0.5)
 

@@ -20,6 +20,7 @@ from sentinel.simulator.faults import Fault
 from tests.end_to_end.store import Store, fields
 from tests.servers.collector import collecting
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import LONGEST_S
 
 KEYS = {
     "SENTINEL_COINBASE_EXCHANGE_KEY": dialogue.KEY,
@@ -88,7 +89,7 @@ def lose_a_change(exchange: Market) -> tuple[float, float]:
 
 async def logged(data: Path, event: str) -> None:
     """Waits until the collector has said so."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LONGEST_S):
         while event not in (data / "stderr.txt").read_text():
             await asyncio.sleep(0.1)
 

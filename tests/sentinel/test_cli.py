@@ -13,6 +13,7 @@ import pytest
 from tests import ROOT
 from tests.servers.collector import collecting, unset_environment
 from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 
 def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -23,7 +24,7 @@ def sentinel(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
         env=clean | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONGEST_S,
         check=False,
     )
 

@@ -24,6 +24,7 @@ from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits,
 from tests.sentinel.data.made import move
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 START_NS = MIDNIGHT_NS + HOUR_NS // 2
 MINUTE_NS = 60_000_000_000
@@ -239,7 +240,7 @@ async def test_a_running_collector_is_read_up_to_the_last_second(tmp_path: Path)
         trading(products, tmp_path / "truth.jsonl", drop, levels=60, rate=50, trade_rate=10) as exchange,
         collecting(exchange.urls, tmp_path / "data", *products) as collector,
     ):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(LONGEST_S):
             while True:
                 await asyncio.sleep(0.2)
                 if not (tmp_path / "data" / "journal.sqlite3").exists():

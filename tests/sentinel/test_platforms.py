@@ -14,6 +14,7 @@ import pytest
 
 from sentinel.disk import files, lock
 from sentinel.timing.loops import on_signal
+from tests.servers.waiting import LONGEST_S
 
 EVERY_MODULE_WITHOUT = """
 import importlib, pkgutil, signal, sys
@@ -54,7 +55,7 @@ def test_a_signal_is_heard_by_loops_that_take_no_handler_and_no_more_once_that_i
         is_heard = asyncio.Event()
         deafen = on_signal("SIGTERM", is_heard.set)
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             await is_heard.wait()
         deafen()
 

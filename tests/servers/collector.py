@@ -15,7 +15,10 @@ from feeds.catalogue import DEFAULT_EXCHANGE
 from sentinel.config.names import venue_environment
 from sentinel.simulator.exchange import Urls
 from tests import ROOT
+from tests.servers import frozen, waiting
 from tests.servers.waiting import LONGEST_S
+
+LAST_WORDS = 4_000
 
 
 class Collector:
@@ -24,6 +27,7 @@ class Collector:
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
+        self._is_to_end = False
 
     @property
     def errors(self) -> str:
@@ -37,16 +41,36 @@ class Collector:
     def has_ended(self) -> bool:
         return self._process.returncode is not None
 
+    @property
+    def last_words(self) -> str:
+        """The end of what it wrote to stderr."""
+        return self.errors[-LAST_WORDS:]
+
+    def sudden_end(self) -> str:
+        """That it has ended, and with which words, if nobody has asked it to or waits for that."""
+        if self._is_to_end or not self.has_ended:
+            return ""
+        return f"a collector has ended by itself with {self._process.returncode}:\n{self.last_words}"
+
+    def freeze(self) -> None:
+        """Stops it in the middle of what it does; its children go on."""
+        frozen.freeze(self.pid)
+
+    def thaw(self) -> None:
+        frozen.thaw(self.pid)
+
     async def stop(self) -> int:
         """SIGTERM, and its exit status."""
         self._process.terminate()
         return await self.ended()
 
     async def kill(self) -> None:
+        self._is_to_end = True
         self._process.kill()
         await self._process.wait()
 
     async def ended(self) -> int:
+        self._is_to_end = True
         async with asyncio.timeout(LONGEST_S):
             return await self._process.wait()
 
@@ -71,7 +95,10 @@ def environment(urls: Urls, data_dir: Path, exchange: str = DEFAULT_EXCHANGE, **
 async def collecting(
     urls: Urls, data_dir: Path, *arguments: str, module: str = "sentinel", exchange: str = DEFAULT_EXCHANGE, **more: str
 ) -> AsyncIterator[Collector]:
-    """Starts the command; whatever happens, it is gone afterwards. ``more`` are further environment variables."""
+    """Starts the command; whatever happens, it is gone afterwards, and a failure shows what it said last.
+
+    ``more`` are further environment variables.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "stderr.txt"
     with log.open("a") as stderr:
@@ -79,9 +106,15 @@ async def collecting(
             *(sys.executable, "-m", module, "collect", *arguments),
             env=environment(urls, data_dir, exchange, **more), stderr=stderr, cwd=data_dir,
         )  # fmt: skip
+    collector = Collector(process, log)
+    waiting.witnesses.append(collector.sudden_end)
     try:
-        yield Collector(process, log)
+        yield collector
+    except BaseException as error:
+        error.add_note(f"the collector's last words:\n{collector.last_words}")
+        raise
     finally:
+        waiting.witnesses.remove(collector.sudden_end)
         if process.returncode is None:
             process.send_signal(signal.SIGKILL)
             await process.wait()

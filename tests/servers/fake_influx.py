@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from tests.servers.ports import free_port
+
 Play = Callable[["FakeInflux", web.Request, list[bytes]], Awaitable[web.StreamResponse]]
 
 
@@ -20,7 +22,8 @@ class FakeInflux:
     """``plays`` are used up one a request, then every request is accepted; ``poison`` lines are never."""
 
     def __init__(self) -> None:
-        self.url = ""
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
         self.points: dict[bytes, bytes] = {}
         self.plays: deque[Play] = deque()
         self.poison: set[bytes] = set()
@@ -28,7 +31,7 @@ class FakeInflux:
         self.most_bytes: int | None = None
         self.line_s = 0.0
         """What a line costs it; it works on one request at a time, in vain on those that nobody waits for any more."""
-        self._busy = asyncio.Lock()
+        self.busy = asyncio.Lock()
         self.dropped_halfway = 0
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
@@ -40,7 +43,7 @@ class FakeInflux:
         if self.plays:
             return await self.plays.popleft()(self, request, lines)
         if self.line_s:
-            async with self._busy:
+            async with self.busy:
                 await asyncio.sleep(self.line_s * len(lines))
             if request.transport is None or request.transport.is_closing():
                 return web.Response()
@@ -67,15 +70,14 @@ class FakeInflux:
         await runner.setup()
         self._runner = runner
         await self.up()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield self
         finally:
             await runner.cleanup()
 
     async def up(self) -> None:
-        """Listens, at the port it had before."""
-        self._site = web.TCPSite(self._runner, "127.0.0.1", int(self.url.rpartition(":")[2] or 0))
+        """Listens, always at the same port."""
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await self._site.start()
 
     async def down(self) -> None:

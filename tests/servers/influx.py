@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -16,18 +15,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.servers import frozen
+from tests.servers.ports import free_ports
+
 SHARED = Path(os.environ.get("SENTINEL_SHARED", Path(__file__).parents[3] / "shared"))
 RIG = SHARED / "influx-rig"
-LONGEST_START_S = 15.0
+LONGEST_START_S = 120.0
 ADMIN = "admin:pw"
 WRITER = "writer:wpw"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def require(*programs: str) -> None:
@@ -46,7 +41,7 @@ class InfluxServer:
     def __init__(self, folder: Path, extra: str = "") -> None:
         self._folder = folder
         self._extra = extra
-        self._port, self._rpc_port, self._v2_port = free_port(), free_port(), free_port()
+        self._port, self._rpc_port, self._v2_port = free_ports(3)
         self._process: subprocess.Popen[bytes] | None = None
         self._nginx: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
@@ -99,20 +94,18 @@ class InfluxServer:
         raise AssertionError(f"nobody listens on {port}; see {self._folder}/log")
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
         assert self._process is not None
+        self._process.kill()
         self._process.wait()
         self._process = None
 
     def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        frozen.freeze(self._process.pid)
 
     def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        frozen.thaw(self._process.pid)
 
     def close(self) -> None:
         if self._nginx is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sysconfig
@@ -13,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.influx import free_port
+from tests.servers import frozen
+from tests.servers.ports import free_port
 
-LONGEST_START_S = 20.0
+LONGEST_START_S = 120.0
 SERVER = Path(sysconfig.get_path("scripts")) / "nats-server"
 
 
@@ -73,10 +72,10 @@ class NatsServer:
         return status
 
     def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        frozen.freeze(self.pid)
 
     def thaw(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        frozen.thaw(self.pid)
 
 
 class NatsServers:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "an-id",
@@ -19,7 +19,7 @@ CREDENTIALS = {
 """What the environment of whoever asks it must have."""
 
 BUCKET = "bucket"
-LONGEST_START_S = 60.0
+LONGEST_START_S = 120.0
 
 
 class ObjectStore:
@@ -53,7 +53,7 @@ class ObjectStore:
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """As the server has it, past whatever is tested."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=LONGEST_START_S)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()

@@ -12,10 +12,20 @@ PATIENCE = 5
 """Times as long as a look took: looking must not hold up what is looked at, which may be in the same process."""
 
 
+witnesses: list[Callable[[], str]] = []
+"""What is waited for comes from processes; each of these says, in words, that one has ended which should not have."""
+
+
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that is about to happen; the time limit is for a broken collector."""
+    """Waits for something that is about to happen; the time limit is for a broken collector.
+
+    Raises AssertionError as soon as nothing can come any more, because a collector has ended by itself.
+    """
     async with asyncio.timeout(LONGEST_S):
-        began_s = time.perf_counter()
-        while not condition():
-            await asyncio.sleep(max(SHORTEST_S, PATIENCE * (time.perf_counter() - began_s)))
+        while True:
             began_s = time.perf_counter()
+            ends = [end for witness in witnesses if (end := witness())]  # before the look: what ends may have done it
+            if condition():
+                return
+            assert not ends, "\n".join(ends)
+            await asyncio.sleep(max(SHORTEST_S, PATIENCE * (time.perf_counter() - began_s)))

@@ -20,7 +20,7 @@ import click
 
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 
 PATHS = (
     "/sentinel/status",

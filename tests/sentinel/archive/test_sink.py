@@ -16,7 +16,7 @@ from sentinel.config import Archive
 from sentinel.disk.journal import Journal
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, trade
 from tests.sentinel.timed import timed
-from tests.servers.waiting import until
+from tests.servers.waiting import LONGEST_S, until
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def test_hours_are_archived_when_they_are_over(tmp_path: Path) -> None:
             await until(lambda: archived(root) == [1])
             now_ns += HOUR_NS
             await until(lambda: archived(root) == [1, 2])
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LONGEST_S):
                 while await waiting(journal):
                     await asyncio.sleep(0.01)
             await journal.append(timed({"trades": [trade(0, MIDNIGHT_NS + 5, repaired=True)]}))
@@ -83,7 +83,7 @@ async def test_the_journal_keeps_what_is_not_archived(tmp_path: Path) -> None:
             assert (await journal.prune(later_ns, 1, 0)).batch_count == 0
             root.unlink()
             await until(lambda: archived(root) == [1])
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LONGEST_S):
                 while not (await journal.prune(later_ns, 1, 0)).batch_count:
                     await asyncio.sleep(0.01)
 
@@ -92,11 +92,14 @@ async def test_a_worker_is_stopped_with_the_collector(tmp_path: Path) -> None:
     async with opened(tmp_path) as journal:
         for hour in range(24):
             await journal.append(timed({"trades": [trade(hour, MIDNIGHT_NS + hour * HOUR_NS)]}))
-        async with asyncio.timeout(5), following(journal, tmp_path / "archive", lambda: MIDNIGHT_NS + 100 * HOUR_NS):
+        async with (
+            asyncio.timeout(LONGEST_S),
+            following(journal, tmp_path / "archive", lambda: MIDNIGHT_NS + 100 * HOUR_NS),
+        ):
             await asyncio.sleep(0.3)
         async with following(journal, tmp_path / "archive", lambda: MIDNIGHT_NS + 100 * HOUR_NS):
             await until(lambda: archived(tmp_path / "archive") == list(range(24)))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LONGEST_S):
                 while await waiting(journal):
                     await asyncio.sleep(0.01)
     assert not list((tmp_path / "archive").rglob(".*.part"))
@@ -127,7 +130,7 @@ async def test_an_hour_that_was_written_is_left_alone_until_there_is_something_n
             assert await waiting(journal) == 1
             now_ns += HOUR_NS
             await until(lambda: archived(root) == [1, 2, 3, 4])
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LONGEST_S):
                 while await waiting(journal):
                     await asyncio.sleep(0.01)
             assert passes == 2

@@ -29,6 +29,7 @@ from sentinel.disk.data_dir import DAYS, MARKETS
 from sentinel.disk.object_store import ObjectPath
 from sentinel.run.archive_pass import write_spool
 from tests.sentinel.cluster.published import PARTITIONS, Sent, archived, batches, copied, expected, publish
+from tests.servers import frozen
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.object_store import CREDENTIALS, object_store
 from tests.servers.waiting import until
@@ -82,12 +83,12 @@ class Worker:
 
     def freeze(self) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        frozen.freeze(self._process.pid)
         self.is_frozen = True
 
     def thaw(self) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        frozen.thaw(self._process.pid)
         self.is_frozen = False
 
     def close(self) -> None:

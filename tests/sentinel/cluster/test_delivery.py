@@ -23,8 +23,9 @@ from sentinel.disk.journal import Journal
 from tests import ROOT
 from tests.sentinel.timed import timed
 from tests.servers.collector import unset_environment
-from tests.servers.influx import WRITER, InfluxServer, free_port, influx_server
+from tests.servers.influx import WRITER, InfluxServer, influx_server
 from tests.servers.nats import NatsServers, nats_servers
+from tests.servers.ports import free_port
 from tests.servers.waiting import until
 
 NOW_NS = 1_750_000_000_000_000_000

@@ -24,8 +24,8 @@ from sentinel.disk.delivery import SinkStatistics
 from sentinel.influx.sender import LettersFile, Sender
 from sentinel.influx.server import Server
 from tests.servers.fake_influx import FakeInflux, answers
-from tests.servers.influx import free_port
 from tests.servers.nats import NatsServers, nats_servers
+from tests.servers.ports import free_port
 from tests.servers.waiting import until
 
 NOW_NS = 1_750_000_000_000_000_000

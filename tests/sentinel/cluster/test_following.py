@@ -19,6 +19,7 @@ from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.config import Cluster
 from tests.sentinel.cluster.publishing import PARTITIONS, Member, make
 from tests.servers.nats import nats_servers
+from tests.servers.waiting import LONGEST_S
 
 BTC = Market("coinbase", "BTC-USD")
 
@@ -50,7 +51,7 @@ async def test_what_was_lost_on_its_way_is_sent_again(session: Session, monkeypa
     arrives = [lambda sent: sent[:5] + sent[20:], lambda sent: sent[3:]]
     lose(monkeypatch, arrives)
     found: list[bytes] = []
-    async with asyncio.timeout(60), aclosing(stream.read(session, ["trades"], since_ns=0)) as messages:
+    async with asyncio.timeout(LONGEST_S), aclosing(stream.read(session, ["trades"], since_ns=0)) as messages:
         async for message in messages:
             found += [] if message is None else [message.body]
             if len(found) == 40:
@@ -68,7 +69,7 @@ async def test_the_last_that_was_lost_is_sent_again_though_nothing_comes(
     for number in range(10):
         await member.publish("trades", {BTC: [b"trades %d" % number]})
     lose(monkeypatch, [lambda sent: sent[:-4]])
-    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+    async with asyncio.timeout(LONGEST_S), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
         assert [await anext(bodies) for _ in range(10)] == [b"trades %d" % number for number in range(10)]
 
 
@@ -80,7 +81,7 @@ async def test_what_no_collector_has_published_is_passed_over(session: Session) 
     await session.jetstream.publish(subject, b"no zstd")
     await session.jetstream.publish(subject, b"", headers={TIMES: "none"})
     await member.publish("trades", {BTC: [b"trades 1"]})
-    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+    async with asyncio.timeout(LONGEST_S), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
         assert [await anext(bodies) for _ in range(2)] == [b"trades 0", b"trades 1"]
 
 
@@ -92,7 +93,7 @@ async def test_lines_that_were_discarded_before_they_were_read_end_it(
     await make(session, BTC, max_msgs=4)
     member = Member(session, "one")
     await member.publish("trades", {BTC: [b"trades 0"]})
-    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+    async with asyncio.timeout(LONGEST_S), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
         assert await anext(bodies) == b"trades 0"
         for number in range(1, 10):
             await member.publish("trades", {BTC: [b"trades %d" % number]})
@@ -106,7 +107,7 @@ async def test_a_stream_that_was_made_anew_ends_it(session: Session, monkeypatch
     member = Member(session, "one")
     for number in range(3):
         await member.publish("trades", {BTC: [b"trades %d" % number]})
-    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+    async with asyncio.timeout(LONGEST_S), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
         for _ in range(3):
             await anext(bodies)
         await session.jetstream.delete_stream(session.names.lines)
@@ -124,7 +125,7 @@ async def test_a_stream_that_was_made_anew_and_is_longer_already_ends_it(
     await make(session, BTC)
     member = Member(session, "one")
     await member.publish("trades", {BTC: [b"trades 0"]})
-    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+    async with asyncio.timeout(LONGEST_S), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
         assert await anext(bodies) == b"trades 0"
         await session.jetstream.delete_stream(session.names.lines)
         await make(session, BTC)
@@ -141,7 +142,7 @@ async def test_what_is_discarded_of_others_is_nothing_to_us(session: Session, mo
     await make(session, BTC, max_msgs=4)
     member = Member(session, "one")
     await member.publish("trades", {BTC: [b"trades 0"]})
-    async with asyncio.timeout(60), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
+    async with asyncio.timeout(LONGEST_S), aclosing(following.follow(session, "trades", [BTC], 0)) as bodies:
         assert await anext(bodies) == b"trades 0"
         following_on = asyncio.ensure_future(anext(bodies))
         looked, state = asyncio.Event(), following._Place._state

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -183,9 +181,9 @@ async def test_one_that_was_frozen_comes_back_and_nothing_stays_with_two(tmp_pat
         await on.start("a")
         await on.start("b")
         await on.settled("a", "b")
-        os.kill(on.members["b"].pid, signal.SIGSTOP)
+        on.members["b"].freeze()
         await on.settled("a")
-        os.kill(on.members["b"].pid, signal.SIGCONT)
+        on.members["b"].thaw()
         await on.settled("a", "b")
         assert on.events("b", "cluster_lease_lost")
         await end(on)
@@ -254,7 +252,7 @@ def test_several_processes_are_no_member(tmp_path: Path) -> None:
         "--cluster",
         "nats://localhost:1",
     ]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST_S)
     assert found.returncode == 2
     assert len(found.stderr.splitlines()) == 1
     assert "a member is one process" in found.stderr

@@ -11,8 +11,8 @@ from sentinel.cluster import session
 from sentinel.cluster.names import Names, partition_of
 from sentinel.config import Cluster
 from sentinel.errors import UsageError
-from tests.servers.influx import free_port
 from tests.servers.nats import nats_servers
+from tests.servers.ports import free_port
 
 
 async def test_a_stream_is_there_on_three_servers(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from sentinel.monitor.status import _sink
 from tests.sentinel.monitor.test_alerts import GOOD
 from tests.sentinel.timed import timed
 from tests.servers.fake_influx import FakeInflux
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 from tests.servers.waiting import LONGEST_S
 
 S = 1_000_000_000

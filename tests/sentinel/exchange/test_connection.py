@@ -21,6 +21,7 @@ from sentinel.exchange.connection import LARGE_FRAME_BYTES, TURN_FRAMES, Connect
 from sentinel.pipeline import Cause, LanePlan
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.rate_limit import Pace
+from tests.servers.ports import free_port
 from tests.servers.waiting import LONGEST_S
 
 Talk = Callable[[ServerConnection, int], Awaitable[None]]
@@ -372,10 +373,8 @@ async def test_a_ban_that_does_not_say_how_long_lasts_as_long_as_is_usual(status
 
 
 async def test_nobody_there_and_then_somebody() -> None:
-    async with venue(lambda socket, _: until_gone(socket)) as url:
-        port = int(url.rsplit(":", 1)[1])
-    intake = Record()
-    async with connected(url, intake):
+    port, intake = free_port(), Record()
+    async with connected(f"ws://127.0.0.1:{port}", intake):
         await intake.wait("closed", 2)
         async with venue(lambda socket, _: until_gone(socket), port):
             await intake.wait("opened")

@@ -22,6 +22,7 @@ from sentinel.exchange.rest import RestClient, RestClients, RestHeld, RestTroubl
 from sentinel.pipeline import BookAnswer
 from sentinel.timing.instants import format_ns
 from sentinel.timing.rate_limit import Pace
+from tests.servers.waiting import LONGEST_S
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -435,9 +436,9 @@ async def test_the_body_of_a_refusal_is_not_read() -> None:
         await asyncio.Event().wait()
         return response
 
-    async with venue(handler, timeout_s=60.0) as client:
+    async with venue(handler, timeout_s=3600.0) as client:
         with pytest.raises(RestTrouble, match="status 503"):
-            await asyncio.wait_for(client.trades("BTC-USD", 1, 1), 5)
+            await asyncio.wait_for(client.trades("BTC-USD", 1, 1), LONGEST_S)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tests.end_to_end.judge import CADENCE_NS, TruthFile
 from tests.end_to_end.store import Store, fields
 from tests.sentinel.cluster.test_member import Stage, end, stage
 from tests.servers.collector import unset_environment
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 
 
 async def run(on: Stage, *arguments: str) -> Result:

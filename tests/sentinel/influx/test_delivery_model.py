@@ -27,6 +27,7 @@ from sentinel.influx.answers import Accepted, Later, Outcome, Refused, Unanswere
 from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
 from tests.sentinel.timed import timed
+from tests.servers.waiting import LONGEST_S
 
 TIMEOUT_S = 10.0
 SLOW_LINES = 2
@@ -200,7 +201,7 @@ class World:
         self.store.land()
         self.store.be_well()
         self.drain.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONGEST_S):
             await self.running
         return (await self.journal.backlog(SINK)).line_count
 

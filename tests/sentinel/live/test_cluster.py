@@ -19,8 +19,9 @@ from sentinel.errors import UsageError
 from sentinel.live import LiveSample, LiveTrade, watch_samples, watch_trades
 from tests.sentinel.archive.market import MIDNIGHT_NS, line
 from tests.sentinel.cluster.publishing import Member, make
-from tests.servers.influx import free_port
 from tests.servers.nats import NatsServers, nats_servers
+from tests.servers.ports import free_port
+from tests.servers.waiting import LONGEST_S
 
 BTC, ETH, XBT = Market("coinbase", "BTC-USD"), Market("coinbase", "ETH-USD"), Market("kraken", "BTC/USD")
 MARKETS = (BTC, ETH, XBT)
@@ -72,7 +73,7 @@ def sample(market: Market, number: int) -> bytes:
 
 
 async def take(trades: AsyncIterator[LiveTrade], count: int) -> list[LiveTrade]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LONGEST_S):
         return [await anext(trades) for _ in range(count)]
 
 
@@ -134,7 +135,7 @@ async def test_what_one_replica_lacks_comes_from_the_other(servers: NatsServers)
         await one.publish("book", {BTC: [sample(BTC, number) for number in has]})
         await two.publish("book", {BTC: [sample(BTC, number) for number in range(30, 100)]})
         async with aclosing(watch_samples(["BTC-USD"], cluster=servers.urls, since=time_of(0)).__aiter__()) as samples:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(LONGEST_S):
                 found: list[LiveSample] = [await anext(samples) for _ in range(100)]
     assert [each.updates for each in found] == [*has, *range(40, 60)]
     assert [(b.side, b.bps, b.volume, b.vwap) for b in found[0].bins] == [
@@ -165,7 +166,7 @@ async def test_a_slow_reader_loses_nothing(servers: NatsServers) -> None:
         for start in range(0, 2000, 20):
             await member.publish("trades", {BTC: [trade(BTC, k) for k in range(start, start + 20)]})
         task = asyncio.create_task(watch.run())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LONGEST_S):
             found = [(await queue.get()).trade_id for _ in range(2000)]
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -220,7 +221,7 @@ async def test_servers_that_die_while_it_is_read_cost_nothing(tmp_path: Path) ->
 
 async def begins(servers: list[str], *products: str, since: str | int | None = None) -> None:
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(LONGEST_S),
         aclosing(watch_trades(products, cluster=servers, since=since).__aiter__()) as trades,
     ):
         await anext(trades)

@@ -83,7 +83,7 @@ async def test_a_full_queue_loses_the_oldest_and_counts(market: SimulatedExchang
     queue: asyncio.Queue[LiveTrade] = asyncio.Queue(maxsize=10)
     watch = watch_trades(["BTC-USD"], queue=queue)
     task = asyncio.create_task(watch.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LONGEST_S):
         while watch.dropped < HISTORY + 20:
             await asyncio.sleep(0.02)
     task.cancel()

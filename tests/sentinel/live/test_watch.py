@@ -109,7 +109,7 @@ async def test_a_lost_proof_is_told_with_its_reason_and_when_it_is_back(simulate
 async def test_missing_trades_are_a_state_until_they_are_repaired(simulated_exchange: Simulate) -> None:
     simulated_exchange("BTC-USD", faults=[Fault(kind="hide", at_s=1.5, count=3)], trade_rate=20)
     missing, repaired = [], 0
-    async with asyncio.timeout(20), watch("BTC-USD", books=False) as events:
+    async with asyncio.timeout(LONGEST_S), watch("BTC-USD", books=False) as events:
         async for event in events:
             if isinstance(event, LiveState):
                 missing.append(event.trades_missing)
@@ -219,7 +219,7 @@ async def test_changes_are_the_book(simulated_exchange: Simulate) -> None:
     drop = Fault(kind="drop", at_s=1.5, feed="advanced", channel="l2_data")
     exchange = simulated_exchange("BTC-USD", faults=[drop], rate=40)
     kept, proofs = Kept(), []
-    async with asyncio.timeout(20), watch("BTC-USD", trades=False, books=False, changes=True) as events:
+    async with asyncio.timeout(LONGEST_S), watch("BTC-USD", trades=False, books=False, changes=True) as events:
         async for event in events:
             if isinstance(event, LiveState):
                 proofs.append(event.is_proved)
@@ -242,7 +242,7 @@ async def test_changes_of_one_copy_go_on_with_the_other(
     faults = [Fault(kind="drop", at_s=1.5 + n, feed="advanced", channel="l2_data", connection=1 + n) for n in range(2)]
     exchange = simulated_exchange("BTC-USD", faults=faults, rate=40)
     kept, proofs = Kept(), []
-    async with asyncio.timeout(20), watch("BTC-USD", trades=False, books=False, changes=True) as events:
+    async with asyncio.timeout(LONGEST_S), watch("BTC-USD", trades=False, books=False, changes=True) as events:
         async for event in events:
             if isinstance(event, LiveState):
                 proofs.append(event.is_proved)

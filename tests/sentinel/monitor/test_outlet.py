@@ -13,6 +13,7 @@ import pytest
 
 from sentinel.monitor.outlet import Outlet
 from tests.servers.streams import filled_pipe
+from tests.servers.waiting import LONGEST_S
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_reader_that_never_comes_does_not_hold_up_the_end(pipe: tuple[int, IO[
     assert outlet._thread.daemon
     assert outlet._thread.is_alive()
     os.close(reading)  # and now it may go
-    outlet._thread.join(20)
+    outlet._thread.join(LONGEST_S)
     assert outlet.is_broken
 
 
@@ -95,7 +96,7 @@ def test_a_reader_that_has_left_is_noticed(pipe: tuple[int, IO[str]]) -> None:
     os.close(reading)
     with Outlet(stream) as outlet:
         outlet.write("too late")
-        outlet._thread.join(20)
+        outlet._thread.join(LONGEST_S)
         assert outlet.is_broken
         outlet.write("and this")
 

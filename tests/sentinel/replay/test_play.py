@@ -259,7 +259,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
 def test_a_mistake_is_told_in_a_line(arguments: list[str], words: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sentinel", "replay", *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert words in done.stderr

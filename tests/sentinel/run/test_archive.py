@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -26,9 +25,10 @@ def test_the_command_backfills(tmp_path: Path) -> None:
 
 
 # tour section 2: "0 files written" without "no full hour yet"
-def test_that_no_hour_is_over_yet_is_told(tmp_path: Path) -> None:
-    now_ns = time.time_ns()
-    asyncio.run(write(tmp_path, [{"trades": [trade(1, now_ns)]}]))
+def test_that_no_hour_is_over_yet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = MIDNIGHT_NS + HOUR_NS // 2
+    monkeypatch.setattr("time.time_ns", lambda: now_ns)
+    asyncio.run(write(tmp_path, [{"trades": [trade(1, now_ns - 1)]}]))
     told = CliRunner().invoke(archive, ["--data-dir", str(tmp_path)])
     assert (told.exit_code, told.stdout) == (
         0,

@@ -15,6 +15,7 @@ import pytest
 from sentinel.archive.schedule import GRACE_NS, UNLIMITED
 from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, JOURNAL
 from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, trade, write
+from tests.servers.waiting import LONGEST_S
 
 BATCHES = [{"trades": [trade(number, MIDNIGHT_NS + number * HOUR_NS)]} for number in range(3)]
 
@@ -29,7 +30,7 @@ def worker(
 ) -> subprocess.CompletedProcess[str]:
     arguments = data_dir / JOURNAL, data_dir / ARCHIVE, after_id, now_ns, max_age_s, max_bytes, keep_tapes_s
     command = [sys.executable, "-m", "sentinel.run.archive_worker", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 def hours(folder: Path) -> list[str]:

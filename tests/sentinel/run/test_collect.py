@@ -24,7 +24,7 @@ from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
 from tests.servers.collector import Collector, collecting, environment
 from tests.servers.exchange import trading
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port, free_ports
 from tests.servers.streams import full_pipe, held_terminal
 from tests.servers.waiting import LONGEST_S, until
 
@@ -210,13 +210,12 @@ async def test_a_delisted_product_keeps_no_other_from_being_collected(tmp_path: 
             assert await collector.stop() == 0
     gone = "ETH-USD"
     left = [symbol for symbol in products if symbol != gone]
-    port = free_port()
+    ports = free_ports(2 if more else 1)
     async with (
         trading(left, tmp_path / "after.jsonl", seed=2) as exchange,
-        collecting(exchange.urls, data, *products, *more, "--http", f"127.0.0.1:{port}") as collector,
+        collecting(exchange.urls, data, *products, *more, "--http", f"127.0.0.1:{ports[0]}") as collector,
     ):
         await until(lambda: "product_not_listed" in collector.errors)
-        ports = [port] if not more else [port, port + 1]
         reasons = []
         for each in ports:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{each}") as session:

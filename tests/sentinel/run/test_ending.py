@@ -18,6 +18,7 @@ from sentinel.errors import JournalError, UsageError
 from sentinel.run import ending
 from tests import ROOT
 from tests.servers.collector import unset_environment
+from tests.servers.waiting import LONGEST_S
 
 
 def raising(error: BaseException) -> Callable[[], object]:
@@ -121,11 +122,13 @@ def test_ctrl_c_before_anything_has_begun_is_quiet(tmp_path: Path) -> None:
     )
     clean = unset_environment() | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )
     assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "Aborted!\n")
 
 
 def test_streams_that_are_closed(tmp_path: Path) -> None:
     command = f"'{sys.executable}' -m sentinel capabilities >&- 2>&-"
     clean = unset_environment() | {"PYTHONPATH": str(ROOT)}
-    assert subprocess.run(command, shell=True, cwd=tmp_path, env=clean, timeout=60, check=False).returncode == 0
+    assert subprocess.run(command, shell=True, cwd=tmp_path, env=clean, timeout=LONGEST_S, check=False).returncode == 0

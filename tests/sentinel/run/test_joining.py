@@ -26,7 +26,7 @@ from sentinel.simulator.dialect import Dialect, Page
 from tests.sentinel.run.test_collect import stored
 from tests.servers.collector import collecting
 from tests.servers.exchange import Market, trading
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD"]

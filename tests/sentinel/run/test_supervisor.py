@@ -26,6 +26,7 @@ from sentinel.monitor.terminal import Figures
 from sentinel.run.supervisor import Shard, _supervise, http_arguments, together
 from tests.end_to_end.judge import TruthFile, judge_trades
 from tests.end_to_end.store import Store
+from tests.servers import frozen
 from tests.servers.collector import Collector, collecting
 from tests.servers.exchange import trading
 from tests.servers.waiting import until
@@ -145,7 +146,7 @@ async def test_a_second_signal_does_not_wait_for_a_shard_that_hangs(tmp_path: Pa
         async with collecting(exchange.urls, data, *products, "--processes", "2") as collector:
             await until(lambda: has_trades(data, products))
             hanging = events(collector, STARTED)[0]
-            os.kill(hanging["pid"], signal.SIGSTOP)
+            frozen.freeze(hanging["pid"])
             first = asyncio.create_task(collector.stop())
             await until(lambda: bool(events(collector, "stopping")))
             assert await collector.stop() == 128 + signal.SIGTERM

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.run.systemd import accompany
+from tests.servers.waiting import LONGEST_S
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -25,7 +26,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
 
 
 async def heard(manager: socket.socket) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONGEST_S):
         return await asyncio.get_running_loop().sock_recv(manager, 100)
 
 
@@ -55,7 +56,7 @@ async def test_without_a_watchdog_it_is_alive_once(manager: tuple[socket.socket,
 
 
 async def test_outside_a_unit_it_says_nothing() -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LONGEST_S):
         await accompany(asyncio.Event(), {})
 
 

@@ -60,7 +60,7 @@ def test_a_signal_reaches_the_command(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(60) == 9
+        assert process.wait(120) == 9
 
 
 def test_after_its_duration_the_command_is_ended(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.servers.waiting import LONGEST_S
 
 def test_it_needs_no_event_loop() -> None:
     with SimulatedExchange("BTC-USD", "ETH-USD", trade_rate=50) as exchange:
-        with urllib.request.urlopen(f"{exchange.urls['rest']}/products/BTC-USD/trades", timeout=30) as answer:
+        with urllib.request.urlopen(f"{exchange.urls['rest']}/products/BTC-USD/trades", timeout=LONGEST_S) as answer:
             asked = json.load(answer)
         true = {trade.trade_id: trade for trade in exchange.trades("BTC-USD")}
         assert asked
@@ -33,7 +33,7 @@ def test_it_needs_no_event_loop() -> None:
         assert {trade.product for trade in exchange.trades()} == {"BTC-USD", "ETH-USD"}
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("simulated")]
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(exchange.urls["rest"], timeout=30)
+        urllib.request.urlopen(exchange.urls["rest"], timeout=LONGEST_S)
 
 
 @pytest.mark.parametrize("venue", ["coinbase", "kraken", "okx"])
@@ -57,7 +57,7 @@ async def test_faults_strike_and_are_told(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     exchange = simulated_exchange("BTC-USD", faults=[Fault(kind="hide", at_s=1.0, count=2)], trade_rate=50)
-    async with asyncio.timeout(20), watch_trades(["BTC-USD"]) as trades:
+    async with asyncio.timeout(LONGEST_S), watch_trades(["BTC-USD"]) as trades:
         while not (await trades).is_repaired:
             pass
     hidden = [trade.trade_id for trade in exchange.trades() if trade.is_hidden]
@@ -70,7 +70,7 @@ async def test_a_market_may_fall_silent(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     exchange = simulated_exchange("BTC-USD", trade_rate=50)
-    async with asyncio.timeout(20), watch_order_book(["BTC-USD"], cadence_ms=100) as books:
+    async with asyncio.timeout(LONGEST_S), watch_order_book(["BTC-USD"], cadence_ms=100) as books:
         await books
         exchange.stop_trading()
         await books

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ import click
 from msgspec import Struct
 
 from tests.end_to_end.judge import TruthFile
+from tests.servers import frozen
 from tests.servers.collector import environment
 from tests.servers.exchange import trading
 from tests.servers.influx import WRITER, InfluxServer, influx_server
@@ -63,19 +62,25 @@ class Program:
                 self._command, cwd=self.folder, env=self._settings, stderr=log, stdout=subprocess.DEVNULL
             )
 
-    def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+    @property
+    def pid(self) -> int:
         assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
         self._process.wait()
 
     def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
+        frozen.freeze(self.pid)
 
     def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+        frozen.thaw(self.pid)
 
     async def stop(self) -> int:
-        self._signal(signal.SIGTERM)
+        assert self._process is not None
+        self._process.terminate()
         return await self.ended()
 
     async def ended(self) -> int:
@@ -86,10 +91,6 @@ class Program:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
 
     @property
     def has_ended(self) -> bool:

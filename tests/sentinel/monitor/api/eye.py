@@ -21,7 +21,7 @@ from sentinel.monitor.monitor import Depth
 from sentinel.monitor.status import BinStatus, Status
 from tests.sentinel.monitor.api.test_api import status_of
 from tests.sentinel.monitor.test_alerts import GOOD, GOOD_LINE, GOOD_PRODUCT
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 from tests.servers.waiting import LONGEST_S
 
 expect.set_options(timeout=LONGEST_S * 1000)  # a browser on a busy machine is slow, and a test is of values

@@ -22,7 +22,7 @@ from sentinel.simulator.faults import Fault
 from tests.sentinel.test_cli import sentinel
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 from tests.servers.waiting import LONGEST_S
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -71,6 +71,13 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await play.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
         await browser.close()
+
+
+async def new_page(browser: Browser, **options: Any) -> Page:
+    """An empty page, which is waited for as long as everything else is."""
+    page = await browser.new_page(**options)
+    page.set_default_timeout(LONGEST_S * 1000)
+    return page
 
 
 async def holds(page: Page, expression: str) -> None:
@@ -134,7 +141,7 @@ async def test_it_is_not_ready_while_a_book_is_not_proved(tmp_path: Path) -> Non
 async def test_the_page_shows_the_apis_numbers(tmp_path: Path) -> None:
     async with serving(tmp_path) as session, chromium() as browser:
         for width in (1280, 390):
-            page = await browser.new_page(viewport={"width": width, "height": 900})
+            page = await new_page(browser, viewport={"width": width, "height": 900})
             errors: list[str] = []
             page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
             await page.goto(str(session._base_url))
@@ -205,10 +212,10 @@ async def test_the_page_works_below_any_path_of_a_proxy(tmp_path: Path) -> None:
         chromium() as browser,
     ):
         for url in (f"{address}/", address, f"{address}/?token=none+needed"):
-            page = await browser.new_page()
+            page = await new_page(browser)
             await page.goto(url)
-            await page.get_by_text("All books are proved").wait_for(timeout=20_000)
-            await page.locator(".bar").first.wait_for(state="attached", timeout=20_000)
+            await page.get_by_text("All books are proved").wait_for()
+            await page.locator(".bar").first.wait_for(state="attached")
             await holds(page, "chart.samples.size > 0")
             link = await page.get_by_role("link", name="metrics").get_attribute("href")
             assert link is not None

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.sentinel.monitor.api.eye import Eye, seen_by
-from tests.sentinel.monitor.api.test_api import behind_a_proxy, chromium, holds, status_of
+from tests.sentinel.monitor.api.test_api import behind_a_proxy, chromium, holds, new_page, status_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 TOKEN = "open sesame"
@@ -101,7 +101,7 @@ async def test_the_form_works_below_any_path_of_a_proxy(path: str) -> None:
         behind_a_proxy(str(session._base_url), "/tools/market") as address,
         chromium() as browser,
     ):
-        page = await browser.new_page()
+        page = await new_page(browser)
         await page.goto(f"{address}{path}")
         await page.get_by_label("Token").fill("shut")
         await page.get_by_role("button").click()

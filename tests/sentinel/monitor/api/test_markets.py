@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from feeds.market import Market
 from tests.sentinel.monitor.api.eye import MARKETS, Eye, seen_by
-from tests.sentinel.monitor.api.test_api import chromium, get, status_of
+from tests.sentinel.monitor.api.test_api import chromium, get, new_page, status_of
 
 
 @pytest.mark.parametrize("market", MARKETS)
@@ -56,7 +56,7 @@ async def test_the_page_names_shows_and_picks_exchanges() -> None:
         for exchange in ("coinbase", "reef")
     }
     async with seen_by(eye) as session, chromium() as browser:
-        page = await browser.new_page()
+        page = await new_page(browser)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(str(session._base_url))

@@ -16,8 +16,8 @@ from sentinel.contract.causes import words
 from sentinel.monitor.alerts import Alert
 from sentinel.monitor.api.page import docs_page, live_page, login_page
 from tests.sentinel.monitor.api.eye import NOW, Eye, S, seen_by, serving
-from tests.sentinel.monitor.api.test_api import chromium, get, holds, status_of
-from tests.servers.influx import free_port
+from tests.sentinel.monitor.api.test_api import chromium, get, holds, new_page, status_of
+from tests.servers.ports import free_port
 
 BTC = Market("coinbase", "BTC-USD")
 MANY = [Market(exchange, f"COIN{number}-USD") for exchange in ("coinbase", "reef") for number in range(1, 201)]
@@ -28,7 +28,7 @@ async def opened(
     browser: Browser, session: aiohttp.ClientSession, path: str = "", errors: int = 0, **options: Any
 ) -> AsyncIterator[Page]:
     """The page once it has a history; it must not have failed by the end."""
-    page = await browser.new_page(**options)
+    page = await new_page(browser, **options)
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
     page.on("console", lambda told: failures.append(told.text) if told.type == "error" else None)
@@ -83,7 +83,7 @@ async def test_it_is_grey_once_the_collector_is_dead_and_comes_back() -> None:
     """Tour, section 3: the headline was red, and the rest stayed green ("proved", no alerts)."""
     eye, port = Eye([BTC, Market("coinbase", "ETH-USD")]), free_port()
     async with chromium() as browser:
-        page = await browser.new_page()
+        page = await new_page(browser)
         async with serving(eye, port) as session:
             await page.goto(str(session._base_url))
             await expect(page.locator("#head")).to_have_text("All books are proved")
@@ -100,7 +100,7 @@ async def test_it_is_grey_once_the_collector_is_dead_and_comes_back() -> None:
         grey = await page.evaluate("[shade(0.3), shade(0.9)].map((colour) => colour.match(/\\d+/g).map(Number))")
         assert all(max(colour) - min(colour) <= 16 for colour in grey)
         async with serving(eye, port):
-            await expect(page.locator("#head")).to_have_text("All books are proved", timeout=20_000)
+            await expect(page.locator("#head")).to_have_text("All books are proved")
             await expect(page.locator("#rows .state span")).to_have_text(["proved", "proved"])
         await page.close()
 
@@ -199,7 +199,7 @@ async def test_axe_finds_nothing(scheme: Any, path: str) -> None:
     eye = Eye()
     eye.raised = [Alert("disk_low", "disk", "1 GB is free", 1)]
     async with seen_by(eye) as session, chromium() as browser:
-        page = await browser.new_page(color_scheme=scheme)
+        page = await new_page(browser, color_scheme=scheme)
         await page.goto(f"{session._base_url}/{path}")
         await page.locator("#shapes section, #gaps tr").first.wait_for()
         found = await Axe().run(page)

@@ -13,7 +13,7 @@ import pytest
 from sentinel.collector.parts import Parts
 from sentinel.monitor.api.app import Sight
 from sentinel.monitor.api.server import HttpServer, HttpUnavailable, listen
-from tests.servers.influx import free_port
+from tests.servers.ports import free_port
 from tests.servers.waiting import LONGEST_S
 
 SIGHT = cast(Sight, SimpleNamespace(status=None, alerts=None))

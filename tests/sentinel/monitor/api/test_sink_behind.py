@@ -33,7 +33,7 @@ async def test_a_store_that_never_took_a_line_is_told_and_cleared(tmp_path: Path
         assert "503" in sinks["influx"]["last_error"]
         assert sinks["parquet"]["by_design_s"] > 3600
         store.plays.clear()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LONGEST_S):
             while await alerts():
                 await asyncio.sleep(0.1)
     assert store.points
