@@ -220,7 +220,8 @@ class ProductTrades:
             self.heard = received_ns, trade.venue_ns
         self._output.trades.append(self._lines.trade(trade, received_ns, is_repaired=is_repaired))
         if trade.is_live or is_repaired:
-            self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=trade.taker == "buy")
+            is_buy = trade.taker == "buy"
+            self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=is_buy, received_ns=received_ns)
         first = numbering.ledger.first
         if first is not None and trade.trade_id >= first:
             account.enter_trade(trade.trade_id)
