@@ -26,13 +26,19 @@ class ArchiveSink:
     """
 
     def __init__(
-        self, journal: Journal, root: Path, settings: Archive, keep_tapes_s: float, now_ns: Callable[[], int]
+        self,
+        journal: Journal,
+        root: Path,
+        settings: Archive,
+        keep_tapes_s: float,
+        now_ns: Callable[[], int],
+        aged_ns: Callable[[], int],
     ) -> None:
         self._journal = journal
         self._root = root
         self._settings = settings
         self._keep_tapes_s = keep_tapes_s
-        self._now_ns = now_ns
+        self._now_ns, self._aged_ns = now_ns, aged_ns
         self.statistics = SinkStatistics(by_design_s=by_design_s(settings.interval_s))
         self._seen: tuple[int, int] | None = None
         """The last batch that was looked at, and the end of the hours that were over then."""
@@ -72,8 +78,8 @@ class ArchiveSink:
         limits = (self._settings.max_age_s, self._settings.max_bytes)
         if self._settings.url is not None:  # whoever takes days to the object store knows which may go
             limits = (None, None)
-        facts = [self._journal.path, self._root, cursor, now_ns, *(UNLIMITED if x is None else x for x in limits)]
-        facts += [self._keep_tapes_s, *(self._seen or ())]
+        facts = [self._journal.path, self._root, cursor, now_ns, self._aged_ns()]
+        facts += [*(UNLIMITED if x is None else x for x in limits), self._keep_tapes_s, *(self._seen or ())]
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "sentinel.run.archive_worker", *map(str, facts)),

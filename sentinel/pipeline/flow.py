@@ -24,6 +24,9 @@ from sentinel.pipeline.inputs import Settings
 S = 1_000_000_000
 DAY_NS = 86_400 * S
 GRACE_NS = 2 * S
+AHEAD_NS = 120 * S
+"""A trade that is further ahead of our clock has no second: a clock is wrong, and what waits is in every checkpoint."""
+
 VOLATILITY_SPANS_S = (60, 300)
 
 EXACT = Context(prec=60)
@@ -93,11 +96,12 @@ class ProductFlow:
         state = self.state
         return second_ns >= state.since_ns and not 0 < state.until_ns < second_ns + S
 
-    def trade(self, venue_ns: int, price: float, size: float, *, is_buy: bool) -> None:
-        """A trade, whenever it arrives; ``is_buy`` if the taker bought."""
+    def trade(self, venue_ns: int, price: float, size: float, *, is_buy: bool, received_ns: int | None = None) -> None:
+        """A trade, whenever it arrives; ``is_buy`` if the taker bought, ``received_ns`` if it is live."""
         volume = Decimal(repr(size))
         second_ns = venue_ns - venue_ns % S
-        if second_ns < self.state.next_ns or not self._is_ours(second_ns):
+        is_early = received_ns is not None and second_ns > received_ns + AHEAD_NS
+        if second_ns < self.state.next_ns or is_early or not self._is_ours(second_ns):
             if second_ns >= self.state.day_ns:
                 signed = volume if is_buy else -volume
                 self.state.late = EXACT.add(self.state.late, signed)

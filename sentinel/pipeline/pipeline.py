@@ -128,6 +128,11 @@ class Pipeline:
                 product.trades.suspend()
         return product
 
+    @property
+    def venue_ns(self) -> int:
+        """What the live trade that came last says of the time; 0 before there is one. Cost: O(products)."""
+        return max((product.trades.heard for product in self.products.values()), default=(0, 0))[1]
+
     # What happens
 
     def feed(self, given: Input, now_ns: int) -> None:

@@ -78,7 +78,7 @@ class ProductTrades:
     ``account`` gives the accounts of the minute an instant lies in. ``conflicts`` counts ids that two witnesses put at
     different times or prices, and ids nobody confirmed; ``stored_count`` trades since the start, ``repaired_count``
     those of them that REST had; ``newest_ns`` is the point of the newest one. ``delay`` is how long after the venue's
-    time a live trade was received.
+    time a live trade was received, ``heard`` when the last one was and its venue's time.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class ProductTrades:
         self.stored_count = 0
         self.repaired_count = 0
         self.delay = Durations()
+        self.heard: tuple[int, int] = (0, 0)
         self._settings = settings
         self._lines = lines
         self._output = output
@@ -216,9 +217,11 @@ class ProductTrades:
         self.repaired_count += is_repaired
         if received_ns is not None:
             self.delay.add(max(0, received_ns - trade.venue_ns))
+            self.heard = received_ns, trade.venue_ns
         self._output.trades.append(self._lines.trade(trade, received_ns, is_repaired=is_repaired))
         if trade.is_live or is_repaired:
-            self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=trade.taker == "buy")
+            is_buy = trade.taker == "buy"
+            self._flow.trade(trade.venue_ns, trade.price, trade.size, is_buy=is_buy, received_ns=received_ns)
         first = numbering.ledger.first
         if first is not None and trade.trade_id >= first:
             account.enter_trade(trade.trade_id)

@@ -1,9 +1,9 @@
 """The process that keeps the archive up to date beside a collector: low priority, one pass, then it ends.
 
-``python -m sentinel.run.archive_worker JOURNAL ROOT AFTER_ID NOW_NS MAX_AGE_S MAX_BYTES KEEP_TAPES_S
-[SEEN_ID SEEN_BEFORE_NS]``
-prints the batch up to which the archive has everything. A process of its own, so that a collector shares neither
-interpreter nor memory with it.
+``python -m sentinel.run.archive_worker JOURNAL ROOT AFTER_ID NOW_NS AGED_NS MAX_AGE_S MAX_BYTES
+KEEP_TAPES_S [SEEN_ID SEEN_BEFORE_NS]``
+prints the batch up to which the archive has everything. Hours are over by NOW_NS; days and tapes are old by AGED_NS. A
+process of its own, so that a collector shares neither interpreter nor memory with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ NICENESS = 10
 
 
 def main(
-    journal: str, root: str, after_id: str, now_ns: str, max_age_s: str, max_bytes: str, keep_tapes_s: str, *seen: str
+    journal: str,
+    root: str,
+    after_id: str,
+    now_ns: str,
+    aged_ns: str,
+    max_age_s: str,
+    max_bytes: str,
+    keep_tapes_s: str,
+    *seen: str,
 ) -> None:
     if hasattr(os, "nice"):  # Windows has none
         os.nice(NICENESS)
@@ -42,10 +50,10 @@ def main(
         except Damaged as error:  # an archive without certificates is better than no archive
             sys.stderr.write(f"{error}\n")
         if has_tapes(archive.parent):
-            _prune_tapes(archive, int(now_ns), float(keep_tapes_s))
+            _prune_tapes(archive, int(aged_ns), float(keep_tapes_s))
         prune(
             archive,
-            int(now_ns),
+            int(aged_ns),
             None if max_age_s == UNLIMITED else float(max_age_s),
             None if max_bytes == UNLIMITED else int(max_bytes),
         )
@@ -63,12 +71,12 @@ def _archive_changes(archive: Path, before_ns: int) -> None:
         sys.stderr.write(f"{error}\n")
 
 
-def _prune_tapes(archive: Path, now_ns: int, keep_s: float) -> None:
+def _prune_tapes(archive: Path, aged_ns: int, keep_s: float) -> None:
     """Removes the tapes that are archived, certified and verified."""
     from sentinel.certificates.tape_retention import prune_archived  # with the pipeline and its feeds
 
     try:
-        prune_archived(Folders.of(archive.parent), now_ns, keep_s)
+        prune_archived(Folders.of(archive.parent), aged_ns, keep_s)
     except OSError as error:
         sys.stderr.write(f"tapes not pruned: {error}\n")
 

@@ -25,7 +25,6 @@ from sentinel.collector.parts import Named
 from sentinel.collector.selecting import tell_selection, unless
 from sentinel.collector.service import Companion, Service, Sink, lane_plans, pipeline_settings
 from sentinel.config import Config
-from sentinel.config import Journal as JournalLimits
 from sentinel.contract.lines import Lines
 from sentinel.disk.collector_name import settle, with_name
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, SHARD, TAPES
@@ -33,9 +32,7 @@ from sentinel.disk.delivery import PUBLISHER, SINK, SinkStatistics
 from sentinel.disk.journal import Journal
 from sentinel.disk.object_store import check_url
 from sentinel.disk.tape import TapeWriter
-from sentinel.disk.tape import prune as prune_tapes
 from sentinel.disk.usage import UsageReader
-from sentinel.errors import JournalError
 from sentinel.exchange.proxies import proxy_trouble
 from sentinel.exchange.venues import open_rest, rest_urls, url_of
 from sentinel.monitor import logs, observation, terminal
@@ -43,7 +40,7 @@ from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
-from sentinel.run import systemd, words
+from sentinel.run import retention, systemd, words
 from sentinel.run.membership import Tails, dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
@@ -57,10 +54,6 @@ if TYPE_CHECKING:
 DRY_RUN_S = 30.0
 MOST_PRINTED_BYTES = 16 * 1024 * 1024
 """Of ``--dry-run``: some minutes of lines that nobody has read."""
-
-PRUNE_EVERY_S = 60.0
-FOR_EVER_S = 1e9
-WITHOUT_BOUND = 2**62
 
 
 class Printer:
@@ -167,6 +160,7 @@ async def _collect(
                 listing.add(markets)
                 service.replan(listing.markets)
 
+            aged_ns = retention.aged_by(clock, service.pipeline)
             companions: list[Companion] = [Named("systemd", partial(systemd.accompany, stop))]
             if is_shard or is_observed:
                 tell = observation.tell if is_observed else terminal.tell
@@ -176,8 +170,10 @@ async def _collect(
                 render = terminal.live_table if is_live else terminal.status_line
                 companions.append(Named("terminal", partial(terminal.show, service, console, render)))
             if tape:
-                companions.append(Named("tape retention", partial(_prune_tapes, config, clock)))
-            sinks, told = _sinks(config, journal, clock)
+                companions.append(
+                    Named("tape retention", partial(retention.of_tapes, config.data_dir / TAPES, config.tape, aged_ns))
+                )
+            sinks, told = _sinks(config, journal, clock, aged_ns)
             published = _publishing(journal, config, service, sinks, told)
             uploading = _uploading(config) if journal else None
             if uploading:
@@ -200,7 +196,9 @@ async def _collect(
             companions.append(Named("reload", reload.run))
             if journal:
                 companions.append(Named("backfill", Backfiller(config.data_dir, rest, journal, random.random).run))
-                companions.append(Named("journal retention", partial(_prune, journal, config.journal, clock)))
+                companions.append(
+                    Named("journal retention", partial(retention.of_journal, journal, config.journal, aged_ns))
+                )
                 companions += [Named("storage", storage.run), Named("alerts", monitor.watch)]
             if config.http is not None:
                 companions.append(Named("api", _server(monitor, config, stack)))
@@ -213,13 +211,16 @@ async def _collect(
             voice.end(reader.read(), service.committer.gaps_ended)
 
 
-def _sinks(config: Config, journal: Journal | None, clock: Clock) -> tuple[list[Sink], dict[str, SinkStatistics]]:
+def _sinks(
+    config: Config, journal: Journal | None, clock: Clock, aged_ns: Callable[[], int]
+) -> tuple[list[Sink], dict[str, SinkStatistics]]:
     """Whoever follows the journal, and what those tell of themselves that do."""
     sinks: list[Sink] = []
     told: dict[str, SinkStatistics] = {}
     if journal and config.archive.is_enabled:
         keep_tapes_s = config.tape.keep_archived_s
-        archive = ArchiveSink(journal, config.data_dir / ARCHIVE, config.archive, keep_tapes_s, clock.now_ns)
+        root = config.data_dir / ARCHIVE
+        archive = ArchiveSink(journal, root, config.archive, keep_tapes_s, clock.now_ns, aged_ns)
         sinks.append(Named(ARCHIVE_SINK, archive.run))
         told[ARCHIVE_SINK] = archive.statistics
     if journal and config.influx.url is not None:
@@ -322,34 +323,3 @@ async def _obey(stop: asyncio.Event, join: Callable[[Collection[Market]], None])
         stop.set()
     finally:
         transport.close()
-
-
-async def _prune(journal: Journal, limits: JournalLimits, clock: Clock) -> None:
-    """Once a minute, drops what every sink has and retention no longer keeps."""
-    if limits.max_age_s is None and limits.max_bytes is None:
-        return
-    while True:
-        await asyncio.sleep(PRUNE_EVERY_S)
-        try:
-            pruned = await journal.prune(
-                clock.now_ns(), limits.max_age_s or FOR_EVER_S, limits.max_bytes or WITHOUT_BOUND
-            )
-        except JournalError as error:
-            logger.bind(reason=str(error)).error("journal_not_pruned")
-        else:
-            logger.bind(batches=pruned.batch_count, lines=pruned.line_count).debug("journal_pruned")
-
-
-async def _prune_tapes(config: Config, clock: Clock) -> None:
-    """Once a minute, removes the tape files that retention no longer keeps."""
-    folder, limits = config.data_dir / TAPES, config.tape
-    if limits.keep_s is None and limits.keep_bytes is None:
-        return
-    while True:
-        await asyncio.sleep(PRUNE_EVERY_S)
-        try:
-            gone = await asyncio.to_thread(prune_tapes, folder, clock.now_ns(), limits.keep_s, limits.keep_bytes)
-        except OSError as error:
-            logger.bind(reason=str(error)).error("tapes_not_pruned")
-        else:
-            logger.bind(files=gone).debug("tapes_pruned")

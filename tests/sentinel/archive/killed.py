@@ -64,7 +64,7 @@ def worker(
 ) -> tuple[str, list[object]]:
     """The command of a pass that has the journal before it from a batch on."""
     root = data_dir / ARCHIVE
-    return WORKER, [data_dir / JOURNAL, root, after_id, now_ns, UNLIMITED, max_bytes, keep_tapes_s]
+    return WORKER, [data_dir / JOURNAL, root, after_id, now_ns, now_ns, UNLIMITED, max_bytes, keep_tapes_s]
 
 
 def archive_scene(data_dir: Path) -> Scene:

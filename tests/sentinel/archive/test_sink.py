@@ -31,7 +31,7 @@ async def opened(path: Path) -> AsyncIterator[Journal]:
 @asynccontextmanager
 async def following(journal: Journal, root: Path, now_ns: Callable[[], int]) -> AsyncIterator[None]:
     drain = asyncio.Event()
-    sink = ArchiveSink(journal, root, Archive(interval_s=1), 0.0, now_ns)
+    sink = ArchiveSink(journal, root, Archive(interval_s=1), 0.0, now_ns, now_ns)
     sink._settings = Archive.model_construct(interval_s=0.01, max_age_s=None, max_bytes=None)
     task = asyncio.create_task(sink.run(drain))
     try:

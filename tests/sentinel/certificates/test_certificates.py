@@ -388,7 +388,9 @@ def test_the_archive_goes_on_when_a_chain_cannot(
     shutil.rmtree(data_dir / "archive")
     head.parent.mkdir(parents=True)
     head.write_bytes(b"nonsense")
-    archive_worker(str(data_dir / "journal.sqlite3"), str(data_dir / "archive"), "0", str(LATER_NS), "-", "-", "0")
+    archive_worker(
+        str(data_dir / "journal.sqlite3"), str(data_dir / "archive"), "0", str(LATER_NS), str(LATER_NS), "-", "-", "0"
+    )
     told = capsys.readouterr()
     assert int(told.out) > 0
     assert "head.json is not the head of a chain" in told.err

@@ -164,8 +164,10 @@ async def test_a_request_that_was_not_answered_and_is_carried_out_later_does_not
     """As of an InfluxDB that was frozen."""
     late: list[list[bytes]] = []
 
-    async def hangs(_: FakeInflux, __: web.Request, lines: list[bytes]) -> web.StreamResponse:
+    async def hangs(fake: FakeInflux, _: web.Request, lines: list[bytes]) -> web.StreamResponse:
         late.append(lines)
+        fake.plays += [answers(204), after_a_late_one]  # the first to what follows the one in doubt, at once
+        await publish(one, "accounts", row(2), 2)
         await asyncio.sleep(30)
         return web.Response(status=204)
 
@@ -175,13 +177,10 @@ async def test_a_request_that_was_not_answered_and_is_carried_out_later_does_not
         return web.Response(status=204)
 
     fake.plays.append(hangs)
-    workers = Workers(one, fake.url, tmp_path, timeout_s=1)
+    workers = Workers(one, fake.url, tmp_path, timeout_s=2)
     await publish(one, "accounts", row(1), 1)
     async with running(workers.new()):
-        await until(lambda: bool(late))
-        fake.plays.append(answers(204))  # what follows the one in doubt, at once
-        await publish(one, "accounts", row(2), 2)
-        fake.plays.append(after_a_late_one)
+        await until(lambda: not fake.plays)
         await drained(one)
     assert list(fake.points.values()) == [row(2)]
 

@@ -206,7 +206,9 @@ async def test_a_store_that_is_down_is_told_within_30_s_and_cleared(tmp_path: Pa
 async def test_the_archive_is_not_behind_for_being_an_hour_behind(tmp_path: Path) -> None:
     """Two hours of two products, with a pass every five minutes; then the archive fails, and that is told."""
     world = World(tmp_path, ARCHIVE_SINK)
-    sink = ArchiveSink(world.journal, tmp_path / "archive", Archive(), 0.0, lambda: world.wall_ns)
+    sink = ArchiveSink(
+        world.journal, tmp_path / "archive", Archive(), 0.0, lambda: world.wall_ns, lambda: world.wall_ns
+    )
     cursor = await world.journal.register_sink(ARCHIVE_SINK)
     watchman, told = Watchman(Alerts()), list[Alert]()
     for step in range(2 * HOUR_S // 10 + 60):

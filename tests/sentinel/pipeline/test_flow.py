@@ -178,3 +178,17 @@ def test_a_second_waits_until_its_samples_are_resolved() -> None:
     seconds = [point.time_ns for point in flow]
     assert seconds == sorted(set(seconds))
     assert [dict(point.fields)["samples"] for point in flow if point.time_ns in (START + S, START + 2 * S)] == [10, 10]
+
+
+def test_a_venue_whose_clock_is_a_day_ahead_fills_no_checkpoint() -> None:
+    """Each of its seconds would have waited for a day, in every checkpoint; what comes early counts as what is late."""
+    flow = ProductFlow(Settings("me"), (), FlowState(day_ns=DAY))
+    for second in range(1000):
+        now_ns = DAY + second * S
+        flow.trade(now_ns + DAY_NS, 1.5, 1.0, is_buy=True, received_ns=now_ns)
+        flow.trade(now_ns + 30 * S, 1.5, 1.0, is_buy=True, received_ns=now_ns)
+        flow.advance(now_ns)
+    assert len(flow.state.seconds) < 200
+    *_, (last_ns, fields) = flow.advance(DAY + 1000 * S + GRACE_NS)
+    assert last_ns == DAY + 999 * S
+    assert dict(fields)["cvd"] == 1000 + 970

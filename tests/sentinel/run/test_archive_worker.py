@@ -27,8 +27,10 @@ def worker(
     max_age_s: str = UNLIMITED,
     max_bytes: str = UNLIMITED,
     keep_tapes_s: float = math.inf,
+    aged_ns: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    arguments = data_dir / JOURNAL, data_dir / ARCHIVE, after_id, now_ns, max_age_s, max_bytes, keep_tapes_s
+    limits = max_age_s, max_bytes, keep_tapes_s
+    arguments = data_dir / JOURNAL, data_dir / ARCHIVE, after_id, now_ns, aged_ns or now_ns, *limits
     command = [sys.executable, "-m", "sentinel.run.archive_worker", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
@@ -49,6 +51,15 @@ def test_hours_that_are_over_are_written_and_certified(over: int, cursor: str, t
 def test_an_hour_just_over_is_left_alone(tmp_path: Path) -> None:
     asyncio.run(write(tmp_path, BATCHES[:2]))
     assert worker(tmp_path, MIDNIGHT_NS + HOUR_NS + GRACE_NS - 1).stdout == "0\n"
+    assert hours(tmp_path / ARCHIVE) == []
+
+
+def test_a_clock_that_is_ahead_makes_hours_over_and_no_day_old(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path, BATCHES))
+    a_year_ahead_ns = MIDNIGHT_NS + 365 * DAY_NS
+    worker(tmp_path, a_year_ahead_ns, max_age_s="86400", aged_ns=MIDNIGHT_NS + 3 * HOUR_NS)
+    assert hours(tmp_path / ARCHIVE) == ["hour=00", "hour=01", "hour=02"]
+    worker(tmp_path, a_year_ahead_ns, max_age_s="86400", aged_ns=a_year_ahead_ns)
     assert hours(tmp_path / ARCHIVE) == []
 
 

@@ -84,8 +84,9 @@ async def test_nobody_reads_its_dry_run_and_it_ends_in_order(tmp_path: Path) -> 
             ) as process,
         ):
             assert process.stderr is not None
-            while b"connection_opened" not in await process.stderr.readline():
-                pass
+            async with asyncio.timeout(LONGEST_S):
+                while b"connection_opened" not in (line := await process.stderr.readline()):
+                    assert line, "it has ended"
             await exchange.subscribed(1)
             process.terminate()
             assert await ended(process) == 0
