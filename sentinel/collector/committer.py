@@ -24,8 +24,9 @@ MOST_PAUSE_S = 10.0
 LAST_TRIES = 3
 """Of the last commit, one each ``commit_every_s``: more would not fit into the 10 s that containers are left to end."""
 
-TAPE_FAILURES = 60
-"""In a row, some minutes of them; what a tape gathers until then stays in memory."""
+STALLED_LOOKS = 6
+"""A commit that takes so many times its interval, some 5 s, is told of as one that was refused: a disk that does not
+answer is no better."""
 
 LEVELS = {
     "accounts_open": "ERROR",
@@ -61,7 +62,8 @@ class Committer:
     """Owns the lines between pipeline and journal.
 
     Lines and the checkpoint that goes with them are taken together and stored in one transaction. What the journal
-    refuses is kept, up to ``memory_bytes``; beyond it the pipeline is suspended and the data shows a ``disk`` gap.
+    refuses, and what comes while the disk does not answer, is kept, up to ``memory_bytes``; beyond it the pipeline is
+    suspended and the data shows a ``disk`` gap. As much is kept for a tape; beyond it the tape is given up.
     ``refusal`` is why the journal refuses, while it does; ``tails`` are those of the trades stored, after
     so many ``commits``. ``gaps_ended`` counts those that were closed or given up.
     """
@@ -84,7 +86,6 @@ class Committer:
         self._memory_bytes = memory_bytes
         self._tape = tape
         self._commit_every_s = commit_every_s
-        self._tape_failures = 0
         self._held: dict[str, list[Lines]] = {"trades": [], "book": [], "accounts": []}
         self._is_suspended = False
         self._backoff = Backoff(lambda: 1.0, commit_every_s, MOST_PAUSE_S)
@@ -117,15 +118,28 @@ class Committer:
 
     async def attempt(self) -> bool:
         """Commits, or keeps everything for the next time; False then."""
+        storing = asyncio.create_task(self.commit())
         try:
-            await self.commit()
+            await self._gather_while(storing)
+            await storing
         except JournalError as error:
             self._refused(error)
             return False
         finally:
+            storing.cancel()
             self._bound()
         self._accepted()
         return True
+
+    async def _gather_while(self, storing: asyncio.Task[None]) -> None:
+        """A disk may take minutes over a commit, or for ever: what comes meanwhile is taken, so that it is bounded."""
+        looks = 0
+        while not (await asyncio.wait([storing], timeout=self._commit_every_s))[0]:
+            looks += 1
+            self._gather()
+            self._bound()
+            if looks == STALLED_LOOKS:
+                self._refused(JournalError(f"the disk has not answered for {looks * self._commit_every_s:.0f} s"))
 
     async def commit(self) -> None:
         """Stores everything there is.
@@ -133,37 +147,37 @@ class Committer:
         Raises:
             JournalError: if the journal refuses; nothing is lost then.
         """
+        self._gather()
+        checkpoint, tails = self._intake.checkpoint(), self._intake.tails()
+        batches = {stream: lines.copy() for stream, lines in self._held.items() if lines}
+        await self._store_tape()  # before the lines: a stored line can always be replayed
+        await self._store.append(batches, checkpoint)
+        self.lines_stored += sum(item.text.count(b"\n") + 1 for items in batches.values() for item in items)
+        for stream, lines in batches.items():  # more may have come meanwhile
+            del self._held[stream][: len(lines)]
+        self.tails = tails
+        self.commits += 1
+
+    def _gather(self) -> None:
+        """Takes what there is by now."""
         output = self._intake.take()
         self._held["trades"] += output.trades
         self._held["book"] += output.book
         self._held["accounts"] += output.accounts
-        checkpoint, tails = self._intake.checkpoint(), self._intake.tails()
         for note in output.notes:
             self.gaps_ended += note.event in ("gap_closed", "gap_given_up")
             logger.bind(**note.facts).log(LEVELS.get(note.event, "INFO"), note.event)
-        await self._flush_tape()  # before the lines: a stored line can always be replayed
-        await self._store.append({stream: lines for stream, lines in self._held.items() if lines}, checkpoint)
-        self.lines_stored += sum(item.text.count(b"\n") + 1 for items in self._held.values() for item in items)
-        self._held = {stream: [] for stream in self._held}
-        self.tails = tails
-        self.commits += 1
+        if self._tape is not None:
+            self._tape.cut()
 
-    async def _flush_tape(self) -> None:
-        """A tape that cannot be written must not stop collection, nor fill the memory for ever."""
+    async def _store_tape(self) -> None:
+        """A tape that cannot be written must not stop collection."""
         if self._tape is None:
             return
-        self._tape.cut()
         try:
             await asyncio.to_thread(self._tape.store)
         except OSError as error:
-            self._tape_failures += 1
             logger.bind(reason=str(error)).error("tape_refuses")
-            if self._tape_failures == TAPE_FAILURES:
-                self._tape = None
-                self._intake.stop_taping()
-                logger.error("tape_given_up")
-        else:
-            self._tape_failures = 0
 
     def _refused(self, error: JournalError) -> None:
         self.refusal = str(error)
@@ -179,6 +193,10 @@ class Committer:
             self._is_suspended = True
             self._intake.suspend()
             logger.error("collection_suspended")
+        if self._tape is not None and self._tape.held_bytes > self._memory_bytes:
+            self._tape = None
+            self._intake.stop_taping()
+            logger.error("tape_given_up")
 
     def _accepted(self) -> None:
         self._backoff.reset()

@@ -84,9 +84,11 @@ class Record(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole records in order, not joined yet, the time of the last, and the header of a file that begins with it."""
+    """Whole records in order, not joined yet, their size, the time of the last, and the header of a file that begins
+    with it."""
 
     parts: list[bytes]
+    size: int
     last_ns: int
     header: dict[str, Any]
 
@@ -113,6 +115,8 @@ class TapeWriter:
         self._blocks: deque[Block] = deque()
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
+        self._path: Path | None = None
+        self._stored_bytes = 0
         self._first_ns = 0
         self._last_ns = int(header["created_ns"])
         try:
@@ -135,8 +139,14 @@ class TapeWriter:
     def cut(self) -> None:
         """Ends the block: everything written so far is in it or in one before."""
         if self._pending:
-            self._blocks.append(Block(self._pending, self._last_ns, self._pending_header))
+            size = sum(map(len, self._pending))
+            self._blocks.append(Block(self._pending, size, self._last_ns, self._pending_header))
             self._pending = []
+
+    @property
+    def held_bytes(self) -> int:
+        """How much was cut and is not on disk yet."""
+        return sum(block.size for block in self._blocks.copy())
 
     def store(self) -> None:
         """Puts every block on disk, the oldest first, and syncs it.
@@ -149,7 +159,7 @@ class TapeWriter:
                 try:
                     self._append(self._blocks[0])
                 except OSError:
-                    self._abandon()
+                    self._take_back()
                     raise
                 self._blocks.popleft()
 
@@ -166,19 +176,33 @@ class TapeWriter:
         if self._file is None:
             # names rise with the order of writing, even if a clock does not
             self._first_ns = max(block.last_ns, self._first_ns + 1)
-            path = self._directory / f"{TAPE_PREFIX}{self._first_ns}{TAPE_SUFFIX}"
-            self._file = path.open("xb")
+            self._path = self._directory / f"{TAPE_PREFIX}{self._first_ns}{TAPE_SUFFIX}"
+            self._stored_bytes = 0
+            self._file = self._path.open("xb")
             head = msgspec.json.encode(block.header | {"created_ns": self._first_ns})
             self._file.write(MAGIC + self._block(head))
         self._file.write(self._block(b"".join(block.parts)))
         self._file.flush()
         os.fsync(self._file.fileno())
-        if self._file.tell() >= self._max_bytes or block.last_ns - self._first_ns >= self._max_age_ns:
+        self._stored_bytes = self._file.tell()
+        if self._stored_bytes >= self._max_bytes or block.last_ns - self._first_ns >= self._max_age_ns:
             self._abandon()
 
     def _block(self, body: bytes) -> bytes:
         packed = self._compress(body)
         return BLOCK.pack(len(packed), _check(len(packed)), zlib.crc32(packed, CRC_SEED)) + packed
+
+    def _take_back(self) -> None:
+        """Ends the present file before what was refused: it goes first into the next one, and of a sync that failed it
+        may be here, too, where it would be read once more."""
+        self._abandon()
+        if self._path is None:
+            return
+        with suppress(OSError):
+            if self._stored_bytes:
+                os.truncate(self._path, self._stored_bytes)
+            else:
+                self._path.unlink()
 
     def _abandon(self) -> None:
         """Ends the present file: it may be full, or torn by a refusal of the disk; the next block begins a new one."""
@@ -324,7 +348,10 @@ def complete_bytes(path: Path) -> int:
 
 
 def _blocks(file: IO[bytes], path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    if file.read(len(MAGIC)) != MAGIC:
+    begin = file.read(len(MAGIC))
+    if begin != MAGIC:
+        if MAGIC.startswith(begin) or (not any(begin) and not any(file.read())):
+            return  # torn at its start
         raise UsageError(f"{path} is not a tape")
     if start:
         file.seek(start)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 import sentinel.contract.lines as contract
 from feeds.market import Market
-from sentinel.collector.committer import LAST_TRIES, TAPE_FAILURES, Committer
+from sentinel.collector.committer import LAST_TRIES, Committer
 from sentinel.errors import JournalWriteFailed
 from sentinel.pipeline import Note, Output
+from tests.servers.waiting import until
 
 MARKET = Market("coinbase", "BTC-USD")
 
@@ -63,9 +65,16 @@ class Disk:
 
 
 class FullTape:
+    """Has so many more bytes at each cut."""
+
+    held_bytes = 0
+
     def write(self, kind: object, lane: int, received_ns: int, payload: bytes) -> None: ...
 
-    def cut(self) -> None: ...
+    def amend(self, facts: dict[str, Any]) -> None: ...
+
+    def cut(self) -> None:
+        self.held_bytes += 10
 
     def store(self) -> None:
         raise OSError("no space left")
@@ -162,16 +171,62 @@ async def test_losing_the_last_lines_is_an_error() -> None:
         await committer.run()
 
 
-async def test_a_tape_that_cannot_be_written_is_given_up_in_time() -> None:
+async def test_a_tape_that_cannot_be_written_is_given_up_before_it_fills_the_memory() -> None:
     lines, disk = Lines(), Disk()
-    committer = Committer(lines, disk, 1000, FullTape())
-    for _ in range(TAPE_FAILURES - 1):
-        await committer.commit()
+    committer = Committer(lines, disk, 100, FullTape())
+    for _ in range(10):
+        await committer.attempt()
     assert lines.told == []
-    await committer.commit()
-    await committer.commit()
+    await committer.attempt()
+    await committer.attempt()
     assert lines.told == ["stop_taping"]
-    assert len(disk.stored) == TAPE_FAILURES + 1
+    assert len(disk.stored) == 12
+
+
+async def test_while_the_disk_does_not_answer_memory_is_bounded_and_it_is_told() -> None:
+    """A sync that takes minutes raises nothing."""
+    lines, disk, answer = Lines(), Disk(), asyncio.Event()
+    append, batches = disk.append, []
+
+    async def hang(found: Mapping[str, Sequence[contract.Lines]], checkpoint: bytes | None = None) -> None:
+        batches.append(([lines.text for lines in found["trades"]], checkpoint))
+        await answer.wait()
+        await append(found, checkpoint)
+
+    disk.append = hang  # type: ignore[method-assign]
+    committer = Committer(lines, disk, 50, FullTape(), commit_every_s=0.001)
+    stalled = asyncio.create_task(committer.attempt())
+    await until(lambda: committer.refusal is not None and "stop_taping" in lines.told)
+    assert sorted(lines.told) == ["stop_taping", "suspend"]
+    assert committer.tails == {}  # others must not count on what is not on disk
+    answer.set()
+    assert await stalled is True
+    assert batches == [([b"trade 1"], b"state 1")]  # the state is that of its lines
+    assert (committer.refusal, lines.told[-1], committer.tails) == (None, "resume", {MARKET: (1, 10)})
+    await committer.attempt()
+    assert disk.stored == [b"trade %d" % number for number in range(1, lines.taken + 1)]
+    assert disk.checkpoint == b"state %d" % lines.taken
+    assert committer.lines_stored == lines.taken
+
+
+async def test_it_ends_in_order_when_a_disk_that_did_not_answer_is_back() -> None:
+    lines, disk, answer = Lines(), Disk(), asyncio.Event()
+    append, asked = disk.append, []
+
+    async def hang(found: Mapping[str, Sequence[contract.Lines]], checkpoint: bytes | None = None) -> None:
+        asked.append(checkpoint)
+        await answer.wait()
+        await append(found, checkpoint)
+
+    disk.append = hang  # type: ignore[method-assign]
+    committer = Committer(lines, disk, 1000, commit_every_s=0.001)
+    running = asyncio.create_task(committer.run())
+    await until(lambda: committer.refusal is not None)
+    committer.stop()
+    answer.set()
+    await running
+    assert disk.stored == [b"trade %d" % number for number in range(1, lines.taken + 1)]
+    assert disk.checkpoint == asked[-1] == b"state %d" % lines.taken
 
 
 async def test_the_loop_decides_what_is_in_a_block_and_a_thread_only_stores_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import zlib
@@ -243,3 +244,43 @@ def test_the_header_of_a_file_is_that_of_its_first_record(tmp_path: Path) -> Non
     tape.write(Kind.TICK, 0, 3, b"")
     tape.close()
     assert [read_header(file)["lanes"] for file in tape_files(tmp_path)] == [1, 2]
+
+
+def test_a_block_whose_sync_failed_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = TapeWriter(tmp_path, HEADER)
+    tape.write(*frames(1)[0])
+    tape.flush()
+    tape.write(*frames(1, 1)[0])
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="Input/output error"):
+            tape.flush()
+    tape.write(*frames(1, 2)[0])
+    tape.close()
+    assert read(tmp_path) == frames(3)
+
+
+def test_a_sync_that_fails_at_the_start_of_a_file_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = TapeWriter(tmp_path, HEADER)
+    tape.write(*frames(1)[0])
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Input/output error"):
+                tape.flush()
+    tape.close()
+    assert read(tmp_path) == frames(1)
+    assert len(tape_files(tmp_path)) == 1
+
+
+def refuse(_: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("left", [b"", MAGIC[:5], bytes(5), bytes(4096)])
+def test_a_file_that_was_torn_at_its_start_keeps_no_other_from_being_read(tmp_path: Path, left: bytes) -> None:
+    write(tmp_path, frames(2, 1))
+    (tmp_path / "tape-0.swtape").write_bytes(left)
+    assert read(tmp_path) == frames(2, 1)
+    with pytest.raises(UsageError, match="killed at the start"):
+        read_header(tmp_path / "tape-0.swtape")
