@@ -118,7 +118,7 @@ def write_hours(
                 end_ns = min(end_ns, until_ns)
             files = archive_hour(journal, root, hour.stream, hour.start_ns, end_ns)
             manifest.update(files)
-            uncertified.note(root, map(uncertified.hour, files))
+            uncertified.note(root, [*map(uncertified.hour, files)])
             written += files
             done(hour)
     return written

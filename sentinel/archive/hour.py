@@ -24,6 +24,7 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.table_file import ROWS_A_GROUP, TableFile
 from sentinel.archive.tables import ORDER, join, tables
 from sentinel.contract.measurements import MEASUREMENTS
+from sentinel.disk.files import make_folder
 from sentinel.disk.journal import ByTime, JournalReader
 from sentinel.disk.object_store import Folder, files_of, inside
 
@@ -53,7 +54,7 @@ def archive_hour(
             for series, rows in _window(journal, stream, earlier, since_ns, until_ns):
                 if series not in files:
                     path = series.file(root, hour_ns)
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(path.parent)
                     files[series] = stack.enter_context(TableFile.replacing(path, schema(series.measurement)))
                 files[series].append(rows)
     return [file.path for file in files.values()]

@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 
 from book.levels import Scale
 from sentinel.archive.layout import TAG, TIME
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 
 L2 = "l2"
 """The measurement, which no line protocol has."""
@@ -195,7 +195,7 @@ def decimals(values: npt.NDArray[np.float64]) -> tuple[pa.Array, npt.NDArray[np.
 
 def write(path: Path, table: pa.Table) -> None:
     """Puts rows at ``path``, whole or not at all. Whole books begin row groups, so that little is read for one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with replacing(path) as temporary:
         writer = pq.ParquetWriter(
             temporary,

@@ -17,7 +17,7 @@ from sentinel.archive.layout import Series
 from sentinel.archive.sending import speaking_of
 from sentinel.archive.upload import Uploader
 from sentinel.disk.data_dir import ARCHIVE, MANIFEST
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 from sentinel.disk.object_store import ObjectPath
 
 
@@ -47,7 +47,7 @@ def reunite(data_dir: Path, target: ObjectPath, days: Iterable[str]) -> list[Pat
 
 
 def _fetch(day: Path, there: ObjectPath) -> list[Path]:
-    day.mkdir(parents=True, exist_ok=True)
+    make_folder(day)
     mine = manifest.files_of(day)
     written = []
     for name, entry in manifest.read(there).files.items():

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sentinel.disk.data_dir import UNCERTIFIED
-from sentinel.disk.files import append_lines, replacing
+from sentinel.disk.files import replacing
 
 
 def hour(file: Path) -> Path:
@@ -18,11 +18,11 @@ def hour(file: Path) -> Path:
     return Path(*file.with_suffix("").parts[-4:])
 
 
-def note(root: Path, hours: Iterable[Path]) -> None:
+def note(root: Path, hours: Collection[Path]) -> None:
     """Adds hours, for good."""
-    new = sorted(set(hours) - noted(root))
-    if new:
-        append_lines(root / UNCERTIFIED, map(str, new))
+    before = noted(root)
+    if not before.issuperset(hours):
+        _write(root, before.union(hours))
 
 
 def noted(root: Path) -> set[Path]:
@@ -33,9 +33,13 @@ def noted(root: Path) -> set[Path]:
 
 def drop(root: Path, hours: Collection[Path]) -> None:
     """Takes hours away: they are certified."""
-    left = sorted(noted(root) - set(hours))
+    left = noted(root) - set(hours)
     if not left:
         (root / UNCERTIFIED).unlink(missing_ok=True)
         return
+    _write(root, left)
+
+
+def _write(root: Path, hours: Iterable[Path]) -> None:
     with replacing(root / UNCERTIFIED) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in left))
+        temporary.write_text("".join(f"{line}\n" for line in sorted(hours)))

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from feeds.market import Market
 from sentinel.disk.data_dir import BACKFILL
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 from sentinel.timing.instants import format_ns
 
 State = Literal["waiting", "running", "done", "failed"]
@@ -78,7 +78,7 @@ def read(path: Path) -> Task | None:
 
 def write(path: Path, task: Task) -> None:
     """Puts it on the disk for good."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with replacing(path) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(task)) + b"\n")
 

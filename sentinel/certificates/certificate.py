@@ -19,7 +19,7 @@ from sentinel.archive.layout import Series
 from sentinel.contract.gaps import Gap
 from sentinel.disk import sealed as sealing
 from sentinel.disk.data_dir import HEAD, MARKETS, market_of, market_path
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 from sentinel.disk.object_store import AnyFolder, Folder
 from sentinel.disk.sealed import is_whole
 from sentinel.errors import SentinelError
@@ -194,7 +194,7 @@ def read_head(folder: Folder) -> Head | None:
 def write(root: Path, hour_ns: int, certificate: Certificate) -> Path:
     """Puts a sealed certificate on disk; the head comes after it."""
     file = certificate_file(root, certificate.market, hour_ns, certificate.revision)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     with replacing(file) as temporary:
         temporary.write_bytes(sealing.content(certificate))
     return file

@@ -16,6 +16,7 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Frames, TapeSeal
 from sentinel.certificates.hashing import sha256_of
 from sentinel.disk.data_dir import TAPE_SUFFIX
+from sentinel.disk.files import sync_file
 from sentinel.disk.tape import Kind, complete_bytes, created_ns, read_header, read_tape
 from sentinel.errors import TapeCorrupt, UsageError
 from sentinel.pipeline.inputs import LanePlan, Replan, lane_of
@@ -45,6 +46,7 @@ class TapeRecord:
             if first_ns < hour_ns + HOUR_NS and end_ns > hour_ns:
                 if file not in self._seals:
                     whole = complete_bytes(file)
+                    sync_file(file)  # its writer may be about to
                     self._seals[file] = TapeSeal(whole, sha256_of(file, whole))
                 found[file.name] = self._seals[file]
         return found

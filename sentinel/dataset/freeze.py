@@ -5,7 +5,6 @@ The archive replaces files and never changes one, so a link keeps what was froze
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from sentinel.dataset import manifest as manifests
 from sentinel.dataset.croissant import CROISSANT, croissant
 from sentinel.dataset.manifest import NAME, FrozenFile, Manifest, OfMarket, identity_of
 from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, DATASETS, HOURS, MARKETS, hour_of
-from sentinel.disk.files import sync_folder
+from sentinel.disk.files import make_folder, sync_file, sync_folder
 from sentinel.disk.lock import Held, hold
 from sentinel.disk.shards import data_folders
 from sentinel.errors import SentinelError, UsageError
@@ -95,6 +94,7 @@ def freeze(
         shelf = root / choice.name
         number = 1 + max((place.number for place in manifests.places(data_dir) if place.name == choice.name), default=0)
         part = shelf / f".{number}.part"
+        make_folder(shelf)
         start_ns, end_ns = _window(choice, chosen, now_ns)
         files, columns = _link(part, [*_reaching(chosen, start_ns), *chosen])
         markets = {
@@ -273,6 +273,5 @@ def _sync(folder: Path) -> None:
         if path.is_dir():
             sync_folder(path)
         else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(path)
     sync_folder(folder)

@@ -16,7 +16,7 @@ from loguru import logger
 from feeds.market import Market
 from sentinel.config import COLLECTOR, Config
 from sentinel.disk.data_dir import COLLECTOR_NAME
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 from sentinel.errors import UsageError
 from sentinel.pipeline.product import ProductState
 
@@ -35,7 +35,7 @@ def settle(config: Config, states: Mapping[Market, ProductState]) -> Config:
     config = with_name(config, kept or _of_accounts(config, states) or config.collector)
     if config.collector != kept:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with replacing(path) as new:
                 new.write_text(f"{config.collector}\n")
         except OSError as error:

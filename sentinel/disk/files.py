@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from sentinel.errors import UsageError
 
@@ -23,8 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -67,13 +67,52 @@ def clear(folder: Path) -> None:
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
     """Adds lines to a file, on disk for good."""
+    append(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def append(path: Path, lines: bytes) -> None:
+    """Adds whole lines to a file, on disk for good. What a power cut has left of a line at its end is dropped: the next
+    one would be lost with it."""
     is_new = not path.exists()
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+    with path.open("ab+") as file:
+        _drop_torn(file)
+        file.write(lines)
         file.flush()
         os.fsync(file.fileno())
     if is_new:
         sync_folder(path.parent)
+
+
+def _drop_torn(file: IO[bytes]) -> None:
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that there are not, on disk for good: a file that is synced is lost all the
+    same if its folder is.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Has its content survive a power cut, whoever wrote it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

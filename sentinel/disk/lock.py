@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
+from sentinel.disk.files import make_folder
 from sentinel.errors import UsageError
 
 try:
@@ -25,7 +26,7 @@ def hold(path: Path) -> IO[bytes]:
         UsageError: if the folder cannot be written, or its file system cannot lock; it says which.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock = path.open("wb")
     except OSError as error:
         raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from loguru import logger
 from msgspec import Struct
 
 from sentinel.disk.data_dir import MEMBERSHIP
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 from sentinel.errors import UsageError
 
 
@@ -47,7 +47,7 @@ class MembershipFile:
     def keep(self, membership: Membership) -> None:
         """A disk that refuses costs no data: it is told, and the next change tries again."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             with replacing(self._path) as new:
                 new.write_bytes(msgspec.json.format(msgspec.json.encode(membership)) + b"\n")
         except OSError as error:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from uuid import uuid4
 
+from sentinel.disk.files import make_folder, sync_folder
 from sentinel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class ObjectPath:
 
 def _put_here(path: Path, content: Iterator[bytes]) -> None:
     """What another writer of the same file has left half done is removed, be it still at it: then it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     for part in path.parent.glob(f".{path.name}.*.part"):
         part.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
@@ -219,6 +220,7 @@ def _put_here(path: Path, content: Iterator[bytes]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
 
 
 Folder: TypeAlias = Path | ObjectPath

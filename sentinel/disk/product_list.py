@@ -14,7 +14,7 @@ from msgspec import Struct
 from feeds.market import Market
 from feeds.rest import Listed
 from sentinel.disk.data_dir import PRODUCTS
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import shard_folders
 from sentinel.errors import UsageError
@@ -79,6 +79,6 @@ def _write(folder: Path, listings: Listings) -> None:
     products = [
         ListedAt(exchange=market.exchange, **msgspec.structs.asdict(one)) for market, one in sorted(listings.items())
     ]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with replacing(folder / PRODUCTS) as new:
         new.write_bytes(msgspec.json.format(msgspec.json.encode(ProductList(products))) + b"\n")

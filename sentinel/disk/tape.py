@@ -32,13 +32,15 @@ import msgspec
 import zstandard
 
 from sentinel.disk.data_dir import PRUNED, TAPE_PREFIX, TAPE_SUFFIX
-from sentinel.disk.files import append_lines
+from sentinel.disk.files import append_lines, make_folder, sync_folder
 from sentinel.errors import TapeCorrupt, UsageError
 
 MAGIC = b"SWTAPE1\n"
 CRC_SEED = 0x5EED
 LENGTH = struct.Struct("<I")
 BLOCK = struct.Struct("<III")
+MOST_TORN = 2**26
+"""No block has so many bytes."""
 RECORD = struct.Struct("<BHqI")
 
 
@@ -120,7 +122,7 @@ class TapeWriter:
         self._first_ns = 0
         self._last_ns = int(header["created_ns"])
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory)
         except OSError as error:
             raise UsageError(f"cannot write to {directory}: {error.strerror}") from error
 
@@ -181,6 +183,7 @@ class TapeWriter:
             self._file = self._path.open("xb")
             head = msgspec.json.encode(block.header | {"created_ns": self._first_ns})
             self._file.write(MAGIC + self._block(head))
+            sync_folder(self._directory)
         self._file.write(self._block(b"".join(block.parts)))
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -350,8 +353,8 @@ def complete_bytes(path: Path) -> int:
 def _blocks(file: IO[bytes], path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
     begin = file.read(len(MAGIC))
     if begin != MAGIC:
-        if MAGIC.startswith(begin) or (not any(begin) and not any(file.read())):
-            return  # torn at its start
+        if MAGIC.startswith(begin) or (not any(begin) and not _goes_on(file.read(MOST_TORN))):
+            return  # torn at its start: a power cut came between its name and its first page
         raise UsageError(f"{path} is not a tape")
     if start:
         file.seek(start)
@@ -364,8 +367,7 @@ def _blocks(file: IO[bytes], path: Path, start: int = 0) -> Iterator[tuple[int, 
             return
         length, check, checksum = BLOCK.unpack(head)
         if not length or check != _check(length):
-            # a power cut may leave a file its length without its last bytes, which then read as zeros
-            if not any(head[-1:]) and not any(file.read()):
+            if 0 in (head[0], head[-1]) and not _goes_on(file.read(MOST_TORN)):
                 return
             raise TapeCorrupt(str(path), offset, "the length of a block does not match its check")
         end = offset + BLOCK.size + length
@@ -381,6 +383,13 @@ def _blocks(file: IO[bytes], path: Path, start: int = 0) -> Iterator[tuple[int, 
         except zstandard.ZstdError as error:
             raise TapeCorrupt(str(path), offset, str(error)) from error
         yield offset, body
+
+
+def _goes_on(rest: bytes) -> bool:
+    """Whether a block begins anywhere. A power cut may leave a file its length without some pages of the last block,
+    which then read as zeros; where a block follows, it was no power cut."""
+    heads = (BLOCK.unpack_from(rest, at) for at in range(len(rest) - BLOCK.size + 1))
+    return any(length and check == _check(length) for length, check, _ in heads)
 
 
 def _check(length: int) -> int:

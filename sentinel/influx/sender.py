@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from sentinel.config import Influx
 from sentinel.disk.delivery import SINK, SinkStatistics, State
+from sentinel.disk.files import append
 from sentinel.disk.journal import DeadLetter
 from sentinel.errors import JournalError
 from sentinel.influx.answers import Accepted, Barred, Later, Outcome, Refused, TooLarge, Unanswered
@@ -264,11 +265,7 @@ class LettersFile:
         self._path = path
 
     async def keep(self, letters: Sequence[DeadLetter]) -> None:
-        await asyncio.to_thread(self._append, b"".join(map(letter, letters)))
-
-    def _append(self, text: bytes) -> None:
-        with self._path.open("ab") as file:
-            file.write(text)
+        await asyncio.to_thread(append, self._path, b"".join(map(letter, letters)))
 
 
 def letter(dead: DeadLetter) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from sentinel.disk.data_dir import ACKNOWLEDGED
-from sentinel.disk.files import replacing
+from sentinel.disk.files import make_folder, replacing
 
 Key = tuple[str, str]
 """Kind and ``about`` of an alert."""
@@ -60,7 +60,7 @@ class AcknowledgedFolder:
 
     def put(self, one: Acknowledgement) -> None:
         """Adds or replaces one."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         with replacing(self._file(one.key)) as temporary:
             temporary.write_bytes(msgspec.json.encode(one))
 

@@ -213,7 +213,7 @@ class L2Archiver:
         found = ((track.market, track.hours.get(hour_ns)) for track in self._follower.tracks.values())
         files = [self._write_file(market, hour_ns, rows) for market, rows in found if rows]
         manifest.update(files)
-        uncertified.note(self._root, map(uncertified.hour, files))
+        uncertified.note(self._root, [*map(uncertified.hour, files)])
         self.files += files
 
     def _write_file(self, market: Market, hour_ns: int, rows: Rows) -> Path:

@@ -26,6 +26,7 @@ from sentinel.config import Config
 from sentinel.config.loading import load
 from sentinel.disk.data_dir import DEAD_LETTERS
 from sentinel.disk.delivery import SinkStatistics
+from sentinel.disk.files import make_folder
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
 from sentinel.run.stopping import stopping
@@ -69,7 +70,7 @@ async def _influx(config: Config, console: Console, duration_s: float | None) ->
     from sentinel.cluster.session import opened
 
     try:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(config.data_dir)
     except OSError as error:
         raise UsageError(f"cannot write to {config.data_dir}: {error.strerror}") from error
     async with stopping(duration_s) as stop, AsyncExitStack() as stack:

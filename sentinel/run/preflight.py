@@ -20,6 +20,7 @@ from feeds.protocol import Subscription
 from sentinel.collector.selecting import chosen, dealt
 from sentinel.collector.service import lane_plans
 from sentinel.config import Config
+from sentinel.disk.files import make_folder
 from sentinel.errors import SentinelError, UsageError
 from sentinel.exchange.connection import MAX_FRAME_BYTES
 from sentinel.exchange.proxies import proxy_trouble
@@ -97,7 +98,7 @@ async def _told(what: str, trial: Awaitable[str]) -> Finding:
 def _disk(data_dir: Path) -> Finding:
     what = str(data_dir)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(data_dir)
         with tempfile.TemporaryFile(dir=data_dir) as file:
             file.write(b"can it be written?")
     except OSError as error:

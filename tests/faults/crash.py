@@ -24,7 +24,7 @@ from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import msgspec
@@ -78,12 +78,34 @@ def draw(seed: int) -> list[str]:
     ]
 
 
-async def run(seed: int, folder: Path) -> list[str]:
-    """Plays the deaths of a seed in ``folder``; returns what is wrong with what is left."""
+class Disk(Protocol):
+    """What a death leaves on the disk, where that is not what the process has written."""
+
+    def environment(self, data: Path) -> dict[str, str]:
+        """For the next life, before it begins."""
+
+    def died(self, data: Path, store: KeepingInflux) -> list[str]:
+        """Makes of ``data`` what is left; gives what is wrong with it."""
+
+
+class KeepingInflux(FakeInflux):
+    """One that knows when it had which lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[tuple[int, list[bytes]]] = []
+
+    def keep(self, lines: list[bytes]) -> None:
+        super().keep(lines)
+        self.kept.append((time.time_ns(), lines))
+
+
+async def run(seed: int, folder: Path, steps: Sequence[str] = (), disk: Disk | None = None) -> list[str]:
+    """Plays the deaths of a seed in ``folder``, or these; returns what is wrong with what is left."""
     data, truth_path = folder / "data", folder / "truth.jsonl"
     hidden = [Fault(kind="hide", at_s=1.0 + HIDDEN_EVERY_S * number, count=2) for number in range(60)]
     market: dict[str, Any] = {"seed": seed, "levels": 120, "rate": 50, "trade_rate": 15}
-    influx = FakeInflux()
+    influx = KeepingInflux()
     settings = {
         "SENTINEL_INFLUX_URL": "",
         "SENTINEL_INFLUX_TIMEOUT_S": "1.5",
@@ -92,13 +114,14 @@ async def run(seed: int, folder: Path) -> list[str]:
     }
     committed: dict[int, str] = {}
     deaths: list[Death] = []
+    found: list[str] = []
     async with trading(PRODUCTS, truth_path, *hidden, **market) as exchange, influx.serve():
         products = exchange.products
         settings["SENTINEL_INFLUX_URL"] = influx.url
         markets = [COINBASE.market(product) for product in products]
         arguments = (*(each.short for each in markets), "--record")
-        for step in draw(seed):
-            options = settings | {"DEATH": step}
+        for step in steps or draw(seed):
+            options = settings | {"DEATH": step} | (disk.environment(data) if disk else {})
             async with collecting(exchange.urls, data, *arguments, module="tests.faults.dies", **options) as collector:
                 try:
                     async with asyncio.timeout(LIFE_S):
@@ -108,6 +131,8 @@ async def run(seed: int, folder: Path) -> list[str]:
                     await collector.kill()
                     is_at_step = False
             began_ns = time.time_ns()
+            if disk is not None:
+                found += await asyncio.to_thread(disk.died, data, influx)
             committed |= _batches(data / JOURNAL)
             deaths.append(Death(step, began_ns, time.time_ns(), is_at_step))
         before = len(exchange.connections)
@@ -120,7 +145,7 @@ async def run(seed: int, folder: Path) -> list[str]:
     (folder / "host.json").write_text(json.dumps(facts))
     (folder / "deaths.json").write_bytes(msgspec.json.encode(deaths))
     truth = truth_of(folder, COINBASE.facts.feeds[0])
-    problems = [*judge(data, truth, products), *judge_report(data, markets, Warp())]
+    problems = [*found, *judge(data, truth, products), *judge_report(data, markets, Warp())]
     problems += judge_delivery(data, influx.points)
     left = _batches(data / JOURNAL)
     gone = [number for number, digest in committed.items() if left.get(number) != digest]

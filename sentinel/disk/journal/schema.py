@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from sentinel.disk.files import sync_folder
 from sentinel.errors import JournalWriteFailed, UsageError
 
 STREAMS = ("trades", "book", "accounts")
@@ -63,13 +64,15 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """Under another name first: whoever sees a journal sees a whole one."""
+    """Under another name first: whoever sees a journal sees a whole one, which needs no writing to be read."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
         db.executescript(f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'); COMMIT;")
     new.replace(path)
+    sync_folder(path.parent)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.disk.files import replacing
+from sentinel.disk.files import append_lines, replacing
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
@@ -44,3 +44,12 @@ def test_a_block_that_writes_nothing_is_an_error_and_replaces_nothing(tmp_path: 
     with pytest.raises(FileNotFoundError), replacing(path):
         pass
     assert path.read_bytes() == b"old"
+
+
+def test_what_a_power_cut_left_of_a_line_does_not_cost_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "pruned.txt"
+    append_lines(path, ["one", "two"])
+    for torn in (b"thr", b"\0" * 9):
+        path.write_bytes(path.read_bytes() + torn)
+        append_lines(path, ["three"])
+    assert path.read_text().splitlines() == ["one", "two", "three", "three"]

@@ -209,6 +209,27 @@ def test_what_is_no_tape_is_refused(tmp_path: Path) -> None:
         read_header(file)
 
 
+@pytest.mark.parametrize("content", [b"", MAGIC[:3], b"\0" * 5000, b"\0" * 4096 + b"x" * 900])
+def test_a_file_of_which_a_power_cut_left_only_the_name_holds_nothing(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "tape-1.swtape"
+    file.write_bytes(content)
+    assert read(file) == []
+    with pytest.raises(UsageError, match="without a header"):
+        read_header(file)
+
+
+def test_a_last_block_of_which_a_power_cut_took_the_first_page_is_left_out(tmp_path: Path) -> None:
+    (file,) = write(tmp_path, *([Record(Kind.FRAME, 0, number, os.urandom(9000))] for number in range(2)))
+    whole = file.read_bytes()
+    begin = len(whole) - block_sizes(whole)[-1]
+    page_end = (begin // 4096 + 1) * 4096
+    file.write_bytes(whole[:begin] + b"\0" * (page_end - begin) + whole[page_end:])
+    assert len(read(file)) == 1
+    file.write_bytes(file.read_bytes() + whole[begin:])  # but where a block follows, somebody has written on
+    with pytest.raises(TapeCorrupt):
+        read(file)
+
+
 def packed(body: bytes) -> bytes:
     """A block as a writer makes it, whatever is in it."""
     return BLOCK.pack(len(body), zlib.crc32(LENGTH.pack(len(body)), CRC_SEED), zlib.crc32(body, CRC_SEED)) + body
