@@ -29,6 +29,7 @@ TAPE_FAILURES = 60
 
 LEVELS = {
     "accounts_open": "ERROR",
+    "answer_doubted": "WARNING",
     "clock_step": "WARNING",
     "last_run_was_ahead": "WARNING",
     "contradicted_by_rest": "WARNING",
