@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Protocol
 
 from loguru import logger
 
 from book.events import Trade
+from book.trade_ledger import Range
 from feeds.catalogue import VENUES
 from feeds.market import Market
 from feeds.rest import TradePage
+from sentinel.backfill.order import in_order
 from sentinel.backfill.search import first_id_from
 from sentinel.backfill.task import Task, unfinished, write
 from sentinel.contract.lines import Lines
@@ -32,6 +34,9 @@ COLLECTOR = "backfill"
 
 FIRST_PAUSE_S = 1.0
 MOST_PAUSE_S = 60.0
+
+LOOK_AGAIN_S = (1.0, 4.0, 16.0)
+"""What the venue has not got is looked for once more after each of these: one empty answer is no proof."""
 
 
 class TradeSource(Protocol):
@@ -101,7 +106,13 @@ class Backfiller:
 
     async def _search(self, task: Task) -> None:
         async def fetch(first: int, last: int) -> list[Trade]:
-            return await self._trades(task, first, last)
+            found = await self._trades(task, first, last)
+            for pause_s in LOOK_AGAIN_S if _is_dense(task) else ():
+                if found:
+                    break
+                await self._sleep(pause_s)
+                found = await self._trades(task, first, last)
+            return found
 
         after = await first_id_from(fetch, task.until_ns, task.before_id)
         task.first_id = await first_id_from(fetch, task.since_ns, after)
@@ -116,7 +127,7 @@ class Backfiller:
         next_id = task.next_id
         while next_id <= task.last_id:
             end_id = min(next_id + CHUNK_IDS - 1, task.last_id)
-            held += await self._trades(task, next_id, end_id)
+            held += await self._all_trades(task, next_id, end_id)
             next_id = end_id + 1
             if held and held[-1].venue_ns - held[0].venue_ns >= MINUTE_NS:
                 break
@@ -147,6 +158,24 @@ class Backfiller:
             for minute_ns, ids in sorted(by_minute.items())
         ]
 
+    async def _all_trades(self, task: Task, first: int, last: int) -> list[Trade]:
+        """As ``_trades``, and what is lacking is looked for again. Of times that cannot be theirs it takes none."""
+        found: dict[int, Trade] = {}
+        missing = [Range(first, last)]
+        for pause_s in (*LOOK_AGAIN_S, None):
+            for part in missing:
+                found |= {trade.trade_id: trade for trade in await self._trades(task, part.first, part.last)}
+            likely = in_order([found[trade_id] for trade_id in sorted(found)], task.since_ns, task.until_ns)
+            doubted = len(found) - len(likely)
+            found = {trade.trade_id: trade for trade in likely}
+            missing = _between(first, last, found)
+            if pause_s is None or not missing or not _is_dense(task):
+                break
+            await self._sleep(pause_s)
+        if doubted:
+            logger.bind(symbol=task.market.short, trades=doubted).warning("answer_doubted")
+        return likely
+
     async def _trades(self, task: Task, first: int, last: int) -> list[Trade]:
         """Those of ``first`` to ``last`` that the venue has and that are usable, oldest first; waits for REST."""
         found: dict[int, Trade] = {}
@@ -167,6 +196,12 @@ class Backfiller:
             else:
                 first = page.last + 1
         return [found[trade_id] for trade_id in sorted(found)]
+
+
+def _between(first: int, last: int, found: Iterable[int]) -> list[Range]:
+    """The ids of ``first`` to ``last`` that are not among ``found``, which rise."""
+    edges = [first - 1, *found, last + 1]
+    return [Range(low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1]
 
 
 def _minute(trade: Trade) -> int:

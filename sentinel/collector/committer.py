@@ -30,6 +30,7 @@ answer is no better."""
 
 LEVELS = {
     "accounts_open": "ERROR",
+    "answer_doubted": "WARNING",
     "clock_step": "WARNING",
     "last_run_was_ahead": "WARNING",
     "contradicted_by_rest": "WARNING",

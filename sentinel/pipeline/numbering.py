@@ -26,6 +26,9 @@ from sentinel.pipeline.questions import Question, Questions
 RETRY_PAUSE_NS = 2_000_000_000
 """Before REST is asked again for what it had not got; every further pause is twice as long."""
 
+OUT_OF_ORDER_NS = 60_000_000_000
+"""So much may the times of trades be out of the order of their ids. What is further off is not what its id says."""
+
 SKIPS_KEPT = 256
 """Skipped ranges of a numbering that skips as a rule: so late may a trade be, behind others, and still be new."""
 
@@ -161,6 +164,20 @@ class Numbering:
             or (self._retries and self._retries[0][0] <= now_ns)
             or (self._questions is not None and self._questions.is_due(now_ns))
         )
+
+    def can_be(self, trade_id: int, time_ns: int, now_ns: int) -> bool:
+        """Whether the trade of an id that is missing can be of this time: between those around it, as they were when it
+        was missed. Its end may be by our clock, which does not hold where the venue's is ahead of it."""
+        asked: Gap | Question | None = None
+        if self._questions is not None:
+            asked = self._questions.of(trade_id)
+        elif (held := self._gap_of(trade_id)) is not None:
+            asked = held.gap
+        if asked is None or asked.end_ns is None:
+            return True
+        ahead_ns = self.newest_ns if self.newest_ns > now_ns else 0
+        edges = asked.start_ns, asked.end_ns
+        return min(edges) - OUT_OF_ORDER_NS <= time_ns <= max(*edges, ahead_ns) + OUT_OF_ORDER_NS
 
     @property
     def is_outstanding(self) -> bool:

@@ -149,7 +149,7 @@ class Numberings:
             present.lead(before.edge_ns(before.ledger.tail + 1), received_ns)
 
 
-def is_same(one: Trade, other: Trade) -> bool:
+def is_same(one: Trade, other: Trade, skew_ns: int = SKEW_NS) -> bool:
     """Whether two witnesses may mean one trade."""
     is_alike = (one.price, one.size, one.taker) == (other.price, other.size, other.taker)
-    return is_alike and abs(one.venue_ns - other.venue_ns) <= SKEW_NS
+    return is_alike and abs(one.venue_ns - other.venue_ns) <= skew_ns

@@ -71,12 +71,17 @@ class Questions:
                 first, last = question.range.first, question.range.last
                 commands.append(Repair(self._market.symbol, first, last, self._market.exchange))
 
+    def of(self, trade_id: int) -> Question | None:
+        """The one an id belongs to."""
+        asked = (question for question in self._open if question.range.first <= trade_id <= question.range.last)
+        return next(asked, None)
+
     def found(self, trade_id: int, account: Account) -> None:
         """REST has a trade that had been skipped, and it is stored."""
-        for question in self._open:
-            if question.range.first <= trade_id <= question.range.last:
-                question.found += 1
-                account.missing += 1
+        question = self.of(trade_id)
+        if question is not None:
+            question.found += 1
+            account.missing += 1
 
     def answered(self, answer: RepairAnswer, now_ns: int, *, is_kept: bool) -> list[Gap]:
         """What an answer, whose trades are entered, says had been missing. One that could not be kept is no answer."""

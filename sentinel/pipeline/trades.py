@@ -28,8 +28,8 @@ from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Command, Note, Output, Repair, RepairAnswer, Settings
 from sentinel.pipeline.lines import ProductLines, point_ns
-from sentinel.pipeline.numbering import Numbering, NumberingState
-from sentinel.pipeline.numberings import CREDIBLE, Numberings, is_same
+from sentinel.pipeline.numbering import OUT_OF_ORDER_NS, Numbering, NumberingState
+from sentinel.pipeline.numberings import CREDIBLE, SKEW_NS, Numberings, is_same
 from sentinel.timing.histogram import Durations
 
 WITNESSED = 512
@@ -237,23 +237,36 @@ class ProductTrades:
             self.conflicts += 1
 
     def repaired(self, answer: RepairAnswer, now_ns: int) -> None:
-        """Stores what REST had of the missing ids and rewrites their gaps."""
+        """Stores what REST had of the missing ids and rewrites their gaps. A trade of a time at which those around it
+        were not traded is not believed: it stays missing."""
         account = self._account(now_ns)
+        doubted: list[Trade] = []
         for trade in answer.trades if not self._is_suspended else ():
             numbering = self._numberings.missing(trade)
             if numbering is None:
                 self._compare(trade)
+            elif not numbering.can_be(trade.trade_id, trade.venue_ns, now_ns):
+                doubted.append(trade)
             else:
                 numbering.add(trade.trade_id, point_ns(trade), now_ns)
                 numbering.found(trade.trade_id, account)
                 account.repaired += 1
                 self._store(numbering, trade, None, account, is_repaired=True)
+        if doubted:
+            self._doubt_answer(doubted)
         for numbering in self._numberings:
             numbering.answered(answer, now_ns, is_kept=not self._is_suspended)
         for claim in [claim for claim in self._claims if answer.first <= claim.trade_id <= answer.last]:
             self._judge(claim, answer, now_ns)
 
     # What is not believed at once
+
+    def _doubt_answer(self, doubted: list[Trade]) -> None:
+        self.conflicts += len(doubted)
+        one = doubted[0]
+        facts: dict[str, str | int | None] = {"symbol": self.market.short, "trades": len(doubted)}
+        facts |= {"trade_id": one.trade_id, "time_ns": one.venue_ns}
+        self._output.notes.append(Note("answer_doubted", facts))
 
     def _doubt(self, claim: Claim) -> None:
         """Holds an id against the doubtful ones before it: the second of its kind makes both believed."""
@@ -278,12 +291,18 @@ class ProductTrades:
                 return
 
     def _judge(self, claim: Claim, answer: RepairAnswer, now_ns: int) -> None:
-        """REST is as good as a second witness."""
+        """REST is as good as a second witness, if it speaks of the same trade."""
         found = next((trade for trade in answer.trades if trade.trade_id == claim.trade_id), None)
-        if found is not None and (claim.trade is None or not claim.is_reset or is_same(claim.trade, found)):
+        if found is not None and self._confirms(claim, found, now_ns):
             self._believe([claim], now_ns)
         elif answer.is_complete:
             self._dismiss(claim)
+
+    def _confirms(self, claim: Claim, found: Trade, now_ns: int) -> bool:
+        if claim.trade is not None:
+            return is_same(claim.trade, found, SKEW_NS if claim.is_reset else OUT_OF_ORDER_NS)
+        newest_ns = self.newest_ns
+        return newest_ns - OUT_OF_ORDER_NS <= found.venue_ns <= max(newest_ns, now_ns) + OUT_OF_ORDER_NS
 
     def _believe(self, claims: list[Claim], now_ns: int) -> None:
         """Enters what was doubted, the lowest id first."""

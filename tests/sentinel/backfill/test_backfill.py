@@ -9,10 +9,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
 
 from book.events import Trade, Unusable
 from feeds.market import Market
 from feeds.rest import TradePage
+from sentinel.backfill.order import in_order
 from sentinel.backfill.search import first_id_from
 from sentinel.backfill.task import Task, read, task_path, unfinished, write
 from sentinel.backfill.worker import Backfiller
@@ -28,8 +32,9 @@ BTC = Market("coinbase", "BTC-USD")
 FIRST, COUNT, EVERY_NS = 7_001, 20_000, 400_000_000
 
 
-def trade(trade_id: int) -> Trade:
-    return Trade("BTC-USD", trade_id, 100.5, 0.25, "buy", BEGUN_NS + (trade_id - FIRST) * EVERY_NS, is_live=False)
+def trade(trade_id: int, off_ns: int = 0) -> Trade:
+    time_ns = BEGUN_NS + (trade_id - FIRST) * EVERY_NS + off_ns
+    return Trade("BTC-USD", trade_id, 100.5, 0.25, "buy", time_ns, is_live=False)
 
 
 class Venue:
@@ -163,6 +168,78 @@ def test_ids_that_the_venue_lacks_are_named_and_trouble_is_waited_for(tmp_path: 
     asyncio.run(worker(tmp_path, venue, store).carry_out(task_path(tmp_path, order), order))
     assert (order.state, order.stored, order.missing) == ("done", 298, 2)
     assert sum(int(str(minute["missing"])) for minute in store.minutes().values()) == 2
+
+
+DAY_NS = 86_400 * S
+
+
+class Liar(Venue):
+    """Says that trades were at other times."""
+
+    def __init__(self, times_ns: Mapping[int, int], answers: int) -> None:
+        super().__init__()
+        self._times_ns = times_ns
+        self._answers = answers
+
+    async def trades(self, market: Market, first: int, last: int, *, is_spare: bool = False) -> TradePage:
+        page = await super().trades(market, first, last, is_spare=is_spare)
+        self._answers -= 1
+        return page if self._answers < 0 else TradePage(page.first, page.last, [*map(self._told, page.records)])
+
+    def _told(self, record: Trade | Unusable) -> Trade | Unusable:
+        assert isinstance(record, Trade)
+        return structs.replace(record, venue_ns=self._times_ns.get(record.trade_id, record.venue_ns))
+
+
+@pytest.mark.parametrize("off_ns", [-30 * DAY_NS, -DAY_NS // 24, DAY_NS // 24, 3650 * DAY_NS])
+@pytest.mark.parametrize("places", [[140], [3, 140, 299], [299], [298, 299]])
+@pytest.mark.parametrize("answers", [1, 10**6])
+def test_a_trade_of_a_time_that_cannot_be_its_own_is_lacking(
+    tmp_path: Path, off_ns: int, places: list[int], answers: int
+) -> None:
+    wrong = {FIRST + place: trade(FIRST + place).venue_ns + off_ns for place in places}
+    store, order = Store(), task(BEGUN_NS, BEGUN_NS + 2 * MINUTE_NS, FIRST + 300)
+    order.first_id, order.last_id, order.next_id, order.next_minute_ns = FIRST, FIRST + 299, FIRST, BEGUN_NS
+    asyncio.run(worker(tmp_path, Liar(wrong, answers), store).carry_out(task_path(tmp_path, order), order))
+    lacking = wrong if answers > 1 else {}
+    assert store.ids() == [FIRST + place for place in range(300) if FIRST + place not in lacking]
+    assert (order.state, order.missing) == ("done", len(lacking))
+    assert list(store.minutes()) == [BEGUN_NS, BEGUN_NS + MINUTE_NS]
+
+
+def test_one_empty_answer_is_no_proof_that_there_is_nothing(tmp_path: Path) -> None:
+    venue, store = Venue(), Store()
+    whole = venue.trades
+    empty = iter([False, True] * 1_000)
+
+    async def trades(market: Market, first: int, last: int, *, is_spare: bool = False) -> TradePage:
+        page = await whole(market, first, last, is_spare=is_spare)
+        return TradePage(page.first, page.last, ()) if next(empty) else page
+
+    venue.trades = trades  # type: ignore[method-assign]
+    order = task(BEGUN_NS, BEGUN_NS + 5 * MINUTE_NS, FIRST + COUNT)
+    asyncio.run(worker(tmp_path, venue, store).carry_out(task_path(tmp_path, order), order))
+    assert store.ids() == [FIRST + n for n in range(5 * 150)]
+    assert order.missing == 0
+    assert len(venue.asked) < 100
+
+
+@given(
+    count=st.integers(5, 60),
+    places=st.sets(st.integers(2, 56), max_size=3),
+    off_s=st.sampled_from([-5000, 5000, 10**9]),
+    small_s=st.lists(st.sampled_from([-2, 0, 1, 30]), min_size=60, max_size=60),
+)
+def test_who_is_in_order_is_not_doubted_for_the_sake_of_one_who_is_not(
+    count: int, places: set[int], off_s: int, small_s: list[int]
+) -> None:
+    """Unless it is among the first two or the last two, where nobody can say which of them is wrong."""
+    wrong = {place for place in places if place < count - 2 and not {place - 1, place - 2} & places}
+    trades = [trade(FIRST + place, off_s * S if place in wrong else 0) for place in range(count)]
+    kept = in_order(trades, BEGUN_NS - DAY_NS, BEGUN_NS + DAY_NS)
+    assert kept == [trades[place] for place in range(count) if place not in wrong]
+    trades = [trade(FIRST + place, small_s[place] * S) for place in range(count)]
+    assert in_order(trades, BEGUN_NS, BEGUN_NS + MINUTE_NS) == trades
 
 
 def test_a_journal_that_refuses_is_tried_again(tmp_path: Path) -> None:

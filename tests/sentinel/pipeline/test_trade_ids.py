@@ -306,6 +306,23 @@ def test_one_wild_heartbeat_changes_nothing_however_often_it_is_repeated() -> No
     assert (story.ids(), story.gaps(), story.missing) == ([1, 2, 3], [], 0)
 
 
+@pytest.mark.parametrize("is_trade", [False, True])
+def test_another_trade_that_rest_has_under_a_wild_id_confirms_nothing(is_trade: bool) -> None:
+    story = Story()
+    story.trade(1, 2)
+    if is_trade:
+        story.trade(WILD)
+    else:
+        story.beat(WILD)
+    story.trade(3)
+    assert story.wait(1.5) == [Repair(SYMBOL, WILD, WILD)]
+    story.answer(WILD, WILD, rest(WILD, START - 3600 * S, 77.0))
+    for trade_id in range(4, 12):  # for as long as trades that a heartbeat names may take
+        story.trade(trade_id)
+        assert story.wait(1) == []
+    assert (story.ids(), story.gaps(), story.missing) == ([*range(1, 12)], [], 0)
+
+
 def test_a_wild_id_before_any_other_does_not_make_strays_of_all_that_come() -> None:
     story = Story()
     story.trade(WILD, 1001, 1002, 1005)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+from msgspec import structs
+
 from book.events import Trade
 from feeds.market import Market
 from sentinel.pipeline import Pipeline, Repair, RepairAnswer
+from tests.sentinel.pipeline.test_trade_ids import match as match_at
 from tests.sentinel.pipeline.venue import (
     MS,
     START,
@@ -149,6 +153,54 @@ def test_a_gap_that_rest_fills_in_part_is_split_and_asked_for_again() -> None:
     told.take(pipe)
     assert all(g["missing_count"] == g["repaired_count"] for g in told.gap_list())
     assert pipe.products[Market.parse(SYMBOL)].trades.open_gaps == []
+
+
+YEAR_NS = 365 * 86_400 * S
+
+
+@pytest.mark.parametrize("off_ns", [-START, -YEAR_NS, -3600 * S, 3600 * S, YEAR_NS, 10 * YEAR_NS, 2**63 - 1 - START])
+@pytest.mark.parametrize("is_tail", [False, True], ids=["between two trades", "told by a heartbeat"])
+def test_what_rest_has_of_a_time_at_which_it_cannot_have_been_traded_stays_missing(off_ns: int, is_tail: bool) -> None:
+    pipe, told = opened(exchange_lane()), Told()
+    pipe.receive(0, match(100, "last_match"), START)
+    pipe.receive(0, heartbeat(103) if is_tail else match(104), START + 500 * MS)
+    for second in range(1, 9):
+        pipe.tick(START + second * S)
+        pipe.lanes[0].heard_ns = START + second * S
+    assert [command for command in pipe.commands if isinstance(command, Repair)] == [Repair(SYMBOL, 101, 103)]
+    true = rest(101, 102, 103)
+    odd = structs.replace(true[1], venue_ns=max(1000, true[1].venue_ns + off_ns) // 1000 * 1000)
+    answer = RepairAnswer(SYMBOL, 101, 103, (true[2], odd, true[0]), is_complete=True)
+    pipe.repaired(answer, START + 9 * S)
+    notes = told.take(pipe).notes
+    assert 102 not in ids(told)
+    assert [(gap["start_seq"], gap["repaired_count"]) for gap in told.gap_list()] == [(101, 1), (102, 0), (103, 1)]
+    assert [note.event for note in notes].count("answer_doubted") == 1
+    assert pipe.products[Market.parse(SYMBOL)].trades.conflicts == 1
+    pipe.commands.clear()
+    pipe.tick(START + 12 * S)
+    assert Repair(SYMBOL, 102, 102) in pipe.commands, "it is asked for again"
+    pipe.repaired(RepairAnswer(SYMBOL, 102, 102, true[1:2], is_complete=True), START + 13 * S)
+    told.take(pipe)
+    assert 102 in ids(told)
+    assert all(gap["repaired_count"] == gap["missing_count"] for gap in told.gap_list())
+
+
+def test_a_venue_whose_clock_is_ahead_is_believed_what_its_own_trades_say() -> None:
+    """The end of a gap that only a heartbeat told of is by our clock."""
+    pipe, told = opened(exchange_lane()), Told()
+    slow_ns = START - 86_400 * S
+    pipe.receive(0, match_at(100, START), slow_ns)
+    pipe.receive(0, heartbeat(101), slow_ns + 500 * S)
+    for second in range(501, 509):
+        pipe.tick(slow_ns + second * S)
+        pipe.lanes[0].heard_ns = slow_ns + second * S
+    assert Repair(SYMBOL, 101, 101) in pipe.commands
+    pipe.receive(0, match_at(102, START + 600 * S), slow_ns + 600 * S)
+    answer = Trade(SYMBOL, 101, 100.5, 0.25, "sell", START + 500 * S, is_live=False)
+    pipe.repaired(RepairAnswer(SYMBOL, 101, 101, (answer,), is_complete=True), slow_ns + 601 * S)
+    told.take(pipe)
+    assert sorted(ids(told)) == [100, 101, 102]
 
 
 def test_an_answer_page_by_page_keeps_one_gap() -> None:
