@@ -109,7 +109,7 @@ def decode(line: bytes) -> Point:
     found = MEASUREMENT.match(text)
     if found is None:
         raise LineProtocolError(f"no measurement: {text[:80]!r}")
-    measurement = _unescape(found[0])
+    measurement = re.sub(r"\\([, ])", r"\1", found[0])
     position = found.end()
     tags = []
     while (found := TAG.match(text, position)) is not None:

@@ -126,6 +126,13 @@ def test_points_that_no_server_keeps_are_refused(point: Point) -> None:
         encode(point)
 
 
+def test_a_backslash_before_an_equals_sign_stays_in_a_measurement() -> None:
+    """There it escapes nothing, as it does in a tag."""
+    point = Point(r"a\=b", ((r"t\=", "x"),), ((r"f\=", 1),), 1)
+    assert decode(encode(point)) == point
+    assert decode(rb"a\=b f=1i 1").measurement == r"a\=b"
+
+
 def test_a_series_is_sorted_and_escaped() -> None:
     assert prefix("a b", {"z": "1=2", "c": "d,e"}) == rb"a\ b,c=d\,e,z=1\=2 "
 
