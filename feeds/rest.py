@@ -12,7 +12,8 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from book.events import ProductState, Trade, Unusable
+from book.events import ProductState, Sizes, Trade, Unusable
+from feeds.errors import NoAnswer
 
 MOST_BYTES = 32 * 2**20
 """Six times the largest book there is (5 MB), which is the largest answer. No answer is held in memory beyond."""
@@ -83,6 +84,18 @@ def page_downwards(records: Iterable[Trade | Unusable], first: int, last: int, p
     return TradePage(max(oldest, first), last, asked)
 
 
+def each_once(records: Iterable[Trade | Unusable], first: int, last: int) -> list[Trade | Unusable]:
+    """Those of ``first`` to ``last``, newest first and each id once; those without one come last."""
+    found: dict[int, Trade | Unusable] = {}
+    nameless = []
+    for record in records:
+        if record.trade_id is None:
+            nameless.append(record)
+        elif first <= record.trade_id <= last:
+            found.setdefault(record.trade_id, record)
+    return [*(found[trade_id] for trade_id in sorted(found, reverse=True)), *nameless]
+
+
 def _in_order(records: Iterable[Trade | Unusable], last: int) -> list[Trade | Unusable]:
     """Newest first and each id once, as the venue's pages are; what is not asked for is left out. A record without an
     id stays behind the one it came after."""
@@ -104,10 +117,22 @@ class RestBook(Struct, frozen=True):
     does not say.
     """
 
-    bids: dict[float, float]
-    asks: dict[float, float]
+    bids: Sizes
+    asks: Sizes
     venue_ns: int | None = None
     last: int | None = None
+
+
+def whole_book(what: str, bids: Sizes, asks: Sizes, venue_ns: int | None = None, last: int | None = None) -> RestBook:
+    """That of an answer, named ``what``. Levels without a size are left out, as our own books leave them out.
+
+    Raises:
+        NoAnswer: if it is without a side.
+    """
+    bids, asks = ({price: size for price, size in side.items() if size} for side in (bids, asks))
+    if not bids or not asks:
+        raise NoAnswer(f"a book without a side: {what}")
+    return RestBook(bids, asks, venue_ns, last)
 
 
 ProductKind = Literal["spot", "perpetual", "future", "option", "other"]

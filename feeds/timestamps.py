@@ -14,6 +14,9 @@ from datetime import datetime, timedelta
 NS_PER_S = 1_000_000_000
 EPOCH = datetime(1970, 1, 1)
 DAY_ZERO = timedelta(0)
+LAST_NS = 2**63 - 1000
+"""The point of a trade adds up to 999 to its time."""
+
 LAST_DAY = 106_750
 """In 2262: a day later nanoseconds overflow the signed 64 bits of a point's time."""
 
@@ -69,5 +72,5 @@ def search_late(pattern: re.Pattern[bytes], frame: bytes) -> re.Match[bytes] | N
 
 
 def possible_ns(time_ns: int) -> int | None:
-    """The time, or None if it is before 1970 or more than 64 bits can hold."""
-    return time_ns if 0 < time_ns < 2**63 else None
+    """The time, or None if it is before 1970 or more than the 64 bits of a point can hold."""
+    return time_ns if 0 < time_ns <= LAST_NS else None

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+UNREADABLE = (ValueError, RecursionError)
+"""What decoders raise of what is not theirs, whoever wrote it: msgspec's errors are ValueErrors, and so are those of
+Unicode, of TOML and of numbers with too many digits; what is nested too deeply is none."""
+
+
+def one_line(text: str) -> str:
+    """The text with what would end the line, or command a terminal, written out: others may have a part in it."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
 
 class SentinelError(Exception):
     """Something went wrong that a person may have to know; its text is one clear line."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class UsageError(SentinelError):

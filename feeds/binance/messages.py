@@ -17,8 +17,8 @@ from feeds.salvage import NOTHING
 Instant = Annotated[int, Meta(gt=0, lt=2**53)]
 """Milliseconds since 1970, or microseconds where ``timeUnit=MICROSECOND`` was asked for."""
 
-MICROSECONDS_FROM = 100_000_000_000_000
-"""As milliseconds it would be in the year 5138, as microseconds it is in 1973."""
+MICROSECONDS_FROM = 2**43
+"""As microseconds it is in 1970; so many milliseconds are in 2248, and few more are beyond 64 bits of nanoseconds."""
 
 WireLevel = tuple[Price, Size]
 """``["61837.64000000","1.60520000"]``: the new absolute size; ``"0.00000000"`` deletes the level."""

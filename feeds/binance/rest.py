@@ -17,7 +17,7 @@ from feeds.binance.messages import Instant, WireTrade, decode_level, decode_loos
 from feeds.binance.protocol import trade
 from feeds.errors import NoAnswer
 from feeds.numbers import FrameNumber, Price, TradeId, TradeSize
-from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage, each_once, whole_book
 from feeds.salvage import NOTHING, REFUSALS, each, levels, maybe, unusable
 
 T = TypeVar("T")
@@ -102,10 +102,7 @@ class BinanceRest(Rest):
         if ids and max(ids) < first:
             raise NoAnswer(f"an answer to another question: {path}")
         reached = max(ids, default=first + len(parts) - 1) if len(parts) >= asked else last
-        found = {record.trade_id: record for record in records if record.trade_id is not None}
-        nameless = [record for record in records if record.trade_id is None]
-        ordered = [found[trade_id] for trade_id in sorted(found, reverse=True) if first <= trade_id <= last]
-        return TradePage(first, min(reached, last), [*ordered, *nameless])
+        return TradePage(first, min(reached, last), each_once(records, first, last))
 
     def book(self, symbol: str) -> Talk[RestBook]:
         path = f"/api/v3/depth?symbol={quote(symbol)}&limit={BOOK_LEVELS}"
@@ -151,12 +148,8 @@ def _record(symbol: str, part: Raw) -> Trade | Unusable:
 
 
 def _book(body: bytes) -> RestBook:
-    """Raises ValueError for a book without a side. What our own books leave out is left out here."""
     wire = decode_book(body)
     kept_bids, _ = levels(wire.bids, decode_level, decode_loose_level, is_snapshot=True)
     kept_asks, _ = levels(wire.asks, decode_level, decode_loose_level, is_snapshot=True)
-    bids = {level.price: level.size for level in kept_bids if level.size}
-    asks = {level.price: level.size for level in kept_asks if level.size}
-    if not bids or not asks:
-        raise ValueError("it is without a side")
-    return RestBook(bids, asks, last=wire.lastUpdateId)
+    bids, asks = ({level.price: level.size for level in side} for side in (kept_bids, kept_asks))
+    return whole_book("depth", bids, asks, last=wire.lastUpdateId)

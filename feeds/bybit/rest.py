@@ -23,7 +23,19 @@ from feeds.bybit.messages import (
 from feeds.bybit.protocol import sizes, trade_or_flaw
 from feeds.bybit.trade_ids import NS_PER_MS, TradeIds
 from feeds.errors import REASON_CHARS, NoAnswer
-from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import (
+    MOST_BYTES,
+    Get,
+    Listed,
+    ProductKind,
+    Reply,
+    Rest,
+    RestBook,
+    Talk,
+    TradePage,
+    each_once,
+    whole_book,
+)
 from feeds.salvage import REFUSALS, each, levels
 
 T = TypeVar("T")
@@ -114,7 +126,7 @@ class BybitRest(Rest):
         found = [record for record in records if record.trade_id is not None and first <= record.trade_id <= last]
         # up to the newest that is there: the rest is looked for again, and until then the oldest might be gone
         until = max((record.trade_id for record in found if record.trade_id is not None), default=last)
-        return TradePage(first, until, found[::-1])
+        return TradePage(first, until, each_once(found, first, until))
 
     def book(self, symbol: str) -> Talk[RestBook]:
         path = f"/v5/market/orderbook?category={self._category}&symbol={symbol}&limit={DEPTH}"
@@ -126,9 +138,7 @@ class BybitRest(Rest):
             asks, _ = levels(wire.a, decode_level, decode_loose_level, is_snapshot=True)
         except REFUSALS as error:
             raise NoAnswer(f"no book: {path}: {error}") from error
-        if not bids or not asks:
-            raise NoAnswer(f"a book without a side: {path}")
-        return RestBook(sizes(bids), sizes(asks), wire.cts * NS_PER_MS)
+        return whole_book(path, sizes(bids), sizes(asks), wire.cts * NS_PER_MS)
 
     def products(self) -> Talk[list[Listed]]:
         """Page by page; of linear contracts there are more than fit on one."""

@@ -17,7 +17,7 @@ from feeds.coinbase.futures import futures, is_future
 from feeds.coinbase_exchange.messages import decode_ask, decode_bid, decode_loose_level
 from feeds.errors import NoAnswer
 from feeds.numbers import Price, TradeId, TradeSize
-from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage, page_downwards
+from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage, page_downwards, whole_book
 from feeds.salvage import REFUSALS, each, levels, unusable
 from feeds.timestamps import parse_ns
 
@@ -171,13 +171,12 @@ def _record(symbol: str, part: Raw) -> Trade | Unusable:
 
 
 def _book(body: bytes) -> RestBook:
-    """Raises ValueError for a book that nothing can be compared with. What our own books leave out is left out here."""
+    """Raises ValueError for a book that nothing can be compared with."""
     wire = decode_book(body)
     venue_ns = parse_ns(wire.time)
     kept_bids, _ = levels(wire.bids, decode_bid, decode_loose_level, is_snapshot=True)
     kept_asks, _ = levels(wire.asks, decode_ask, decode_loose_level, is_snapshot=True)
-    bids = {level.price: level.size for level in kept_bids if level.size}
-    asks = {level.price: level.size for level in kept_asks if level.size}
-    if venue_ns is None or wire.auction_mode or not bids or not asks:
-        raise ValueError("it is without a time or a side, or of an auction")
-    return RestBook(bids, asks, venue_ns)
+    if venue_ns is None or wire.auction_mode:
+        raise ValueError("it is without a time, or of an auction")
+    bids, asks = ({level.price: level.size for level in side} for side in (kept_bids, kept_asks))
+    return whole_book("level 2", bids, asks, venue_ns)

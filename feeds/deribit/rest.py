@@ -8,13 +8,25 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from book.events import ProductState, Trade, Unusable
+from book.events import ProductState
 from feeds.deribit.messages import Milliseconds
 from feeds.deribit.protocol import STATE_WORDS
 from feeds.deribit.trades import NS_PER_MS, read_trades
 from feeds.errors import NoAnswer
 from feeds.numbers import FrameNumber, Price, Size
-from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import (
+    MOST_BYTES,
+    Get,
+    Listed,
+    ProductKind,
+    Reply,
+    Rest,
+    RestBook,
+    Talk,
+    TradePage,
+    each_once,
+    whole_book,
+)
 from feeds.salvage import REFUSALS, decode_list, each
 
 T = TypeVar("T")
@@ -101,7 +113,7 @@ class DeribitRest(Rest):
         _read(decode_list, answer.trades, path)
         found = read_trades(answer.trades, symbol, is_live=False)
         is_of_another = any(record.product != symbol for record in found)
-        records = _asked(found, first, last)
+        records = each_once(found, first, last)
         if is_of_another or len(found) > PAGE_TRADES or (found and not records):
             raise NoAnswer(f"an answer to something else: {path}")
         if not answer.has_more:
@@ -114,10 +126,7 @@ class DeribitRest(Rest):
     def book(self, symbol: str) -> Talk[RestBook]:
         path = f"/public/get_order_book?instrument_name={symbol}&depth={WHOLE_BOOK}"
         book = _read(decode_book_answer, (yield from _ask(path, MOST_BYTES)), path).result
-        bids, asks = ({price: size for price, size in side if size} for side in (book.bids, book.asks))
-        if not bids or not asks:
-            raise NoAnswer(f"a book without a side: {path}")
-        return RestBook(bids, asks, book.timestamp * NS_PER_MS, book.change_id)
+        return whole_book(path, dict(book.bids), dict(book.asks), book.timestamp * NS_PER_MS, book.change_id)
 
     def products(self) -> Talk[list[Listed]]:
         """Of all kinds. Those that have expired are absent."""
@@ -141,13 +150,6 @@ def _read(decode: Callable[[Any], T], body: bytes | Raw, path: str) -> T:
         return decode(body)
     except REFUSALS as error:
         raise NoAnswer(f"not an answer: {path}: {error}") from error
-
-
-def _asked(found: list[Trade | Unusable], first: int, last: int) -> list[Trade | Unusable]:
-    """Newest first and each number once; those without one come last."""
-    numbered = {record.trade_id: record for record in found if record.trade_id is not None}
-    asked: list[Trade | Unusable] = [numbered[one] for one in sorted(numbered, reverse=True) if first <= one <= last]
-    return asked + [record for record in found if record.trade_id is None]
 
 
 def _listed(instrument: Instrument) -> Listed:

@@ -15,8 +15,9 @@ from book.events import ProductState, Taker, Trade, Unusable
 from feeds.errors import REASON_CHARS, NoAnswer
 from feeds.kraken.whereabouts import PAGE_TRADES, Whereabouts
 from feeds.numbers import Price, Size, TradeId, TradeSize
-from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage, each_once, whole_book
 from feeds.salvage import REFUSALS, decode_list, decode_trade_id, maybe, unusable
+from feeds.timestamps import possible_ns
 
 PAGE_BYTES = 2 * 2**20
 """More than ten times a page of trades (90 bytes each)."""
@@ -143,10 +144,8 @@ class KrakenRest(Rest):
             (book,) = map(decode_book, result.values())
         except (*REFUSALS, ValueError) as error:
             raise NoAnswer(f"not a book of {symbol}: {error}") from error
-        bids, asks = ({level.price: level.size for level in side if level.size} for side in (book.bids, book.asks))
-        if not bids or not asks:
-            raise NoAnswer(f"a book of {symbol} without a side")
-        return RestBook(bids, asks)
+        bids, asks = ({level.price: level.size for level in side} for side in (book.bids, book.asks))
+        return whole_book(symbol, bids, asks)
 
     def products(self) -> Talk[list[Listed]]:
         result = yield from _ask("AssetPairs", MOST_BYTES)
@@ -207,19 +206,14 @@ def nanoseconds(text: Raw) -> int:
         ValueError: if it is no such number.
     """
     seconds, _, fraction = bytes(text).decode().partition(".")
-    if not (seconds + fraction).isdecimal() or len(seconds) > 10:
+    is_number = (seconds + fraction).isdecimal() and len(seconds) <= 10
+    found = possible_ns(int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))) if is_number else None
+    if found is None:
         raise ValueError(f"not a time: {bytes(text)[:40]!r}")
-    return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
+    return found
 
 
 def _answer(page: Page, first: int, last: int) -> TradePage:
     """What a page says of ``first`` and those after it, newest first, each id once."""
     reached = min(last, page.newest)
-    kept: dict[int, Trade | Unusable] = {}
-    nameless: list[Trade | Unusable] = []
-    for record in page.records:
-        if record.trade_id is None:
-            nameless.append(record)
-        elif first <= record.trade_id <= reached:
-            kept.setdefault(record.trade_id, record)
-    return TradePage(first, reached, [*(kept[trade_id] for trade_id in sorted(kept, reverse=True)), *nameless])
+    return TradePage(first, reached, each_once(page.records, first, reached))

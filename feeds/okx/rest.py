@@ -21,7 +21,19 @@ from feeds.okx.messages import (
     decode_loose_level,
 )
 from feeds.okx.protocol import sizes, state_of, trade_or_flaw
-from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage, page_downwards
+from feeds.rest import (
+    MOST_BYTES,
+    Get,
+    Listed,
+    ProductKind,
+    Reply,
+    Rest,
+    RestBook,
+    Talk,
+    TradePage,
+    page_downwards,
+    whole_book,
+)
 from feeds.salvage import REFUSALS, each, levels
 
 T = TypeVar("T")
@@ -82,9 +94,7 @@ class OkxRest(Rest):
             asks, _ = levels(wire.asks, decode_level, decode_loose_level, is_snapshot=True)
         except REFUSALS as error:
             raise NoAnswer(f"no book: {path}: {error}") from error
-        if not bids or not asks:
-            raise NoAnswer(f"a book without a side: {path}")
-        return RestBook(sizes(bids), sizes(asks), wire.ts * 1_000_000, wire.seqId)
+        return whole_book(path, sizes(bids), sizes(asks), wire.ts * 1_000_000, wire.seqId)
 
     def products(self) -> Talk[list[Listed]]:
         """Spot, perpetuals and futures; options are not collected. One that is delisted is in no list."""

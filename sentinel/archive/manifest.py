@@ -16,7 +16,7 @@ from sentinel.disk.data_dir import MANIFEST
 from sentinel.disk.files import replacing
 from sentinel.disk.object_store import Folder
 from sentinel.disk.sealed import is_whole
-from sentinel.errors import SentinelError
+from sentinel.errors import UNREADABLE, SentinelError
 from sentinel.timing.instants import format_ns
 from sentinel.version import software
 
@@ -52,7 +52,7 @@ def read(day: Folder) -> Manifest:
     try:
         content = path.read_bytes()
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise SentinelError(f"no readable manifest in {day}: {error}") from error
     if not is_whole(manifest, content):
         raise SentinelError(f"{path} has been changed")

@@ -40,7 +40,7 @@ from sentinel.disk.data_dir import (
 )
 from sentinel.disk.files import replacing
 from sentinel.disk.object_store import ObjectPath, below
-from sentinel.errors import SentinelError, UsageError
+from sentinel.errors import UNREADABLE, SentinelError, UsageError
 
 AT_ONCE = 8
 """Folders under way at the same time."""
@@ -300,6 +300,6 @@ def _read_notes(file: Path, url: str) -> Uploaded:
     """Those of this URL; none if there are none, or none that can be read."""
     try:
         notes = msgspec.json.decode(file.read_bytes(), type=Uploaded)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return Uploaded(url)
     return notes if notes.url == url else Uploaded(url)

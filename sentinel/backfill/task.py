@@ -17,6 +17,7 @@ from msgspec import Struct
 from feeds.market import Market
 from sentinel.disk.data_dir import BACKFILL
 from sentinel.disk.files import make_folder, replacing
+from sentinel.errors import UNREADABLE
 from sentinel.timing.instants import format_ns
 
 State = Literal["waiting", "running", "done", "failed"]
@@ -72,7 +73,7 @@ def read(path: Path) -> Task | None:
     """The task in a file; None if it is not there, or no task."""
     try:
         return decode_task(path.read_bytes())
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (FileNotFoundError, *UNREADABLE):
         return None
 
 

@@ -22,7 +22,7 @@ from sentinel.disk.data_dir import HEAD, MARKETS, market_of, market_path
 from sentinel.disk.files import make_folder, replacing
 from sentinel.disk.object_store import AnyFolder, Folder
 from sentinel.disk.sealed import is_whole
-from sentinel.errors import SentinelError
+from sentinel.errors import UNREADABLE, SentinelError
 
 NOBODY = "0" * 64
 """What the first of a chain names as the one before it."""
@@ -156,7 +156,7 @@ def read(file: Folder) -> Certificate:
     try:
         content = file.read_bytes()
         found = msgspec.json.decode(content, type=Certificate)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise Damaged(f"{file} is not a certificate: {error}") from error
     if not is_whole(found, content):
         raise Damaged(f"{file} has been changed")
@@ -184,7 +184,7 @@ def read_head(folder: Folder) -> Head | None:
     try:
         content = file.read_bytes()
         head = msgspec.json.decode(content, type=Head)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise Damaged(f"{file} is not the head of a chain: {error}") from error
     if content != head.content():
         raise Damaged(f"{file} has been changed")

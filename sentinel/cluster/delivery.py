@@ -87,7 +87,7 @@ class Delivery:
         self._sender = sender
         self._server = server
         self._doubt_s = doubt_s
-        self._decompress = zstandard.ZstdDecompressor().decompress
+        self._zstd = zstandard.ZstdDecompressor()
 
     @property
     def messages_waiting(self) -> int:
@@ -150,7 +150,7 @@ class Delivery:
         self._waiting[consumer] = messages[-1].metadata.num_pending
         try:
             async with _kept_out(messages):
-                found = [decoded(message, self._decompress) for message in messages]
+                found = [decoded(message, self._zstd) for message in messages]
                 lots = [lot for lot in found if lot is not None]  # what is none would be dealt for ever
                 if not consumer.is_ordered:
                     is_sure = await self._sender.deliver(lots, is_ordered=False)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from sentinel.cluster.presence import Presence, decode, encode, key_of
 from sentinel.cluster.stream import TROUBLES
+from sentinel.errors import UNREADABLE
 from sentinel.timing.instants import NS_PER_S
 
 
@@ -97,7 +97,7 @@ class Lease:
         assert entry.revision is not None
         try:
             found = decode(entry.value or b"")
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             found = Presence(collector="?", address="?", started_ns=0, home="?")
         if found.home == self._home and found.started_ns <= self._started_ns:
             self._revision = entry.revision

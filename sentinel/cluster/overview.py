@@ -20,6 +20,7 @@ from sentinel.cluster.presence import Presence, decode
 from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
+from sentinel.errors import UNREADABLE
 from sentinel.timing.instants import NS_PER_S
 
 PARTITION = re.compile(r"partition\.(\d+)")
@@ -210,14 +211,14 @@ async def _seen(session: Session, now_ns: int) -> tuple[Words, set[Market], Stre
     for _, value, age_s in await _bucket(session, names.members, now_ns):
         try:
             words.append((decode(value), age_s))
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             logger.bind(reason=str(error)).warning("cluster_member_not_understood")
     words.sort(key=lambda word: word[0].collector)
     tails: set[Market] = set()
     for _, value, _ in await _bucket(session, names.markets, now_ns):
         try:
             of_member: dict[str, tuple[int, int]] = msgspec.json.decode(value, type=dict[str, tuple[int, int]])
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             logger.bind(reason=str(error)).warning("cluster_member_not_understood")
             continue
         recent_ns = now_ns - round(RECENT_S * NS_PER_S)
@@ -293,7 +294,7 @@ async def _archive(session: Session, now_ns: int, by_design_s: float) -> list[Co
             continue
         try:
             cursor = msgspec.json.decode(value, type=Place).reach.cursor
-        except msgspec.MsgspecError as error:  # of a later version
+        except UNREADABLE as error:  # of a later version
             logger.bind(reason=str(error)).warning("cluster_place_not_understood")
             continue
         subject = session.names.subject("*", int(number[1]))

@@ -45,7 +45,7 @@ def encode(presence: Presence) -> bytes:
 def decode(value: bytes) -> Presence:
     """
     Raises:
-        msgspec.MsgspecError: for what is none.
+        ValueError, RecursionError: for what is none.
     """
     return msgspec.json.decode(value, type=Presence)
 

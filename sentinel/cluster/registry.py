@@ -18,6 +18,7 @@ from sentinel.cluster.presence import Presence, decode, key_of
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
+from sentinel.errors import UNREADABLE
 
 Tails = dict[Market, tuple[int, int]]
 """Of each market the last trade id up to which none is missing, and its time in ns."""
@@ -113,7 +114,7 @@ class Registry:
         for entry in found:
             try:
                 word = decode(entry.value or b"")
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 logger.bind(key=entry.key, reason=str(error)).warning("cluster_member_not_understood")
                 continue
             words[word.collector] = word
@@ -186,7 +187,7 @@ def _read(entry: KeyValue.Entry) -> Tails:
     """A member's tails; nothing if they cannot be read."""
     try:
         found = msgspec.json.decode(entry.value or b"{}", type=dict[str, tuple[int, int]])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         logger.bind(key=entry.key, reason=str(error)).warning("cluster_member_not_understood")
         return {}
     return {Market.parse(market): tail for market, tail in found.items()}

@@ -13,8 +13,10 @@ from sentinel.archive.archiver import Hour, hours_between
 from sentinel.archive.schedule import end_of_waiting_ns
 from sentinel.archive.shared import Unreadable
 from sentinel.cluster.places import Reach
+from sentinel.cluster.stream import MOST_DECOMPRESSED_BYTES
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Batch, Journal
+from sentinel.disk.unpacking import unpack
 
 RECENT_NS = 60_000_000_000
 """So long the cursor stays behind: batches of one journal may come out of order, though not by more."""
@@ -156,6 +158,6 @@ class Spooler:
 
     def _lines(self, message: Message) -> bytes:
         try:
-            return self._zstd.decompress(message.body)
+            return unpack(self._zstd, message.body, MOST_DECOMPRESSED_BYTES)
         except zstandard.ZstdError as error:
             raise Unreadable(f"message {message.sequence} of the stream cannot be read: {error}") from error

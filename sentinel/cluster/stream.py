@@ -18,6 +18,7 @@ from nats.js import JetStreamContext, api, errors
 
 from sentinel.cluster.names import COLLECTOR, TIMES
 from sentinel.cluster.session import ClusterError, Session
+from sentinel.disk.unpacking import unpack
 from sentinel.timing.instants import NS_PER_S
 
 T = TypeVar("T")
@@ -184,10 +185,10 @@ async def read(
     names = session.names
     wanted = [None] if partitions is None else sorted(partitions)
     subjects = [names.subject(stream, partition) for stream in streams for partition in wanted]
-    decompress = zstandard.ZstdDecompressor().decompress
+    zstd = zstandard.ZstdDecompressor()
     async with aclosing(followed(session, subjects, after=after, since_ns=since_ns)) as messages:
         async for message in messages:
-            found = None if message is None else decoded(message, decompress)
+            found = None if message is None else decoded(message, zstd)
             if message is None or found is not None:
                 yield found
 
@@ -254,7 +255,7 @@ def _reader(subjects: list[str], after: int | None, since_ns: int | None) -> api
     )
 
 
-def decoded(message: Msg, decompress: Callable[..., bytes]) -> Message | None:
+def decoded(message: Msg, zstd: zstandard.ZstdDecompressor) -> Message | None:
     """A message of the client as one of ours; None, and a word in the log, for what is none."""
     *_, stream, partition = message.subject.split(".")
     found, headers = message.metadata, message.headers or {}
@@ -268,7 +269,7 @@ def decoded(message: Msg, decompress: Callable[..., bytes]) -> Message | None:
             collector=headers.get(COLLECTOR, ""),
             first_ns=int(first_ns),
             last_ns=int(last_ns),
-            body=decompress(message.data, max_output_size=MOST_DECOMPRESSED_BYTES),
+            body=unpack(zstd, message.data, MOST_DECOMPRESSED_BYTES),
         )
     except (ValueError, zstandard.ZstdError) as error:
         facts = {"sequence": found.sequence.stream, "subject": message.subject, "reason": str(error)}

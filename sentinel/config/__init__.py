@@ -36,6 +36,14 @@ NATS_URL = r"^(nats|tls)://[^\s/@]+$"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is one. There is none by a name that is too long, or where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 class Section(Strict):
     """A table of the TOML file."""
 
@@ -194,7 +202,7 @@ class Influx(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.ca_file is not None and not self.ca_file.is_file():
+        if self.ca_file is not None and not is_file(self.ca_file):
             raise ValueError(f"ca_file: no such file: {self.ca_file}")
         own = self.retention_trades_s or self.retention_s, self.retention_book_s or self.retention_s
         if self.bucket_trades == self.bucket_book and own[0] != own[1]:
@@ -260,7 +268,7 @@ class Cluster(Section):
             raise ValueError(f"{' and '.join(given)}: only one of them can identify us")
         for name in ("nkey_file", "creds_file", "ca_file", "cert_file", "key_file"):
             path = getattr(self, name)
-            if path is not None and not path.is_file():
+            if path is not None and not is_file(path):
                 raise ValueError(f"{name}: no such file: {path}")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together")
@@ -330,7 +338,7 @@ class Report(Section):
             raise ValueError("smtp_user and smtp_password belong together")
         if self.smtp_password is not None and self.smtp_security == "none" and self.smtp_address[0] not in LOOPBACK:
             raise ValueError("smtp_password would be readable on its way: set smtp_security")
-        if self.smtp_ca_file is not None and not self.smtp_ca_file.is_file():
+        if self.smtp_ca_file is not None and not is_file(self.smtp_ca_file):
             raise ValueError(f"smtp_ca_file: no such file: {self.smtp_ca_file}")
         return self
 

@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from sentinel.command.near import suggestion
-from sentinel.config import Config, whole
+from sentinel.config import Config, is_file, whole
 from sentinel.config.names import (
     ENVIRONMENT_PREFIX,
     NOT_SETTINGS,
@@ -26,7 +26,7 @@ from sentinel.config.names import (
     known_keys,
     unknown_names,
 )
-from sentinel.errors import UsageError
+from sentinel.errors import UNREADABLE, UsageError, one_line
 
 CONFIG_FILE = Path("sentinel.toml")
 DOTENV_FILE = Path(".env")
@@ -38,7 +38,7 @@ class WrongSettings(UsageError):
     """All the ``mistakes`` of a configuration; its text is the first, and how many more there are."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
-        self.mistakes = mistakes
+        self.mistakes = [one_line(mistake) for mistake in mistakes]
         more = len(mistakes) - 1
         super().__init__(f"{mistakes[0]} (and {more} more); check-config lists all" if more else mistakes[0])
 
@@ -58,7 +58,7 @@ def load(
     Raises:
         UsageError: one line that says which setting is wrong and why, without its value.
     """
-    if config_file is not None and not config_file.is_file():
+    if config_file is not None and not is_file(config_file):
         raise UsageError(f"no such file: {config_file}")
     dotenv = _dotenv()
     ignored, misspelt = unknown_names([*environment, *dotenv])
@@ -99,18 +99,18 @@ def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
 def _dotenv() -> dict[str, str | None]:
     try:
         return dotenv_values(DOTENV_FILE)
-    except UnicodeDecodeError as error:
+    except UNREADABLE as error:
         raise UsageError(f"{DOTENV_FILE}: {error}") from error
     except OSError as error:
         raise UsageError(f"{DOTENV_FILE}: {error.strerror}") from error
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not is_file(path):
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: {error}") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error

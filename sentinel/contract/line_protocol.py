@@ -53,10 +53,9 @@ def encode(point: Point) -> bytes:
     """
     if not point.fields:
         raise LineProtocolError("a point needs at least one field")
-    if not -LARGEST_INT <= point.time_ns < LARGEST_INT:
-        raise LineProtocolError(f"time {point.time_ns} is beyond 64 bits")
+    time_ns = _bounded(point.time_ns)
     fields = ",".join(f"{_escape(key, ', =')}={format_value(value)}" for key, value in point.fields)
-    return prefix(point.measurement, dict(point.tags)) + f"{fields} {point.time_ns}".encode()
+    return prefix(point.measurement, dict(point.tags)) + f"{fields} {time_ns}".encode()
 
 
 def format_value(value: Value) -> str:
@@ -91,8 +90,9 @@ NAME = r"(?:\\[, =]|[^, =\n])+"
 MEASUREMENT = re.compile(r"(?:\\[, ]|[^, \n])+")
 TAG = re.compile(rf",({NAME})=({NAME})")
 FIELD = re.compile(rf'({NAME})=(?:"((?:\\.|[^"\\])*)"|([^, "]+))', re.DOTALL)
-TIME = re.compile(r" (-?\d+)")
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+TIME = re.compile(r" (-?\d{1,19})", re.ASCII)
+INTEGER = re.compile(r"([+-]?\d{1,19})i", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 BOOLEANS = {"true": True, "t": True, "True": True, "T": True, "false": False, "f": False, "False": False, "F": False}
 
 
@@ -109,7 +109,7 @@ def decode(line: bytes) -> Point:
     found = MEASUREMENT.match(text)
     if found is None:
         raise LineProtocolError(f"no measurement: {text[:80]!r}")
-    measurement = _unescape(found[0])
+    measurement = re.sub(r"\\([, ])", r"\1", found[0])
     position = found.end()
     tags = []
     while (found := TAG.match(text, position)) is not None:
@@ -119,7 +119,13 @@ def decode(line: bytes) -> Point:
     found = TIME.fullmatch(text, position)
     if found is None:
         raise LineProtocolError(f"no time where one is expected: {text[position : position + 80]!r}")
-    return Point(measurement, tuple(tags), tuple(fields), int(found[1]))
+    return Point(measurement, tuple(tags), tuple(fields), _bounded(int(found[1])))
+
+
+def _bounded(time_ns: int) -> int:
+    if not -LARGEST_INT <= time_ns < LARGEST_INT:
+        raise LineProtocolError(f"time {time_ns} is beyond 64 bits")
+    return time_ns
 
 
 def _decode_fields(text: str, position: int) -> tuple[list[tuple[str, Value]], int]:
@@ -142,8 +148,8 @@ def _decode_fields(text: str, position: int) -> tuple[list[tuple[str, Value]], i
 def _decode_bare(text: str) -> Value:
     if text in BOOLEANS:
         return BOOLEANS[text]
-    if text.endswith("i") and text[:-1].lstrip("+-").isdecimal():
-        value = int(text[:-1])
+    if (integer := INTEGER.fullmatch(text)) is not None:
+        value = int(integer[1])
         if -LARGEST_INT - 1 <= value <= LARGEST_INT:
             return value
     elif NUMBER.fullmatch(text):

@@ -20,7 +20,7 @@ from sentinel.disk import sealed as sealing
 from sentinel.disk.data_dir import DATASETS
 from sentinel.disk.object_store import AnyFolder, Folder
 from sentinel.disk.sealed import is_whole
-from sentinel.errors import SentinelError, UsageError
+from sentinel.errors import UNREADABLE, SentinelError, UsageError
 
 MANIFEST = "manifest.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -146,7 +146,7 @@ def read(data_dir: Folder, place: Place) -> Manifest:
     content = file.read_bytes()
     try:
         found = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Damaged(f"{file} is not a manifest: {error}") from error
     if not is_whole(found, content):
         raise Damaged(f"{file} has been changed")

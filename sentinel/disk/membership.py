@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from sentinel.disk.data_dir import MEMBERSHIP
 from sentinel.disk.files import make_folder, replacing
-from sentinel.errors import UsageError
+from sentinel.errors import UNREADABLE, UsageError
 
 
 class Membership(Struct, frozen=True):
@@ -41,7 +41,7 @@ class MembershipFile:
             made = Membership(secrets.token_hex(8))
             self.keep(made)
             return made
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise UsageError(f"cannot read {self._path}: {error}") from error
 
     def keep(self, membership: Membership) -> None:

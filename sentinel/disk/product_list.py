@@ -17,7 +17,7 @@ from sentinel.disk.data_dir import PRODUCTS
 from sentinel.disk.files import make_folder, replacing
 from sentinel.disk.object_store import Folder
 from sentinel.disk.shards import shard_folders
-from sentinel.errors import UsageError
+from sentinel.errors import UNREADABLE, UsageError
 
 Listings = dict[Market, Listed]
 
@@ -66,7 +66,7 @@ def _read(folder: Folder) -> Listings:
         products = msgspec.json.decode(path.read_bytes(), type=ProductList).products
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     return {Market(one.exchange, one.symbol): _listed(one) for one in products}
 

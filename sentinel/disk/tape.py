@@ -33,7 +33,7 @@ import zstandard
 
 from sentinel.disk.data_dir import PRUNED, TAPE_PREFIX, TAPE_SUFFIX
 from sentinel.disk.files import append_lines, make_folder, sync_folder
-from sentinel.errors import TapeCorrupt, UsageError
+from sentinel.errors import UNREADABLE, TapeCorrupt, UsageError
 
 MAGIC = b"SWTAPE1\n"
 CRC_SEED = 0x5EED
@@ -299,7 +299,7 @@ def read_header(path: Path) -> dict[str, Any]:
         for offset, body in _blocks(file, path):
             try:
                 return msgspec.json.decode(body, type=dict[str, Any])
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 raise TapeCorrupt(str(path), offset, f"no header: {error}") from error
     raise UsageError(f"{path} is a tape without a header: its writer was killed at the start")
 

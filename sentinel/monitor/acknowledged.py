@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from sentinel.disk.data_dir import ACKNOWLEDGED
 from sentinel.disk.files import make_folder, replacing
+from sentinel.errors import UNREADABLE
 
 Key = tuple[str, str]
 """Kind and ``about`` of an alert."""
@@ -53,7 +54,7 @@ class AcknowledgedFolder:
         for file in sorted(self._folder.glob("*.json")):
             try:
                 one = msgspec.json.decode(file.read_bytes(), type=Acknowledgement)
-            except (OSError, msgspec.MsgspecError):
+            except (OSError, *UNREADABLE):
                 continue
             found[one.key] = one
         return found

@@ -222,8 +222,9 @@ class Pipeline:
     def _hand_over_market(self, market: Market, now_ns: int) -> None:
         """Others collect a market from now on, or have since the last run."""
         if market in self._dormant:
-            until_ns = self._dormant[market].books.next_ns or 0
-            self._revive(market).hand_over(until_ns, now_ns, self._behind_ms)
+            product = self._revive(market)
+            product.take_back(now_ns)  # else nothing were due here, once it is back, before a future that never was
+            product.hand_over(product.books.next_ns or 0, now_ns, self._behind_ms)
         elif market in self.products and not self.products[market].is_carried:
             self.products[market].hand_over(now_ns, now_ns, self._behind_ms)
 

@@ -156,6 +156,12 @@ class Product:
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
+        ahead_ns = self.take_back(now_ns)
+        self.books.restart(now_ns)
+        return ahead_ns
+
+    def take_back(self, now_ns: int) -> int:
+        """What the last run said of the time from now on is said anew; returns how far it was ahead, mostly 0."""
         ahead_ns = self.books.ahead_ns(now_ns)
         if ahead_ns:
             for minute_ns in [minute_ns for minute_ns in self.books.minutes if minute_ns > now_ns]:
@@ -163,7 +169,6 @@ class Product:
             self.books.take_back(now_ns)
             self.flow.take_back(now_ns)
             self.trades.take_back(now_ns)
-        self.books.restart(now_ns)
         return ahead_ns
 
     def step(self, step_ns: int, now_ns: int) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from sentinel.disk.files import replacing
-from sentinel.errors import UsageError
+from sentinel.errors import UNREADABLE, UsageError
 from sentinel.monitor.observation import Observation
 from sentinel.qualify.evidence import Environment, MemoryPoint, Verified
 from sentinel.qualify.lines import LineState
@@ -87,7 +87,7 @@ def read(output: Path) -> Known:
         known = msgspec.json.decode(path.read_bytes(), type=Known)
     except FileNotFoundError:
         raise UsageError(f"there is no qualification in {output} to go on with") from None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if known.version != VERSION:
         raise UsageError(f"{path} is of another version of sentinel-ws; begin anew in another folder")

@@ -28,7 +28,8 @@ from sentinel.archive.schedule import HOUR_NS
 from sentinel.disk.data_dir import L2_STATE
 from sentinel.disk.files import clear, replacing
 from sentinel.disk.tape import Kind, read_tape, tape_files
-from sentinel.errors import TapeCorrupt, UsageError
+from sentinel.disk.unpacking import unpack
+from sentinel.errors import UNREADABLE, TapeCorrupt, UsageError
 from sentinel.pipeline.inputs import Frame, LanePlan, Opened
 from sentinel.pipeline.resume import LaneState, lane_states, restore
 from sentinel.replay.followed import Follower, TrackState
@@ -57,9 +58,9 @@ class TapeState(Struct, frozen=True):
 def read_state(tapes: Path) -> TapeState | None:
     """How far the archive has the tapes; None if nobody knows."""
     try:
-        content = zstandard.ZstdDecompressor().decompress((tapes / L2_STATE).read_bytes())
+        content = unpack(zstandard.ZstdDecompressor(), (tapes / L2_STATE).read_bytes())
         state = msgspec.msgpack.decode(content, type=TapeState)
-    except (OSError, zstandard.ZstdError, msgspec.MsgspecError):
+    except (OSError, zstandard.ZstdError, *UNREADABLE):
         return None
     return state if state.version == VERSION else None
 

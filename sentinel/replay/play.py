@@ -26,7 +26,7 @@ from feeds.protocol import Feed
 from sentinel.command.options import since_option, until_option
 from sentinel.disk.tape import Kind, Record, read_header, read_tape, tape_files
 from sentinel.disk.taped import input_of
-from sentinel.errors import SentinelError, UsageError
+from sentinel.errors import UNREADABLE, SentinelError, UsageError
 from sentinel.pipeline import LanePlan, Output, Pipeline, Settings
 from sentinel.pipeline.inputs import Closed, FetchedBook, Frame, Input, Opened
 from sentinel.timing.instants import NS_PER_S, parse_instant_ns
@@ -119,7 +119,7 @@ def inputs(
                 continue
             try:
                 given = _input(record, pipeline.slots)
-            except (ValueError, msgspec.MsgspecError) as error:
+            except UNREADABLE as error:
                 raise _foreign(file, error) from error
             yield Due(file, record, given, pipeline)
     if pipeline is None:
@@ -141,7 +141,7 @@ def pipeline_of(file: Path, changes: Changes, checkpoint: bytes) -> Pipeline:
             raise ValueError(f"a cadence of {settings.cadence_ns} ns")
         plans = msgspec.convert(header["lanes"], list[LanePlan])
         return Pipeline(changes.apply(settings), plans, _feed_maker(_books(header)), checkpoint or None)
-    except (KeyError, ValueError, ZeroDivisionError, msgspec.MsgspecError) as error:
+    except (KeyError, ZeroDivisionError, *UNREADABLE) as error:
         raise _foreign(file, error) from error
 
 

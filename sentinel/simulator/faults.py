@@ -39,7 +39,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from sentinel.errors import UsageError
+from sentinel.errors import UNREADABLE, UsageError
 from sentinel.timing.instants import NS_PER_S
 
 Kind = Literal[
@@ -224,7 +224,7 @@ def load(
         return Faults([], seed, now_ns)
     try:
         listed = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UsageError(f"fault file {path}: {error}") from error
     for fault in listed.fault:
         if fault.venue is not None and fault.venue not in venues:

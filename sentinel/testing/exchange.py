@@ -21,6 +21,7 @@ from sentinel.simulator.faults import Fault, Faults
 from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.testing.truth import Recorded, TrueFault, TrueTop, TrueTrade
 
+
 class SimulatedExchange:
     """``with SimulatedExchange("BTC-USD") as exchange:`` serves a synthetic market of a venue on this machine.
 

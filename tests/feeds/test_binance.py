@@ -85,6 +85,14 @@ def test_times_may_be_of_microseconds() -> None:
     assert trade.venue_ns == 1672515782136_123_000
 
 
+@pytest.mark.parametrize("time", [2**43 - 1, 9_786_310_748_260, 2**53 - 1])
+def test_no_time_is_beyond_what_a_point_can_have(time: int) -> None:
+    """One that is would stop the journal: SQLite has 64 bits."""
+    (trade,) = feed().receive(BARE_TRADE.replace(b'"T":1672515782136', b'"T":%d' % time)).events
+    assert isinstance(trade, Trade)
+    assert 0 < trade.venue_ns < 2**63 - 1000
+
+
 @pytest.mark.parametrize("of", [lambda frame: frame, wrapped])
 def test_a_shutdown_is_announced(of: Any) -> None:
     assert feed().receive(of(b'{"e":"serverShutdown","E":1770123456789}')).events == (Closing("serverShutdown"),)

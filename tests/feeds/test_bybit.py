@@ -213,6 +213,11 @@ def test_what_is_not_among_the_newest_is_nowhere() -> None:
     assert (page.first, page.last, page.records) == (1, 800, [])
 
 
+def test_a_row_that_comes_twice_counts_once() -> None:
+    _, page = talk(BybitRest("spot").trades("BTCUSDT", 1, 9), answer(list=[row("3"), row("2"), row("1"), row("3")]))
+    assert [record.trade_id for record in page.records] == [3, 2, 1]
+
+
 def test_trades_without_numbers_are_numbered_as_on_the_stream() -> None:
     rows = [row("d", MS + 1), row("c"), row("b"), row("a")]
     paths, page = talk(BybitRest("linear").trades("BTCUSDT", NS + 1, NS + 10**6), answer(list=rows))
@@ -255,7 +260,7 @@ def test_a_book_whose_number_is_of_another_stream() -> None:
     paths, found = talk(BybitRest("linear").book("BTCUSDT"), answer(**whole))
     assert paths == ["/v5/market/orderbook?category=linear&symbol=BTCUSDT&limit=200"]
     assert (found.bids, found.asks, found.venue_ns, found.last) == ({10.0: 2.0}, {11.0: 1.0}, NS, None)
-    for odd in ({"a": []}, {"b": [["x", "1"]]}, {"s": "ETHUSDT"}):
+    for odd in ({"a": []}, {"a": [["11", "0"]]}, {"b": [["x", "1"]]}, {"s": "ETHUSDT"}):
         with pytest.raises(NoAnswer):
             talk(BybitRest("linear").book("BTCUSDT"), answer(**(whole | odd)))
 

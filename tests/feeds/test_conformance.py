@@ -93,7 +93,7 @@ def assert_sound(meaning: Meaning) -> None:
                 assert 0 < event.price <= LARGEST
                 assert 0 < event.size <= LARGEST
                 assert event.taker in ("buy", "sell")
-                assert event.venue_ns > 0
+                assert 0 < event.venue_ns <= 2**63 - 1000
                 assert event.venue_ns % 1000 == 0
             case Quote():
                 assert event.bid > 0

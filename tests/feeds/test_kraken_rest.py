@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book.events import Trade, Unusable
+from book.events import Trade
 from feeds.errors import NoAnswer
 from feeds.kraken.rest import KrakenRest, rest_name
 from feeds.rest import Get, Listed, Reply, TradePage
@@ -172,10 +172,12 @@ def test_a_record_that_cannot_be_used_is_named_by_its_id() -> None:
         4_901: ["64999.9", "0.001", "then", "b", "m", "", 4_901],
         4_902: ["64999.9", "0.001", 1688669597.8277369, "x", "m", "", 4_902],
         4_903: {"no": "row"},
+        4_904: ["64999.9", "0.001", 9999999999.5, "b", "m", "", 4_904],  # beyond 64 bits of nanoseconds
+        4_905: ["64999.9", "0.001", 0, "b", "m", "", 4_905],
     }
-    page = ask(KrakenRest(), venue, 4_899, 4_904)
-    assert [record.trade_id for record in page.records] == [4_904, 4_902, 4_901, 4_900, 4_899, None]
-    assert [isinstance(record, Unusable) for record in page.records] == [False, True, True, True, False, True]
+    page = ask(KrakenRest(), venue, 4_899, 4_906)
+    assert [record.trade_id for record in page.records] == [4_906, 4_905, 4_904, 4_902, 4_901, 4_900, 4_899, None]
+    assert [isinstance(record, Trade) for record in page.records] == [True, *[False] * 5, True, False]
     assert {record.product for record in page.records} == {"BTC/USD"}
 
 

@@ -309,7 +309,9 @@ def test_a_book_has_the_number_of_its_last_update_if_the_venue_says_it() -> None
     assert (book.bids, book.asks, book.last) == ({10.0: 2.0}, {11.0: 1.0}, 77)
     assert book.venue_ns == 1_630_048_897_897_000_000
     assert talk(OkxRest().book("BTC-USDT"), answer(whole))[1].last is None
-    for odd in (answer(), answer(whole, whole), answer(whole | {"asks": []}), answer(whole | {"bids": [["x", "1"]]})):
+    nothing = [["11", "0", "0", "1"]]
+    odd_books = ({"asks": []}, {"asks": nothing}, {"bids": [["x", "1"]]})
+    for odd in (answer(), answer(whole, whole), *(answer(whole | each) for each in odd_books)):
         with pytest.raises(NoAnswer):
             talk(OkxRest().book("BTC-USDT"), odd)
 

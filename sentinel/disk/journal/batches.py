@@ -7,6 +7,7 @@ import sqlite3
 import zstandard
 from msgspec import Struct
 
+from sentinel.disk.unpacking import MOST_BYTES, unpack
 from sentinel.errors import BatchDamaged, JournalError
 from sentinel.timing.instants import format_ns
 
@@ -70,7 +71,7 @@ def batch_of(row: tuple[int, str, int, int, int, int, bytes], zstd: zstandard.Zs
     """
     number, stream, first_ns, last_ns, line_count, raw_bytes, body = row
     try:
-        lines = zstd.decompress(body) if body[:4] == ZSTD_MAGIC else body
+        lines = unpack(zstd, body, min(raw_bytes, MOST_BYTES)) if body[:4] == ZSTD_MAGIC else body
         if (len(lines), lines.count(b"\n") + 1) != (raw_bytes, line_count):
             raise ValueError("its size is another one")
     except (zstandard.ZstdError, ValueError, TypeError) as error:
@@ -86,7 +87,7 @@ def state_of(body: bytes, zstd: zstandard.ZstdDecompressor) -> bytes:
         JournalError: if it is not as it was written.
     """
     try:
-        return zstd.decompress(body)
+        return unpack(zstd, body)
     except (zstandard.ZstdError, TypeError) as error:
         raise JournalError(f"the checkpoint of the journal is damaged: {error}") from None
 

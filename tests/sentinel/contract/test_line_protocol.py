@@ -84,6 +84,14 @@ def test_lines_that_others_write(line: bytes, point: Point) -> None:
         b"m a=inf 1",
         b"m a=1e999 1",
         b"m a=9223372036854775808i 1",
+        b"m a=+-5i 1",
+        b"m a=" + b"9" * 5000 + b"i 1",
+        "m a=٣i 1".encode(),
+        "m a=٣ 1".encode(),
+        "m a=1 ٣".encode(),
+        b"m a=1 " + b"9" * 5000,
+        b"m a=1 9223372036854775807",
+        b"m a=1 -9223372036854775808",
         b"m,tag= a=1 1",
         b"m a=1, 1",
         b"m a=1\nm a=2 1",
@@ -116,6 +124,13 @@ def test_values_without_a_spelling_are_refused(value: float) -> None:
 def test_points_that_no_server_keeps_are_refused(point: Point) -> None:
     with pytest.raises(LineProtocolError):
         encode(point)
+
+
+def test_a_backslash_before_an_equals_sign_stays_in_a_measurement() -> None:
+    """There it escapes nothing, as it does in a tag."""
+    point = Point(r"a\=b", ((r"t\=", "x"),), ((r"f\=", 1),), 1)
+    assert decode(encode(point)) == point
+    assert decode(rb"a\=b f=1i 1").measurement == r"a\=b"
 
 
 def test_a_series_is_sorted_and_escaped() -> None:

@@ -440,3 +440,15 @@ def test_one_that_was_handed_over_just_before_a_kill_is_others_after_it() -> Non
     world.wait(3_000)
     settle_and_judge(world)
     assert read(world.disk.batches)["ETH-USD"].gaps_of("book") == []
+
+
+def test_one_that_was_handed_over_by_a_run_that_was_ahead_is_written_once_it_is_back() -> None:
+    world = World("alone", 1)
+    world.wait(1_000)
+    world.disk_refuses(0)
+    world.hand_over("BTC-USD")
+    world.stop()
+    world.step_clock(-600_000)
+    world.start()
+    settle_and_judge(world)
+    assert {line.run for line in read(world.disk.batches)["BTC-USD"].tops} == {0, 1}
