@@ -157,11 +157,12 @@ def test_alerts(config_file: Path | None) -> None:
     config = load({}, config_file)
     if config.alerts.webhook_url is None:
         raise UsageError("no webhook: set alerts.webhook_url or SENTINEL_ALERTS_WEBHOOK_URL")
+    url = config.alerts.webhook_url.get_secret_value()
     alert = Alert("silence", "test", "this is only a test", time.time_ns())
     logger.remove()  # what there is to say is one line
-    reason = asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert]))
+    reason = asyncio.run(Webhook(url, config.alerts.webhook_shape).send([alert]))
     if reason is not None:
-        raise NoAnswer(f"the webhook at {urlsplit(config.alerts.webhook_url).hostname} did not accept it: {reason}")
+        raise NoAnswer(f"the webhook at {urlsplit(url).hostname} did not accept it: {reason}")
     click.echo("the webhook accepted it")
 
 
