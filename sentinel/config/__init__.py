@@ -465,7 +465,7 @@ def _market(product: str) -> Market:
     if venue is None:
         near = suggestion(market.exchange, VENUES) or f"; known are {', '.join(sorted(VENUES))}"
         raise ValueError(f"{product!r} is of an unknown exchange{near}")
-    if not is_pattern(market.symbol) and not venue.symbol.fullmatch(market.symbol):
+    if not is_pattern(market.symbol) and not venue.is_symbol(market.symbol):
         meant = respelled(market.symbol, venue.symbol)
         hint = "" if meant is None else f"; did you mean {market._replace(symbol=meant).short}?"
         example = Market(venue.exchange, venue.example).short

@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from feeds.market import names
+from sentinel.command.encoding import visible
 from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, exchange_option, plain_format_option, words_of
 from sentinel.command.tables import Sheet, is_terminal, rendered, show
@@ -185,7 +186,8 @@ def list_alerts(http: str | None, form: str, config_file: Path | None) -> None:
         click.echo("no alert")
     for alert in found if form == "table" else ():
         state = "" if alert.acknowledged_ns is None else f" (acknowledged{': ' if alert.note else ''}{alert.note})"
-        click.echo(f"{format_ns(alert.since_ns)} {alert.kind} {_quoted(alert.about)}: {alert.words}{state}")
+        line = f"{format_ns(alert.since_ns)} {alert.kind} {_quoted(alert.about)}: {alert.words}{state}"
+        click.echo(visible(line))
     if any(alert.acknowledged_ns is None for alert in found):
         sys.exit(NOT_READY)
 
