@@ -6,17 +6,34 @@ import json
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 
 def _url(*schemes: str) -> AfterValidator:
+    """Of a server: addresses are in logs and errors, so nothing secret may be in one."""
+
     def check(url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"is not a {' or '.join(schemes)} URL")
+        if "@" in _netloc(url, schemes):
+            raise ValueError("has a user in it, but addresses are shown: a password has a setting of its own")
         return url.rstrip("/")
 
     return AfterValidator(check)
+
+
+def _secret_url(*schemes: str) -> AfterValidator:
+    def check(url: SecretStr) -> SecretStr:
+        _netloc(url.get_secret_value(), schemes)
+        return url
+
+    return AfterValidator(check)
+
+
+def _netloc(url: str, schemes: tuple[str, ...]) -> str:
+    """Raises ValueError for what is no URL of these schemes."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"is not a {' or '.join(schemes)} URL")
+    return parts.netloc
 
 
 def _items(value: object) -> object:
@@ -33,6 +50,8 @@ def _items(value: object) -> object:
 
 SocketUrl = Annotated[str, _url("ws", "wss")]
 HttpUrl = Annotated[str, _url("http", "https")]
+SecretUrl = Annotated[SecretStr, _secret_url("http", "https")]
+"""One that lets in whoever knows it, as those of webhooks do."""
 FromWords = BeforeValidator(_items)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from feeds.protocol import Feed, Subscription
 from feeds.rest import Rest, RestFacts
@@ -16,6 +17,9 @@ from feeds.wire import Wire
 
 Connect = Callable[[str, Subscription], Feed]
 """Makes a feed, given its name, for one new connection."""
+
+MOST_SYMBOL_CHARS = 150
+"""Of a symbol as files are named by it, percent-encoded: file systems end at 255. The longest seen has 40."""
 
 
 class Venue:
@@ -42,6 +46,10 @@ class Venue:
 
     wire: ClassVar[type[Wire] | None] = None
     """What holds that which is believed of its wire against its frames, if anything does."""
+
+    def is_symbol(self, text: str) -> bool:
+        """Whether it is one by its looks, and can name a folder."""
+        return self.symbol.fullmatch(text) is not None and len(quote(text, safe="")) <= MOST_SYMBOL_CHARS
 
     @property
     def books(self) -> Mapping[str, str]:

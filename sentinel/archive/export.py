@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from feeds.market import Market
+from sentinel.command.encoding import as_cells
 from sentinel.command.near import suggestion
 from sentinel.command.options import (
     config_option,
@@ -82,8 +83,9 @@ def _row(point: Point) -> dict[str, Any]:
 
 
 def _spelled(row: dict[str, Any]) -> dict[str, Any]:
-    """Booleans as everybody but Python writes them."""
-    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in row.items()}
+    """Booleans as everybody but Python writes them, and no formulas."""
+    values = (str(value).lower() if isinstance(value, bool) else value for value in row.values())
+    return dict(zip(row, as_cells(values), strict=True))
 
 
 FORMATS: dict[str, Callable[[str, Windows], Iterator[bytes]]] = {"lp": as_lines, "csv": as_csv, "jsonl": as_jsonl}

@@ -18,6 +18,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sentinel.command.encoding import visible, visible_lines
+
 UNKNOWN = 80
 """Columns of a terminal that does not say how many it has."""
 
@@ -57,7 +59,7 @@ class Sheet:
 
     def add_row(self, *cells: str | Text) -> None:
         """One cell for each column."""
-        self._rows.append([cell if isinstance(cell, Text) else Text.from_markup(cell) for cell in cells])
+        self._rows.append([_shown(cell if isinstance(cell, Text) else Text.from_markup(cell)) for cell in cells])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         width = options.max_width
@@ -136,6 +138,12 @@ class Sheet:
             )
 
 
+def _shown(cell: Text) -> Text:
+    """Without anything that a terminal would obey; styles are where they were."""
+    text = visible(cell.plain)
+    return cell if text == cell.plain else Text(text, cell.style, spans=cell.spans)
+
+
 class _Flow:
     """Pieces with a dot between them; a piece that does not fit into a line begins the next one."""
 
@@ -172,7 +180,7 @@ class _Paper(io.StringIO):
 
 def show(*shown: RenderableType) -> None:
     """To stdout. Strings are words: they wrap, but a path stays whole, and have no markup."""
-    parts = [Text(part, overflow="ignore") if isinstance(part, str) else part for part in shown]
+    parts = [Text(visible_lines(part), overflow="ignore") if isinstance(part, str) else part for part in shown]
     sys.stdout.write(rendered(*parts, is_coloured=is_terminal()))
     sys.stdout.flush()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+import typing
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, create_model, model_validator
@@ -16,7 +18,7 @@ from book.bins import DEFAULT_EDGES_BPS
 from feeds.catalogue import VENUES
 from feeds.market import Market
 from feeds.rest import ProductKind
-from feeds.settings import FromWords, HttpUrl, Strict, VenueSettings
+from feeds.settings import FromWords, HttpUrl, SecretUrl, Strict, VenueSettings
 from feeds.venue import Venue
 from sentinel.command.near import respelled, suggestion
 from sentinel.config.address import MOST_PORT, http_address
@@ -44,6 +46,31 @@ def is_file(path: Path) -> bool:
         return False
 
 
+HOLDS_A_SECRET = "holds a secret"
+SecretFile = Annotated[Path, HOLDS_A_SECRET]
+"""A file that is a secret as it is, and that a library reads; ``name_file`` beside a secret ``name`` is one, too."""
+
+
+def bare_types(annotation: Any) -> tuple[Any, ...]:
+    """What a setting may be, without what its type says besides."""
+    is_union = isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union
+    members = typing.get_args(annotation) if is_union else (annotation,)
+    return tuple(typing.get_args(each)[0] if typing.get_origin(each) is Annotated else each for each in members)
+
+
+def is_secret_file(section: type[Section], name: str) -> bool:
+    """Whether the file that this setting names holds a secret."""
+    field, content = section.model_fields[name], section.model_fields.get(name.removesuffix("_file"))
+    if name.endswith("_file") and content is not None and SecretStr in bare_types(content.annotation):
+        return True
+    marked = (*field.metadata, *(mark for each in typing.get_args(field.annotation) for mark in _marks(each)))
+    return HOLDS_A_SECRET in marked
+
+
+def _marks(annotation: Any) -> tuple[Any, ...]:
+    return typing.get_args(annotation)[1:] if typing.get_origin(annotation) is Annotated else ()
+
+
 class Section(Strict):
     """A table of the TOML file."""
 
@@ -65,6 +92,15 @@ class Section(Strict):
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"{name}_file: {getattr(error, 'strerror', 'no text')}: {path}") from error
         return given | read
+
+    @model_validator(mode="after")
+    def _no_empty_secret(self) -> Self:
+        """Such as a variable that was never filled: everybody knows it, and an API guarded by it is open."""
+        for name, value in self:
+            if isinstance(value, SecretStr) and not value.get_secret_value().strip():
+                given = f"{name}_file" if getattr(self, f"{name}_file", None) is not None else name
+                raise ValueError(f"{given} is empty: write the secret, or leave the setting out")
+        return self
 
 
 class Venues(Section):
@@ -241,15 +277,15 @@ class Cluster(Section):
     """A token instead of a user."""
     token_file: Path | None = None
     """A file that holds ``token``."""
-    nkey_file: Path | None = None
+    nkey_file: SecretFile | None = None
     """A file with the seed of an NKey."""
-    creds_file: Path | None = None
+    creds_file: SecretFile | None = None
     """A credentials file, as ``nsc`` writes it."""
     ca_file: Path | None = None
     """A certificate authority to trust, PEM."""
     cert_file: Path | None = None
     """Our own certificate, PEM, for servers that require one."""
-    key_file: Path | None = None
+    key_file: SecretFile | None = None
     """Its key, PEM."""
 
     @model_validator(mode="after")
@@ -278,8 +314,10 @@ class Cluster(Section):
 class Alerts(Section):
     """When and where an operator is told. A condition must last a while to be raised, and be gone a while to clear."""
 
-    webhook_url: HttpUrl | None = None
+    webhook_url: SecretUrl | None = None
     """Alerts are posted here."""
+    webhook_url_file: Path | None = None
+    """A file that holds ``webhook_url``."""
     webhook_shape: Literal["json", "slack"] = "json"
     """The format of what is posted: our JSON, or Slack's."""
     raise_after_s: float = Field(default=5, ge=0)
@@ -321,10 +359,10 @@ class Report(Section):
     """The sender. Else the first of ``mail_to``."""
     mail_to: Annotated[tuple[Annotated[str, Field(pattern=MAIL)], ...], FromWords] = ()
     """Who gets the report by mail."""
-    webhook_url: HttpUrl | None = None
+    webhook_url: SecretUrl | None = None
     """The report's figures are posted here, without the single gaps."""
     webhook_url_file: Path | None = None
-    """A file that holds ``webhook_url``, where that is a secret."""
+    """A file that holds ``webhook_url``."""
     webhook_shape: Literal["json", "slack"] = "json"
     """What is posted: our JSON, or what Slack takes."""
 
@@ -435,7 +473,7 @@ def _market(product: str) -> Market:
     if venue is None:
         near = suggestion(market.exchange, VENUES) or f"; known are {', '.join(sorted(VENUES))}"
         raise ValueError(f"{product!r} is of an unknown exchange{near}")
-    if not is_pattern(market.symbol) and not venue.symbol.fullmatch(market.symbol):
+    if not is_pattern(market.symbol) and not venue.is_symbol(market.symbol):
         meant = respelled(market.symbol, venue.symbol)
         hint = "" if meant is None else f"; did you mean {market._replace(symbol=meant).short}?"
         example = Market(venue.exchange, venue.example).short

@@ -11,7 +11,6 @@ import typing
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from types import UnionType
 from typing import Any, Literal
 
 import click
@@ -19,7 +18,7 @@ from msgspec import Struct
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from sentinel.config import Section, whole
+from sentinel.config import Section, bare_types, whole
 from sentinel.config.names import environment_name
 
 TABLE_FILE = "docs/configuration.md"
@@ -91,14 +90,9 @@ def _is_section(field: FieldInfo) -> bool:
 
 def _setting(key: str, field: FieldInfo) -> Setting:
     default = None if field.default_factory is not None else _plain(field.default)
-    is_secret = SecretStr in _members(field.annotation)
+    is_secret = SecretStr in bare_types(field.annotation)
     sample = next(iter(field.examples or ()), None)
     return Setting(key, field.description or "", _allowed(field), default, is_secret, sample)
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    is_union = isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union
-    return typing.get_args(annotation) if is_union else (annotation,)
 
 
 def _plain(value: object) -> object:
@@ -114,7 +108,7 @@ def _plain(value: object) -> object:
 
 def _allowed(field: FieldInfo) -> str:
     """``≥ 1, ≤ 30``, or the words there are."""
-    words = [word for member in _members(field.annotation) for word in _literals(member)]
+    words = [word for member in bare_types(field.annotation) for word in _literals(member)]
     bounds = [
         f"{sign} {getattr(limit, name):,}"
         for limit in field.metadata

@@ -26,6 +26,7 @@ from sentinel.config.names import (
     known_keys,
     unknown_names,
 )
+from sentinel.config.secret_files import open_to_all
 from sentinel.errors import UNREADABLE, UsageError, one_line
 
 CONFIG_FILE = Path("sentinel.toml")
@@ -53,23 +54,23 @@ def load(
 
     ``flags`` is nested like the TOML file and holds only what was given. ``config_file`` must exist if it is named;
     by default ``sentinel.toml`` is read if it is there. ``warn`` is told in one line which names of the environment
-    look like ours and are not, and in another which names are old.
+    look like ours and are not, in another which names are old, and of each file with a secret that everybody can read.
 
     Raises:
         UsageError: one line that says which setting is wrong and why, without its value.
     """
     if config_file is not None and not is_file(config_file):
         raise UsageError(f"no such file: {config_file}")
-    dotenv = _dotenv()
+    dotenv, file = _dotenv(), config_file or CONFIG_FILE
     ignored, misspelt = unknown_names([*environment, *dotenv])
     if ignored:
         warn(f"not settings, ignored: {', '.join(ignored)}")
     ecosystem = {key: environment[name] for name, key in ECOSYSTEM_NAMES.items() if environment.get(name)}
     renamed: dict[str, str] = {}
     merged: dict[str, Any] = {}
+    files = {file: _renamed(_toml(file), renamed), DOTENV_FILE: _from_environment(dotenv, renamed)}
     for source in (
-        _renamed(_toml(config_file or CONFIG_FILE), renamed),
-        _from_environment(dotenv, renamed),
+        *files.values(),
         {"influx": ecosystem} if ecosystem else {},
         _from_environment(environment, renamed),
         _renamed(flags, renamed),
@@ -84,6 +85,8 @@ def load(
         raise WrongSettings([*misspelt, *explained]) from error
     if misspelt:
         raise WrongSettings(misspelt)
+    for path in open_to_all(config, files.items()):
+        warn(f"everybody on this machine can read {path}, which holds a secret: chmod o-r {path}")
     return config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block raises, ``path`` stays as it was and nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # a name that nobody else in a shared folder, such as /tmp, can have put a link at
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         yield temporary
         sync_file(temporary)

@@ -61,7 +61,7 @@ class Selection(Struct, frozen=True):
         A symbol unlike those of its venue could not be asked for by its name, and is left out; so is one that the
         chosen feeds do not carry.
         """
-        kept = [one for one in listed if self.filter.keeps(one) and VENUES[exchange].symbol.fullmatch(one.symbol)]
+        kept = [one for one in listed if self.filter.keeps(one) and VENUES[exchange].is_symbol(one.symbol)]
         symbols = [one.symbol for one in kept if self._matches(exchange, one.symbol)]
         return [Market(exchange, symbol) for symbol in symbols if self._is_carried(exchange, symbol)]
 

@@ -97,7 +97,7 @@ async def _delivered(settings: Settings, mail: EmailMessage | None, figures: dic
         sent += [] if reason else [f"mail to {names}"]
     if settings.webhook_url is not None:
         reason = await _post_figures(settings, figures, asyncio.sleep)
-        name = f"webhook at {urlsplit(settings.webhook_url).hostname}"
+        name = f"webhook at {urlsplit(settings.webhook_url.get_secret_value()).hostname}"
         refused += [f"{name}: {reason}"] if reason else []
         sent += [] if reason else [name]
     if refused:
@@ -109,7 +109,8 @@ async def _post_figures(
     settings: Settings, figures: dict[str, object], pause: Callable[[float], Awaitable[object]]
 ) -> str | None:
     shown = {"text": figures["text"]} if settings.webhook_shape == "slack" else figures
-    return await post(settings.webhook_url or "", msgspec.json.encode(shown), pause)
+    url = "" if settings.webhook_url is None else settings.webhook_url.get_secret_value()
+    return await post(url, msgspec.json.encode(shown), pause)
 
 
 def _mail(settings: Settings, subject: str, text: str, page: str | None) -> EmailMessage | None:

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
+from sentinel.command.encoding import as_cells
 from sentinel.command.tables import Sheet, rendered
 from sentinel.contract.causes import words
 from sentinel.gap_report.folding import Line, as_lines
@@ -39,7 +40,7 @@ def as_csv(report: Report, kind: str = "gaps") -> str:
     header, rows = CSV[kind]
     writer.writerow([*MARKET, *header])
     for product in report.products:
-        writer.writerows([product.exchange, product.symbol, *row] for row in rows(product))
+        writer.writerows(as_cells([product.exchange, product.symbol, *row]) for row in rows(product))
     return text.getvalue()
 
 

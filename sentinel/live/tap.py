@@ -23,6 +23,9 @@ BOOKS_COME = frozenset({Kind.START, Kind.OPENED, Kind.REPLAN})
 class Tap:
     """As ``collector.intake.Tape``: it is told of each input before the pipeline takes it, and so after the last."""
 
+    held_bytes = 0
+    """Nothing waits for a disk."""
+
     def __init__(self) -> None:
         self.pipeline: Pipeline | None = None
         self._found: list[LiveChanges] = []

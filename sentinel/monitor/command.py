@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from feeds.market import names
+from sentinel.command.encoding import visible
 from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, exchange_option, plain_format_option, words_of
 from sentinel.command.tables import Sheet, is_terminal, rendered, show
@@ -157,11 +158,12 @@ def test_alerts(config_file: Path | None) -> None:
     config = load({}, config_file)
     if config.alerts.webhook_url is None:
         raise UsageError("no webhook: set alerts.webhook_url or SENTINEL_ALERTS_WEBHOOK_URL")
+    url = config.alerts.webhook_url.get_secret_value()
     alert = Alert("silence", "test", "this is only a test", time.time_ns())
     logger.remove()  # what there is to say is one line
-    reason = asyncio.run(Webhook(config.alerts.webhook_url, config.alerts.webhook_shape).send([alert]))
+    reason = asyncio.run(Webhook(url, config.alerts.webhook_shape).send([alert]))
     if reason is not None:
-        raise NoAnswer(f"the webhook at {urlsplit(config.alerts.webhook_url).hostname} did not accept it: {reason}")
+        raise NoAnswer(f"the webhook at {urlsplit(url).hostname} did not accept it: {reason}")
     click.echo("the webhook accepted it")
 
 
@@ -184,7 +186,8 @@ def list_alerts(http: str | None, form: str, config_file: Path | None) -> None:
         click.echo("no alert")
     for alert in found if form == "table" else ():
         state = "" if alert.acknowledged_ns is None else f" (acknowledged{': ' if alert.note else ''}{alert.note})"
-        click.echo(f"{format_ns(alert.since_ns)} {alert.kind} {_quoted(alert.about)}: {alert.words}{state}")
+        line = f"{format_ns(alert.since_ns)} {alert.kind} {_quoted(alert.about)}: {alert.words}{state}"
+        click.echo(visible(line))
     if any(alert.acknowledged_ns is None for alert in found):
         sys.exit(NOT_READY)
 

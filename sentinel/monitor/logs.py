@@ -18,6 +18,7 @@ from loguru import logger
 from rich.console import Console
 from rich.text import Text
 
+from sentinel.command.encoding import visible
 from sentinel.monitor.outlet import Outlet
 from sentinel.timing.instants import NS_PER_S, format_ns
 
@@ -134,7 +135,7 @@ def _fact(key: str, value: object) -> str:
     if isinstance(value, int) and key.endswith("_ns"):
         is_span = abs(value) < FIRST_MOMENT_NS
         key, value = key.removesuffix("_ns"), f"{value / NS_PER_S:.3f} s" if is_span else format_ns(value)
-    return f"{key}={value}"
+    return f"{key}={visible(str(value))}"
 
 
 def _iso(record: Record) -> str:

@@ -163,4 +163,4 @@ class Monitor:
 
 def _webhook(config: Config) -> Webhook | None:
     address = config.alerts.webhook_url
-    return Webhook(address, config.alerts.webhook_shape) if address else None
+    return None if address is None else Webhook(address.get_secret_value(), config.alerts.webhook_shape)

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import click
 
+from sentinel.command.encoding import visible
 from sentinel.errors import SentinelError
 from sentinel.monitor.outlet import Outlet
 
@@ -77,7 +78,7 @@ def _ended_by(error: SentinelError | OSError) -> int:
 
 def _tell(line: str) -> None:
     with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
-        outlet.write(f"{line}\n")
+        outlet.write(f"{visible(line)}\n")
 
 
 def _flush() -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 from book.events import ProductState
 from feeds.catalogue import VENUES
 from feeds.rest import Listed, ProductKind
+from sentinel.command.encoding import as_cells, visible
 from sentinel.command.options import config_option, form_of, format_option, output_option, words_of
 from sentinel.command.tables import Sheet, rendered
 from sentinel.config import Config
@@ -75,7 +76,7 @@ def products(
     rows: list[Row] = []
     for exchange, answer in found.items():
         if isinstance(answer, RestTrouble):
-            click.echo(f"sentinel-ws: no list of products of {exchange}: {answer}", err=True)
+            click.echo(f"sentinel-ws: no list of products of {exchange}: {visible(str(answer))}", err=True)
         else:
             kept = sorted((one for one in answer if wanted.keeps(one)), key=lambda one: one.symbol)
             rows += [Row(exchange, one.symbol, one.base, one.quote, one.kind, one.state) for one in kept]
@@ -105,7 +106,7 @@ def _rendered(rows: Sequence[Row], form: str) -> str:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(COLUMNS)
-        table.writerows(msgspec.structs.astuple(row) for row in rows)
+        table.writerows(as_cells(msgspec.structs.astuple(row)) for row in rows)
         return text.getvalue()
     shown = Sheet(*COLUMNS, is_keyed=False)
     for row in rows:

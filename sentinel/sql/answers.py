@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.text import Text
 
+from sentinel.command.encoding import as_cells, visible
 from sentinel.command.tables import UNBOUNDED, Sheet, rendered
 from sentinel.sql.session import Answer
 
@@ -56,12 +57,12 @@ def as_table(answer: Answer, width: int = UNBOUNDED) -> Iterator[bytes]:
 def as_csv(answer: Answer) -> Iterator[bytes]:
     """A header, then a row for each. What is null is empty."""
     header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(answer.schema.names)
+    csv.writer(header, lineterminator="\n").writerow(as_cells(answer.schema.names))
     yield header.getvalue().encode()
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
     for batch in answer.batches:
         text = io.BytesIO()
-        pyarrow.csv.write_csv(_spelled(batch), text, options)
+        pyarrow.csv.write_csv(_without_formulas(_spelled(batch)), text, options)
         yield text.getvalue()
 
 
@@ -91,6 +92,14 @@ def _spelled(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.record_batch(columns, names=batch.schema.names)
 
 
+def _without_formulas(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [
+        pa.array(as_cells(column.to_pylist()), pa.string()) if pa.types.is_string(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.record_batch(columns, names=batch.schema.names)
+
+
 def _words(column: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(column.type):
         return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ" if column.type.tz else "%Y-%m-%dT%H:%M:%S")
@@ -104,7 +113,7 @@ def _words(column: pa.Array) -> pa.Array:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else str(value).replace("\n", " ")
+    return "" if value is None else visible(str(value))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sentinel.command.encoding import visible
 from sentinel.command.options import config_option, form_of, format_option, output_option
 from sentinel.command.tables import width_of_stdout
 from sentinel.config.loading import load
@@ -100,7 +101,7 @@ def _talk(session: Session, form: str) -> None:
             for statement in session.statements(text):
                 _tell(session.ask(statement), form, None)
         except SentinelError as error:
-            click.echo(error, err=True)
+            click.echo(visible(str(error)), err=True)
 
 
 def _typed() -> Iterator[str]:

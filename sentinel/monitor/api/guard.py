@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import HTTPException, Request, Response
+from starlette.requests import ClientDisconnect
 
 from sentinel.monitor.api.page import Page, login_page
 
@@ -57,22 +58,31 @@ class Guard:
     async def login(self, request: Request) -> Response:
         """Takes the form, and sends the browser back to where it came from."""
         body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MOST_FORM_BYTES:
-                raise HTTPException(413, "that is more than a token")
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > MOST_FORM_BYTES:
+                    raise HTTPException(413, "that is more than a token")
+        except ClientDisconnect:
+            raise HTTPException(400, "that is less than a form") from None
         given = parse_qs(body.decode(errors="replace")).get("token", [""])[0].strip()
         if self._token is not None and not self._is_token(given):
             return asked(login_page("That is not the token. Try again.", request.url.path))
         # relative, so that it leads back to the page below whatever path a proxy has put it
         answer = Response(status_code=303, headers={"Location": "?"})
         if self._token is not None:
-            kept = f"{self._cookie}={self._pass}; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Lax"
+            secure = "; Secure" if _is_tls(request) else ""
+            kept = f"{self._cookie}={self._pass}; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Lax{secure}"
             answer.headers["Set-Cookie"] = kept
         return answer
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _is_tls(request: Request) -> bool:
+    """Whether the browser speaks TLS, to a proxy of ours: it says so itself, as the origin of what it posts."""
+    return request.headers.get("origin", "").startswith("https://") or request.url.scheme == "https"
 
 
 def _refuse_strangers(request: Request) -> None:

@@ -11,6 +11,7 @@ import uvicorn
 
 from sentinel.errors import UsageError
 from sentinel.monitor.api.app import Sight, make_app
+from sentinel.monitor.api.door import Door
 from sentinel.version import software
 
 BACKLOG = 100
@@ -42,6 +43,7 @@ class HttpServer:
         sockets, self._sockets = self._sockets or listen(self._address), []
         options = uvicorn.Config(
             self._app, log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none", backlog=BACKLOG,
+            http=Door,
             access_log=False,  # a token may be in the address
         )  # fmt: skip
         server = QuietServer(options)

@@ -113,3 +113,11 @@ async def test_the_form_works_below_any_path_of_a_proxy(path: str) -> None:
         await page.get_by_role("link", name="API").click()
         await expect(page.locator("#paths h2")).to_have_count(8)
         await page.close()
+
+
+@pytest.mark.parametrize(("origin", "is_secure"), [("https://collector.example", True), ("http://127.0.0.1", False)])
+async def test_the_cookie_of_a_browser_that_speaks_tls_is_sent_over_tls_only(origin: str, is_secure: bool) -> None:
+    async with seen_by(Eye(), TOKEN) as session:
+        form = {"data": {"token": TOKEN}, "allow_redirects": False, "headers": {"Origin": origin}}
+        async with session.post("/", **form) as response:  # type: ignore[arg-type]
+            assert response.headers["Set-Cookie"].endswith("; Secure") is is_secure

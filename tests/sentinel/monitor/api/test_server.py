@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ import aiohttp
 import pytest
 
 from sentinel.collector.parts import Parts
+from sentinel.monitor.api import door
 from sentinel.monitor.api.app import Sight
 from sentinel.monitor.api.server import HttpServer, HttpUnavailable, listen
 from tests.servers.ports import free_port
@@ -76,3 +79,67 @@ async def test_a_port_that_is_taken_meanwhile_is_had_once_it_is_free() -> None:
     await until_served(address)
     await cancelled(task)
     assert not await is_served(address)
+
+
+def answers(client: socket.socket) -> bytes:
+    """All that comes until the other side ends it."""
+    client.settimeout(LONGEST_S)
+    found = b""
+    try:
+        while part := client.recv(4096):
+            found += part
+    except ConnectionResetError:
+        pass
+    return found
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[str, int]]:
+    """A server, and where it is."""
+    port = free_port()
+    task = asyncio.create_task(HttpServer(SIGHT, f"127.0.0.1:{port}", None).run())
+    await until_served(f"127.0.0.1:{port}")
+    try:
+        yield "127.0.0.1", port
+    finally:
+        await cancelled(task)
+
+
+async def test_who_only_holds_connections_cannot_have_all_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 of them that asked for nothing took every descriptor of a collector, for good."""
+    monkeypatch.setattr(door, "MOST_CONNECTIONS", 5)
+    async with served() as where, asyncio.timeout(LONGEST_S):
+        clients = [await asyncio.to_thread(socket.create_connection, where) for _ in range(20)]
+        ends = [asyncio.create_task(asyncio.to_thread(answers, client)) for client in clients]
+        while sum(end.done() for end in ends) < 15:
+            await asyncio.sleep(0.01)
+        for client in clients:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        await asyncio.wait(ends)
+        for client in clients:
+            client.close()
+        await until_served("{}:{}".format(*where))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\ntoken=",
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+@pytest.mark.parametrize("is_later", [False, True])
+async def test_a_request_that_does_not_come_to_its_end_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, said: bytes, is_later: bool
+) -> None:
+    monkeypatch.setattr(door, "REQUEST_S", 0.2)
+    async with served() as where:
+        client = await asyncio.to_thread(socket.create_connection, where)
+        with client:
+            before = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" if is_later else b""
+            client.sendall(before + said)
+            found = await asyncio.to_thread(answers, client)
+            assert found.count(b"HTTP/1.1 200") <= is_later
