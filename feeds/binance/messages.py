@@ -17,8 +17,9 @@ from feeds.salvage import NOTHING
 Instant = Annotated[int, Meta(gt=0, lt=2**53)]
 """Milliseconds since 1970, or microseconds where ``timeUnit=MICROSECOND`` was asked for."""
 
-MICROSECONDS_FROM = 100_000_000_000_000
-"""As milliseconds it would be in the year 5138, as microseconds it is in 1973."""
+MICROSECONDS_FROM = 2**43
+"""As milliseconds it would be in the year 2248, as microseconds it is in 1970. More of the former would be more
+nanoseconds than 64 bits hold."""
 
 WireLevel = tuple[Price, Size]
 """``["61837.64000000","1.60520000"]``: the new absolute size; ``"0.00000000"`` deletes the level."""
