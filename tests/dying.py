@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests import ROOT
+from tests.servers.waiting import LONGEST_S
 
 CHILD = """
 import os, runpy, signal, sys
@@ -55,7 +56,7 @@ def run(module: str, arguments: Sequence[object], folder: Path, last_step: int =
         command = [sys.executable, "-c", CHILD, told.name, str(last_step), str(folder), module, *map(str, arguments)]
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False
         )
         if done.returncode == -signal.SIGKILL:
             return None

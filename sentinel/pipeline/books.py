@@ -48,11 +48,18 @@ from sentinel.timing.histogram import Durations
 AHEAD_MOST_NS = 1 * S
 """How far the last run may have been ahead of the clock now: more is waited out by nobody."""
 
+TOLD_MOST = 32
+"""So many gaps are kept where no venue tells the time; the shortest are forgotten first."""
+
+UNCOUNTED = ("stopped", "clock")
+"""Causes of gaps whose instants no coverage row accounts for."""
+
 
 class BooksState(Struct):
     """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about, ``said_ns`` the
     first one that no run has spoken of, should an earlier run have been ahead of this one. ``is_away``: others collect
-    the product, and nothing is due."""
+    the product, and nothing is due. ``told`` are closed gaps that a run may have told of a future, its clock being
+    ahead, and ``cut`` the accounts of minutes in which such a one began."""
 
     next_ns: int | None = None
     proved_ns: int = 0
@@ -60,6 +67,8 @@ class BooksState(Struct):
     minutes: dict[int, Account] = {}
     said_ns: int = 0
     is_away: bool = False
+    told: list[Gap] = []
+    cut: dict[int, Account] = {}
 
 
 class ProductBooks:
@@ -88,6 +97,7 @@ class ProductBooks:
         self.proved_ns = state.proved_ns
         self.is_away = state.is_away
         self._said_ns = state.said_ns
+        self._told, self._cut = state.told, state.cut
         self.last_sample: Sample | None = None
         self.lateness = Durations()
         self.written_count = 0
@@ -352,6 +362,12 @@ class ProductBooks:
 
     # Gaps
 
+    def leave_minute(self, minute_ns: int) -> None:
+        """The row of a minute is written, and nothing changes it any more: unless its end has not come yet."""
+        account, end_ns = self.minutes.pop(minute_ns), minute_ns + MINUTE_NS
+        if any(gap.cause in UNCOUNTED and gap.start_ns < end_ns < (gap.end_ns or 0) for gap in self._told):
+            self._cut[minute_ns] = account
+
     def _open_lost(self, gap: Gap) -> None:
         """Names a loss once, however often it is told; lost frames every time, since they have numbers."""
         if gap.start_seq is not None or not any(held.cause == gap.cause for held in self.gaps):
@@ -368,6 +384,9 @@ class ProductBooks:
         gap.end_ns = end_ns
         self.gaps.remove(gap)
         self._write(gap)
+        self._told.append(gap)
+        if len(self._told) > TOLD_MOST:
+            self._told.remove(min(self._told, key=lambda told: (told.end_ns or 0) - told.start_ns))
 
     def _write(self, gap: Gap) -> None:
         self._output.accounts.append(self._lines.gap(gap))
@@ -495,6 +514,22 @@ class ProductBooks:
         self._said_ns = max(self._said_ns, next_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
+        if minute_ns in self._cut:
+            self.minutes[minute_ns] = self._cut[minute_ns]
+        self._cut = {}
+        for gap in self._told:
+            if gap.end_ns is not None and gap.end_ns > now_ns:
+                gap.end_ns = max(gap.start_ns, now_ns)
+                if gap.cause in UNCOUNTED:
+                    held = count_instants(gap.start_ns, gap.end_ns, self._cadence_ns)
+                    gap.missing_count = min(gap.missing_count, held)
+                self._output.accounts.append(self._lines.gap(gap))
+
+    def settle(self, venue_ns: int) -> None:
+        """A venue has told of this time, so it has come, whatever our clock was: gaps until then are told for good."""
+        if self._told or self._cut:
+            self._told = [gap for gap in self._told if (gap.end_ns or 0) > venue_ns]
+            self._cut = {at_ns: account for at_ns, account in self._cut.items() if at_ns + MINUTE_NS > venue_ns}
 
     def restart(self, now_ns: int) -> None:
         """After a stop: the time nobody ran is one ``stopped`` gap, whose instants are counted nowhere else."""
@@ -507,4 +542,7 @@ class ProductBooks:
         self._open(Gap("book", "stopped", start_ns, missing_count=self._skip(now_ns)))
 
     def state(self) -> BooksState:
-        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns, self.is_away)
+        return BooksState(
+            *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns, self.is_away),
+            *(self._told, self._cut),
+        )

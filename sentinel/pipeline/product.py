@@ -179,6 +179,7 @@ class Product:
     def tick(self, now_ns: int, commands: list[Command]) -> None:
         """Time passes: gaps grow, holes are announced, REST is asked again."""
         self.books.tick(now_ns)
+        self.books.settle(self.trades.newest_ns)
         if self.trades.is_due(now_ns):
             self.trades.tick(now_ns, commands)
         next_ns = None if self.books.is_absent else self.books.next_ns
@@ -203,7 +204,7 @@ class Product:
             account.note_step(behind_ms)
             self._write_minute(minute_ns, account)
             if is_over:
-                del minutes[minute_ns]
+                self.books.leave_minute(minute_ns)
 
     def _write_minute(self, minute_ns: int, account: Account) -> None:
         if account.residue:

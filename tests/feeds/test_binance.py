@@ -16,6 +16,7 @@ from feeds.catalogue import VENUES
 from feeds.errors import NoAnswer, Undecodable, Unplannable
 from feeds.protocol import Subscription
 from feeds.rest import Get, Listed, Reply, RestBook, Talk
+from sentinel.pipeline.lines import point_ns
 
 T = TypeVar("T")
 
@@ -50,6 +51,14 @@ def test_many_products_are_asked_for_in_few_messages_and_fit_on_a_connection() -
     assert len(messages) == 5
     assert len({message["id"] for message in messages}) == 5
     assert sum(len(message["params"]) for message in messages) == 2 * most <= 1024
+
+
+@pytest.mark.parametrize("time", [1, 2**43 - 1, 2**43, 99_999_999_999_999, 2**53 - 1])
+def test_whatever_time_a_trade_bears_it_fits_a_point(time: int) -> None:
+    """Of milliseconds of the year 5138 came more nanoseconds than the journal, the archive and a store can hold."""
+    (trade,) = feed().receive(BARE_TRADE.replace(b'"T":1672515782136', b'"T":%d' % time)).events
+    assert isinstance(trade, Trade)
+    assert 0 < point_ns(trade) < 2**63
 
 
 def test_a_symbol_may_be_of_any_letters() -> None:

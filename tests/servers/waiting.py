@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-LONGEST_S = 120
+LONGEST_S = 240
 SHORTEST_S = 0.02
 PATIENCE = 5
 """Times as long as a look took: looking must not hold up what is looked at, which may be in the same process."""

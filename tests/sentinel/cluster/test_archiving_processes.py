@@ -70,9 +70,9 @@ class Worker:
         """Whether it has said so since it was started last."""
         return b'"archive_worker_started"' in self._log.read_bytes()[self._begun :]
 
-    def has_said(self) -> bool:
-        """Whether it has said anything."""
-        return bool(self._log.read_bytes())
+    def has_said(self, event: bytes) -> bool:
+        """Whether its log has such an event."""
+        return event in self._log.read_bytes()
 
     def end(self, number: signal.Signals) -> int:
         """The status."""
@@ -199,7 +199,7 @@ async def test_a_worker_that_waits_for_servers_ends_when_it_is_told_to(tmp_path:
     worker = Worker(tmp_path / "worker", servers, (tmp_path / "store").as_uri())
     worker.start()
     try:
-        await until(worker.has_said)
+        await until(lambda: worker.has_said(b"cluster_unreachable"))
         assert worker.end(signal.SIGTERM) == 0
     finally:
         worker.close()

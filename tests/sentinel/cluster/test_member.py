@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -24,10 +25,10 @@ from tests.servers import exchange
 from tests.servers.collector import Collector, collecting, unset_environment
 from tests.servers.exchange import trading
 from tests.servers.nats import NatsServers, nats_servers
+from tests.servers.waiting import LONGEST_S, until
 
 MEMBERS = "sentinel_members"
 LEASE_S = 3
-LONGEST_S = 120.0
 PRODUCTS = 8
 
 
@@ -85,6 +86,17 @@ class Stage:
             return {name: word.holds for name, word in words.items()} == holds
 
         return await self.until(is_settled)
+
+    async def stored(self, name: str) -> None:
+        """Until a member has on its disk what it has now: a kill takes what is not."""
+        now_ns = time.time_ns()
+        symbols = [Market.parse(market).symbol for market in (await self.words())[name].holds]
+
+        def is_stored() -> bool:
+            tops = Store(self.folder / name, measurements=["top"])
+            return all(tops.of("top", symbol)[-1].time_ns > now_ns for symbol in symbols)
+
+        await until(is_stored)
 
     def events(self, name: str, event: str) -> list[dict[str, str]]:
         lines = [json.loads(line) for line in self.members[name].errors.splitlines() if line.startswith("{")]
@@ -170,6 +182,7 @@ async def test_two_replicas_lose_nothing_when_one_is_killed(tmp_path: Path) -> N
         for name in ("a", "b", "c"):
             await on.start(name, SENTINEL_CLUSTER_REPLICAS="2")
         await on.settled("a", "b", "c", replicas=2)
+        await on.stored("b")
         await on.members["b"].kill()
         await on.settled("a", "c", replicas=2)
         await end(on)

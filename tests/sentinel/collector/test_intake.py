@@ -242,6 +242,42 @@ def test_a_machine_that_boots_in_1970_counts_the_years_between_as_nobodys() -> N
     assert [tags(point)["symbol"] for point in told.tops[:1]] == [SYMBOL]
 
 
+@pytest.mark.parametrize("ahead_ns", [HOUR, 400 * 24 * HOUR])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_gap_over_time_that_comes_after_all_is_taken_back_where_it_has_not_come(
+    ahead_ns: int, is_running: bool
+) -> None:
+    """Put forward by mistake, while it runs or while it does not, and put right before the next start."""
+    first = Collector()
+    first.run(5)
+    if is_running:
+        first.ahead_ns = ahead_ns
+        first.run(20)
+    first.end()
+    second = Collector(checkpoint=first.pipe.checkpoint(), ahead_ns=ahead_ns, true_ns=first.true_ns + S)
+    second.run(3)
+    wire = second.wires[0]
+    wire.beat()  # lost: a gap of the future, too
+    second.receive(0, wire.beat())
+    second.run(1)
+    second.receive(0, wire.snapshot(99.0, 101.0))
+    second.run(5)
+    second.end()
+    third = Collector(checkpoint=second.pipe.checkpoint(), true_ns=second.true_ns + S)
+    third.run(60)
+    third.end()
+    runs = [first, second, third]
+    gaps = {key: point for each in runs for key, point in each.told.gaps.items()}
+    spans = [(int(held["start_ns"]), int(held["end_ns"])) for held in (dict(gap.fields) for gap in gaps.values())]
+    now = [ns for ns in third.told.instants() if ns < third.true_ns]
+    assert len(now) > 500
+    assert not [ns for ns in now for start_ns, end_ns in spans if start_ns <= ns < end_ns]
+    rows = {key: row for each in runs for key, row in each.told.coverage.items()}
+    report = build(from_points([*rows.values(), *gaps.values()]), Window(START, third.true_ns))
+    (product,) = report.products
+    assert product.samples.due == pytest.approx((third.true_ns - START) // CADENCE_NS, abs=3)
+
+
 def test_a_run_that_was_hardly_ahead_is_waited_out() -> None:
     first = Collector(ahead_ns=500 * MS)
     first.run(10)

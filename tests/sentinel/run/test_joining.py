@@ -103,7 +103,9 @@ async def test_products_join_leave_and_come_back(tmp_path: Path) -> None:
         assert states == {
             "BTC-USD": (True, "trading"), "ETH-USD": (False, "delisted"), "SOL-USD": (True, "trading"),
         }  # fmt: skip
-        assert all(line["products"] and line["openings"] == 1 for line in status["connections"])
+        assert all(line["products"] for line in status["connections"])
+        openings = sum(line["openings"] - 1 for line in status["connections"])
+        assert openings <= told(collector.errors, "connection_lost"), "nobody was cut off for it, but by a busy machine"
         hidden.clear()
         await until(lambda: stored(data, "top", "ETH-USD") > before + 10)
         assert told(collector.errors, "product_listed_again") == 1
