@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sentinel.disk.object_store import Folder
 from sentinel.errors import UsageError
 
 PARTS = ".*.part"
@@ -66,14 +67,20 @@ def clear(folder: Path) -> None:
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
-    """Adds lines to a file, on disk for good."""
+    """Adds lines to a file, on disk for good. What a full disk has torn off before stays a line of its own."""
     is_new = not path.exists()
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+    with path.open("ab+") as file:
+        is_torn = file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+        file.write(b"\n" * is_torn + "".join(f"{line}\n" for line in lines).encode())
         file.flush()
         os.fsync(file.fileno())
     if is_new:
         sync_folder(path.parent)
+
+
+def lines_of(path: Folder) -> list[str]:
+    """What ``append_lines`` has added; nothing if there is no file. One may be torn or damaged, and mean nothing."""
+    return path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
 
 
 def sync_folder(folder: Path) -> None:
