@@ -40,6 +40,8 @@ class Tap:
     def cut(self) -> None: ...
     def store(self) -> None: ...
 
+    held_bytes = 0
+
     def take(self) -> list[LiveChanges]:
         """What has come since the last time."""
         self._settle()

@@ -43,7 +43,7 @@ from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
-from sentinel.run import systemd, words
+from sentinel.run import systemd, threads, words
 from sentinel.run.membership import Tails, dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
@@ -96,6 +96,7 @@ def collect(
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
     """
+    threads.check()
     if is_shard:
         logger.configure(extra={"shard": config.data_dir.name})
     if is_dry_run and duration_s is None:
