@@ -14,7 +14,7 @@ from sentinel.archive import manifest, uncertified
 from sentinel.archive.hour import archive_hour
 from sentinel.archive.schedule import HOUR_NS, end_of_waiting_ns
 from sentinel.disk.data_dir import ARCHIVE_LOCK, PRUNED, hour_of
-from sentinel.disk.files import PARTS, allow_many_open, append_lines
+from sentinel.disk.files import PARTS, allow_many_open, append_lines, lines_of
 from sentinel.disk.journal import ORDINARY_SPREAD_NS, STREAMS, ByTime, JournalReader
 from sentinel.disk.lock import Held, hold
 from sentinel.disk.object_store import Folder
@@ -175,8 +175,7 @@ def prune(
 
 def pruned(root: Folder) -> set[str]:
     """The days that were removed on purpose, as paths below ``root``."""
-    notes = root / PRUNED
-    return set(notes.read_text().splitlines()) if notes.exists() else set()
+    return set(lines_of(root / PRUNED))
 
 
 def _end_ns(day: Path) -> int:

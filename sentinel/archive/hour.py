@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
 from feeds.market import Market
-from sentinel.archive.damage import readable
+from sentinel.archive.damage import table_of
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.table_file import ROWS_A_GROUP, TableFile
@@ -26,7 +25,7 @@ from sentinel.archive.tables import ORDER, join, tables
 from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.disk.files import make_folder
 from sentinel.disk.journal import ByTime, JournalReader
-from sentinel.disk.object_store import Folder, files_of, inside
+from sentinel.disk.object_store import Folder
 
 LINES_AT_ONCE = 600_000
 """A window of so many is sorted in memory, with 300 MB: one product's hour of book and top, 10 s of 400 products."""
@@ -73,8 +72,7 @@ def _earlier(root: Path, stream: str, hour_ns: int) -> dict[Series, pa.Table]:
 
 def read_earlier(series: Series, path: Folder, files: fs.FileSystem | None = None) -> pa.Table:
     """A file in the shape of ``tables``, its rows before every line of a journal."""
-    with readable(path):
-        table = pq.read_table(inside(path), partitioning=None, filesystem=files or files_of(path))
+    table = table_of(path, files=files)
     time = table["time"].cast(pa.int64())
     table = table.set_column(0, "time", time).append_column(ORDER, pa.repeat(-1, table.num_rows))
     for name, value in zip(PARTITIONS, series.market, strict=True):

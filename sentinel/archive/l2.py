@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from book.levels import Scale
+from sentinel.archive import checksum
 from sentinel.archive.layout import TAG, TIME
 from sentinel.disk.files import make_folder, replacing
 
@@ -214,6 +215,7 @@ def write(path: Path, table: pa.Table) -> None:
         with writer:
             for first, after in _groups(table):
                 writer.write_table(table.slice(first, after - first), row_group_size=after - first)
+        checksum.put(temporary)
 
 
 def _groups(table: pa.Table) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from msgspec import Struct
 
 from book.bins import OF_BIN, OF_TOP, BookMeasure
@@ -22,14 +21,14 @@ from book.events import MapDelta
 from book.order_book import OrderBook
 from book.sampler import Flaw, first_instant
 from feeds.market import Market
-from sentinel.archive.damage import readable
+from sentinel.archive.damage import opened, readable
 from sentinel.archive.l2 import BOOK, CHANGE, KINDS, L2, LOST, NUMBER, SCHEMA, SIDES, codes_of
 from sentinel.archive.layout import TAG, TIME, Series, schema
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.coverage.holes import Hole
 from sentinel.disk.data_dir import HOURS, hour_of
-from sentinel.disk.object_store import Folder, files_of, found, inside
+from sentinel.disk.object_store import Folder, found
 
 Longs = npt.NDArray[np.int64]
 Wholes = npt.NDArray[Any]
@@ -65,8 +64,7 @@ class HourFile:
     def __init__(self, path: Folder) -> None:
         self.hour_ns = hour_of(path)
         self._path = path
-        with readable(path):
-            self._parquet = pq.ParquetFile(inside(path), filesystem=files_of(path))
+        self._parquet = opened(path)
         groups = map(self._parquet.metadata.row_group, range(self._parquet.num_row_groups))
         self._begins = [int(group.column(0).statistics.min_raw) for group in groups]
 

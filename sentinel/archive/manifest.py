@@ -11,6 +11,7 @@ import msgspec
 import pyarrow.parquet as pq
 from msgspec import Struct
 
+from sentinel.archive.damage import opened
 from sentinel.disk import sealed as sealing
 from sentinel.disk.data_dir import MANIFEST
 from sentinel.disk.files import replacing
@@ -89,7 +90,7 @@ def content_of(entries: Mapping[str, FileEntry]) -> bytes:
 def entry_of(file: Path) -> FileEntry:
     """What a manifest says of a file."""
     content = file.read_bytes()
-    with pq.ParquetFile(file) as parquet:
+    with opened(file) as parquet:
         names = parquet.schema_arrow.names
         first_ns, last_ns = _range(parquet, "time")
         first_id, last_id = _range(parquet, "trade_id") if "trade_id" in names else (None, None)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feeds.market import Market
-from sentinel.archive.damage import readable
+from sentinel.archive.damage import opened, readable
 from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, own_tags
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Value, format_value, prefix
@@ -100,8 +100,7 @@ class SeriesReader:
                 return False
             self.close()
             self._path = self._files.pop()[1]
-            with readable(self._path):
-                self._file = pq.ParquetFile(self._path)
+            self._file = opened(self._path)
             self._groups = list(range(self._file.num_row_groups))[::-1]
         if self._groups:
             self._read(since_ns)

@@ -76,7 +76,7 @@ class SharedArchive:
         try:
             tables = {path: read_earlier(series, path) for path in parts}
         except DamagedFile as error:
-            raise Unreadable(f"{self._target / ARCHIVE / name} cannot be read: {error.__cause__}") from error
+            raise Unreadable(f"{self._target / ARCHIVE / name} cannot be read: {error.reason}") from error
         rows = united(series, list(tables.values()))
         file.parent.mkdir(parents=True, exist_ok=True)
         if there is not None and _same(rows, united(series, [tables[there]])):

@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from sentinel.archive.damage import readable
+from sentinel.archive.damage import PARQUET, check, readable, schema_of
 from sentinel.archive.hour import split
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema, type_of
 from sentinel.archive.schedule import HOUR_NS
@@ -55,7 +54,7 @@ class Source:
         """
         recent = self._from_journal(series, start_ns, end_ns)
         files = self.files(series, start_ns, end_ns)
-        shapes = [schema(series.measurement), *(_schema_of(file) for file in files)]
+        shapes = [schema(series.measurement), *map(_checked, files)]
         if recent is not None:
             recent = recent.set_column(0, "time", recent["time"].cast(TIME))
             shapes.append(pa.schema(field for field in recent.schema if field.name not in (*PARTITIONS, ORDER)))
@@ -91,7 +90,7 @@ class Source:
         files = [file for file in self.files(series, start_ns, end_ns) if hour_of(file) not in touched]
         spans = [(max(start_ns, hour_ns), min(end_ns, hour_ns + HOUR_NS)) for hour_ns in sorted(touched)]
         edges = [self.rows(series, *span, columns) for span in spans if span[0] < span[1]]
-        shapes = [schema(series.measurement), *(_schema_of(file) for file in files), *(edge.schema for edge in edges)]
+        shapes = [schema(series.measurement), *(schema_of(file) for file in files), *(edge.schema for edge in edges)]
         shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), columns)
         return files, join([shape.empty_table(), *edges]).select(shape.names)
 
@@ -106,7 +105,7 @@ class Source:
     def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Tags and fields, and the time, of each point that the archive has."""
         files = self.files(series, start_ns, end_ns)
-        shapes = [schema(series.measurement), *(_schema_of(file) for file in files)]
+        shapes = [schema(series.measurement), *map(_checked, files)]
         shape = _chosen(series.measurement, pa.unify_schemas(shapes, promote_options="permissive"), None)
         table = _between(files, shape, start_ns, end_ns)
         market = series.market._asdict()
@@ -148,9 +147,10 @@ def hour_files(folder: Folder, start_ns: int, end_ns: int) -> list[Folder]:
     return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
 
 
-def _schema_of(file: Folder) -> pa.Schema:
-    with readable(file):
-        return pq.read_schema(inside(file), filesystem=files_of(file))
+def _checked(file: Folder) -> pa.Schema:
+    """The columns of a file that is about to be read."""
+    check(file)
+    return schema_of(file)
 
 
 def _chosen(measurement: str, known: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
@@ -173,6 +173,6 @@ def _between(files: Sequence[Folder], shape: pa.Schema, start_ns: int, end_ns: i
     first, last = (pa.scalar(ns, pa.int64()).cast(TIME) for ns in (start_ns, end_ns))
     is_inside = (ds.field("time") >= first) & (ds.field("time") < last)
     paths = [inside(file) for file in files]
-    data = ds.dataset(paths, schema=shape, format="parquet", filesystem=files_of(files[0]))
+    data = ds.dataset(paths, schema=shape, format=PARQUET, filesystem=files_of(files[0]))
     with readable(*files):
         return data.to_table(filter=is_inside)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sentinel.archive import checksum
 from sentinel.archive.tables import join
 from sentinel.disk.files import replacing
 
@@ -38,6 +39,7 @@ class TableFile:
                 yield file
             finally:
                 file.close()
+            checksum.put(temporary)
 
     def append(self, table: pa.Table) -> None:
         """Adds rows; a column that no row before had is added to all of them."""

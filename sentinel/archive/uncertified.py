@@ -6,11 +6,16 @@ files are written until its certificate is, with the head of its chain. Who hold
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sentinel.disk.data_dir import UNCERTIFIED
-from sentinel.disk.files import replacing
+from sentinel.disk.files import lines_of, replacing
+
+NOTE = re.compile(
+    r"exchange=[^/]+/symbol=[^/]+/date=\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])/hour=(?:[01]\d|2[0-3])"
+)
 
 
 def hour(file: Path) -> Path:
@@ -26,9 +31,9 @@ def note(root: Path, hours: Collection[Path]) -> None:
 
 
 def noted(root: Path) -> set[Path]:
-    """The hours that are due."""
-    notes = root / UNCERTIFIED
-    return set(map(Path, notes.read_text().splitlines())) if notes.exists() else set()
+    """The hours that are due. A line that is damaged names none; of such an hour ``verify`` says that no certificate
+    names its files, and ``certify`` finds it."""
+    return {Path(line) for line in lines_of(root / UNCERTIFIED) if NOTE.fullmatch(line)}
 
 
 def drop(root: Path, hours: Collection[Path]) -> None:

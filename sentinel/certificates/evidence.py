@@ -13,13 +13,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from book.sampler import CADENCE_NS
 from feeds.market import Market
-from sentinel.archive.damage import readable
+from sentinel.archive.damage import opened, table_of
 from sentinel.archive.l2 import L2
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Edge, Evidence, FileSeal, Trades, parquet_file
@@ -37,7 +36,7 @@ from sentinel.coverage.holes import (
     sample_holes,
     with_orphans,
 )
-from sentinel.disk.object_store import Folder, files_of, inside
+from sentinel.disk.object_store import Folder
 from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.timing.instants import format_ns
 
@@ -56,7 +55,7 @@ def evidence_of(
     """
     paths = {name: parquet_file(market, name, hour_ns) for name in (*MEASUREMENTS, L2)}
     paths = {name: path for name, path in paths.items() if (archive / path).exists()}
-    found = {name: _read(archive / path) for name, path in paths.items() if name != L2}
+    found = {name: table_of(archive / path) for name, path in paths.items() if name != L2}
     accounts = _rows(found["coverage"]) if "coverage" in found else []
     gaps = [gap_row(*facts) for facts in _facts(found.get("gaps"), market)]
     trade_proof: str | UnsetType = "none" if any(row.get("trade_proof") == "none" for row in accounts) else UNSET
@@ -79,14 +78,9 @@ def evidence_of(
     )
 
 
-def _read(file: Folder) -> pa.Table:
-    with readable(file):
-        return pq.read_table(inside(file), partitioning=None, filesystem=files_of(file))
-
-
 def _seal(file: Folder) -> FileSeal:
-    with readable(file):
-        return FileSeal(pq.read_metadata(inside(file), filesystem=files_of(file)).num_rows, sha256_of(file))
+    with opened(file) as parquet:
+        return FileSeal(parquet.metadata.num_rows, sha256_of(file))
 
 
 def _rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from msgspec import Struct
 
 from sentinel.archive.archiver import all_hours, write_hours
-from sentinel.archive.damage import DamagedFile, readable
+from sentinel.archive.damage import DamagedFile, table_of
 from sentinel.archive.l2 import L2
 from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS
@@ -127,12 +126,11 @@ def _compare(archived: Path, derived: Path, hour_start_ns: int, runs: Sequence[R
     measurement = archived.relative_to(archived.parents[4]).parts[0]
     wait_ns = WAIT_NS.get(measurement, 0)
     try:
-        with readable(archived):
-            mine = pq.read_table(archived, partitioning=None)
+        mine = table_of(archived)
     except DamagedFile as error:
         check.problems.append(str(error))
         return
-    theirs = pq.read_table(derived, partitioning=None) if derived.exists() else mine.slice(0, 0)
+    theirs = table_of(derived) if derived.exists() else mine.slice(0, 0)
     for run in runs:
         first_ns = max(run.start_ns, hour_start_ns)
         end_ns = min(run.end_ns - wait_ns, hour_start_ns + HOUR_NS)

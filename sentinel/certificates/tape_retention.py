@@ -8,10 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feeds.market import Market
+from sentinel.archive.damage import DamagedFile, table_of
 from sentinel.archive.l2 import L2
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.certificates.certificate import Certificate, Damaged, parquet_file
@@ -90,7 +89,6 @@ def _is_verified(folders: Folders, market: Market, hour_ns: int) -> bool:
     path = folders.archive / changes
     if check.problems or not path.exists():  # that a day was removed on purpose is no problem
         return not check.problems
-    with suppress(OSError, pa.ArrowException):
-        rows = pq.read_table(path, partitioning=None, page_checksum_verification=True).num_rows
-        return bool(rows == link.evidence.files[changes].rows)
+    with suppress(DamagedFile):
+        return bool(table_of(path).num_rows == link.evidence.files[changes].rows)
     return False

@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 from msgspec import Struct
 
 from feeds.market import Market
+from sentinel.archive.damage import PARQUET
 from sentinel.archive.l2_reader import merged
 from sentinel.archive.layout import PARTITIONS, Series
 from sentinel.archive.schedule import HOUR_NS
@@ -142,7 +143,7 @@ def _of_files(files: Sequence[Folder], market: Market, shape: pa.Schema) -> ds.D
     return ds.FileSystemDataset.from_paths(
         [inside(file) for file in files],
         schema=shape,
-        format=ds.ParquetFileFormat(),
+        format=PARQUET,
         filesystem=files_of(files[0]),
         partitions=facts,
     )

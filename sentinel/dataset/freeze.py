@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from feeds.market import Market
-from sentinel.archive.damage import readable
+from sentinel.archive.damage import DamagedFile, opened, table_of
 from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.archive.source import Source
@@ -172,8 +172,7 @@ def _reaching(chosen: Collection[Frozen], start_ns: int) -> list[Frozen]:
         series = Series("gaps", market)
         for file in sorted(series.folder(folder / ARCHIVE).glob(HOURS)):
             if hour_of(file) < start_ns:
-                with readable(file):
-                    ends = pq.read_table(file, columns=["end_ns"], partitioning=None)["end_ns"].to_pylist()
+                ends = table_of(file, ["end_ns"])["end_ns"].to_pylist()
                 if any(end_ns is None or end_ns > start_ns for end_ns in ends):
                     found.append(Frozen(folder, series, hour_of(file)))
     return found
@@ -198,7 +197,7 @@ def _link(part: Path, chosen: Collection[Frozen]) -> tuple[dict[str, FrozenFile]
         file = part / hour.path
         file.parent.mkdir(parents=True, exist_ok=True)
         _link_or_copy(hour.source, file)
-        with readable(hour.source), pq.ParquetFile(file) as parquet:
+        with _opened(file, hour.source) as parquet:
             own = {field.name: str(_plain(field.type)) for field in parquet.schema_arrow}
             rows = parquet.metadata.num_rows
         known = columns.setdefault(hour.series.measurement, own)
@@ -207,6 +206,14 @@ def _link(part: Path, chosen: Collection[Frozen]) -> tuple[dict[str, FrozenFile]
         certificate = seals.get((hour.path, sha256))
         files[hour.path] = FrozenFile(rows, file.stat().st_size, sha256, certificate)
     return files, columns
+
+
+def _opened(file: Path, source: Path) -> pq.ParquetFile:
+    """The link, which another name at the source does not change; damage is that of the source."""
+    try:
+        return opened(file)
+    except DamagedFile as error:
+        raise DamagedFile(source, error.reason) from error
 
 
 def _link_or_copy(source: Path, file: Path) -> None:

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sentinel.errors import UsageError
+
+if TYPE_CHECKING:
+    from sentinel.disk.object_store import Folder
 
 PARTS = ".*.part"
 """What is being written, or was when its writer was killed."""
@@ -115,6 +118,11 @@ def sync_file(path: Path) -> None:
     """Has its content survive a power cut, whoever wrote it."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def lines_of(path: Folder) -> list[str]:
+    """What ``append_lines`` has added; nothing if there is no file. One may be torn or damaged, and mean nothing."""
+    return path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
 
 
 def sync_folder(folder: Path) -> None:

@@ -32,7 +32,7 @@ import msgspec
 import zstandard
 
 from sentinel.disk.data_dir import PRUNED, TAPE_PREFIX, TAPE_SUFFIX
-from sentinel.disk.files import append_lines, make_folder, sync_folder
+from sentinel.disk.files import append_lines, lines_of, make_folder, sync_folder
 from sentinel.errors import UNREADABLE, TapeCorrupt, UsageError
 
 MAGIC = b"SWTAPE1\n"
@@ -280,8 +280,7 @@ def remove(file: Path) -> None:
 
 def pruned(directory: Path) -> set[str]:
     """The names of the files that were removed on purpose."""
-    notes = directory / PRUNED
-    return set(notes.read_text().splitlines()) if notes.exists() else set()
+    return set(lines_of(directory / PRUNED))
 
 
 def created_ns(file: Path) -> int:

@@ -27,6 +27,7 @@ from sentinel.coverage.accounts import (
 )
 from sentinel.coverage.holes import begun
 from sentinel.disk.data_dir import ARCHIVE, FIRST_HOUR, PRUNED, hour_of, journal_in
+from sentinel.disk.files import lines_of
 from sentinel.disk.history import line_pattern
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.object_store import Folder
@@ -37,6 +38,9 @@ from sentinel.pipeline.accounts import MINUTE_NS
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
 
 ACCOUNTS = re.compile(rb"^(?:gaps|coverage|backfill),.*$", re.MULTILINE)
+REMOVED = re.compile(r"coverage/[^/]+/[^/]+/date=\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
+"""The note of a day whose accounts retention removed."""
+
 DAY_NS = 24 * HOUR_NS
 LONGEST_GAP_NS = 31 * 86_400 * 10**9
 """Gaps are looked for this long before the window; of one that lasts longer, the rest is ``not_collected``."""
@@ -91,9 +95,8 @@ def read(folder: Folder, window: Window, markets: Collection[Market] = ()) -> Ro
 def _removed_until(journal: Path | None, folder: Folder) -> int | None:
     """Up to when retention has removed accounts: whole days of the archive, or, without one, the journal's begin."""
     archive = folder / ARCHIVE
-    notes = archive / PRUNED
-    days = notes.read_text().splitlines() if notes.exists() else []
-    ends = [hour_of(Path(day) / FIRST_HOUR) + DAY_NS for day in days if day.startswith("coverage/")]
+    days = filter(REMOVED.fullmatch, lines_of(archive / PRUNED))
+    ends = [hour_of(Path(day) / FIRST_HOUR) + DAY_NS for day in days]
     if ends or journal is None or any(archive.glob("coverage/*/*")):
         return max(ends, default=None)
     with JournalReader(journal) as reader, closing(reader.times(0)) as batches:

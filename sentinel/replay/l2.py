@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import zstandard
 from msgspec import Struct
 
@@ -21,12 +20,14 @@ from book.events import Alias, Subscribed
 from feeds.errors import FeedError
 from feeds.market import Market
 from sentinel.archive import manifest, uncertified
+from sentinel.archive.damage import table_of
 from sentinel.archive.l2 import L2, LOST, Rows, write
 from sentinel.archive.l2_reader import NOT_ARCHIVED
 from sentinel.archive.layout import Series
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.disk.data_dir import L2_STATE
 from sentinel.disk.files import clear, replacing
+from sentinel.disk.journal.batches import packer
 from sentinel.disk.tape import Kind, read_tape, tape_files
 from sentinel.disk.unpacking import unpack
 from sentinel.errors import UNREADABLE, TapeCorrupt, UsageError
@@ -180,7 +181,7 @@ class L2Archiver:
         lanes = lane_states(due.pipeline, {lane: list(frames) for lane, frames in self._told.items()})
         plans = [lane.plan for lane in due.pipeline.lanes]
         state = TapeState(VERSION, due.file.name, hour_ns, lanes, self._follower.states(), plans)
-        return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(state))
+        return packer().compress(msgspec.msgpack.encode(state))
 
     def _write(self, until_ns: int) -> None:
         """Writes the hours that end by then, and after them the state they lead to."""
@@ -223,7 +224,7 @@ class L2Archiver:
         table = rows.table()
         first_ns = table["time"].cast(pa.int64())[0].as_py()
         if first_ns > hour_ns and path.exists():
-            earlier = pq.read_table(path, partitioning=None)
+            earlier = table_of(path)
             earlier = earlier.filter(pc.less(earlier["time"].cast(pa.int64()), first_ns))
             table = pa.concat_tables([earlier, table]).unify_dictionaries().combine_chunks()
         write(path, table)

@@ -40,7 +40,7 @@ from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
-from sentinel.run import retention, systemd, words
+from sentinel.run import retention, systemd, threads, words
 from sentinel.run.membership import Tails, dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
@@ -89,6 +89,7 @@ def collect(
     Raises:
         SentinelError: if it cannot start, or could not store its last lines.
     """
+    threads.check()
     if is_shard:
         logger.configure(extra={"shard": config.data_dir.name})
     if is_dry_run and duration_s is None:

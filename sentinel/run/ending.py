@@ -77,8 +77,11 @@ def _ended_by(error: SentinelError | OSError) -> int:
 
 
 def _tell(line: str) -> None:
-    with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
-        outlet.write(f"{visible(line)}\n")
+    try:
+        with Outlet(sys.stderr) as outlet:  # nobody may be reading it, and the end must not wait
+            outlet.write(f"{visible(line)}\n")
+    except RuntimeError:  # there may be no thread for it
+        sys.stderr.write(f"{visible(line)}\n")
 
 
 def _flush() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from sentinel.archive.damage import PARQUET, check
 from sentinel.archive.layout import PARTITIONS
 from sentinel.disk.data_dir import ARCHIVE
 from sentinel.disk.object_store import Folder, files_of, inside
@@ -18,6 +20,9 @@ from sentinel.errors import SentinelError
 from sentinel.sql.pruning import Condition, Hour, Listing, of_market
 from sentinel.sql.shapes import TIME, shown, stored
 from sentinel.sql.tail import Tail
+
+AT_ONCE = 16
+"""Files that are checked and read together: who asks for a few rows need not wait for months."""
 
 
 class Scan:
@@ -86,8 +91,8 @@ class View(ds.InMemoryDataset):  # type: ignore[misc]  # DuckDB looks for a data
             merged = {(hour.market, hour.start_ns) for hour in recent}
             listed = listing.hours(self._name, condition)
             archived = [hour for hour in listed if (hour.market, hour.start_ns) not in merged]
-            if archived:
-                yield from self._archived(archived, shape, condition)
+            for first in range(0, len(archived), AT_ONCE):
+                yield from self._archived(archived[first : first + AT_ONCE], shape, condition)
             if recent:
                 for market, rows in tail.rows(self._name, recent, *condition.bounds(recent)):
                     for name, value in zip(PARTITIONS, market, strict=True):
@@ -95,12 +100,15 @@ class View(ds.InMemoryDataset):  # type: ignore[misc]  # DuckDB looks for a data
                     yield from _shaped(rows, shape).to_batches()
 
     def _archived(self, hours: Sequence[Hour], shape: pa.Schema, condition: Condition) -> Iterator[pa.RecordBatch]:
+        if isinstance(self._files, fs.LocalFileSystem):
+            for hour in hours:
+                check(Path(hour.file))
         start_ns, end_ns = (pa.scalar(ns, pa.int64()).cast(pa.timestamp("ns", "UTC")) for ns in condition.bounds(hours))
         within = pa.schema([*self._stored, *(self._shown.field(name) for name in PARTITIONS)])
         data = ds.FileSystemDataset.from_paths(
             [hour.file for hour in hours],
             schema=within,
-            format=ds.ParquetFileFormat(),
+            format=PARQUET,
             filesystem=self._files,
             partitions=[of_market(hour.market) for hour in hours],
         )

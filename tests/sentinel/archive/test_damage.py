@@ -1,36 +1,55 @@
-"""A damaged file of the archive is one line that names it, for everybody who reads it."""
+"""A damaged file of the archive is one line that names it, whoever reads it, and no number is taken from it."""
 
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 import sentinel.data
+from sentinel.archive import checksum, uncertified
 from sentinel.archive.archiver import all_hours, write_hours
-from sentinel.archive.damage import DamagedFile
+from sentinel.archive.damage import DamagedFile, opened, schema_of, table_of
+from sentinel.archive.hour import archive_hour
+from sentinel.archive.reader import ArchiveReader
+from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import Value
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, PRUNED, UNCERTIFIED
 from sentinel.disk.journal import JournalReader
-from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, write
+from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, sample, trade, write
 
 MINUTE_NS = 60 * 10**9
+END_NS = MIDNIGHT_NS + 2 * HOUR_NS
+BLOCK_BYTES = 4096
+FLIPS = 12
+WINDOW = ["--since", str(MIDNIGHT_NS), "--until", str(END_NS)]
+COMMANDS = {
+    "gap-report": ["gap-report", *WINDOW, "--format", "json"],
+    "export": ["export", "--measurement", "coverage"],
+    "plot": ["plot", "coverage", "BTC-USD", *WINDOW],
+    "sql": ["sql", "SELECT time_ns, samples_written FROM coverage ORDER BY time_ns", "--format", "csv"],
+}
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two hours of accounts in an archive, without a journal."""
+    """Two hours of accounts, trades and samples in an archive, without a journal."""
     tags = {"collector": "a", "exchange": "coinbase", "symbol": "BTC-USD"}
     counts: dict[str, Value] = {"samples_due": 600, "samples_written": 600, "samples_withheld": 0}
     rows = [line("coverage", tags, counts, MIDNIGHT_NS + number * MINUTE_NS) for number in range(120)]
-    asyncio.run(write(tmp_path, [{"accounts": rows}]))
+    trades = [trade(number, MIDNIGHT_NS + number * MINUTE_NS) for number in range(120)]
+    rng = random.Random(1)
+    book = [sample(rng, "BTC-USD", MIDNIGHT_NS + number * MINUTE_NS) for number in range(120)]
+    asyncio.run(write(tmp_path, [{"accounts": rows, "trades": trades, "book": book}]))
     with JournalReader(tmp_path / JOURNAL) as reader:
-        until_ns = MIDNIGHT_NS + 2 * HOUR_NS
-        write_hours(reader, tmp_path / ARCHIVE, all_hours(reader, None, until_ns), until_ns)
-    (tmp_path / JOURNAL).unlink()
+        write_hours(reader, tmp_path / ARCHIVE, all_hours(reader, None, END_NS), END_NS)
+    (tmp_path / JOURNAL).rename(tmp_path / "kept.sqlite3")
     return tmp_path
 
 
@@ -38,25 +57,112 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["gap-report", "--since", str(MIDNIGHT_NS), "--until", str(MIDNIGHT_NS + 2 * HOUR_NS)],
-        ["export", "--measurement", "coverage"],
-        ["plot", "coverage", "BTC-USD", "--since", str(MIDNIGHT_NS), "--until", str(MIDNIGHT_NS + 2 * HOUR_NS)],
-    ],
-)
-def test_a_damaged_file_is_named_in_one_line(data: Path, command: list[str]) -> None:
-    bad = max((data / ARCHIVE / "coverage").rglob("hour=*.parquet"))
+def last_of(data: Path, measurement: str = "coverage") -> Path:
+    return max((data / ARCHIVE / measurement).rglob("hour=*.parquet"))
+
+
+def flipped(content: bytes, at: int, rng: random.Random) -> bytes:
+    damaged = bytearray(content)
+    damaged[at] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "sql"])
+def test_a_damaged_file_is_named_in_one_line(data: Path, command: str) -> None:
+    bad = last_of(data)
     cut(bad)
-    told = CliRunner().invoke(cli, [*command, "--data-dir", str(data)])
+    told = CliRunner().invoke(cli, [*COMMANDS[command], "--data-dir", str(data)])
     assert isinstance(told.exception, DamagedFile), told.exception
     assert str(told.exception).startswith(f"{bad} cannot be read: ")
     assert "\n" not in str(told.exception)
 
 
 def test_the_reader_names_it_too(data: Path) -> None:
-    bad = max((data / ARCHIVE / "coverage").rglob("hour=*.parquet"))
-    cut(bad)
+    cut(last_of(data))
     with pytest.raises(DamagedFile, match="cannot be read"):
-        sentinel.data.coverage("BTC-USD", MIDNIGHT_NS, MIDNIGHT_NS + 2 * HOUR_NS, data_dir=data)
+        sentinel.data.coverage("BTC-USD", MIDNIGHT_NS, END_NS, data_dir=data)
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_a_flipped_bit_changes_no_answer(data: Path, command: str) -> None:
+    bad, rng = last_of(data), random.Random(command)
+    whole = bad.read_bytes()
+    if command == "plot":
+        pytest.importorskip("matplotlib")
+    arguments = [*COMMANDS[command], "--data-dir", str(data)]
+    right = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert right.exception is None
+    for at in rng.sample(range(len(whole)), FLIPS):
+        bad.write_bytes(flipped(whole, at, rng))
+        told = CliRunner().invoke(cli, arguments, standalone_mode=False)
+        assert f"{bad} cannot be read: " in str(told.exception), at
+        assert right.stdout.startswith(told.stdout), at  # an export writes what comes before
+
+
+def damaged_files(whole: bytes) -> Iterator[bytes]:
+    """Cut at each block, and with bits flipped, a third of them in the footer."""
+    rng = random.Random(1)
+    yield from (whole[:end] for end in range(0, len(whole), BLOCK_BYTES))
+    places = [
+        *rng.choices(range(len(whole)), k=400),
+        *rng.choices(range(whole.rfind(checksum.MARK), len(whole)), k=200),
+    ]
+    yield from (flipped(whole, at, rng) for at in places)
+
+
+@pytest.mark.parametrize("measurement", ["trades", "top", "book"])
+def test_no_row_comes_of_a_flipped_bit_or_a_cut(data: Path, measurement: str) -> None:
+    file = last_of(data, measurement)
+    whole, rows, shape = file.read_bytes(), table_of(file), schema_of(file)
+    told = 0
+    for content in damaged_files(whole):
+        file.write_bytes(content)
+        readers: list[Callable[[], bool]] = [lambda: table_of(file) == rows, lambda: opened(file).read() == rows]
+        if len(content) < len(whole) or content[-len(whole) // 4 :] != whole[-len(whole) // 4 :]:
+            readers.append(lambda: schema_of(file) == shape)
+        for is_right in readers:
+            try:
+                assert is_right()
+            except DamagedFile as error:
+                told += str(file) in str(error)
+    assert told >= 1200
+
+
+def test_export_reads_no_line_of_it(data: Path) -> None:
+    file = last_of(data, "trades")
+    file.write_bytes(flipped(file.read_bytes(), 40, random.Random(1)))
+    with ArchiveReader(data / ARCHIVE, "trades") as reader, pytest.raises(DamagedFile):
+        list(reader.overlapping("trades", MIDNIGHT_NS, END_NS))
+
+
+def test_what_is_damaged_is_not_merged_into_a_file_that_looks_whole(data: Path) -> None:
+    file = last_of(data, "trades")
+    damaged = flipped(file.read_bytes(), 40, random.Random(1))
+    file.write_bytes(damaged)
+    with JournalReader(data / "kept.sqlite3") as journal, pytest.raises(DamagedFile):
+        archive_hour(journal, data / ARCHIVE, "trades", END_NS - HOUR_NS)
+    assert file.read_bytes() == damaged
+
+
+def test_a_file_of_before_there_was_a_checksum_is_read(data: Path) -> None:
+    file = last_of(data, "trades")
+    rows = table_of(file)
+    pq.write_table(rows, file)
+    assert checksum.MARK not in file.read_bytes()
+    assert table_of(file) == rows
+    found = sentinel.data.load("trades", "BTC-USD", MIDNIGHT_NS, END_NS, data_dir=data)
+    assert found.table.num_rows == 120
+
+
+@pytest.mark.parametrize("notes", [b"\xff\xfe\n", b"exchange=coinbase/symbol=BTC-USD/date=2026-1", b"\n\n", b"x/y/z\n"])
+def test_a_damaged_note_stops_nobody(data: Path, notes: bytes) -> None:
+    archive = data / ARCHIVE
+    due = uncertified.noted(archive)
+    kept = (archive / UNCERTIFIED).read_bytes()
+    (archive / UNCERTIFIED).write_bytes(kept + notes)
+    uncertified.note(archive, [Path("exchange=coinbase/symbol=ETH-USD/date=2026-11-23/hour=07")])
+    assert len(uncertified.noted(archive)) == len(due) + 1  # what was torn does not swallow the next line
+    assert len(issue_noted(Folders.of(data), END_NS)) == len(due)
+    (archive / PRUNED).write_bytes(b"coverage/exchange=coinbase/symbol=BTC-USD/date=2026-1" + notes)
+    told = CliRunner().invoke(cli, [*COMMANDS["gap-report"], "--data-dir", str(data)], standalone_mode=False)
+    assert told.exception is None

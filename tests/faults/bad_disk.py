@@ -1,0 +1,202 @@
+"""A disk that is full, fails, or does not answer for a while, under the real command; judged by the truth.
+
+    python -m tests.faults.bad_disk                 # each trouble once
+    python -m tests.faults.bad_disk --times 5 --only sync
+
+One collector runs through a trouble and a time of peace after it. Calls fail or wait in the C library
+(``disk_shim.c``, preloaded), for files of one kind; and where we may mount one, a file system of a few MiB is filled
+until nothing fits, and emptied again. Afterwards the journal must hold every trade, each sample of the grid must be
+there or in a gap, and the tape must have every frame once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from sentinel.disk.data_dir import JOURNAL, TAPES
+from sentinel.disk.tape import read_tape, tape_files
+from tests.end_to_end.judge import judge_samples
+from tests.end_to_end.store import Store
+from tests.faults.table import truth_of
+from tests.faults.verdict import judge, log_of
+from tests.servers.collector import collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import until
+
+PRODUCTS = ["BTC-USD", "ETH-USD"]
+SHORT_MEMORY_BYTES = 40_000
+FULL_MIB = 4
+PEACE_S, QUIET_S = 2.0, 2.0
+
+
+class Trouble(NamedTuple):
+    """``fault`` is a line of the shim's, None for a full file system. ``is_short`` of memory, the lines of the time are
+    lost, and named."""
+
+    name: str
+    fault: str | None
+    lasts_s: float = 4.0
+    is_short: bool = False
+
+
+def _line(call: str, error: int, wait_ms: int, part: str) -> str:
+    return f"{call} {error} {wait_ms} {part}\n"
+
+
+TROUBLES = [
+    Trouble(f"{name} of {what}: {errno.errorcode[error]}", _line(call, error, 0, part))
+    for what, part in (("journal", JOURNAL), ("tape", TAPES))
+    for name, call, error in (
+        ("write", "write", errno.ENOSPC),
+        ("write", "write", errno.EIO),
+        ("write", "write", errno.EROFS),
+        ("sync", "sync", errno.EIO),
+        ("sync", "sync", errno.ENOSPC),
+    )
+] + [
+    Trouble("sync of journal takes 30 s", _line("sync", 0, 30_000, JOURNAL), 8.0),
+    Trouble("sync of tape takes 30 s", _line("sync", 0, 30_000, TAPES), 8.0),
+    Trouble("sync of everything takes 30 s, memory is short", _line("sync", 0, 30_000, "/"), 8.0, is_short=True),
+    Trouble("write of journal takes 1 s", _line("write", 0, 1_000, JOURNAL), 8.0),
+    Trouble("sync of everything: EIO, memory is short", _line("sync", errno.EIO, 0, "/"), 6.0, is_short=True),
+    Trouble("a full file system", None, 4.0),
+    Trouble("a full file system, memory is short", None, 6.0, is_short=True),
+]
+
+
+def shim(folder: Path) -> Path:
+    """The library that is preloaded.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: without a C compiler.
+    """
+    library = folder / "disk_shim.so"
+    source = Path(__file__).with_name("disk_shim.c")
+    subprocess.run(["cc", "-O1", "-std=gnu17", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of a few MiB at ``folder``.
+
+    Raises:
+        subprocess.CalledProcessError, OSError: if we may not mount one.
+    """
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={FULL_MIB}m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+class Disk:
+    """What is done to it, and undone."""
+
+    def __init__(self, faults: Path, data: Path) -> None:
+        self._faults, self._data = faults, data
+
+    @asynccontextmanager
+    async def in_trouble(self, trouble: Trouble) -> AsyncIterator[None]:
+        filler = self._data / "filler"
+        if trouble.fault is None:
+            with suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(512))
+        else:
+            self._set(trouble.fault)
+        try:
+            yield
+        finally:
+            self._set("")
+            filler.unlink(missing_ok=True)
+
+    def _set(self, fault: str) -> None:
+        new = self._faults.with_suffix(".new")
+        new.write_text(fault)
+        new.replace(self._faults)
+
+
+async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
+    """Plays a trouble in ``folder``; returns what is wrong with what the collector left of it."""
+    data, faults, truth = folder / "data", folder / "faults", folder / "truth.jsonl"
+    faults.write_text("")
+    settings = {"SHIM_FILE": str(faults), "LD_PRELOAD": str(library)}
+    if trouble.is_short:
+        settings["SENTINEL_JOURNAL_MEMORY_BYTES"] = str(SHORT_MEMORY_BYTES)
+    disk = Disk(faults, data)
+    async with (
+        trading(PRODUCTS, truth, levels=120, rate=50, trade_rate=15) as exchange,
+        collecting(exchange.urls, folder / "logs", *PRODUCTS, "--data-dir", str(data), **settings) as running,
+    ):  # fmt: skip
+        await until(lambda: (data / JOURNAL).exists() and any(Store(data).of("top", PRODUCTS[0])))
+        began_ns = time.time_ns()
+        async with disk.in_trouble(trouble):
+            await asyncio.sleep(trouble.lasts_s)
+        ended_ns = time.time_ns()
+        await asyncio.sleep(PEACE_S)
+        await exchange.quiet_end(QUIET_S)
+        status = await running.stop()
+    (folder / "host.json").write_text(json.dumps([{"fault": "disk", "start_ns": began_ns, "end_ns": ended_ns}]))
+    shutil.copy(folder / "logs" / "stderr.txt", data / "stderr.txt")
+    found = [] if status == 0 else [f"exit status {status}"]
+    found += judge(data, truth_of(folder, "advanced"), PRODUCTS)
+    events = {entry["event"] for entry in log_of(data)}
+    if trouble.is_short and not any(dict(gap.tags)["cause"] == "disk" for gap in Store(data).of("gaps")):
+        found.append("memory was short, and no gap says so")
+    if not events & {"journal_refuses", "tape_refuses"}:
+        found.append("nobody was told of the trouble")
+    return found if "tape_given_up" in events else [*found, *_judge_tape(data)]
+
+
+def _judge_tape(data: Path) -> Iterator[str]:
+    times = [record.received_ns for file in tape_files(data / TAPES) for record in read_tape(file)]
+    if times != sorted(times):
+        yield "the tape has something twice"
+    try:
+        judge_samples(Store(data), data / TAPES, bins_every=50)
+    except AssertionError as error:
+        yield f"a sample that the tape does not give: {error}"
+
+
+def play(trouble: Trouble, folder: Path, library: Path) -> list[str]:
+    """As ``run``, on a file system of its own if the trouble is of a full one."""
+    folder.mkdir(parents=True)
+    if trouble.fault is None:
+        with small_disk(folder / "data"):
+            return asyncio.run(run(trouble, folder, library))
+    return asyncio.run(run(trouble, folder, library))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run a collector on a bad disk.")
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--only", default="", help="troubles with this in their name")
+    options = parser.parse_args()
+    keep, wrong = Path(tempfile.mkdtemp(prefix="sentinel-bad-disk-")), 0
+    library = shim(keep)
+    for number, trouble in enumerate([each for each in TROUBLES if options.only in each.name] * options.times):
+        problems = play(trouble, keep / str(number), library)
+        wrong += bool(problems)
+        click.echo("\n   ".join([f"{trouble.name}: {'WRONG' if problems else 'held'}", *problems[:8]]))
+    click.echo(f"{wrong} did not hold; runs are kept in {keep}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
