@@ -16,7 +16,7 @@ from typing import Protocol
 from loguru import logger
 from msgspec import Struct
 
-from sentinel.archive.schedule import end_of_archive_ns
+from sentinel.archive.schedule import HOUR_NS, end_of_archive_ns
 from sentinel.archive.shared import Unreadable
 from sentinel.cluster.partition import Partition
 from sentinel.cluster.places import AGAIN_NS, Again, LeaseLost, Place, Places, Reach, WorkerLease
@@ -230,4 +230,10 @@ def _is_due(place: Place, window: Window, last: int) -> bool:
     if place.again is not None and window.now_ns >= place.again.at_ns:
         return True
     reach = place.reach
-    return reach.before_ns < window.before_ns or (window.is_whole and (last > reach.seen or not reach.was_whole))
+    # an hour, or what differs about its end, is nothing; more was the clock of whoever came last
+    is_of_the_future = reach.before_ns > window.before_ns + HOUR_NS
+    return (
+        reach.before_ns < window.before_ns
+        or is_of_the_future
+        or (window.is_whole and (last > reach.seen or not reach.was_whole))
+    )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 LONGEST_S = 240
 SHORTEST_S = 0.02
+HOUR_S = 3600
 PATIENCE = 5
 """Times as long as a look took: looking must not hold up what is looked at, which may be in the same process."""
 
@@ -29,3 +30,10 @@ async def until(condition: Callable[[], bool]) -> None:
                 return
             assert not ends, "\n".join(ends)
             await asyncio.sleep(max(SHORTEST_S, PATIENCE * (time.perf_counter() - began_s)))
+
+
+async def within_an_hour(seconds: float) -> None:
+    """Waits for the next hour if this one ends in less: what begins now is to lie in one hour of the archive."""
+    left_s = HOUR_S - time.time() % HOUR_S
+    if left_s < seconds:
+        await asyncio.sleep(left_s + SHORTEST_S)

@@ -34,6 +34,7 @@ from sentinel.pipeline.inputs import spare_of
 from sentinel.simulator.faults import Fault
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
+from tests.servers.waiting import within_an_hour
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 FAULTS = [
@@ -50,6 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
 
     async def run() -> None:
+        await within_an_hour(60)
         async with trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, levels=80, rate=50, trade_rate=20) as exchange:
             await record(exchange, folder / "data", PRODUCTS, 5.0)
             await record(exchange, folder / "data", PRODUCTS, 2.0)

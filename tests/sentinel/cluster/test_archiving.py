@@ -138,6 +138,24 @@ async def test_hour_by_hour_gives_what_one_pass_gives_and_reads_nothing_twice(
     assert sorted((file, file.stat().st_mtime_ns) for file in (tmp_path / "store").rglob("*.parquet")) == before
 
 
+async def test_a_worker_whose_clock_was_a_year_ahead_holds_nothing_up(
+    session: Session, rigs: list[Rig], tmp_path: Path
+) -> None:
+    """It had archived what was to come in a year, it said: until then nobody would have done anything."""
+    sent = batches(2, hours=3)
+    for message in sent[: len(sent) // 2]:
+        await publish(session, message)
+    rigs[0].now_ns = AFTER_NS + 365 * 24 * HOUR_NS
+    await rigs[0].pass_over()
+    for message in sent[len(sent) // 2 :]:
+        await publish(session, message)
+    for now_ns in (MIDNIGHT_NS + 2 * HOUR_NS + 120_000_000_000, AFTER_NS):
+        rigs[1].now_ns = now_ns
+        await rigs[1].pass_over()
+    assert archived(tmp_path / "store") == expected(sent)
+    assert faults(tmp_path / "store") == []
+
+
 async def test_the_hour_under_way_is_written_as_it_goes_and_certified_when_it_is_over(
     session: Session, rigs: list[Rig], tmp_path: Path
 ) -> None:

@@ -278,6 +278,24 @@ def test_a_gap_over_time_that_comes_after_all_is_taken_back_where_it_has_not_com
     assert product.samples.due == pytest.approx((third.true_ns - START) // CADENCE_NS, abs=3)
 
 
+@pytest.mark.parametrize("ppm", [500, -500, 100_000, -100_000])
+def test_a_wall_clock_that_is_slewed_is_followed_without_a_book_being_lost(ppm: int) -> None:
+    """Faster: what it gains is no time of anybody's. Slower: ours is ahead, and says so."""
+    run = Collector()
+    for _ in range(600):
+        run.run(0.1)
+        run.ahead_ns += 100 * MS * ppm // 1_000_000
+    told = run.end()
+    written = told.instants()
+    assert written == sorted(set(written))
+    gaps = told.gap_list()
+    assert {gap["cause"] for gap in gaps} <= ({"clock"} if ppm > 0 else set())
+    skipped = (written[-1] - written[0]) // CADENCE_NS + 1 - len(written)
+    assert skipped == sum(int(gap["missing_count"]) for gap in gaps)  # type: ignore[call-overload]
+    assert told.total("samples_due") == told.total("samples_written") == len(written)
+    assert run.reconnects() == []
+
+
 def test_a_run_that_was_hardly_ahead_is_waited_out() -> None:
     first = Collector(ahead_ns=500 * MS)
     first.run(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def alerts(*arguments: str) -> Result:
 
 # tour F5: ids that the venue never gives kept `trades_missing` raised, and the page red, with no way to acknowledge it
 async def test_trades_that_the_venue_never_gives_do_not_keep_a_collector_red(tmp_path: Path) -> None:
-    hidden = Fault(kind="hide", at_s=3, count=3, product="BTC-USD", from_rest=True)
+    hidden = Fault(kind="hide", at_s=8, count=3, product="BTC-USD", from_rest=True)
     async with serving(tmp_path, hidden, SENTINEL_ALERTS_RAISE_AFTER_S="0.1") as session:
 
         async def shown_when(has_come: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -47,7 +48,9 @@ async def test_trades_that_the_venue_never_gives_do_not_keep_a_collector_red(tmp
         data = str(tmp_path / "data")
         wrong = await asyncio.to_thread(alerts, "acknowledge", "late", "samples", "--data-dir", data, "--http", at)
         assert isinstance(wrong.exception, UsageError)
-        assert "is not raised; raised: trades_missing BTC-USD" in str(wrong.exception)
+        assert re.search(
+            "is not raised; raised: .*trades_missing BTC-USD", str(wrong.exception)
+        )  # a busy one has others
         done = await asyncio.to_thread(
             alerts, "acknowledge", *TRADES, "--note", "asked them", "--data-dir", data, "--http", at
         )
@@ -55,15 +58,18 @@ async def test_trades_that_the_venue_never_gives_do_not_keep_a_collector_red(tmp
         known = await shown_when(lambda alert: alert["acknowledged_ns"] is not None)
         assert known["note"] == "asked them"
         told = await asyncio.to_thread(alerts, "list", "--http", at, "--format", "json")
-        assert json.loads(told.stdout)[0]["acknowledged_ns"] == known["acknowledged_ns"]
+        (listed,) = (alert for alert in json.loads(told.stdout) if alert["kind"] == "trades_missing")
+        assert listed["acknowledged_ns"] == known["acknowledged_ns"]
         async with session.get("/metrics") as response:
             text = await response.text()
         assert 'sentinel_alert{about="BTC-USD",exchange="coinbase",kind="trades_missing"} 0.0' in text
         await asyncio.to_thread(alerts, "acknowledge", *TRADES, "--undo", "--data-dir", data)
         await shown_when(lambda alert: alert["acknowledged_ns"] is None)
-    log = (tmp_path / "data" / "stderr.txt").read_text()
-    assert log.count('"event": "alert_acknowledged"') == 1
-    assert log.count('"event": "alert_raised"') == 2
+    log = (tmp_path / "data" / "stderr.txt").read_text().splitlines()
+    events = [json.loads(said) for said in log if said.startswith("{")]
+    of_it = [event["event"] for event in events if event.get("kind") == "trades_missing"]
+    assert of_it.count("alert_acknowledged") == 1
+    assert of_it.count("alert_raised") == 2
 
 
 def test_every_process_of_a_collector_hears_of_it(tmp_path: Path) -> None:

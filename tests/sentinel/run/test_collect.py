@@ -225,8 +225,11 @@ async def test_a_delisted_product_keeps_no_other_from_being_collected(tmp_path: 
                 for product in status["products"]:
                     assert product["is_listed"] == (product["symbol"] != gone)
                     assert product["is_proved"] == (product["symbol"] != gone)
+                events = [json.loads(said) for said in collector.errors.splitlines() if said.startswith("{")]
+                silent = {event["lane"] for event in events if event.get("cause") == "silence" and "lane" in event}
                 for line in status["connections"]:  # one bad name would have the whole subscription refused
-                    assert line["products"] == [gone] or (line["is_live"], line["openings"]) == (True, 1)
+                    is_undisturbed = (line["is_live"], line["openings"]) == (True, 1)
+                    assert line["products"] == [gone] or is_undisturbed or line["lane"] in silent  # on a busy machine
         assert reasons == [f"{gone} is not listed by the venue"]
         assert await collector.stop() == 0
     assert "Traceback" not in collector.errors
