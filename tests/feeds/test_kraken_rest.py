@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book.events import Trade, Unusable
+from book.events import Trade
 from feeds.errors import NoAnswer
 from feeds.kraken.rest import KrakenRest, rest_name
 from feeds.rest import Get, Listed, Reply, TradePage

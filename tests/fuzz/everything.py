@@ -42,7 +42,6 @@ def run(names: list[str], seconds: float, seed: int) -> tuple[Counter[str], list
     """The cases tried, and what was found. A surface that broke its promise is left alone from then on."""
     counts: Counter[str] = Counter()
     found: list[str] = []
-    until_s = time.monotonic() + seconds
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cases = {}
@@ -50,6 +49,7 @@ def run(names: list[str], seconds: float, seed: int) -> tuple[Counter[str], list
             (folder / name).mkdir()
             cases[name] = stack.enter_context(load(name)[1](folder / name))
         tried = dict.fromkeys(names, 0)
+        until_s = time.monotonic() + seconds
         while time.monotonic() < until_s and cases:
             for name in list(cases):
                 turn_s = min(until_s, time.monotonic() + TURN_S)

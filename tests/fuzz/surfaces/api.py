@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import socket
 import threading
@@ -13,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
-
-from loguru import logger
 
 from sentinel.monitor.api.app import Sight
 from sentinel.monitor.api.server import HttpServer
@@ -58,11 +57,24 @@ TOKEN = "let-me-in"
 LONGEST_S = 60.0
 
 
+class Troubles(logging.Handler):
+    """What the server says of its own mistakes; those of clients are warnings, and of no interest."""
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__()
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            self._told.append(self.format(record))
+
+
 @contextmanager
 def opened(folder: Path) -> Iterator[Case]:
     """Two real servers: one with a token, one without."""
     troubles: list[str] = []
-    sink = logger.add(lambda message: troubles.append(str(message)), level="ERROR")
+    log, handler = logging.getLogger("uvicorn.error"), Troubles(troubles)
+    log.addHandler(handler)
     loop = asyncio.new_event_loop()
     servers = {token: HttpServer(cast(Sight, Eye()), "127.0.0.1:0", token) for token in (None, TOKEN)}
     ports = {token: server._sockets[0].getsockname()[1] for token, server in servers.items()}
@@ -81,7 +93,7 @@ def opened(folder: Path) -> Iterator[Case]:
             loop.call_soon_threadsafe(task.cancel)
         thread.join()
         loop.close()
-        logger.remove(sink)
+        log.removeHandler(handler)
 
 
 def _case(ports: dict[str | None, int], troubles: list[str], rng: random.Random) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ def _arguments(rng: random.Random, command: click.Command) -> list[str]:
 
 def _parse(command: click.Command, arguments: list[str]) -> None:
     try:
-        command.make_context(command.name, arguments)
+        with redirect_stdout(io.StringIO()):  # --help is one of them
+            command.make_context(command.name, arguments)
     except (click.ClickException, click.exceptions.Exit):
         return
