@@ -47,8 +47,10 @@ fuzz-native: $(SANITIZED) ## Fuzz the C extension under address and undefined-be
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		$(BIN)/python -m tests.fuzz.native --seconds $(FUZZ_S) --module $(SANITIZED)
 
-fuzz: $(READY) ## Play sequences of troubles against the pipeline until stopped, or one fails
-	$(BIN)/python -m pytest tests/sentinel/pipeline/test_model.py --hypothesis-profile fuzz --timeout 0
+fuzz: $(READY) ## Odd input for every surface (FUZZ_S seconds), then troubles for the pipeline until stopped, or one fails
+	$(BIN)/python -m tests.fuzz.everything --seconds $(FUZZ_S)
+	$(BIN)/python -m pytest -n 2 -x tests/sentinel/pipeline/test_model.py tests/sentinel/pipeline/test_every_venue.py \
+		-k TestTroubles --hypothesis-profile fuzz --timeout 0
 
 check: $(READY) ## Lint, types, import contracts, and that venues stay in their folders
 	$(BIN)/ruff check .

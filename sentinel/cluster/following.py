@@ -11,17 +11,16 @@ from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from datetime import datetime
 
-import msgspec
 from nats.js.api import StreamState
 from nats.js.errors import BucketNotFoundError, NotFoundError
 
 from feeds.market import Market
 from sentinel.cluster.buckets import entries
 from sentinel.cluster.names import partition_of
-from sentinel.cluster.presence import decode
+from sentinel.cluster.presence import decode, decode_tails
 from sentinel.cluster.session import ClusterError, Session
 from sentinel.cluster.stream import TROUBLES, partitions_of, read
-from sentinel.errors import UsageError
+from sentinel.errors import UNREADABLE, UsageError
 from sentinel.timing.instants import EPOCH, format_ns, span_ns
 
 AGAIN_S = 0.5
@@ -149,14 +148,18 @@ async def _known(session: Session, markets: Collection[Market]) -> None:
 async def _collected(session: Session) -> set[str]:
     """The markets that a member holds, or of which the last trade of one is known."""
     found: set[str] = set()
-    for name, markets in ((session.names.members, _held), (session.names.markets, msgspec.json.decode)):
+    for name, markets in ((session.names.members, _held), (session.names.markets, _known_to)):
         with suppress(BucketNotFoundError):
             kv = await session.jetstream.key_value(name)
             for entry in await entries(session, kv, name):
-                with suppress(msgspec.MsgspecError):
+                with suppress(*UNREADABLE):
                     found.update(markets(entry.value or b"{}"))
     return found
 
 
-def _held(value: bytes) -> dict[str, bool]:
+def _held(value: bytes) -> Collection[str]:
     return decode(value).holds
+
+
+def _known_to(value: bytes) -> Collection[str]:
+    return list(map(str, decode_tails(value)))

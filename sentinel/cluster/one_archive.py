@@ -18,7 +18,7 @@ from nats.js.kv import KeyValue
 from sentinel.archive.sending import content_of, send_content, speaking_of
 from sentinel.disk.data_dir import ARCHIVE, CERTIFICATES, CLUSTER, COLLECTOR_NAME
 from sentinel.disk.object_store import ObjectPath
-from sentinel.errors import UsageError
+from sentinel.errors import UNREADABLE, UsageError
 
 KEY = "archive"
 LOOK_S = 0.5
@@ -71,7 +71,14 @@ async def _mark(places: KeyValue) -> tuple[Mark | None, int]:
     except KeyNotFoundError:
         return None, 0
     assert entry.value is not None
-    return msgspec.json.decode(entry.value, type=Mark), entry.revision or 0
+    return _decoded(entry.value), entry.revision or 0
+
+
+def _decoded(content: bytes) -> Mark:
+    try:
+        return msgspec.json.decode(content, type=Mark)
+    except UNREADABLE as error:
+        raise UsageError(f"the mark of an archive cannot be read: {error}") from error
 
 
 async def _is_begun(places: KeyValue) -> bool:
@@ -92,7 +99,7 @@ async def _is_alive(workers: KeyValue, worker: str) -> bool:
 def _mark_at(target: ObjectPath) -> str | None:
     with speaking_of(target):
         content = content_of(target / CLUSTER)
-    return None if content is None else msgspec.json.decode(content, type=Mark).id
+    return None if content is None else _decoded(content).id
 
 
 def _check_free(target: ObjectPath) -> None:

@@ -16,7 +16,7 @@ from nats.js import errors
 from feeds.market import Market
 from sentinel.cluster.deal import owners
 from sentinel.cluster.places import Place
-from sentinel.cluster.presence import Presence, decode
+from sentinel.cluster.presence import Presence, decode, decode_tails
 from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
@@ -217,12 +217,12 @@ async def _seen(session: Session, now_ns: int) -> tuple[Words, set[Market], Stre
     tails: set[Market] = set()
     for _, value, _ in await _bucket(session, names.markets, now_ns):
         try:
-            of_member: dict[str, tuple[int, int]] = msgspec.json.decode(value, type=dict[str, tuple[int, int]])
+            of_member = decode_tails(value)
         except UNREADABLE as error:
             logger.bind(reason=str(error)).warning("cluster_member_not_understood")
             continue
         recent_ns = now_ns - round(RECENT_S * NS_PER_S)
-        tails |= {Market.parse(market) for market, (_, at_ns) in of_member.items() if at_ns >= recent_ns}
+        tails |= {market for market, (_, at_ns) in of_member.items() if at_ns >= recent_ns}
     return words, tails, await _stream(session, now_ns), await _consumers(session, now_ns)
 
 

@@ -28,7 +28,9 @@ from msgspec.structs import replace
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
+from sentinel.cluster.session import ClusterError
 from sentinel.cluster.stream import TROUBLES
+from sentinel.errors import UNREADABLE
 from sentinel.timing.clock import elapsed_reader
 from sentinel.version import software
 
@@ -68,6 +70,17 @@ class Place(Struct, frozen=True):
     worker: str = ""
     again: Again | None = None
     uncertified: list[str] = []
+
+
+def decode(value: bytes) -> Place:
+    """
+    Raises:
+        ClusterError: for what is none.
+    """
+    try:
+        return msgspec.json.decode(value, type=Place)
+    except UNREADABLE as error:
+        raise ClusterError(f"a place of the archive was left by another version of sentinel-ws: {error}") from error
 
 
 class LeaseLost(Exception):
@@ -161,7 +174,7 @@ class Places:
             return Place(), 0
         assert entry.value is not None
         assert entry.revision is not None
-        return msgspec.json.decode(entry.value, type=Place), entry.revision
+        return decode(entry.value), entry.revision
 
     def is_of_another(self, place: Place) -> bool:
         """Whether somebody else has it, dead or alive."""

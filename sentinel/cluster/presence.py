@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import string
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from feeds.market import Market
+from feeds.numbers import AnyTradeId
 
 PLAIN = frozenset(string.ascii_letters + string.digits + "-_")
 
@@ -48,6 +49,20 @@ def decode(value: bytes) -> Presence:
         ValueError, RecursionError: for what is none.
     """
     return msgspec.json.decode(value, type=Presence)
+
+
+Tail = tuple[AnyTradeId, Annotated[int, Meta(ge=0, le=2**63 - 1)]]
+"""Of a market, the last trade id up to which all trades are where the other members find them, and its time in ns."""
+
+
+def decode_tails(value: bytes) -> dict[Market, Tail]:
+    """What a member knows of its markets.
+
+    Raises:
+        ValueError, RecursionError: for what is none.
+    """
+    found = msgspec.json.decode(value, type=dict[str, Tail])
+    return {Market.parse(market): tail for market, tail in found.items()}
 
 
 def key_of(collector: str) -> str:

@@ -14,7 +14,7 @@ from nats.js.kv import KeyValue
 from feeds.market import Market
 from sentinel.cluster.buckets import bucket, entries
 from sentinel.cluster.lease import Lease
-from sentinel.cluster.presence import Presence, decode, key_of
+from sentinel.cluster.presence import Presence, decode, decode_tails, key_of
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
@@ -186,8 +186,7 @@ class Registry:
 def _read(entry: KeyValue.Entry) -> Tails:
     """A member's tails; nothing if they cannot be read."""
     try:
-        found = msgspec.json.decode(entry.value or b"{}", type=dict[str, tuple[int, int]])
+        return decode_tails(entry.value or b"{}")
     except UNREADABLE as error:
         logger.bind(key=entry.key, reason=str(error)).warning("cluster_member_not_understood")
         return {}
-    return {Market.parse(market): tail for market, tail in found.items()}

@@ -18,6 +18,7 @@ from nats.js import JetStreamContext, api, errors
 
 from sentinel.cluster.names import COLLECTOR, TIMES
 from sentinel.cluster.session import ClusterError, Session
+from sentinel.contract.line_protocol import LARGEST_INT
 from sentinel.disk.unpacking import unpack
 from sentinel.timing.instants import NS_PER_S
 
@@ -267,14 +268,21 @@ def decoded(message: Msg, zstd: zstandard.ZstdDecompressor) -> Message | None:
             stream=stream,
             partition=int(partition),
             collector=headers.get(COLLECTOR, ""),
-            first_ns=int(first_ns),
-            last_ns=int(last_ns),
+            first_ns=_bounded(first_ns),
+            last_ns=_bounded(last_ns),
             body=unpack(zstd, message.data, MOST_DECOMPRESSED_BYTES),
         )
     except (ValueError, zstandard.ZstdError) as error:
         facts = {"sequence": found.sequence.stream, "subject": message.subject, "reason": str(error)}
         logger.bind(**facts).error("message_unreadable")
         return None
+
+
+def _bounded(text: str) -> int:
+    ns = int(text)
+    if not -LARGEST_INT <= ns <= LARGEST_INT:
+        raise ValueError(f"a time beyond 64 bits: {text[:40]}")
+    return ns
 
 
 def by_size(lines: Sequence[bytes], most_bytes: int = PIECE_BYTES) -> Iterator[list[bytes]]:

@@ -18,16 +18,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[4]
 COPIED = ("book", "feeds", "sentinel", "tests", "pyproject.toml")
 MACHINE = "tests/sentinel/pipeline/test_model.py"
+VENUES = "tests/sentinel/pipeline/test_every_venue.py"
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """``fault`` comes back when ``right`` is ``wrong``."""
+    """``fault`` comes back when ``right`` is ``wrong``, and ``machine`` is to find it."""
 
     fault: str
     path: str
     right: str
     wrong: str
+    machine: str = MACHINE
 
 
 MUTATIONS = (
@@ -110,9 +112,37 @@ MUTATIONS = (
         "        if trade.venue_ns <= newest_ns or numbering is not self.present:\n            return True\n",
         "        return True\n",
     ),
+    Mutation(
+        "a hole in the counter of a connection is none",
+        "book/proof.py",
+        "            return Hole(expected, sequence - 1)\n",
+        "            return Verdict.NEXT\n",
+        VENUES,
+    ),
+    Mutation(
+        "a hole in a chain of ranges is none",
+        "book/proof.py",
+        "return Verdict.NEXT if link.first <= held + 1 else Hole(held + 1, link.first - 1)",
+        "return Verdict.NEXT",
+        VENUES,
+    ),
+    Mutation(
+        "a hole in a chain of previous ids is none",
+        "book/proof.py",
+        "return Hole(held + 1, previous, is_dense=False) if previous > held else Verdict.BROKEN",
+        "return Verdict.NEXT",
+        VENUES,
+    ),
+    Mutation(
+        "a wrong checksum is right",
+        "book/proof.py",
+        "return Verdict.NEXT if self.checksum() == link.checksum else Verdict.BROKEN",
+        "return Verdict.NEXT",
+        VENUES,
+    ),
 )
-NUMBERS = (3, 5, 5, 6, 6, 7, 7, 7, 8, 10, 10, 15, 15)
-"""Of issue 11, in the order of the mutations."""
+NUMBERS = (3, 5, 5, 6, 6, 7, 7, 7, 8, 10, 10, 15, 15, 18, 18, 18, 18)
+"""Of issues 11 and 18, in the order of the mutations."""
 
 
 def try_one(number: int, mutation: Mutation, options: list[str]) -> bool:
@@ -130,9 +160,20 @@ def try_one(number: int, mutation: Mutation, options: list[str]) -> bool:
         if text.count(mutation.right) != 1:
             raise SystemExit(f"{mutation.path} has not got once: {mutation.right!r}")
         path.write_text(text.replace(mutation.right, mutation.wrong))
-        machine = folder / MACHINE
+        machine = folder / mutation.machine
         machine.write_text(machine.read_text().replace(", Phase.shrink", ""))
-        command = [sys.executable, "-m", "pytest", MACHINE, "-k", "TestTroubles", "-q", "--tb=short", "--timeout", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            mutation.machine,
+            "-k",
+            "TestTroubles",
+            "-q",
+            "--tb=short",
+            "--timeout",
+            "0",
+        ]
         played = subprocess.run(
             [*command, "-p", "no:cacheprovider", "--hypothesis-show-statistics", *options],
             cwd=folder, capture_output=True, text=True, check=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -237,7 +238,7 @@ class Traffic:
 
     def _start(self) -> None:
         self.collector = Collector(
-            self.plans,
+            [self._without(plan, [away.product for away in self.aways]) for plan in self.plans],
             self.disk,
             len(self.runs),
             lambda: self.true_ns + self.wall_ahead_ns,
@@ -251,8 +252,10 @@ class Traffic:
         for plan in self.plans:
             if plan.markets:
                 self._opens_ns[plan.lane] = self.true_ns
-        if self.away:  # the run before may have been killed before it knew
-            self._replan()
+        if (
+            self.aways
+        ):  # a member begins without what others had, and takes it as at first: nothing may be stored of that
+            self._replan(*(self._known(away) for away in self.aways if away.back_ns is not None))
 
     # What is collected
 
@@ -271,16 +274,25 @@ class Traffic:
         handed = [MarketKey.parse(product) for product in self.away]
         self._tell(lambda: collector.replan(plans, known, handed))
 
+    def _known(self, away: Away) -> KnownTrade:
+        """What others say of the product that they had."""
+        newest = self.markets[away.product].deals[self.markets[away.product].era, away.last_id]
+        return KnownTrade(MarketKey.parse(away.product), newest.trade_id, newest.point_ns)
+
+    @staticmethod
+    def _without(plan: LanePlan, products: Collection[str]) -> LanePlan:
+        left = tuple(name for name in plan.subscription.products if name not in products)
+        return replace(plan, subscription=replace(plan.subscription, products=left))
+
     def hand_over(self, product: str) -> None:
         """Others collect a product from now on."""
         if self.collector is None or product in self.away:
             return
         for number, plan in enumerate(self.plans):
-            left = tuple(name for name in plan.subscription.products if name != product)
-            self.plans[number] = replace(plan, subscription=replace(plan.subscription, products=left))
+            self.plans[number] = self._without(plan, [product])
             if number in self.ears:
                 self.ears[number].ignore(product)
-            if not left:
+            if not self.plans[number].markets:
                 self.wires.pop(number, None)
                 self._opens_ns.pop(number, None)
         self.aways.append(Away(product, self.turn, self.collector.now_ns()))
@@ -303,8 +315,7 @@ class Traffic:
             joining = LanePlan(number, venue, Subscription(frozenset(channels), (product,)), copy)
             self.plans[number : number + 1] = [joining]
             self._opens_ns[number] = self.true_ns
-        newest = market.deals[market.era, away.last_id]
-        self._replan(KnownTrade(MarketKey.parse(product), newest.trade_id, newest.point_ns))
+        self._replan(self._known(away))
 
     def _open(self, lane: int) -> None:
         collector = self.collector
