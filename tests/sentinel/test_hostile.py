@@ -3,6 +3,7 @@ and whatever words its answers have. Markup is tried where pages are made, and l
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import re
@@ -10,6 +11,7 @@ import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pyarrow as pa
 import pytest
@@ -25,7 +27,7 @@ from feeds.market import Market
 from feeds.rest import Listed
 from sentinel.archive.export import as_csv as export_csv
 from sentinel.cli import cli
-from sentinel.command.encoding import as_cells, visible
+from sentinel.command.foreign import as_cells, hushed, visible
 from sentinel.command.tables import Sheet, rendered, show
 from sentinel.coverage.accounts import Rows
 from sentinel.disk.data_dir import market_of, market_path
@@ -157,3 +159,17 @@ def test_whatever_a_market_is_called_its_folder_is_below_the_archive(symbol: str
         assert len(folder.parts) == 2
         assert folder.parts[1].startswith("symbol=")
         assert not set(folder.parts[1]) & set('/\\\x00*?"<>|:\n')
+
+
+@given(st.text("abcXYZ019+/=&% ", min_size=4), st.text(max_size=4), st.text(max_size=4))
+def test_what_is_hushed_is_in_no_dress(secret: str, before: str, after: str) -> None:
+    plain, user = f"{before}{secret}{after}", f"{before}:{secret}"
+    for dressed in (plain, quote(plain, safe=""), quote_plus(plain), base64.b64encode(user.encode()).decode()):
+        said = hushed(f"<<{dressed}>>", secret)
+        assert dressed not in said
+        assert "…" in said
+    assert hushed("nothing of it", secret) in ("nothing of it", hushed("nothing of it", secret))
+
+
+def test_what_is_too_short_to_be_a_secret_leaves_words_whole() -> None:
+    assert hushed("a token", "a", "") == "a token"
