@@ -8,7 +8,7 @@ READY := .venv/ready
 # starts would compile all our modules anew: an eighth of the time of the suite.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant strangers floors bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native check audit contract croissant strangers floors bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -84,6 +84,12 @@ floors: ## Run the tests with the oldest of every library that it can use
 		--ignore tests/sentinel/archive/test_upload.py --ignore tests/sentinel/archive/test_uploading.py \
 		--deselect tests/sentinel/plots/test_plots.py::test_the_example_notebook_runs
 
+# --strict: without it, packages that the advisory service could not be asked about count as sound.
+audit: ## Ask whether a known vulnerability is in what is pinned to run (needs pypi.org or OSV)
+	test -d .venv-audit || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
 bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 	$(BIN)/python -m bench.results
 
@@ -99,4 +105,4 @@ lock: ## Resolve the dependencies anew and pin them: requirements.lock to run, r
 	rm -rf .venv-lock
 
 clean: ## Remove everything that was made here
-	rm -rf book/*.so .venv .venv-bench .venv-croissant .venv-floors .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf book/*.so .venv .venv-audit .venv-bench .venv-croissant .venv-floors .venv-lock .venv-strangers .prism build *.egg-info demo-data .mypy_cache .ruff_cache .import_linter_cache .hypothesis

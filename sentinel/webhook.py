@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from sentinel.command.foreign import hushed
+
 ATTEMPTS = 5
 TIMEOUT_S = 10.0
 JSON = {"Content-Type": "application/json"}
@@ -37,6 +39,5 @@ async def post(url: str, body: bytes, pause: Callable[[float], Awaitable[object]
 
 def _told(error: Exception, url: str) -> str:
     parts, name = urlsplit(url), type(error).__name__
-    secrets = [part for part in (parts.path.strip("/"), parts.query, parts.password) if part]
-    words = str(error)
-    return name if not words or any(secret in words for secret in secrets) else f"{name}: {words}"
+    words = hushed(str(error), parts.path.strip("/"), parts.query, parts.password or "", parts.username or "")
+    return f"{name}: {words}" if words else name

@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from feeds.market import Market
-from sentinel.command.encoding import as_cells
+from sentinel.command.foreign import as_cells
 from sentinel.command.near import suggestion
 from sentinel.command.options import (
     config_option,

@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from sentinel.cluster.names import Names
+from sentinel.command.foreign import hushed
 from sentinel.config import Cluster
 from sentinel.errors import SentinelError, UsageError
 
@@ -56,7 +57,8 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
         ClusterError: if a server refuses our identity.
         NoServer: if none has answered for ``patience_s``; None waits for ever.
     """
-    client, trouble, options = Client(), Trouble(), _options(settings, name)
+    trouble = Trouble(_secret(settings.password), _secret(settings.token))
+    client, options = Client(), _options(settings, name)
     connecting = asyncio.ensure_future(client.connect(**options, **trouble.calls))
     refused = asyncio.ensure_future(trouble.refused.wait())
     try:
@@ -81,7 +83,8 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
 class Trouble:
     """What the client says of servers that it does not reach: each of it once, until it has reached one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *secrets: str) -> None:
+        self._secrets = secrets
         self.words = ""
         self.is_over = False
         self.said: set[str] = set()
@@ -98,7 +101,7 @@ class Trouble:
         logger.info("cluster_reconnected")
 
     async def tell(self, error: Exception) -> None:
-        words = str(error) or type(error).__name__
+        words = hushed(str(error), *self._secrets) or type(error).__name__
         if not self.refused.is_set():
             self.words = words
         if _refuses(error):

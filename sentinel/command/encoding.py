@@ -1,6 +1,4 @@
-"""Text for terminals, pipes, spreadsheets and files of any locale: what an encoding lacks is written in characters that
-all have, and what others have written, such as a venue, commands nobody's terminal and no spreadsheet.
-"""
+"""Text for terminals, pipes and files of any locale: what an encoding lacks is written in characters that all have."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ import codecs
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
 PLAIN = "sentinel.plain"
@@ -29,47 +26,6 @@ SPELLED = {
     "█": "#",
     "•": "*",
 }  # fmt: skip
-
-FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet takes for something to be worked out."""
-
-
-class _Commands(dict[int, int]):
-    """By character, for ``str.translate``: a picture of each that is no text. Each for one, so that styles stay put."""
-
-    def __missing__(self, code: int) -> int:
-        kind = unicodedata.category(chr(code))
-        if kind == "Cc":
-            shown = 0x2400 + code if code < 0x20 else 0x2421 if code == 0x7F else 0xFFFD
-        else:  # marks that turn the direction of writing, and ends of lines that few know
-            shown = 0xFFFD if kind in ("Cf", "Zl", "Zp", "Cs", "Co") else code
-        self[code] = shown
-        return shown
-
-
-_COMMANDS = _Commands()
-
-
-def visible(text: str) -> str:
-    """Of the same length, on one line, and without anything that a terminal obeys: escapes, line ends, marks of
-    direction."""
-    return text if text.isascii() and text.isprintable() else text.translate(_COMMANDS)
-
-
-def visible_lines(text: str) -> str:
-    """The same of a text whose lines are to stay."""
-    return "\n".join(map(visible, text.split("\n")))
-
-
-def as_cells(row: Iterable[object]) -> list[object]:
-    """The same for a spreadsheet, which would work out a text that begins like a formula, and takes a carriage return,
-    which Python does not quote, for the end of a row. Numbers stay numbers."""
-    return [_cell(value) if isinstance(value, str) else value for value in row]
-
-
-def _cell(text: str) -> str:
-    text = visible_lines(text)
-    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sentinel.command.encoding import visible, visible_lines
+from sentinel.command.foreign import visible, visible_lines
 
 UNKNOWN = 80
 """Columns of a terminal that does not say how many it has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 EXAMPLE = "127.0.0.1:8080"
@@ -34,3 +35,30 @@ def http_address(value: object) -> str:
     if int(port) > MOST_PORT:
         raise ValueError(f"{port} is not a port: they end at {MOST_PORT}")
     return f"{host or LOCAL}:{int(port)}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether its host can be no other machine, whatever a name server says."""
+    name = _host(url)
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_number(url: str) -> bool:
+    """Whether its host is no name, so that no name server had a say in it."""
+    try:
+        ip_address(_host(url))
+    except ValueError:
+        return False
+    return True
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").removesuffix(".")
+    except ValueError:
+        return ""

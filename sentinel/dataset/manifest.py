@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Self
 
 import msgspec
@@ -150,9 +150,18 @@ def read(data_dir: Folder, place: Place) -> Manifest:
         raise Damaged(f"{file} is not a manifest: {error}") from error
     if not is_whole(found, content):
         raise Damaged(f"{file} has been changed")
+    outside = [path for path in found.files if not _is_inside(path)]
+    if outside:
+        raise Damaged(f"{file} names a file outside its folder: {outside[0]}")
     if (found.name, found.number) != (place.name, place.number):
         raise Damaged(f"{file} is the manifest of {found.reference}")
     return found
+
+
+def _is_inside(path: str) -> bool:
+    """Whether it is below the folder it is of: who made a data set may have been anybody."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and "\\" not in path and "\0" not in path
 
 
 def write(folder: Path, manifest: Manifest) -> Manifest:

@@ -22,7 +22,7 @@ from websockets.protocol import Event
 
 from book.events import Meaning
 from feeds.errors import REASON_CHARS
-from sentinel.exchange.proxies import proxy_trouble
+from sentinel.exchange.proxies import proxy_trouble, without_passwords
 from sentinel.pipeline import Cause, LanePlan
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.rate_limit import Pace
@@ -216,7 +216,8 @@ class Connection:
             # connection that could not be opened, and has a reason
             self._heed(error)
             host = urlsplit(self._url).hostname  # errors of names and addresses do not say whose
-            return proxy_trouble(self._url) or f"{type(error).__name__} for {host}: {error}"[:REASON_CHARS]
+            words = f"{type(error).__name__} for {host}: {without_passwords(str(error))}"
+            return proxy_trouble(self._url) or words[:REASON_CHARS]
         assert isinstance(socket, StampedSocket)
         self._socket = socket
         try:

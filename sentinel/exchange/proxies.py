@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import urllib.request
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from websockets.exceptions import InvalidProxy, InvalidURI
 from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
+
+from sentinel.command.foreign import hushed
 
 
 def proxy_trouble(url: str) -> str | None:
@@ -34,6 +36,17 @@ def proxy_trouble(url: str) -> str | None:
         if importlib.util.find_spec("python_socks") is None:
             return f"the proxy set for {host} cannot be used: {scheme}:// needs the package python-socks[asyncio]"
     return None
+
+
+def without_passwords(words: str) -> str:
+    """What went wrong on the way through a proxy, without the passwords of any: it may quote what it was told."""
+    passwords = []
+    for proxy in urllib.request.getproxies().values():
+        try:
+            passwords.append(urlsplit(proxy).password or "")
+        except ValueError:
+            continue
+    return hushed(words, *passwords, *map(unquote, passwords))
 
 
 def _http_proxy(url: str) -> str | None:

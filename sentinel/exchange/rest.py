@@ -14,7 +14,7 @@ from feeds.market import Market
 from feeds.rest import Get, Listed, Reply, RestBook, Talk, TradePage
 from feeds.venue import Venue
 from sentinel.errors import SentinelError
-from sentinel.exchange.proxies import proxy_trouble
+from sentinel.exchange.proxies import proxy_trouble, without_passwords
 from sentinel.pipeline import BookAnswer
 from sentinel.timing.clock import Clock
 from sentinel.timing.instants import NS_PER_S, format_ns
@@ -165,9 +165,9 @@ class RestClient:
                     body += piece
                     if len(body) > get.most_bytes:
                         break
-        except Exception as error:  # whatever a server, a proxy or the system does is no answer
-            why = proxy_trouble(base_url) or f"{type(error).__name__} for {get.path}: {error}"[:REASON_CHARS]
-            raise RestTrouble(why) from error
+        except Exception as error:  # noqa: BLE001  # whatever a server, a proxy or the system does is no answer
+            words = f"{type(error).__name__} for {get.path}: {without_passwords(str(error))}"
+            raise RestTrouble(proxy_trouble(base_url) or words[:REASON_CHARS]) from None
         if len(body) > get.most_bytes:
             raise RestTrouble(f"an answer of more than {get.most_bytes} bytes for {get.path}")
         return Reply(200, bytes(body))

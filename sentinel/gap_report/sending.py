@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from sentinel.command.foreign import hushed
 from sentinel.config import Report as Settings
 from sentinel.errors import SentinelError
 from sentinel.gap_report.html import as_html
@@ -149,7 +150,8 @@ def _post_mail(settings: Settings, message: EmailMessage, pause: Callable[[float
         else:
             return _refusals(refused)
     host, port = settings.smtp_address
-    return f"{host}:{port} {reason}"
+    password = "" if settings.smtp_password is None else settings.smtp_password.get_secret_value()
+    return f"{host}:{port} {hushed(reason, password)}"
 
 
 def _offer_mail(settings: Settings, message: EmailMessage) -> dict[str, tuple[int, bytes]]:

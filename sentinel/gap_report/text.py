@@ -11,7 +11,7 @@ import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
-from sentinel.command.encoding import as_cells
+from sentinel.command.foreign import as_cells
 from sentinel.command.tables import Sheet, rendered
 from sentinel.contract.causes import words
 from sentinel.gap_report.folding import Line, as_lines

@@ -18,6 +18,7 @@ import msgspec
 from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 from influxdb_client.rest import ApiException
 
+from sentinel.command.foreign import hushed
 from sentinel.config import Influx
 from sentinel.errors import SentinelError, UsageError
 from sentinel.influx.answers import Later, Outcome, Unanswered, is_bucket_missing, outcome_of, words_of
@@ -234,6 +235,14 @@ class Server:
             else:
                 return list(found.values())
 
+    def _hushed(self, answer: Answer) -> Answer:
+        """A refusal without our token: there are proxies that quote the request, and what was said is told to many."""
+        headers = {name: hushed(value, *self._secrets) for name, value in answer.headers.items()}
+        # latin-1 is every byte as it is
+        return Answer(
+            answer.status, headers, hushed(answer.body.decode("latin-1"), *self._secrets).encode("latin-1", "replace")
+        )
+
     async def _call(
         self,
         method: str,
@@ -249,18 +258,23 @@ class Server:
                 _preload_content=False,
             )  # fmt: skip
             async with response:
-                content = await response.read()
-                return Answer(response.status, dict(response.headers), content)
+                answer = Answer(response.status, dict(response.headers), await response.read())
+                return answer if answer.status < 300 else self._hushed(answer)
         except TimeoutError:
             raise NoAnswer(f"{self.url}: no answer within {self._settings.timeout_s:g} s") from None
         except aiohttp.ClientConnectorError as error:
             raise InfluxError(f"{self.url}: {error}") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswer(f"{self.url}: {type(error).__name__}: {error}") from error
+        except (aiohttp.ClientError, OSError) as error:  # it may quote what came
+            raise NoAnswer(f"{self.url}: {type(error).__name__}: {hushed(str(error), *self._secrets)}") from None
         except ApiException as error:
-            raise InfluxError(f"{self.url}: {error.reason}") from error
+            raise InfluxError(f"{self.url}: {hushed(str(error.reason), *self._secrets)}") from None
         except ValueError as error:  # a token that no header can hold, an address that is none
-            raise InfluxError(f"{self.url}: {error}") from error
+            raise InfluxError(f"{self.url}: {hushed(str(error), *self._secrets)}") from None
+
+    @property
+    def _secrets(self) -> tuple[str, str]:
+        """The token; of ``user:password`` the second."""
+        return self._token, self._token.partition(":")[2]
 
 
 def joined(chunks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from feeds.market import names
-from sentinel.command.encoding import visible
+from sentinel.command.foreign import visible
 from sentinel.command.groups import CommandGroup
 from sentinel.command.options import config_option, exchange_option, plain_format_option, words_of
 from sentinel.command.tables import Sheet, is_terminal, rendered, show

@@ -18,7 +18,7 @@ from loguru import logger
 from rich.console import Console
 from rich.text import Text
 
-from sentinel.command.encoding import visible
+from sentinel.command.foreign import visible
 from sentinel.monitor.outlet import Outlet
 from sentinel.timing.instants import NS_PER_S, format_ns
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import click
 
-from sentinel.command.encoding import visible
+from sentinel.command.foreign import visible
 from sentinel.errors import SentinelError
 from sentinel.monitor.outlet import Outlet
 

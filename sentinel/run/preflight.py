@@ -23,7 +23,7 @@ from sentinel.config import Config
 from sentinel.disk.files import make_folder
 from sentinel.errors import SentinelError, UsageError
 from sentinel.exchange.connection import MAX_FRAME_BYTES
-from sentinel.exchange.proxies import proxy_trouble
+from sentinel.exchange.proxies import proxy_trouble, without_passwords
 from sentinel.exchange.venues import feed_maker, open_rest, rest_urls, url_of
 from sentinel.pipeline import LanePlan
 from sentinel.timing.instants import NS_PER_S
@@ -92,7 +92,8 @@ async def _told(what: str, trial: Awaitable[str]) -> Finding:
     except TimeoutError:
         return Finding(what, works=False, seen=f"no answer within {PATIENCE_S:g} s")
     except (SentinelError, FeedError, OSError, WebSocketException, ValueError, ImportError) as error:
-        return Finding(what, works=False, seen=(what.startswith("ws") and proxy_trouble(what)) or str(error))
+        trouble = proxy_trouble(what) if what.startswith("ws") else None
+        return Finding(what, works=False, seen=trouble or without_passwords(str(error)))
 
 
 def _disk(data_dir: Path) -> Finding:
@@ -102,7 +103,7 @@ def _disk(data_dir: Path) -> Finding:
         with tempfile.TemporaryFile(dir=data_dir) as file:
             file.write(b"can it be written?")
     except OSError as error:
-        return Finding(what, works=False, seen=error.strerror or str(error))
+        return Finding(what, works=False, seen=error.strerror or without_passwords(str(error)))
     return Finding(what, works=True, seen=f"{shutil.disk_usage(data_dir).free / 1e9:,.1f} GB free")
 
 

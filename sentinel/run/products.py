@@ -17,7 +17,7 @@ from rich.text import Text
 from book.events import ProductState
 from feeds.catalogue import VENUES
 from feeds.rest import Listed, ProductKind
-from sentinel.command.encoding import as_cells, visible
+from sentinel.command.foreign import as_cells, visible
 from sentinel.command.options import config_option, form_of, format_option, output_option, words_of
 from sentinel.command.tables import Sheet, rendered
 from sentinel.config import Config

@@ -8,10 +8,12 @@ from http import HTTPStatus
 from typing import Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
 
+from sentinel.config.address import is_loopback, is_number
 from sentinel.simulator.connection import Connection, Stage
 from sentinel.simulator.dialect import Dialect
 from sentinel.simulator.rest import Rest
@@ -67,6 +69,8 @@ class Exchange:
 
     async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
         """A WebSocket if the path is one of a feed, REST otherwise."""
+        if _is_of_a_website(request.headers):
+            return socket.respond(HTTPStatus.FORBIDDEN, "no website may ask\n")
         self._stage.faults.begin()
         feed = self._feed(request)
         if feed is None:
@@ -115,3 +119,10 @@ class Exchange:
             t_ns=self._stage.now_ns(),
             **details,
         )
+
+
+def _is_of_a_website(headers: Headers) -> bool:
+    """Whether a browser on this machine asks for a page of the web, or for one whose name was made to mean us."""
+    host, origin = headers.get("Host"), headers.get("Origin")
+    is_ours = host is None or is_loopback(f"//{host}") or is_number(f"//{host}")
+    return not is_ours or (origin is not None and not is_loopback(origin))

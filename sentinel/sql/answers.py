@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.text import Text
 
-from sentinel.command.encoding import as_cells, visible
+from sentinel.command.foreign import as_cells, visible
 from sentinel.command.tables import UNBOUNDED, Sheet, rendered
 from sentinel.sql.session import Answer
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sentinel.command.encoding import visible
+from sentinel.command.foreign import visible
 from sentinel.command.options import config_option, form_of, format_option, output_option
 from sentinel.command.tables import width_of_stdout
 from sentinel.config.loading import load

@@ -3,6 +3,8 @@ and whatever words its answers have. Markup is tried where pages are made, and l
 
 from __future__ import annotations
 
+import ast
+import base64
 import csv
 import io
 import re
@@ -10,6 +12,7 @@ import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pyarrow as pa
 import pytest
@@ -25,7 +28,7 @@ from feeds.market import Market
 from feeds.rest import Listed
 from sentinel.archive.export import as_csv as export_csv
 from sentinel.cli import cli
-from sentinel.command.encoding import as_cells, visible
+from sentinel.command.foreign import as_cells, hushed, visible
 from sentinel.command.tables import Sheet, rendered, show
 from sentinel.coverage.accounts import Rows
 from sentinel.disk.data_dir import market_of, market_path
@@ -39,6 +42,7 @@ from sentinel.run import ending, products
 from sentinel.sql.answers import as_csv as sql_csv
 from sentinel.sql.answers import as_table as sql_table
 from sentinel.sql.session import Answer
+from tests import ROOT
 from tests.sentinel.gap_report.test_report import START_NS, gap, minute, window
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nforged 12:00:00 INFO all is well\x9b31m \u202egnp.exe \u2028 \x00"
@@ -157,3 +161,40 @@ def test_whatever_a_market_is_called_its_folder_is_below_the_archive(symbol: str
         assert len(folder.parts) == 2
         assert folder.parts[1].startswith("symbol=")
         assert not set(folder.parts[1]) & set('/\\\x00*?"<>|:\n')
+
+
+@given(st.text("abcXYZ019+/=&% ", min_size=4), st.text(max_size=4), st.text(max_size=4))
+def test_what_is_hushed_is_in_no_dress(secret: str, before: str, after: str) -> None:
+    plain, user = f"{before}{secret}{after}", f"{before}:{secret}"
+    for dressed in (plain, quote(plain, safe=""), quote_plus(plain), base64.b64encode(user.encode()).decode()):
+        said = hushed(f"<<{dressed}>>", secret)
+        assert dressed not in said
+        assert "…" in said
+    assert hushed("nothing of it", secret) in ("nothing of it", hushed("nothing of it", secret))
+
+
+def test_what_is_too_short_to_be_a_secret_leaves_words_whole() -> None:
+    assert hushed("a token", "a", "") == "a token"
+
+
+# what is read is never run
+
+RUNS = {"eval", "exec", "compile", "pickle", "marshal", "shelve", "dill", "joblib", "yaml", "xml", "lxml"}
+
+
+def test_nothing_that_is_read_can_be_run() -> None:
+    """No format of ours, and none that we read, can hold code; no shell is ever asked."""
+    found = []
+    for file in (file for top in ("book", "feeds", "sentinel") for file in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names: set[str] = set()
+            if isinstance(node, ast.Import):
+                names = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = {(node.module or "").partition(".")[0]}
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                names = {node.func.id}
+            elif isinstance(node, ast.keyword) and node.arg == "shell":
+                names = {"exec"}
+            found += [f"{file}: {name}" for name in names & RUNS]
+    assert found == []

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from ipaddress import ip_address
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from fastapi import HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
+from sentinel.config.address import is_loopback
 from sentinel.monitor.api.page import Page, login_page
 
 COOKIE_AGE_S = 30 * 86_400
@@ -94,20 +94,6 @@ def _refuse_strangers(request: Request) -> None:
         )
     if origin is not None and not is_loopback(origin):
         raise HTTPException(403, "without a token, no page of another site may ask")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether its host can be no other machine, whatever a name server says."""
-    try:
-        name = (urlsplit(url).hostname or "").removesuffix(".")
-    except ValueError:
-        return False
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def asked(page: Page) -> Response:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 import sentinel.data
 from feeds.market import Market
@@ -21,7 +22,7 @@ from sentinel.contract.line_protocol import Value
 from sentinel.dataset import manifest as manifests
 from sentinel.dataset.freeze import Choice
 from sentinel.dataset.freeze import freeze as freeze_it
-from sentinel.dataset.manifest import Damaged, Manifest, Place
+from sentinel.dataset.manifest import Damaged, FrozenFile, Manifest, Place
 from sentinel.errors import UsageError
 from sentinel.run.dataset import dataset as command
 from tests.sentinel.archive.market import HOUR_NS, SYMBOLS, line, trade, write
@@ -253,3 +254,18 @@ def test_croissant_names_every_file_and_column(data_dir: Path) -> None:
     assert [field["name"] for field in trades["field"]] == [
         "exchange", "symbol", "time", "side", "price", "size", "trade_id", "recv_ns", "repaired"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["../../../journal.sqlite3", "/etc/passwd", "archive/../../x", "archive\\..\\x"])
+def test_a_manifest_of_a_stranger_names_nothing_outside_its_folder(data_dir: Path, path: str) -> None:
+    """It is sealed, but by whom? Whoever made it can seal it."""
+    manifest = freeze(data_dir)
+    place = Place.parse("paper@1")
+    manifests.write(
+        place.folder(data_dir), replace(manifest, files={**manifest.files, path: FrozenFile(1, 1, "0" * 64)})
+    )
+    with pytest.raises(Damaged, match="outside its folder"):
+        manifests.read(data_dir, place)
+    done = run(data_dir, "verify", "paper@1")
+    assert done.exit_code == 1
+    assert "outside its folder" in str(done.exception or done.output)

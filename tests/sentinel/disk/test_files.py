@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,19 @@ def test_what_a_power_cut_left_of_a_line_does_not_cost_the_next_one(tmp_path: Pa
         path.write_bytes(path.read_bytes() + torn)
         append_lines(path, ["three"])
     assert path.read_text().splitlines() == ["one", "two", "three", "three"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_nobody_can_have_put_a_link_where_a_file_is_being_written(tmp_path: Path) -> None:
+    """`--output /tmp/report.csv` wrote to `/tmp/.report.csv.PID.part`, which others can foresee."""
+    victim, path = tmp_path / "victim", tmp_path / "report.csv"
+    victim.write_text("mine")
+    foreseen = [path.with_name(f".{path.name}.{os.getpid()}.part")]
+    with replacing(path) as temporary:
+        temporary.write_text("report")
+        foreseen.append(temporary)
+    for name in foreseen:
+        name.symlink_to(victim)
+    with replacing(path) as temporary:
+        temporary.write_text("report")
+    assert (victim.read_text(), path.read_text()) == ("mine", "report")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import aiohttp
 import pytest
 from msgspec.structs import replace
 from websockets.asyncio.client import connect
@@ -50,3 +51,24 @@ async def test_book_frames_keep_from_the_sampling_instants_unless_told_otherwise
             frames = await hear(socket, 220)
     phases = [ns_of(frame["timestamp"]) % GRID_NS for frame in frames if frame["events"][0].get("type") == "update"]
     assert any(not CLEAR_NS <= phase <= GRID_NS - CLEAR_NS for phase in phases) == (clear_ns == 0)
+
+
+WEBSITES = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Host": "evil.example"},
+    {"Host": "127.0.0.1.evil.example"},
+]
+
+
+@pytest.mark.parametrize("headers", WEBSITES, ids=str)
+async def test_no_website_is_let_in(tmp_path: Path, headers: dict[str, str]) -> None:
+    """Not even one whose own name was made to mean 127.0.0.1."""
+    async with trading(["BTC-USD"], tmp_path / "t") as exchange, aiohttp.ClientSession() as session:
+        async with session.get(f"{exchange.urls['rest']}/products", headers=headers) as answer:
+            assert answer.status == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await session.ws_connect(exchange.urls["advanced"], headers=headers)
+        for ours in ({}, {"Host": "localhost:1"}, {"Host": "10.0.0.1"}, {"Origin": "http://localhost:3000"}):
+            async with session.get(f"{exchange.urls['rest']}/products", headers=ours) as answer:
+                assert answer.status == 200

@@ -121,3 +121,11 @@ async def test_the_cookie_of_a_browser_that_speaks_tls_is_sent_over_tls_only(ori
         form = {"data": {"token": TOKEN}, "allow_redirects": False, "headers": {"Origin": origin}}
         async with session.post("/", **form) as response:  # type: ignore[arg-type]
             assert response.headers["Set-Cookie"].endswith("; Secure") is is_secure
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Bearer {TOKEN}"}], ids=["the form", "the page"])
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_nobody_shows_it_in_a_frame(path: str, headers: dict[str, str]) -> None:
+    async with seen_by(Eye(), TOKEN) as session, session.get(path, headers=BROWSER | headers) as response:
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
