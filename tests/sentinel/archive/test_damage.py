@@ -99,6 +99,17 @@ def test_a_flipped_bit_changes_no_answer(data: Path, command: str) -> None:
         assert right.stdout.startswith(told.stdout), at  # an export writes what comes before
 
 
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_a_missing_hour_is_not_one_that_never_was(data: Path, command: str) -> None:
+    if command == "plot":
+        pytest.importorskip("matplotlib")
+    gone = last_of(data)
+    gone.unlink()
+    told = CliRunner().invoke(cli, [*COMMANDS[command], "--data-dir", str(data)], standalone_mode=False)
+    assert f"{gone} cannot be read: it is missing" in str(told.exception)
+    assert not told.stdout
+
+
 def damaged_files(whole: bytes) -> Iterator[bytes]:
     """Cut at each block, and with bits flipped, a third of them in the footer."""
     rng = random.Random(1)
