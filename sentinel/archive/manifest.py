@@ -11,7 +11,7 @@ import msgspec
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from sentinel.archive.damage import opened
+from sentinel.archive.damage import DamagedFile, opened
 from sentinel.disk import sealed as sealing
 from sentinel.disk.data_dir import MANIFEST
 from sentinel.disk.files import replacing
@@ -79,6 +79,24 @@ def files_of(day: Folder) -> dict[str, FileEntry]:
         SentinelError: if it is damaged.
     """
     return read(day).files if (day / MANIFEST).exists() else {}
+
+
+def check_complete(day: Folder) -> None:
+    """What is missing of a day must not look as if it had never been. Of a day whose manifest is gone or damaged
+    ``verify`` says so.
+
+    Raises:
+        DamagedFile: naming a file that the manifest names and that is not there.
+    """
+    if not isinstance(day, Path):
+        return  # whoever removes files from an object store has to ask for each
+    try:
+        named = read(day).files
+    except SentinelError:
+        return
+    for name in named:
+        if not (day / name).exists() and (day / MANIFEST).exists():  # unless the day was just removed on purpose
+            raise DamagedFile(day / name, "it is missing")
 
 
 def content_of(entries: Mapping[str, FileEntry]) -> bytes:

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from feeds.market import Market
 from sentinel.archive.damage import opened, readable
 from sentinel.archive.layout import OWN_BIN, PARTITIONS, Series, own_tags
+from sentinel.archive.manifest import check_complete
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.contract.line_protocol import Value, format_value, prefix
 from sentinel.contract.measurements import MEASUREMENTS
-from sentinel.disk.data_dir import HOURS, hour_of
+from sentinel.disk.data_dir import DAYS, HOURS, hour_of
 from sentinel.disk.journal import Batch
 
 
@@ -53,6 +54,8 @@ class SeriesReader:
     """The files of one series, a row group at a time."""
 
     def __init__(self, root: Path, series: Series) -> None:
+        for day in series.folder(root).glob(DAYS):
+            check_complete(day)
         files = series.folder(root).glob(HOURS)
         self._files = sorted(((hour_of(file), file) for file in files), reverse=True)
         self._spelling = Spelling(series)

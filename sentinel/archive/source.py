@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 from sentinel.archive.damage import PARQUET, check, readable, schema_of
 from sentinel.archive.hour import split
 from sentinel.archive.layout import PARTITIONS, TAG, TIME, Series, own_tags, schema, type_of
+from sentinel.archive.manifest import check_complete
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.archive.sink import SINK
 from sentinel.archive.tables import ORDER, join, tables
@@ -141,8 +142,14 @@ class Source:
 
 
 def hour_files(folder: Folder, start_ns: int, end_ns: int) -> list[Folder]:
-    """The files in a series' folder that may hold rows of that time, in order of time: no other day is listed."""
-    days = (day for day in found(folder, DAYS) if start_ns - DAY_NS < hour_of(day / FIRST_HOUR) < end_ns)
+    """The files in a series' folder that may hold rows of that time, in order of time: no other day is listed.
+
+    Raises:
+        DamagedFile: if one is missing.
+    """
+    days = [day for day in found(folder, DAYS) if start_ns - DAY_NS < hour_of(day / FIRST_HOUR) < end_ns]
+    for day in days:
+        check_complete(day)
     files = (file for day in days for file in found(day, HOUR))
     return [file for file in files if start_ns - HOUR_NS < hour_of(file) < end_ns]
 

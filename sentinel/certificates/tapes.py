@@ -111,5 +111,5 @@ def _spans(folder: Path) -> list[tuple[Path, int, int]]:
     """Each file, when it may begin, and when the next one may: the last has no end yet."""
     files = sorted(folder.glob(f"*{TAPE_SUFFIX}"))
     starts = [created_ns(file) - GATHERED_NS for file in files]
-    ends = [end + GATHERED_NS for end in [*starts[1:], 2**63]]
+    ends = [end + GATHERED_NS for end in [*starts, 2**63][1:]]
     return list(zip(files, starts, ends, strict=True))

@@ -17,6 +17,7 @@ from msgspec import Struct
 from pyarrow import fs
 
 from feeds.market import Market
+from sentinel.archive.manifest import check_complete
 from sentinel.archive.schedule import HOUR_NS
 from sentinel.disk.data_dir import hour_of, market_of
 from sentinel.sql.shapes import TIME
@@ -135,6 +136,8 @@ class Listing:
                 yield of_market(market) & of_time(start_ns, start_ns + DAY_NS), (market, day)
 
     def _hours_of(self, market: Market, folder: str) -> Iterator[Hour]:
+        if isinstance(self.files, fs.LocalFileSystem):
+            check_complete(Path(folder))
         for file in self._below(folder, "hour="):
             if HOUR.fullmatch(file.rpartition("/")[2]):
                 yield Hour(market, hour_of(Path(file)), file)

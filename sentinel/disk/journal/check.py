@@ -10,7 +10,7 @@ from pathlib import Path
 import zstandard
 
 from sentinel.disk.journal.batches import COLUMNS, batch_of
-from sentinel.disk.journal.schema import STREAMS, UNREADABLE, connect_reader
+from sentinel.disk.journal.schema import STREAMS, UNREADABLE, check_log, connect_reader
 from sentinel.errors import BatchDamaged, UsageError
 
 AT_ONCE = 500
@@ -24,6 +24,7 @@ def damage(path: Path) -> Iterator[str | None]:
     them: SQLite checks the first, and the times are held against the lines. Cost: O(journal).
     """
     try:
+        check_log(path)
         with closing(connect_reader(path)) as db:
             yield from (str(row[0]) for row in db.execute("PRAGMA integrity_check") if row[0] != "ok")
             # in the order of the table itself: what an index does not have is there; and in parts, since a collector's
@@ -33,7 +34,7 @@ def damage(path: Path) -> Iterator[str | None]:
             while rows := db.execute(query, (after,)).fetchall():
                 yield from (_damage(row, zstd) for row in rows)
                 after = max(rows[-1][0], after + 1)  # whatever a damaged file says, this ends
-    except (*UNREADABLE, UsageError) as error:
+    except (*UNREADABLE, OSError, UsageError) as error:
         yield str(error)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from struct import Struct
 
 from sentinel.disk.files import sync_folder
 from sentinel.errors import JournalWriteFailed, UsageError
@@ -15,6 +17,9 @@ STREAMS = ("trades", "book", "accounts")
 
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What Python's own module raises of a damaged file: the second one if SQLite's message quotes bytes of it."""
+
+HEAD = Struct(">60xi4xi")
+"""Of a file of SQLite: user_version and application_id."""
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -49,11 +54,14 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         if not path.exists() or not path.stat().st_size:
             _create(path)
+        check_log(path)
         db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         # a sync at each commit, one a second: the price of surviving a power cut, too
         db.execute("PRAGMA synchronous = FULL")
         _check_version(db, path)
+        if not _number(db, "application_id"):  # made by version 0.1
+            db.execute(f"PRAGMA application_id = {_own_number()}")
     except BaseException as error:
         if db is not None:
             db.close()
@@ -69,10 +77,44 @@ def _create(path: Path) -> None:
     new.unlink(missing_ok=True)
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute(f"PRAGMA application_id = {_own_number()}")
         db.execute("PRAGMA journal_mode = WAL")
         db.executescript(f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'); COMMIT;")
     new.replace(path)
     sync_folder(path.parent)
+
+
+def check_log(path: Path) -> None:
+    """Whether the ``-wal`` beside a journal is its own, and no older one: SQLite would write whatever there is over it.
+
+    A journal has a number of its own, and one that rises with each transaction; both stand in its file, as of when the
+    log was last folded into it, and in the log. For who has no connection to it yet: to close the file takes away the
+    locks of this process.
+
+    Raises:
+        UsageError: if it is another's, or older.
+        sqlite3.Error, OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return  # that it is none is said by who opens it
+    stored_commits, own_number = HEAD.unpack(head)
+    with closing(connect_reader(path)) as db:
+        commits, number = _number(db, "user_version"), _number(db, "application_id")
+    if (own_number and number != own_number) or commits < stored_commits:
+        whose = "an older one" if number == own_number else "that of another"
+        raise UsageError(
+            f"{path}-wal is not the log of this journal, but {whose}: take it away, or bring back the right"
+        )
+
+
+def _own_number() -> int:
+    return secrets.randbelow(2**31 - 1) + 1
+
+
+def _number(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
@@ -105,6 +147,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            db.execute(f"PRAGMA user_version = {(_number(db, 'user_version') + 1) % 2**31}")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")

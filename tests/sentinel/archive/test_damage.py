@@ -20,7 +20,7 @@ from sentinel.archive.reader import ArchiveReader
 from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import Value
-from sentinel.disk.data_dir import ARCHIVE, JOURNAL, PRUNED, UNCERTIFIED
+from sentinel.disk.data_dir import ARCHIVE, JOURNAL, PRUNED, TAPES, UNCERTIFIED
 from sentinel.disk.journal import JournalReader
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, sample, trade, write
 
@@ -99,6 +99,17 @@ def test_a_flipped_bit_changes_no_answer(data: Path, command: str) -> None:
         assert right.stdout.startswith(told.stdout), at  # an export writes what comes before
 
 
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_a_missing_hour_is_not_one_that_never_was(data: Path, command: str) -> None:
+    if command == "plot":
+        pytest.importorskip("matplotlib")
+    gone = last_of(data)
+    gone.unlink()
+    told = CliRunner().invoke(cli, [*COMMANDS[command], "--data-dir", str(data)], standalone_mode=False)
+    assert f"{gone} cannot be read: it is missing" in str(told.exception)
+    assert not told.stdout
+
+
 def damaged_files(whole: bytes) -> Iterator[bytes]:
     """Cut at each block, and with bits flipped, a third of them in the footer."""
     rng = random.Random(1)
@@ -152,6 +163,11 @@ def test_a_file_of_before_there_was_a_checksum_is_read(data: Path) -> None:
     assert table_of(file) == rows
     found = sentinel.data.load("trades", "BTC-USD", MIDNIGHT_NS, END_NS, data_dir=data)
     assert found.table.num_rows == 120
+
+
+def test_hours_are_certified_where_all_tapes_are_gone(data: Path) -> None:
+    (data / TAPES).mkdir()
+    assert len(issue_noted(Folders.of(data), END_NS)) == 2
 
 
 @pytest.mark.parametrize("notes", [b"\xff\xfe\n", b"exchange=coinbase/symbol=BTC-USD/date=2026-1", b"\n\n", b"x/y/z\n"])
