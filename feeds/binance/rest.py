@@ -17,7 +17,7 @@ from feeds.binance.messages import Instant, WireTrade, decode_level, decode_loos
 from feeds.binance.protocol import trade
 from feeds.errors import NoAnswer
 from feeds.numbers import FrameNumber, Price, TradeId, TradeSize
-from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import MOST_BYTES, Get, Listed, Reply, Rest, RestBook, Talk, TradePage, by_id
 from feeds.salvage import NOTHING, REFUSALS, each, levels, maybe, unusable
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class BinanceRest(Rest):
         if ids and max(ids) < first:
             raise NoAnswer(f"an answer to another question: {path}")
         reached = max(ids, default=first + len(parts) - 1) if len(parts) >= asked else last
-        found = {record.trade_id: record for record in records if record.trade_id is not None}
+        found = by_id(records)
         nameless = [record for record in records if record.trade_id is None]
         ordered = [found[trade_id] for trade_id in sorted(found, reverse=True) if first <= trade_id <= last]
         return TradePage(first, min(reached, last), [*ordered, *nameless])

@@ -7,10 +7,10 @@ status.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from book.events import Trade
 from feeds.bybit.messages import (
@@ -23,7 +23,7 @@ from feeds.bybit.messages import (
 from feeds.bybit.protocol import sizes, trade_or_flaw
 from feeds.bybit.trade_ids import NS_PER_MS, TradeIds
 from feeds.errors import REASON_CHARS, NoAnswer
-from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage, by_id
 from feeds.salvage import REFUSALS, each, levels
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class InstrumentList(Struct, frozen=True):
     """``{"category":"linear","list":[...],"nextPageCursor":""}``"""
 
     records: Raw = field(name="list")
-    nextPageCursor: str = ""  # noqa: N815
+    nextPageCursor: Annotated[str, Meta(pattern=r"^[\w%.~-]{0,1000}$")] = ""  # noqa: N815
 
 
 decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -111,10 +111,9 @@ class BybitRest(Rest):
             # of its oldest millisecond some may be missing, and then the places of the others are not theirs
             oldest_ns = next((record.venue_ns for record in records if isinstance(record, Trade)), None)
             records = [record for record in records if not isinstance(record, Trade) or record.venue_ns != oldest_ns]
-        found = [record for record in records if record.trade_id is not None and first <= record.trade_id <= last]
+        found = {trade_id: record for trade_id, record in by_id(records).items() if first <= trade_id <= last}
         # up to the newest that is there: the rest is looked for again, and until then the oldest might be gone
-        until = max((record.trade_id for record in found if record.trade_id is not None), default=last)
-        return TradePage(first, until, found[::-1])
+        return TradePage(first, max(found, default=last), [found[trade_id] for trade_id in sorted(found, reverse=True)])
 
     def book(self, symbol: str) -> Talk[RestBook]:
         path = f"/v5/market/orderbook?category={self._category}&symbol={symbol}&limit={DEPTH}"
@@ -132,17 +131,20 @@ class BybitRest(Rest):
 
     def products(self) -> Talk[list[Listed]]:
         """Page by page; of linear contracts there are more than fit on one."""
-        listed: list[Listed] = []
+        listed: dict[str, Listed] = {}
         cursor = ""
         for _ in range(MOST_PAGES):
             path = f"/v5/market/instruments-info?category={self._category}&limit=1000"
             page = yield from _ask(f"{path}&cursor={cursor}" if cursor else path, decode_instruments, MOST_BYTES)
             instruments, _ = each(page.records, decode_instrument, "products")
-            listed += [_listed(instrument) for instrument in instruments]
+            found = {instrument.symbol: _listed(instrument) for instrument in instruments}
             cursor = page.nextPageCursor
             if not cursor:
+                return list((listed | found).values())
+            if found.keys() <= listed.keys():
                 break
-        return listed
+            listed |= found
+        raise NoAnswer(f"pages of instruments without an end: {path}")
 
 
 def _as_on_the_wire(row: RestTrade) -> Raw:

@@ -14,7 +14,7 @@ from feeds.deribit.protocol import STATE_WORDS
 from feeds.deribit.trades import NS_PER_MS, read_trades
 from feeds.errors import NoAnswer
 from feeds.numbers import FrameNumber, Price, Size
-from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage
+from feeds.rest import MOST_BYTES, Get, Listed, ProductKind, Reply, Rest, RestBook, Talk, TradePage, by_id
 from feeds.salvage import REFUSALS, decode_list, each
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ class WholeBook(Struct, frozen=True):
     change_id: FrameNumber
     bids: list[tuple[Price, Size]]
     asks: list[tuple[Price, Size]]
+    instrument_name: str = ""
 
 
 class Instrument(Struct, frozen=True):
@@ -114,6 +115,8 @@ class DeribitRest(Rest):
     def book(self, symbol: str) -> Talk[RestBook]:
         path = f"/public/get_order_book?instrument_name={symbol}&depth={WHOLE_BOOK}"
         book = _read(decode_book_answer, (yield from _ask(path, MOST_BYTES)), path).result
+        if book.instrument_name not in (symbol, ""):
+            raise NoAnswer(f"an answer about something else: {path}")
         bids, asks = ({price: size for price, size in side if size} for side in (book.bids, book.asks))
         if not bids or not asks:
             raise NoAnswer(f"a book without a side: {path}")
@@ -145,7 +148,7 @@ def _read(decode: Callable[[Any], T], body: bytes | Raw, path: str) -> T:
 
 def _asked(found: list[Trade | Unusable], first: int, last: int) -> list[Trade | Unusable]:
     """Newest first and each number once; those without one come last."""
-    numbered = {record.trade_id: record for record in found if record.trade_id is not None}
+    numbered = by_id(found)
     asked: list[Trade | Unusable] = [numbered[one] for one in sorted(numbered, reverse=True) if first <= one <= last]
     return asked + [record for record in found if record.trade_id is None]
 
