@@ -80,7 +80,7 @@ class InstrumentList(Struct, frozen=True):
     """``{"category":"linear","list":[...],"nextPageCursor":""}``"""
 
     records: Raw = field(name="list")
-    nextPageCursor: Annotated[str, Meta(pattern=r"^[\w%.~-]{0,1000}$")] = ""  # noqa: N815
+    nextPageCursor: Annotated[str, Meta(pattern=r"^[^\s&#]{0,1000}$")] = ""  # noqa: N815
 
 
 decode_envelope = msgspec.json.Decoder(Envelope).decode
