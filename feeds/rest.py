@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from book.events import ProductState, Sizes, Trade, Unusable
-from feeds.errors import NoAnswer
+from feeds.errors import EXCERPT_BYTES, NoAnswer
 
 MOST_BYTES = 32 * 2**20
 """Six times the largest book there is (5 MB), which is the largest answer. No answer is held in memory beyond."""
@@ -70,7 +71,7 @@ class TradePage(Struct, frozen=True):
     records: Sequence[Trade | Unusable]
 
 
-def page_downwards(records: Iterable[Trade | Unusable], first: int, last: int, page_size: int) -> TradePage:
+def page_downwards(records: Sequence[Trade | Unusable], first: int, last: int, page_size: int) -> TradePage:
     """What a page of at most ``page_size`` of those at and below ``last``, newest first, says of ``first`` to ``last``.
 
     A record that cannot be used is passed like any other. Of one whose id cannot be read it is only known that it has
@@ -84,30 +85,37 @@ def page_downwards(records: Iterable[Trade | Unusable], first: int, last: int, p
     return TradePage(max(oldest, first), last, asked)
 
 
-def each_once(records: Iterable[Trade | Unusable], first: int, last: int) -> list[Trade | Unusable]:
+def each_once(records: Sequence[Trade | Unusable], first: int, last: int) -> list[Trade | Unusable]:
     """Those of ``first`` to ``last``, newest first and each id once; those without one come last."""
-    found: dict[int, Trade | Unusable] = {}
-    nameless = []
-    for record in records:
-        if record.trade_id is None:
-            nameless.append(record)
-        elif first <= record.trade_id <= last:
-            found.setdefault(record.trade_id, record)
-    return [*(found[trade_id] for trade_id in sorted(found, reverse=True)), *nameless]
+    found = by_id(records)
+    nameless = [record for record in records if record.trade_id is None]
+    return [*(found[trade_id] for trade_id in sorted(found, reverse=True) if first <= trade_id <= last), *nameless]
 
 
-def _in_order(records: Iterable[Trade | Unusable], last: int) -> list[Trade | Unusable]:
+def _in_order(records: Sequence[Trade | Unusable], last: int) -> list[Trade | Unusable]:
     """Newest first and each id once, as the venue's pages are; what is not asked for is left out. A record without an
     id stays behind the one it came after."""
-    placed: dict[int, list[Trade | Unusable]] = {}
+    placed = {trade_id: [record] for trade_id, record in by_id(records).items() if trade_id <= last}
     place = last + 1
     for record in records:
         if record.trade_id is None:
             placed.setdefault(place, []).append(record)
-        elif record.trade_id <= last and record.trade_id not in placed:
+        elif record.trade_id <= last:
             place = record.trade_id
-            placed[place] = [record]
     return [record for key in sorted(placed, reverse=True) for record in placed[key]]
+
+
+def by_id(records: Iterable[Trade | Unusable]) -> dict[int, Trade | Unusable]:
+    """Those that have an id. What an answer says of one id in two ways is of no use."""
+    found: dict[int, Trade | Unusable] = {}
+    for record in records:
+        if record.trade_id is None:
+            continue
+        before = found.setdefault(record.trade_id, record)
+        if before != record:
+            both = msgspec.json.encode([before, record])[:EXCERPT_BYTES]
+            found[record.trade_id] = Unusable(record.product, "trades", "two of one id", both, record.trade_id)
+    return found
 
 
 class RestBook(Struct, frozen=True):

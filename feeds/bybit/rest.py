@@ -7,10 +7,10 @@ status.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from book.events import Trade
 from feeds.bybit.messages import (
@@ -92,7 +92,7 @@ class InstrumentList(Struct, frozen=True):
     """``{"category":"linear","list":[...],"nextPageCursor":""}``"""
 
     records: Raw = field(name="list")
-    nextPageCursor: str = ""  # noqa: N815
+    nextPageCursor: Annotated[str, Meta(pattern=r"^[^\s&#]{0,1000}$")] = ""  # noqa: N815
 
 
 decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -142,17 +142,20 @@ class BybitRest(Rest):
 
     def products(self) -> Talk[list[Listed]]:
         """Page by page; of linear contracts there are more than fit on one."""
-        listed: list[Listed] = []
+        listed: dict[str, Listed] = {}
         cursor = ""
         for _ in range(MOST_PAGES):
             path = f"/v5/market/instruments-info?category={self._category}&limit=1000"
             page = yield from _ask(f"{path}&cursor={cursor}" if cursor else path, decode_instruments, MOST_BYTES)
             instruments, _ = each(page.records, decode_instrument, "products")
-            listed += [_listed(instrument) for instrument in instruments]
+            found = {instrument.symbol: _listed(instrument) for instrument in instruments}
             cursor = page.nextPageCursor
             if not cursor:
+                return list((listed | found).values())
+            if found.keys() <= listed.keys():
                 break
-        return listed
+            listed |= found
+        raise NoAnswer(f"pages of instruments without an end: {path}")
 
 
 def _as_on_the_wire(row: RestTrade) -> Raw:

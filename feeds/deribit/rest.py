@@ -59,6 +59,7 @@ class WholeBook(Struct, frozen=True):
     change_id: FrameNumber
     bids: list[tuple[Price, Size]]
     asks: list[tuple[Price, Size]]
+    instrument_name: str = ""
 
 
 class Instrument(Struct, frozen=True):
@@ -126,6 +127,8 @@ class DeribitRest(Rest):
     def book(self, symbol: str) -> Talk[RestBook]:
         path = f"/public/get_order_book?instrument_name={symbol}&depth={WHOLE_BOOK}"
         book = _read(decode_book_answer, (yield from _ask(path, MOST_BYTES)), path).result
+        if book.instrument_name not in (symbol, ""):
+            raise NoAnswer(f"an answer about something else: {path}")
         return whole_book(path, dict(book.bids), dict(book.asks), book.timestamp * NS_PER_MS, book.change_id)
 
     def products(self) -> Talk[list[Listed]]:

@@ -108,16 +108,22 @@ class KrakenRest(Rest):
         cursor = None
         for look in range(MOST_LOOKS):
             since_ns = known.since_ns(first, look) if cursor is None else cursor
-            page = yield from self._page(symbol, since_ns, known)
+            page = yield from self._page(symbol, since_ns, known, is_cursor=cursor is not None)
             if page.oldest <= first <= page.newest:
                 return _answer(page, first, last)
             # as many as fill a page were of one moment: only the venue's own word leads beyond them
             is_stuck = page.newest < first and cursor is None and known.since_ns(first, look) == since_ns
             cursor = page.cursor if is_stuck or (cursor is not None and page.newest < first) else None
-        raise NoAnswer(f"trade {first} of {symbol} is not found in {MOST_LOOKS} pages")
+        raise self._astray(symbol, f"trade {first} of {symbol} is not found in {MOST_LOOKS} pages")
 
-    def _page(self, symbol: str, since_ns: int | None, known: Whereabouts) -> Talk[Page]:
-        """The trades after an instant, or the newest ones."""
+    def _astray(self, symbol: str, words: str) -> NoAnswer:
+        """What is remembered has led nowhere: one wrong answer may have done that, and must not do it again."""
+        self._whereabouts.pop(symbol, None)
+        return NoAnswer(words)
+
+    def _page(self, symbol: str, since_ns: int | None, known: Whereabouts, *, is_cursor: bool) -> Talk[Page]:
+        """The trades after an instant, or the newest ones. That there are none is believed of the newest ones, and
+        after the venue's own cursor: any other instant is a guess, and one that has trades after it."""
         since = "" if since_ns is None else f"&since={since_ns}"
         result = yield from _ask(f"Trades?pair={rest_name(symbol)}{since}&count={PAGE_TRADES}", PAGE_BYTES)
         cursor = maybe(decode_cursor, result.pop("last", Raw(b"null")))
@@ -132,8 +138,8 @@ class KrakenRest(Rest):
             known.learn(trades[0].trade_id - 1, since_ns)  # or earlier: nothing is between
         ids = [record.trade_id for record in records if record.trade_id is not None]
         is_last = since_ns is None or len(records) < PAGE_TRADES
-        if not ids and (not is_last or (since_ns is not None and known.has_after(since_ns))):
-            raise NoAnswer(f"a page of trades of {symbol} without those that there are")
+        if not ids and (not is_last or (since_ns is not None and not is_cursor)):
+            raise self._astray(symbol, f"a page of trades of {symbol} without those that there are")
         oldest = 1 if since_ns == 0 or not ids else min(ids)
         return Page(oldest, 2**62 if is_last else max(ids), records, cursor)
 

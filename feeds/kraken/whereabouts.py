@@ -73,10 +73,6 @@ class Whereabouts:
                 guess_ns = (earlier[1] + later[1]) // 2
         return min(max(guess_ns, self._from(earlier)), later[1])
 
-    def has_after(self, time_ns: int) -> bool:
-        """Whether a trade has been seen after an instant."""
-        return bool(self._seen) and self._seen[-1][1] > time_ns
-
     def _from(self, seen: tuple[int, int]) -> int:
         return seen[1] - MARGIN_NS
 

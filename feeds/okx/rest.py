@@ -98,12 +98,12 @@ class OkxRest(Rest):
 
     def products(self) -> Talk[list[Listed]]:
         """Spot, perpetuals and futures; options are not collected. One that is delisted is in no list."""
-        listed: list[Listed] = []
+        listed: dict[str, Listed] = {}
         for kind in KINDS:
             data = yield from _ask(f"/api/v5/public/instruments?instType={kind}", Raw, MOST_BYTES)
             instruments, _ = each(data, decode_instrument, "products")
-            listed += [_listed(instrument, KINDS[kind]) for instrument in instruments]
-        return listed
+            listed |= {instrument.instId: _listed(instrument, KINDS[kind]) for instrument in instruments}
+        return list(listed.values())
 
 
 def _listed(instrument: Instrument, kind: ProductKind) -> Listed:

@@ -77,6 +77,7 @@ class RestClient:
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             headers={"User-Agent": USER_AGENT} | venue.rest_facts.headers,
             connector=aiohttp.TCPConnector(limit=4),
+            cookie_jar=aiohttp.DummyCookieJar(),  # a venue could fill the memory with them, and our requests
             trust_env=True,
         )
 
@@ -156,7 +157,8 @@ class RestClient:
     async def _send(self, get: Get) -> Reply:
         base_url = self._hosts.get(get.host, self._base_url)
         try:
-            async with self._session.get(base_url + get.path) as response:
+            # what another host says is not the venue's answer
+            async with self._session.get(base_url + get.path, allow_redirects=False) as response:
                 self._heed(response.status, response.headers)
                 if response.status != 200:
                     return Reply(response.status)

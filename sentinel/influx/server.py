@@ -30,6 +30,16 @@ COMPRESSION_LEVEL = 1
 PAGE = 100
 """The most that the 2.x API gives of a list at once."""
 
+MOST_LISTED = 100_000
+"""Names in a list."""
+
+MOST_BYTES = 2**22
+"""Of an answer, but for those to queries: ten times a page of a list."""
+
+MOST_BYTES_OF_QUERY = 2**30
+
+PIECE_BYTES = 2**18
+
 Parameters = Sequence[tuple[str, str]]
 
 
@@ -169,7 +179,8 @@ class Server:
         named = [(name, value) for name, value in (("db", database), ("rp", policy)) if value]
         parameters = [*named, ("epoch", "ns"), ("chunked", "true"), ("q", statements)]
         method = "GET" if statements.lstrip().upper().startswith(("SELECT", "SHOW")) else "POST"
-        answer = await self._call(method, "/query", parameters, {"Accept": "application/json"})
+        headers = {"Accept": "application/json"}
+        answer = await self._call(method, "/query", parameters, headers, most_bytes=MOST_BYTES_OF_QUERY)
         if answer.status in (401, 403):
             raise UsageError(f"{self.url} refuses: {answer.words}")
         try:
@@ -227,6 +238,8 @@ class Server:
                 raise InfluxError(f"{self.url}{path}: the answer is not a list of {name}") from None
             is_done = page.keys() <= found.keys()
             found |= page
+            if len(found) > MOST_LISTED:
+                raise InfluxError(f"{self.url}{path}: a list without an end")
             if following and not is_done:
                 own = dict(parameters)
                 asked = {key: value for key, value in parse_qsl(urlsplit(following).query) if key not in own}
@@ -250,6 +263,7 @@ class Server:
         parameters: Parameters = (),
         headers: dict[str, str] | None = None,
         body: object = None,
+        most_bytes: int = MOST_BYTES,
     ) -> Answer:
         assert self._client is not None, "use async with"
         try:
@@ -258,7 +272,12 @@ class Server:
                 _preload_content=False,
             )  # fmt: skip
             async with response:
-                answer = Answer(response.status, dict(response.headers), await response.read())
+                content = bytearray()
+                async for piece in response.content.iter_chunked(PIECE_BYTES):
+                    content += piece
+                    if len(content) > most_bytes:
+                        raise NoAnswer(f"{self.url}{path}: an answer of more than {most_bytes} bytes")
+                answer = Answer(response.status, dict(response.headers), bytes(content))
                 return answer if answer.status < 300 else self._hushed(answer)
         except TimeoutError:
             raise NoAnswer(f"{self.url}: no answer within {self._settings.timeout_s:g} s") from None

@@ -279,6 +279,15 @@ def test_products_page_by_page() -> None:
     ]
 
 
+@pytest.mark.parametrize("cursors", [["a"], ["a", "b"], ["a b"], ["&category=spot"], ["x" * 10_000]])
+def test_pages_of_products_without_an_end_are_no_list(cursors: list[str]) -> None:
+    """The last page again and again; or pages that are no pages of this list."""
+    one = {"symbol": "BTCUSDT", "contractType": "LinearPerpetual", "status": "Trading"}
+    pages = [answer(list=[one | {"baseCoin": "BTC", "quoteCoin": "USDT"}], nextPageCursor=cursor) for cursor in cursors]
+    with pytest.raises(NoAnswer):
+        talk(BybitRest("linear").products(), *(pages * 200)[:200])
+
+
 # The venues
 
 

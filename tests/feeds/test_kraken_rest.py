@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -215,6 +216,22 @@ def test_an_empty_page_where_trades_were_is_no_answer() -> None:
     empty = Reply(200, b'{"error":[],"result":{"XXBTZUSD":[],"last":"0"}}')
     with pytest.raises(NoAnswer):
         talk(rest.trades("BTC/USD", 100, 200), lambda _: empty)
+
+
+@pytest.mark.parametrize("off_s", [-YEAR_NS // S, -3600, 3600, 10 * YEAR_NS // S])
+def test_a_wrong_answer_leads_nobody_astray_once_it_is_over(off_s: int) -> None:
+    """What is remembered of it must not be asked by for ever, nor an empty page after it be taken for an answer."""
+    truth = Venue(50_000, steadily(50_000))
+    liar = Venue(50_000, lambda trade_id: truth.time_ns(trade_id) + off_s * S)
+    rest, first = KrakenRest(), 30_000
+    ask(rest, truth, 49_900, 49_910)
+    for wanted in (49_000, first, first + 100):
+        with suppress(NoAnswer):
+            ask(rest, liar, wanted, wanted + 10)
+    for _ in range(3):
+        with suppress(NoAnswer):
+            page = ask(rest, truth, first, first + 10)
+    assert_whole(page, truth, first, first + 10)
 
 
 def test_a_search_that_leads_nowhere_ends() -> None:

@@ -269,6 +269,38 @@ async def test_a_redirect_to_nowhere_is_trouble() -> None:
                 await client.trades("BTC-USD", 1, 9)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_what_another_host_says_is_not_the_venues_answer(status: int) -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path == "/elsewhere":
+            return web.json_response([TRADE])
+        return web.Response(status=status, headers={"Location": f"//localhost:{request.url.port}/elsewhere"})
+
+    async with venue(handler) as client:
+        with pytest.raises(RestTrouble, match=f"status {status}"):
+            await client.trades("BTC-USD", 86327327, 86327327)
+    assert asked == ["/products/BTC-USD/trades"]
+
+
+async def test_cookies_are_neither_kept_nor_sent() -> None:
+    sent: list[int] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        sent.append(len(request.cookies))
+        response = web.json_response([TRADE])
+        for number in range(20):
+            response.set_cookie(f"c{len(sent)}-{number}", "x" * 100)
+        return response
+
+    async with venue(handler) as client:
+        for _ in range(3):
+            await client.trades("BTC-USD", 86327327, 86327327)
+    assert sent == [0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "proxy", ["socks5h://u:secret@127.0.0.1:1", "http://u:secret@127.0.0.1:99999999", "localhost:3128"]
 )

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from sentinel.config import Influx
-from sentinel.influx.answers import Later
+from sentinel.influx.answers import Later, Unanswered
 from sentinel.influx.buckets import ensure, keep, listed
 from sentinel.influx.server import InfluxError, Server, joined
 from tests.sentinel.influx.test_sink_real import delivering, in_buckets, trades
@@ -145,6 +145,44 @@ async def test_a_part_is_never_taken_for_the_whole() -> None:
                 await server.query("SELECT a FROM m")
     finally:
         await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+async def test_an_answer_without_an_end_does_not_fill_the_memory(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.influx.server.MOST_BYTES_OF_QUERY", 2**22)
+    sent = 0
+
+    async def answers(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        for _ in range(64):
+            await response.write(b" " * 2**20)
+            sent += 1
+        return response
+
+    app = web.Application()
+    app.router.add_get("/ping", answers)
+    app.router.add_post("/api/v2/write", endless)
+    app.router.add_get("/query", endless)
+    app.router.add_get("/api/v2/buckets", endless)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    settings = Influx.model_validate({"url": f"http://127.0.0.1:{runner.addresses[0][1]}", "token": "t"})
+    try:
+        async with Server(settings, time.time_ns) as server:
+            assert isinstance(await server.write("b", b"m f=1 1"), Unanswered)
+            with pytest.raises(InfluxError, match="more than 4194304 bytes"):
+                await server.query("SELECT a FROM m")
+            with pytest.raises(InfluxError, match="more than 4194304 bytes"):
+                await server.pages("/api/v2/buckets", (), "buckets")
+    finally:
+        await runner.cleanup()
+    assert sent < 100
 
 
 async def test_a_page_that_is_no_json_is_said_to_be_none(tmp_path: Path) -> None:
