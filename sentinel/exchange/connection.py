@@ -94,7 +94,7 @@ class Connection:
         self._ban_s = ban_s
         self._longest_ban_s = longest_ban_s
         self._sleep = sleep
-        self._socket: ClientConnection | None = None
+        self._socket: StampedSocket | None = None
         self._outbox: deque[bytes] = deque()
         self._has_mail = asyncio.Event()
         self._cause: Cause | None = None
@@ -103,6 +103,12 @@ class Connection:
         self._is_succeeded = False
         self.tried_ns = 0
         self.last_error: str | None = None
+
+    @property
+    def behind_ns(self) -> int | None:
+        """Since when its present socket, or that of its spare, has had more than we could read; None if none has."""
+        times = (each._socket.behind_ns for each in (self, self.spare) if each._socket is not None)
+        return min((behind_ns for behind_ns in times if behind_ns is not None), default=None)
 
     def begin(self) -> None:
         """Has it connect, and go on connecting."""

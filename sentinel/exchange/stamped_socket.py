@@ -62,7 +62,8 @@ class Unread(WebSocketException):
 class StampedSocket(ClientConnection):
     """Notes when each message came: ``came_ns`` are the instants of those not taken yet.
 
-    The loop reads every socket that has something before anybody applies it.
+    The loop reads every socket that has something before anybody applies it. ``behind_ns`` is since when there has
+    always been more than is read at once, None while we keep up: what is read then may have waited, and nobody knows.
     """
 
     def __init__(self, *arguments: Any, now_ns: Callable[[], int], **options: Any) -> None:
@@ -72,6 +73,7 @@ class StampedSocket(ClientConnection):
         self._waiting_bytes = 0
         self._is_paused = False
         self._is_ending = False
+        self.behind_ns: int | None = None
 
     def process_event(self, event: Event) -> None:
         super().process_event(event)
@@ -82,6 +84,10 @@ class StampedSocket(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if len(data) < BACKLOG_BYTES:
+            self.behind_ns = None
+        elif self.behind_ns is None:
+            self.behind_ns = self._now_ns()
         if len(data) >= BACKLOG_BYTES or self._is_full:
             self._is_paused = True
             self.transport.pause_reading()

@@ -107,7 +107,7 @@ class ConnectionStatus(Struct, frozen=True):
     """One planned connection. ``frames_per_s`` is of the last minute, everything else since the start.
 
     ``silent_ms`` is since the last frame, or since the first attempt to open it; ``last_error`` is why it is not open,
-    or was lost last.
+    or was lost last. ``behind_s`` is for how long more has been waiting in its socket than is read at once.
     """
 
     lane: int
@@ -128,6 +128,7 @@ class ConnectionStatus(Struct, frozen=True):
     frames_unasked: int = 0
     exchange: str = DEFAULT_EXCHANGE
     last_error: str | None = None
+    behind_s: float = 0.0
 
     @property
     def markets(self) -> set[Market]:
@@ -417,6 +418,7 @@ def _connection(
 ) -> ConnectionStatus:
     counts = lane.counts
     heard_ns = lane.heard_ns or (0 if connection is None else connection.tried_ns)
+    behind_ns = None if connection is None else connection.behind_ns
     return ConnectionStatus(
         lane=lane.plan.lane,
         venue=lane.plan.venue,
@@ -436,4 +438,5 @@ def _connection(
         skipped=dict(lane.skipped.counts),
         exchange=lane.plan.exchange,
         last_error=None if connection is None else connection.last_error,
+        behind_s=0.0 if behind_ns is None else max(0, now_ns - behind_ns) / NS_PER_S,
     )

@@ -138,14 +138,20 @@ async def test_what_is_read_ahead_is_bounded_in_bytes_too(monkeypatch: pytest.Mo
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await shake(reader, writer)
         writer.write(sent)
+        await reader.read(1)
+        writer.write(frame(b"last"))
         await reader.read()
 
-    async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}") as found:
+    async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}", lambda: 7) as found:
         await until(lambda: len(found.came_ns) >= 8)
         for _ in range(1000):
             await asyncio.sleep(0)
         assert len(found.came_ns) < 50
+        assert found.behind_ns == 7
         came = [await found.next() for _ in sizes]
+        await found.send("all of it")
+        assert await found.next() == (b"last", 7)
+        assert found.behind_ns is None
     assert [message for message, _ in came] == [bytes([65 + at % 26]) * size for at, size in enumerate(sizes)]
 
 

@@ -51,6 +51,7 @@ async def test_a_connection_that_cannot_be_opened_is_silent_since_the_first_atte
     for connection in service.connections:
         assert connection.last_error is None
         connection.tried_ns = NOW_NS + S
+        assert connection.behind_ns is None
         connection.last_error = "gaierror for venue.example: Name or service not known"
     for line in watched.after(8).connections:
         assert (line.is_live, line.silent_ms, line.openings) == (False, 7000, 0)
