@@ -84,14 +84,14 @@ class StampedSocket(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if len(data) < BACKLOG_BYTES:
-            self.behind_ns = None
-        elif self.behind_ns is None:
-            self.behind_ns = self._now_ns()
         if len(data) >= BACKLOG_BYTES or self._is_full:
             self._is_paused = True
             self.transport.pause_reading()
             self.loop.call_soon(self._read_on)
+            if self.behind_ns is None:
+                self.behind_ns = self._now_ns()
+        else:
+            self.behind_ns = None
         if not self._is_ending and self.protocol.close_expected():
             self._is_ending = True
             self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
