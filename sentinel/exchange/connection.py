@@ -1,4 +1,4 @@
-"""The only opener of exchange sockets: keeps one lane connected for as long as it runs.
+"""Keeps one lane connected for as long as it runs.
 
 A frame is stamped when it comes out of its socket, and decoded and applied in the order of coming. At a grid instant
 of hundreds of products it may have to wait for its turn, and the books of that instant must not wait with it. A reader
@@ -10,32 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Protocol
 
 from loguru import logger
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
-from websockets.frames import DATA_OPCODES, Frame
-from websockets.protocol import Event
 
 from book.events import Meaning
-from feeds.errors import REASON_CHARS
-from sentinel.exchange.proxies import proxy_trouble, without_passwords
+from sentinel.contract.causes import words
+from sentinel.exchange.stamped_socket import StampedSocket, in_words, open_socket
 from sentinel.pipeline import Cause, LanePlan
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.rate_limit import Pace
 from sentinel.timing.retry_after import LONGEST_S, hold_s
-
-MAX_FRAME_BYTES = 64 * 1024 * 1024
-"""Ten times the largest snapshot seen (5.1 MB, 46,000 levels); websockets' own default of 1 MiB cannot read it."""
-
-MAX_QUEUE_FRAMES = 256
-"""Frames read ahead before reading pauses. Applying a snapshot takes some 20 ms, in which the busiest socket gets a
-dozen frames, so a pause means we are truly too slow; and few enough that a frame is never stamped long after it came.
-A full queue also keeps the closing handshake from being read (websockets issue 1555): ``CLOSE_TIMEOUT_S`` bounds that.
-"""
 
 LARGE_FRAME_BYTES = 256 * 1024
 """A frame as large takes milliseconds to inflate, to read and to apply (5.1 MB: 10, 14 and 7): a turn for each."""
@@ -44,8 +31,6 @@ TURN_FRAMES = 16
 """Frames of one socket read ahead and applied before the other sockets and the clock get their turn: half a
 millisecond. ``recv`` gives no turn as long as there are frames."""
 
-OPEN_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 1.0
 NS_PER_S = 1_000_000_000
 
 
@@ -59,28 +44,6 @@ class Lane(Protocol):
     def is_live(self, lane: int) -> bool: ...
 
 
-class StampedSocket(ClientConnection):
-    """Notes when each message came: ``came_ns`` are the instants of those not taken yet.
-
-    The loop reads every socket that has something before anybody applies it.
-    """
-
-    def __init__(self, *arguments: Any, now_ns: Callable[[], int], **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.came_ns: deque[int] = deque()
-        self._now_ns = now_ns
-
-    def process_event(self, event: Event) -> None:
-        super().process_event(event)
-        if isinstance(event, Frame) and event.fin and event.opcode in DATA_OPCODES:
-            self.came_ns.append(self._now_ns())
-
-    async def next(self) -> tuple[bytes, int]:
-        """The next message, and when it came."""
-        message = await self.recv(decode=False)
-        return message, self.came_ns.popleft()
-
-
 class Connection:
     """The sockets of one lane, or of its spare, one after another, for as long as it is wanted.
 
@@ -92,6 +55,9 @@ class Connection:
     loop applies one large frame and not one for each connection. ``opening_messages`` gives how many the feed begins
     with. ``max_age_s`` gives the age at which a connection is replaced, asked for anew each time. ``ban_s`` is how long
     a ban lasts that does not say it, ``longest_ban_s`` how long one may.
+
+    ``tried_ns`` is when it was to be opened for the first time, 0 before; ``last_error`` why it, or its spare, was lost
+    or could not be opened last.
     """
 
     spare: Connection
@@ -124,18 +90,25 @@ class Connection:
         self._backoff = backoff
         self._large = large
         self._now_ns = now_ns
-        self._make_socket = partial(StampedSocket, now_ns=now_ns)
         self._max_age_s = max_age_s
         self._ban_s = ban_s
         self._longest_ban_s = longest_ban_s
         self._sleep = sleep
-        self._socket: ClientConnection | None = None
+        self._socket: StampedSocket | None = None
         self._outbox: deque[bytes] = deque()
         self._has_mail = asyncio.Event()
         self._cause: Cause | None = None
         self._is_wanted = asyncio.Event()
         self._is_retired = asyncio.Event()
         self._is_succeeded = False
+        self.tried_ns = 0
+        self.last_error: str | None = None
+
+    @property
+    def behind_ns(self) -> int | None:
+        """Since when its present socket, or that of its spare, has had more than we could read; None if none has."""
+        times = (each._socket.behind_ns for each in (self, self.spare) if each._socket is not None)
+        return min((behind_ns for behind_ns in times if behind_ns is not None), default=None)
 
     def begin(self) -> None:
         """Has it connect, and go on connecting."""
@@ -183,6 +156,7 @@ class Connection:
                 self._is_wanted.clear()
                 logger.bind(lane=self.plan.lane, venue=self.plan.venue).info("connection_replaced")
                 continue
+            self.last_error = self.spare.last_error = words(self._cause) if self._cause else reason
             wait_s = self._backoff.next_s()
             logger.bind(
                 lane=self.plan.lane, venue=self.plan.venue, cause=self._cause, reason=reason, wait_s=round(wait_s, 3)
@@ -198,27 +172,15 @@ class Connection:
         """One socket from opening to end; returns why it ended."""
         self._cause = None
         self._is_retired.clear()
+        self.tried_ns = self.tried_ns or self._now_ns()
         try:
-            socket = await connect(
-                self._url,
-                create_connection=self._make_socket,  # type: ignore[arg-type]  # called like the class it stands for
-                compression="deflate",
-                max_size=MAX_FRAME_BYTES,
-                max_queue=MAX_QUEUE_FRAMES,
-                open_timeout=OPEN_TIMEOUT_S,
-                close_timeout=CLOSE_TIMEOUT_S,
-                # heartbeats prove life within 2.5 s; a pong that waits behind a backlog would prove nothing and
-                # end a good connection (the venue's own sample turns pings off too)
-                ping_interval=None,
-            )
+            socket = await open_socket(self._url, self._now_ns)
         except Exception as error:  # noqa: BLE001
             # whatever a server, a proxy or the system does (no descriptor left, a Location that is no address) is a
             # connection that could not be opened, and has a reason
-            self._heed(error)
-            host = urlsplit(self._url).hostname  # errors of names and addresses do not say whose
-            words = f"{type(error).__name__} for {host}: {without_passwords(str(error))}"
-            return proxy_trouble(self._url) or words[:REASON_CHARS]
-        assert isinstance(socket, StampedSocket)
+            held_s = self._heed(error)
+            reason = in_words(error, self._url)
+            return reason if held_s is None else f"{reason}; asks for {held_s:g} s without an attempt"
         self._socket = socket
         try:
             return await self._converse(socket)
@@ -228,14 +190,16 @@ class Connection:
             self._has_mail.clear()
             await socket.close()
 
-    def _heed(self, error: Exception) -> None:
-        """Holds up all connections to this host for as long as the server asks."""
-        if isinstance(error, InvalidStatus | InvalidProxyStatus):
-            headers = error.response.headers.get_all("Retry-After")
-            header, now_s = headers[0] if headers else None, self._now_ns() / NS_PER_S
-            wait_s = hold_s(error.response.status_code, header, now_s, self._ban_s, self._longest_ban_s)
-            if wait_s is not None:
-                self._connects.pause(wait_s)
+    def _heed(self, error: Exception) -> float | None:
+        """Holds up all connections to this host for as long as the server asks; tells how long, if it does."""
+        if not isinstance(error, InvalidStatus | InvalidProxyStatus):
+            return None
+        headers = error.response.headers.get_all("Retry-After")
+        header, now_s = headers[0] if headers else None, self._now_ns() / NS_PER_S
+        wait_s = hold_s(error.response.status_code, header, now_s, self._ban_s, self._longest_ban_s)
+        if wait_s is not None:
+            self._connects.pause(wait_s)
+        return wait_s
 
     async def _converse(self, socket: StampedSocket) -> str:
         """Reads and writes until either fails."""
@@ -273,7 +237,7 @@ class Connection:
                     is_proved = True
                     self._backoff.reset()
         except ConnectionClosed as closed:
-            return str(closed)
+            return in_words(closed, self._url)
 
     async def _write(self, socket: ClientConnection) -> None:
         """The opening messages are paid for, but only so many may go at once; what follows waits its turn."""

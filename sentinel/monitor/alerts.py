@@ -115,7 +115,11 @@ def _of_connections(status: Status, limits: Limits) -> Iterator[Condition]:
     for line in status.connections:
         name = f"{line.venue}#{line.lane}"
         if line.silent_ms > limits.silence_s * 1000:
-            yield Condition("silence", name, f"nothing heard for {line.silent_ms / 1000:.1f} s", line.exchange)
+            why = f": {line.last_error}" if line.last_error and not line.is_live else ""
+            yield Condition("silence", name, f"nothing heard for {line.silent_ms / 1000:.1f} s{why}", line.exchange)
+        if line.behind_s * 1000 > limits.lateness_ms:
+            words = f"more has come than could be read for {line.behind_s:.0f} s: what is stored is as old"
+            yield Condition("late", name, words, line.exchange)
         if line.frames_residue:
             words = f"{line.frames_residue} frames are unaccounted for"
             yield Condition("accounts_open", name, words, line.exchange, abs(line.frames_residue))

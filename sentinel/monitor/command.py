@@ -261,12 +261,12 @@ def view(found: Status) -> RenderableType:
             f"{product.samples_withheld:,}",
         )
     of_lane = ("last frame", "frames", "lost", "products")
-    lines = Sheet("lane", "exchange", "feed", "state", *of_lane, numbers=of_lane)
+    lines = Sheet("lane", "exchange", "feed", "state", *of_lane, "last error", numbers=of_lane, words=("last error",))
     for line in found.connections:
         state = "[green]live[/]" if line.is_live else "[red]not live[/]"
         silent = f"{line.silent_ms / 1000:.1f} s ago"
-        frames = (f"{line.frames_received:,}", f"{line.frames_lost:,}")
-        lines.add_row(str(line.lane), line.exchange, line.venue, state, silent, *frames, f"{len(line.products):,}")
+        counts = (f"{line.frames_received:,}", f"{line.frames_lost:,}", f"{len(line.products):,}")
+        lines.add_row(str(line.lane), line.exchange, line.venue, state, silent, *counts, line.last_error or "")
     of_sink = ("waiting", "oldest", "delivered", "set aside")
     sinks = Sheet("sink", "state", *of_sink, "last error", numbers=of_sink, words=("sink", "last error"))
     for sink in found.sinks:

@@ -18,6 +18,7 @@ from sentinel.contract.gaps import Gap
 from sentinel.disk.delivery import SinkStatistics, UploadStatistics
 from sentinel.disk.journal import Backlog
 from sentinel.disk.usage import Usage
+from sentinel.exchange.connection import Connection
 from sentinel.exchange.rest import RestHeld
 from sentinel.monitor.distributions import Distribution, Distributions
 from sentinel.monitor.last_minute import LastMinute
@@ -103,7 +104,11 @@ class ProductStatus(Struct, frozen=True):
 
 
 class ConnectionStatus(Struct, frozen=True):
-    """One planned connection. ``frames_per_s`` is of the last minute, everything else since the start."""
+    """One planned connection. ``frames_per_s`` is of the last minute, everything else since the start.
+
+    ``silent_ms`` is since the last frame, or since the first attempt to open it; ``last_error`` is why it is not open,
+    or was lost last. ``behind_s`` is for how long more has been waiting in its socket than is read at once.
+    """
 
     lane: int
     venue: str
@@ -122,6 +127,8 @@ class ConnectionStatus(Struct, frozen=True):
     skipped: dict[str, int]
     frames_unasked: int = 0
     exchange: str = DEFAULT_EXCHANGE
+    last_error: str | None = None
+    behind_s: float = 0.0
 
     @property
     def markets(self) -> set[Market]:
@@ -288,7 +295,7 @@ class StatusReader:
         if service.committer.lines_stored != self._stored_count:
             self._stored_count, self._stored_ns = service.committer.lines_stored, now_ns
         products, unlisted = service.pipeline.products.values(), service.unlisted()
-        lanes = service.pipeline.lanes
+        lanes, lines = service.pipeline.lanes, {line.plan.lane: line for line in service.connections}
         return Status(
             software=self._software,
             collector=self._collector,
@@ -309,7 +316,7 @@ class StatusReader:
                 if product.is_ours
             ],
             connections=[
-                _connection(lane, service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
+                _connection(lane, lines.get(at), service.intake.opened_counts[at], recent.frames_per_s[at], now_ns)
                 for at, lane in enumerate(lanes)
                 if lane.plan.markets
             ],
@@ -406,14 +413,18 @@ def _product(product: Product, recent: LastMinute, at: int, now_ns: int, *, is_l
     )
 
 
-def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> ConnectionStatus:
+def _connection(
+    lane: Lane, connection: Connection | None, openings: int, frames_per_s: float, now_ns: int
+) -> ConnectionStatus:
     counts = lane.counts
+    heard_ns = lane.heard_ns or (0 if connection is None else connection.tried_ns)
+    behind_ns = None if connection is None else connection.behind_ns
     return ConnectionStatus(
         lane=lane.plan.lane,
         venue=lane.plan.venue,
         products=list(lane.plan.subscription.products),
         is_live=lane.is_live,
-        silent_ms=max(0, now_ns - lane.heard_ns) / NS_PER_MS if lane.heard_ns else 0.0,
+        silent_ms=max(0, now_ns - heard_ns) / NS_PER_MS if heard_ns else 0.0,
         openings=openings,
         frames_per_s=frames_per_s,
         frames_received=counts.received,
@@ -426,4 +437,6 @@ def _connection(lane: Lane, openings: int, frames_per_s: float, now_ns: int) -> 
         frames_residue=counts.residue,
         skipped=dict(lane.skipped.counts),
         exchange=lane.plan.exchange,
+        last_error=None if connection is None else connection.last_error,
+        behind_s=0.0 if behind_ns is None else max(0, now_ns - behind_ns) / NS_PER_S,
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loguru import logger
-from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from feeds.errors import FeedError
@@ -22,8 +21,8 @@ from sentinel.collector.service import lane_plans
 from sentinel.config import Config
 from sentinel.disk.files import make_folder
 from sentinel.errors import SentinelError, UsageError
-from sentinel.exchange.connection import MAX_FRAME_BYTES
-from sentinel.exchange.proxies import proxy_trouble, without_passwords
+from sentinel.exchange.proxies import without_passwords
+from sentinel.exchange.stamped_socket import in_words, open_socket
 from sentinel.exchange.venues import feed_maker, open_rest, rest_urls, url_of
 from sentinel.pipeline import LanePlan
 from sentinel.timing.instants import NS_PER_S
@@ -92,8 +91,8 @@ async def _told(what: str, trial: Awaitable[str]) -> Finding:
     except TimeoutError:
         return Finding(what, works=False, seen=f"no answer within {PATIENCE_S:g} s")
     except (SentinelError, FeedError, OSError, WebSocketException, ValueError, ImportError) as error:
-        trouble = proxy_trouble(what) if what.startswith("ws") else None
-        return Finding(what, works=False, seen=trouble or without_passwords(str(error)))
+        seen = in_words(error, what) if what.startswith("ws") else without_passwords(str(error))
+        return Finding(what, works=False, seen=seen)
 
 
 def _disk(data_dir: Path) -> Finding:
@@ -120,7 +119,7 @@ async def _conversation(config: Config, plan: LanePlan) -> str:
     """One product of a connection, until a few frames have been understood."""
     subscription = Subscription(plan.subscription.channels, plan.subscription.products[:1])
     feed = feed_maker(config, lambda: time.time_ns() / NS_PER_S)(LanePlan(plan.lane, plan.venue, subscription))
-    async with connect(url_of(config, plan.venue), max_size=MAX_FRAME_BYTES, ping_interval=None) as socket:
+    async with await open_socket(url_of(config, plan.venue), time.time_ns) as socket:
         for message in feed.open():
             await socket.send(message, text=True)
         for _ in range(FRAMES):

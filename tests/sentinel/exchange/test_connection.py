@@ -355,9 +355,11 @@ async def test_retry_after_at_the_handshake_holds_up_every_connection_to_the_hos
     time = NoTime()
     intake = Record()
     async with answering(f"HTTP/1.1 {status}\r\nRetry-After: {header}\r\n\r\n".encode()) as url:
-        async with connected(url, intake, connects=time.pace, now_ns=lambda: 60_000_000_000):
+        async with connected(url, intake, connects=time.pace, now_ns=lambda: 60_000_000_000) as connection:
             await intake.wait("closed", 2)
             assert time.now_s == pytest.approx(wait_s, abs=0.1)
+            assert connection.last_error is not None
+            assert connection.last_error.endswith(f"HTTP {status[:3]}; asks for {wait_s:g} s without an attempt")
             before_s = time.now_s
             await time.pace.take()  # any other connection
             assert time.now_s - before_s == pytest.approx(wait_s, abs=0.1)
@@ -414,6 +416,7 @@ async def test_reconnect_ends_the_socket_at_once_and_gives_its_cause() -> None:
         await intake.wait("frame")
         connection.reconnect("silence")
         await intake.wait("frame", 2)
+        assert connection.last_error == connection.spare.last_error == "feed fell silent"
     assert intake.all("closed") == ["silence"]
 
 

@@ -73,6 +73,21 @@ def at(status: Status, seconds: float) -> Status:
     return change(status, now_ns=round(seconds * S))
 
 
+@pytest.mark.parametrize(
+    ("is_live", "words"), [(False, "nothing heard for 6.0 s: HTTP 429"), (True, "nothing heard for 6.0 s")]
+)
+def test_silence_says_why_there_is_no_connection(is_live: bool, words: str) -> None:
+    line = change(GOOD_LINE, silent_ms=6000.0, is_live=is_live, last_error="HTTP 429")
+    assert [each.words for each in conditions(change(GOOD, connections=[line]), LIMITS)] == [words]
+
+
+def test_a_connection_that_brings_more_than_can_be_read_is_late() -> None:
+    line = change(GOOD_LINE, behind_s=12.3)
+    (found,) = conditions(change(GOOD, connections=[line]), LIMITS)
+    assert (found.kind, found.about) == ("late", "coinbase_advanced#0")
+    assert not list(conditions(change(GOOD, connections=[change(line, behind_s=1.9)]), LIMITS))
+
+
 def test_the_silence_of_a_halted_market_is_no_alarm() -> None:
     halted = change(GOOD_PRODUCT, state="halted", is_proved=False)
     silent = change(GOOD, products=[halted], connections=[change(GOOD_LINE, silent_ms=6000.0)], gaps=[GAP])

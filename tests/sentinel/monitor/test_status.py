@@ -44,6 +44,20 @@ async def test_a_collector_that_has_heard_nothing(service: Service) -> None:
     assert msgspec.json.decode(msgspec.json.encode(status), type=Status) == status
 
 
+async def test_a_connection_that_cannot_be_opened_is_silent_since_the_first_attempt_and_says_why(
+    service: Service,
+) -> None:
+    watched = Watched(service)
+    for connection in service.connections:
+        assert connection.last_error is None
+        connection.tried_ns = NOW_NS + S
+        assert connection.behind_ns is None
+        connection.last_error = "gaierror for venue.example: Name or service not known"
+    for line in watched.after(8).connections:
+        assert (line.is_live, line.silent_ms, line.openings) == (False, 7000, 0)
+        assert line.last_error == "gaierror for venue.example: Name or service not known"
+
+
 async def test_lines_that_stop_are_told_by_their_age(service: Service) -> None:
     watched = Watched(service)
     service.committer.lines_stored = 7

@@ -63,6 +63,17 @@ def test_a_name_stands_for_all_its_addresses() -> None:
             assert each.getsockname()[0] in ("127.0.0.1", "::1")
 
 
+def test_ipv6_alone_will_do() -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    (found,) = listen("[::1]:0")
+    with found:
+        assert found.getsockname()[0] == "::1"
+
+
 async def test_a_port_that_is_taken_meanwhile_is_had_once_it_is_free() -> None:
     address = f"127.0.0.1:{free_port()}"
     server = HttpServer(SIGHT, address, None)
