@@ -36,11 +36,17 @@ CAUSES = {"disk": ("disk",), "clock": ("clock",), "stopped": ("restart", "disk")
 
 
 def judge(
-    data_dir: Path, truth: TruthFile, products: list[str], warp: Warp | None = None, venue: Played = COINBASE
+    data_dir: Path,
+    truth: TruthFile,
+    products: list[str],
+    warp: Warp | None = None,
+    venue: Played = COINBASE,
+    store: Store | None = None,
 ) -> list[str]:
-    """Everything that is wrong. ``warp`` is what a host did to the collector's time."""
+    """Everything that is wrong. ``warp`` is what a host did to the collector's time; ``store`` is there if the journal
+    does not have everything any more."""
     warp = warp or Warp()
-    store = Store(data_dir, venue.venue.exchange)
+    store = store or Store(data_dir, venue.venue.exchange)
     problems: list[str] = []
     try:
         if venue.skips_ids:
