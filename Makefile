@@ -8,7 +8,7 @@ READY := .venv/ready
 # starts would compile all our modules anew: an eighth of the time of the suite.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-pure fuzz fuzz-native check contract croissant strangers floors bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native soak check contract croissant strangers floors bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,12 @@ fuzz-native: $(SANITIZED) ## Fuzz the C extension under address and undefined-be
 
 fuzz: $(READY) ## Play sequences of troubles against the pipeline until stopped, or one fails
 	$(BIN)/python -m pytest tests/sentinel/pipeline/test_model.py --hypothesis-profile fuzz --timeout 0
+
+SOAK_MINUTES ?= 120
+SOAK_RATE ?= 1
+
+soak: $(READY) ## Everything at once for SOAK_MINUTES, with faults and restarts: judged by the truth, and by what grows
+	$(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES) --rate $(SOAK_RATE)
 
 check: $(READY) ## Lint, types, import contracts, and that venues stay in their folders
 	$(BIN)/ruff check .

@@ -104,6 +104,9 @@ def _judge_bins(stored: dict[tuple[str, str], dict[str, Any]], book: OracleBook,
 LATE_NS = 1_000_000_000
 """So late a busy machine may deliver a frame."""
 
+STOOD = "machine"
+"""A fault of nobody's: exchange or collector stood still, since a machine had other things to do."""
+
 
 class TruthFile:
     """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of the books of ``feed``."""
@@ -132,6 +135,24 @@ class TruthFile:
                     self.refuted.append(fact)
                 case "connection":
                     self.connections.append(fact)
+
+    def came_late(self, connection: dict[str, Any], at_ns: int) -> bool:
+        """Whether a connection, given as what bears its feed and number, heard late of what happened at a moment: it
+        was delayed, or the machine stood still."""
+        return any(
+            late["start_ns"] - LATE_NS <= at_ns <= late["end_ns"] + LATE_NS
+            and (late["fault"] == STOOD or all(late[name] == connection[name] for name in ("feed", "connection")))
+            for late in self.faults
+            if late["fault"] in ("delay", STOOD)
+        )
+
+    def late_spans(self) -> list[tuple[int, int]]:
+        """When what this feed told may have come late."""
+        return [
+            (late["start_ns"], late["end_ns"])
+            for late in self.faults
+            if late["fault"] == STOOD or (late["fault"] == "delay" and late.get("feed") in (None, self.feed))
+        ]
 
 
 def by_stored_ids(store: Store, truth: TruthFile, products: list[str]) -> None:

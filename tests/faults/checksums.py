@@ -25,7 +25,7 @@ ALTERING = {"reorder", "corrupt"}
 def judge_refuted(truth: TruthFile, product: str, instants: Sequence[int], late_ns: int) -> Iterator[str]:
     """No sample between a checksum that the client's book did not have and the next snapshot."""
     for fact in _of(truth.refuted, product):
-        if _was_held_back(truth, fact) or _was_replaced(truth, fact):
+        if truth.came_late(fact, fact["t_ns"]) or _was_replaced(truth, fact):
             continue
         snapshots = [
             snapshot["t_ns"]
@@ -58,16 +58,6 @@ def judge_losses(
 
 def _of(facts: Sequence[dict[str, Any]], product: str) -> list[dict[str, Any]]:
     return [fact for fact in facts if fact["product"] == product]
-
-
-def _was_held_back(truth: TruthFile, fact: dict[str, Any]) -> bool:
-    """Whether the connection was late, so that its client heard of it later."""
-    return any(
-        delay["fault"] == "delay"
-        and delay["connection"] == fact["connection"]
-        and delay["start_ns"] <= fact["t_ns"] <= delay["end_ns"] + S
-        for delay in truth.faults
-    )
 
 
 def _was_replaced(truth: TruthFile, fact: dict[str, Any]) -> bool:

@@ -113,7 +113,7 @@ def _judge_unproved(truth: TruthFile, product: str, instants: list[int]) -> Iter
     )
     for fault in _numbered_faults(truth):
         number = fault["connection"]
-        if number not in {connection for _, connection, _ in snapshots} or _was_held_back(truth, fault):
+        if number not in {connection for _, connection, _ in snapshots} or truth.came_late(fault, fault["start_ns"]):
             continue
         # a jump may strike the snapshot's own frame, which then is the next proof
         proof = fault["sequence_first"] if fault["fault"] == "jump" else fault["sequence_last"] + 1
@@ -136,7 +136,7 @@ def _judge_spoilt(truth: TruthFile, facts: DialectFacts, product: str, instants:
         # the frame itself proves the instants before it came
         came_ns = fault["start_ns"] + LATE_NS
         inside = instants[bisect_right(instants, came_ns) : bisect_left(instants, end_ns)]
-        if inside and not _was_held_back(truth, fault):
+        if inside and not truth.came_late(fault, fault["start_ns"]):
             yield f"{len(inside)} samples from {inside[0]} after a bad level at {fault['start_ns']}"
 
 
@@ -146,16 +146,6 @@ def _spoilt(truth: TruthFile, facts: DialectFacts, product: str) -> Iterator[dic
         is_readable = fault["fault"] == "corrupt" and fault["sequence_first"] is None
         if is_readable and (fault["channel"], fault["product"]) == (facts.book_channel, product):
             yield fault
-
-
-def _was_held_back(truth: TruthFile, fault: dict[str, Any]) -> bool:
-    """Whether the frame was lost on a connection that was late: its client learns of the market later, too."""
-    return any(
-        delay["fault"] == "delay"
-        and (delay["feed"], delay["connection"]) == (fault["feed"], fault["connection"])
-        and delay["start_ns"] <= fault["start_ns"] <= delay["end_ns"] + S
-        for delay in truth.faults
-    )
 
 
 def _was_replaced(snapshots: list[tuple[int, int, int]], number: int, at_ns: int) -> bool:
@@ -171,11 +161,7 @@ def certain(moments: set[int]) -> set[int]:
 def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Warp) -> Iterator[str]:
     """Every sample is the market's, as it was within the time a frame may take, and never older than the one before."""
     held = truth.tops[product]
-    held_up = [
-        (fault["start_ns"], fault["end_ns"] + LAG_NS)
-        for fault in truth.faults
-        if fault["fault"] == "delay" and fault.get("feed") in (None, truth.feed)
-    ]
+    held_up = [(start_ns, end_ns + LAG_NS) for start_ns, end_ns in truth.late_spans()]
     position = 0
     for instant, stored in sorted(tops.items()):
         moments = warp.moments(instant)

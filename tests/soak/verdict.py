@@ -54,9 +54,12 @@ def _judge_venue(asked: tuple[Path, str, str, dict[str, Any]]) -> tuple[str, lis
     own, venue = folder / host, VENUES[exchange]
     products = run["products"][host][exchange]
     truth = TruthFile(own / f"{exchange}.jsonl", venue.facts.feeds[0])
-    truth.faults += json.loads((own / "host.json").read_text())
+    truth.faults += json.loads((own / "host.json").read_text()) + _stood(folder) + _stood(own)
     store = Store(own / "data", lines=kept_lines(own / "kept", exchange))
-    problems = judge(own / "data", truth, products, venue=venue, store=store)
+    try:
+        problems = judge(own / "data", truth, products, venue=venue, store=store)
+    except AssertionError as error:
+        problems = [str(error)]
     if host == LIVES:
         markets = [venue.market(product) for product in products]
         problems += judge_report(own / "data", markets, Warp(), store)
@@ -64,6 +67,11 @@ def _judge_venue(asked: tuple[Path, str, str, dict[str, Any]]) -> tuple[str, lis
     problems += _judge_delivered(folder / "influx", host, exchange, store, run["quiet_ns"])
     counts = {name: len(store.of(name)) for name in COUNTED} | {"faults": len(truth.faults)}
     return f"{host} {exchange}", problems, counts
+
+
+def _stood(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "stood.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _judge_archive(data_dir: Path, store: Store, exchange: str) -> Iterator[str]:
