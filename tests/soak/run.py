@@ -39,7 +39,7 @@ from tests.soak.seen import stood
 VENUES = {name: played for name, played in PLAYED.items() if name != "tidepool"}
 READ_EVERY_S = 5.0
 KEEP_EVERY_S = 15.0
-FIRST_FAULT_S, LAST_FAULT_S = 20.0, 10.0
+FIRST_FAULT_S, LAST_FAULT_S = 20.0, 30.0
 """From the beginning, and before the quiet at the end."""
 
 QUIET_S = 45.0
