@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,24 @@ BREAKING = {"drop", "reorder", "corrupt", "jump", "stall"}
 
 CAUSES = {"disk": ("disk",), "clock": ("clock",), "stopped": ("restart", "disk")}
 """Causes that name a trouble of the host, and which."""
+
+
+class Spans:
+    """Spans of time, their ends among them, as one set."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start_ns, end_ns in sorted(span for span in spans if span[0] <= span[1]):
+            if self._ends and start_ns <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end_ns)
+            else:
+                self._starts.append(start_ns)
+                self._ends.append(end_ns)
+
+    def __contains__(self, ns: int) -> bool:
+        place = bisect_right(self._starts, ns) - 1
+        return place >= 0 and ns <= self._ends[place]
 
 
 def judge(
@@ -98,8 +116,10 @@ def _judge_instants(tops: dict[int, Any], book_gaps: list[dict[str, Any]], warp:
     """Every grid instant has a sample or lies in a named gap, and never both; but a run whose clock was ahead may have
     left a sample where the next run has a gap."""
     first, last = min(tops), max(tops)
+    open_ns = last + CADENCE_NS  # of one without an end
+    inside = Spans((gap["start_ns"], gap.get("end_ns", open_ns) - 1) for gap in book_gaps)
     for instant in range(first, last + 1, CADENCE_NS):
-        is_in_gap = any(gap["start_ns"] <= instant < gap.get("end_ns", instant + 1) for gap in book_gaps)
+        is_in_gap = instant in inside
         if is_in_gap == (instant in tops) and not (is_in_gap and warp.is_taken_back(instant)):
             yield f"instant {instant} has {'a sample inside a gap' if is_in_gap else 'neither sample nor gap'}"
 
@@ -161,13 +181,13 @@ def certain(moments: set[int]) -> set[int]:
 def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Warp) -> Iterator[str]:
     """Every sample is the market's, as it was within the time a frame may take, and never older than the one before."""
     held = truth.tops[product]
-    held_up = [(start_ns, end_ns + LAG_NS) for start_ns, end_ns in truth.late_spans()]
+    held_up = Spans((start_ns, end_ns + LAG_NS) for start_ns, end_ns in truth.late_spans())
     position = 0
     for instant, stored in sorted(tops.items()):
         moments = warp.moments(instant)
         if not moments:
             yield f"a sample at {instant}, which the clock was put forward over"
-        if any(start_ns <= moment <= end_ns for start_ns, end_ns in held_up for moment in moments):
+        if any(moment in held_up for moment in moments):
             continue
         values = tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size"))
         found = [
