@@ -136,6 +136,11 @@ class TruthFile:
                 case "connection":
                     self.connections.append(fact)
 
+    @property
+    def last_opened_ns(self) -> int:
+        """When the newest connection was opened."""
+        return max((fact["t_ns"] for fact in self.connections if fact["event"] == "opened"), default=0)
+
     def came_late(self, connection: dict[str, Any], at_ns: int) -> bool:
         """Whether a connection, given as what bears its feed and number, heard late of what happened at a moment: it
         was delayed, or the machine stood still."""
@@ -144,6 +149,14 @@ class TruthFile:
             and (late["fault"] == STOOD or all(late[name] == connection[name] for name in ("feed", "connection")))
             for late in self.faults
             if late["fault"] in ("delay", STOOD)
+        )
+
+    def stood_near(self, at_ns: int, near_ns: int) -> bool:
+        """Whether the machine stood still within so long of a moment."""
+        return any(
+            fault["start_ns"] - near_ns <= at_ns <= fault["end_ns"] + near_ns
+            for fault in self.faults
+            if fault["fault"] == STOOD
         )
 
     def late_spans(self) -> list[tuple[int, int]]:
@@ -200,8 +213,14 @@ def judge_trades(
         first = min((int(fields(row).get("first_trade_id", 2**63)) for row in store.of("coverage", product)), default=0)
         accounted = {trade_id for trade_id in stored if trade_id >= first} | missing
         expected = {trade_id for trade_id in published if trade_id >= first}
-        # after the last one that anybody was told of, nobody can know of more
-        told = max((trade_id for trade_id, fact in published.items() if not fact.get("hidden")), default=0)
+        # of what came after the last one that it was told of, it cannot know: those kept from everybody, and those of
+        # before it connected anew
+        known = [
+            trade_id
+            for trade_id, fact in published.items()
+            if not fact.get("hidden") and fact["t_ns"] >= truth.last_opened_ns
+        ]
+        told = max(known, default=0)
         lost = sorted(trade_id for trade_id in expected - accounted if trade_id < max(told, *accounted, 0))
         made_up = sorted(accounted - expected)
         assert not (lost and has_dense_ids), (product, "lost silently", lost[:5])

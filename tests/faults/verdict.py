@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.simulator.facts import DialectFacts
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, by_stored_ids, judge_trades
+from tests.end_to_end.judge import CADENCE_NS, STOOD, TruthFile, by_stored_ids, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults import chains, checksums
 from tests.faults.played import COINBASE, Played
@@ -253,7 +253,7 @@ def _lost_runs(truth: TruthFile, number: int) -> Iterator[tuple[tuple[int, int],
 def is_deaf(fault: dict[str, Any], lost_ns: int) -> bool:
     """Whether the host may have kept the collector from telling that a number was lost then."""
     kind = fault["fault"].partition(":")[0]
-    return kind in ("disk", "restart") and fault["start_ns"] - 3 * S <= lost_ns <= fault["end_ns"] + 3 * S
+    return kind in ("disk", "restart", STOOD) and fault["start_ns"] - 3 * S <= lost_ns <= fault["end_ns"] + 3 * S
 
 
 def _numbered_faults(truth: TruthFile) -> Iterator[dict[str, Any]]:

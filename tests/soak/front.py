@@ -72,8 +72,8 @@ class Front:
                 await self._forward(request, body)
             case "half and reset" if request.path == "/write":
                 await self._forward(request, _half(request, body), decoded=True)
-        assert request.transport is not None
-        request.transport.abort()
+        if request.transport is not None:  # who asked may have gone meanwhile
+            request.transport.abort()
         return web.Response()
 
     async def _forward(self, request: web.Request, body: bytes, *, decoded: bool = False) -> web.Response:

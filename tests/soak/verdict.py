@@ -18,7 +18,7 @@ from tests import ROOT
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
 from tests.faults.reported import judge_report
-from tests.faults.verdict import judge, log_of
+from tests.faults.verdict import judge
 from tests.faults.warp import Warp
 from tests.servers.collector import unset_environment
 from tests.servers.influx import WRITER, InfluxServer
@@ -35,6 +35,8 @@ def judge_all(folder: Path) -> Iterator[tuple[str, list[str], dict[str, int]]]:
     asked = [(folder, host, exchange, run) for host in (LIVES, RESTARTS) for exchange in VENUES]
     with serving(folder / "influx"), ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_judge_venue, asked)
+        for host in (LIVES, RESTARTS):
+            yield f"{host} audit", _audited(folder, host), {}
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def _judge_delivered(influx: Path, host: str, exchange: str, store: Store, until
             yield f"InfluxDB has {theirs} {name}, the journal had {ours}"
 
 
-def audited(folder: Path, host: str) -> list[str]:
+def _audited(folder: Path, host: str) -> list[str]:
     """What the command ``audit`` finds in what the journal still has."""
     url = (folder / "influx" / "url").read_text()
     more = {"SENTINEL_INFLUX_TOKEN": WRITER, "SENTINEL_INFLUX_BUCKET_TRADES": host, "SENTINEL_INFLUX_BUCKET_BOOK": host}
@@ -121,12 +123,3 @@ def audited(folder: Path, host: str) -> list[str]:
 def _command(words: list[str], **more: str) -> subprocess.CompletedProcess[bytes]:
     settings = unset_environment() | {"PYTHONPATH": str(ROOT)} | more
     return subprocess.run([sys.executable, "-m", "sentinel", *words], env=settings, capture_output=True, check=False)
-
-
-def alerts_of(data_dir: Path) -> dict[str, int]:
-    """How often each alert was raised."""
-    counts: dict[str, int] = {}
-    for entry in log_of(data_dir):
-        if entry["event"] == "alert_raised":
-            counts[entry["kind"]] = counts.get(entry["kind"], 0) + 1
-    return counts
