@@ -48,7 +48,7 @@ MEMORY_S = 40 * 60.0
 LIMITS = {
     "rss_bytes": Limit(256 * MB, MEMORY_S, 30 * 60.0, MB / 4),
     "malloc_used": Limit(256 * MB, MEMORY_S, 30 * 60.0, MB / 4),
-    "blocks": Limit(2_000_000, MEMORY_S, 30 * 60.0, 2_000),
+    "blocks": Limit(4_000_000, MEMORY_S, 30 * 60.0, 4_000),
     "descriptors": Limit(50, 240.0),
     "threads": Limit(20, 240.0),
     "tasks": Limit(50, 240.0),

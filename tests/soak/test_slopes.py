@@ -28,7 +28,7 @@ def memory(seed: int, leak_mb_an_hour: float = 0.0, *, seconds: int = TWO_HOURS_
 
     def size(at_s: float) -> float:
         warm = 150 + 60 * (1 - exp(-at_s / 300))
-        saw = 3 * (at_s % 40) / 40
+        saw = (at_s % 37) / 37
         step = sum(height for step_s, height in steps if at_s >= step_s)
         burst = 20 * any(0 <= at_s - burst_s < 30 for burst_s in bursts)
         return MB * (warm + saw + step + burst + rng.gauss(0, 0.5) + leak_mb_an_hour * at_s / 3600)
