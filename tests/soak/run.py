@@ -384,7 +384,12 @@ class Run:
             *(sys.executable, "-m", "sentinel", *words), env=settings, cwd=host.folder,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, errors = await process.communicate()
+        try:
+            out, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         self._asked[f"{words[0]} {process.returncode}"] += 1
         if process.returncode not in USUAL.get(words[0], (0,)):
             self._tell(f"{words[0]} of {host.name} gave {process.returncode}: {(errors or out)[-300:]!r}")
