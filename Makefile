@@ -8,7 +8,7 @@ READY := .venv/ready
 # starts would compile all our modules anew: an eighth of the time of the suite.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-pure fuzz fuzz-native check audit contract croissant strangers floors bench lock clean
+.PHONY: help demo test test-pure fuzz fuzz-native soak check audit contract croissant strangers floors bench lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,12 @@ fuzz: $(READY) ## Odd input for every surface (FUZZ_S seconds), then troubles fo
 	$(BIN)/python -m tests.fuzz.everything --seconds $(FUZZ_S)
 	$(BIN)/python -m pytest -n 2 -x tests/sentinel/pipeline/test_model.py tests/sentinel/pipeline/test_every_venue.py \
 		-k TestTroubles --hypothesis-profile fuzz --timeout 0
+
+SOAK_MINUTES ?= 120
+SOAK_RATE ?= 1
+
+soak: $(READY) ## Everything at once for SOAK_MINUTES, with faults and restarts: judged by the truth, and by what grows
+	$(BIN)/python -m tests.soak --minutes $(SOAK_MINUTES) --rate $(SOAK_RATE)
 
 check: $(READY) ## Lint, types, import contracts, and that venues stay in their folders
 	$(BIN)/ruff check .

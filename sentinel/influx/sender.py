@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -108,25 +108,32 @@ class Sender:
 
         Returns whether each was answered at once.
         """
-        sendings = [
-            (Sending(stream, bucket, Backoff(self._draw, 0.25, LONGEST_PAUSE_S)), part)
+        sendings: list[Sending] = []
+        left = (
+            (stream, bucket, part)
             for (stream, bucket), lines in self._by_bucket(lots).items()
             for part in self._parts(lines)
-        ]
-        left = iter(sendings)
+        )
 
         async def send_in_turn() -> None:
-            for sending, lines in left:
+            for stream, bucket, lines in left:
+                sending = Sending(stream, bucket, Backoff(self._draw, 0.25, LONGEST_PAUSE_S))
+                sendings.append(sending)
                 await self._send(sending, lines)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(1 if is_ordered else self._settings.concurrency):
                 tasks.create_task(send_in_turn())
-        return not any(sending.is_in_doubt for sending, _ in sendings)
+        return not any(sending.is_in_doubt for sending in sendings)
 
-    def _parts(self, lines: list[bytes]) -> list[list[bytes]]:
-        size = self.capacity.lines
-        return [lines[first : first + size] for first in range(0, len(lines), size)]
+    def _parts(self, lines: list[bytes]) -> Iterator[list[bytes]]:
+        """Each as large as the store takes when its turn comes: what is cut while it takes one line at a time would be
+        sent so for long after it has recovered."""
+        first = 0
+        while first < len(lines):
+            past = first + self.capacity.lines
+            yield lines[first:past]
+            first = past
 
     def _by_bucket(self, lots: Sequence[Lot]) -> dict[tuple[str, str], list[bytes]]:
         """Trades go to one bucket, everything else to the other; with rotation by the month of each point."""
@@ -174,7 +181,7 @@ class Sender:
                 half = len(lines) // 2
                 return await self._bisect_all(sending, [lines[:half], lines[half:]])
 
-    async def _bisect_all(self, sending: Sending, parts: Sequence[list[bytes]]) -> list[Refusal]:
+    async def _bisect_all(self, sending: Sending, parts: Iterable[list[bytes]]) -> list[Refusal]:
         return [refusal for part in parts for refusal in await self._bisect(sending, part)]
 
     async def _write(self, sending: Sending, lines: list[bytes]) -> Outcome:

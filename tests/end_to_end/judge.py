@@ -104,6 +104,9 @@ def _judge_bins(stored: dict[tuple[str, str], dict[str, Any]], book: OracleBook,
 LATE_NS = 1_000_000_000
 """So late a busy machine may deliver a frame."""
 
+STOOD = "machine"
+"""A fault of nobody's: exchange or collector stood still, since a machine had other things to do."""
+
 
 class TruthFile:
     """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of the books of ``feed``."""
@@ -132,6 +135,37 @@ class TruthFile:
                     self.refuted.append(fact)
                 case "connection":
                     self.connections.append(fact)
+
+    @property
+    def last_opened_ns(self) -> int:
+        """When the newest connection was opened."""
+        return max((fact["t_ns"] for fact in self.connections if fact["event"] == "opened"), default=0)
+
+    def came_late(self, connection: dict[str, Any], at_ns: int) -> bool:
+        """Whether a connection, given as what bears its feed and number, heard late of what happened at a moment: it
+        was delayed, or the machine stood still."""
+        return any(
+            late["start_ns"] - LATE_NS <= at_ns <= late["end_ns"] + LATE_NS
+            and (late["fault"] == STOOD or all(late[name] == connection[name] for name in ("feed", "connection")))
+            for late in self.faults
+            if late["fault"] in ("delay", STOOD)
+        )
+
+    def stood_near(self, at_ns: int, near_ns: int) -> bool:
+        """Whether the machine stood still within so long of a moment."""
+        return any(
+            fault["start_ns"] - near_ns <= at_ns <= fault["end_ns"] + near_ns
+            for fault in self.faults
+            if fault["fault"] == STOOD
+        )
+
+    def late_spans(self) -> list[tuple[int, int]]:
+        """When what this feed told may have come late."""
+        return [
+            (late["start_ns"], late["end_ns"])
+            for late in self.faults
+            if late["fault"] == STOOD or (late["fault"] == "delay" and late.get("feed") in (None, self.feed))
+        ]
 
 
 def by_stored_ids(store: Store, truth: TruthFile, products: list[str]) -> None:
@@ -179,7 +213,16 @@ def judge_trades(
         first = min((int(fields(row).get("first_trade_id", 2**63)) for row in store.of("coverage", product)), default=0)
         accounted = {trade_id for trade_id in stored if trade_id >= first} | missing
         expected = {trade_id for trade_id in published if trade_id >= first}
-        lost, made_up = sorted(expected - accounted), sorted(accounted - expected)
+        # of what came after the last one that it was told of, it cannot know: those kept from everybody, and those of
+        # before it connected anew
+        known = [
+            trade_id
+            for trade_id, fact in published.items()
+            if not fact.get("hidden") and fact["t_ns"] >= truth.last_opened_ns
+        ]
+        told = max(known, default=0)
+        lost = sorted(trade_id for trade_id in expected - accounted if trade_id < max(told, *accounted, 0))
+        made_up = sorted(accounted - expected)
         assert not (lost and has_dense_ids), (product, "lost silently", lost[:5])
         assert not made_up, (product, "made up", made_up[:5])
         assert not stored.keys() & missing

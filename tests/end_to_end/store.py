@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from sentinel.contract.line_protocol import Point, Value, decode, measurement_of
@@ -14,21 +14,26 @@ class Store:
     holds one of each identity."""
 
     def __init__(
-        self, data_dir: Path, exchange: str | None = None, measurements: Collection[str] | None = None
+        self,
+        data_dir: Path,
+        exchange: str | None = None,
+        measurements: Collection[str] | None = None,
+        *,
+        lines: Iterable[bytes] | None = None,
     ) -> None:
+        """``lines`` are taken for the journal's, in the order of writing, where it does not have all of them any
+        more."""
         self.written: dict[str, int] = {}
         self.points: dict[str, dict[tuple[tuple[tuple[str, str], ...], int], Point]] = {}
-        with JournalReader(data_dir / "journal.sqlite3") as reader:
-            for batch in reader.batches():
-                for line in batch.lines():
-                    if measurements is not None and measurement_of(line).decode() not in measurements:
-                        continue
-                    point = decode(line)
-                    if exchange not in (None, dict(point.tags)["exchange"]):
-                        continue
-                    name = point.measurement
-                    self.written[name] = self.written.get(name, 0) + 1
-                    self.points.setdefault(name, {})[point.tags, point.time_ns] = point
+        for line in _lines_of(data_dir) if lines is None else lines:
+            if measurements is not None and measurement_of(line).decode() not in measurements:
+                continue
+            point = decode(line)
+            if exchange not in (None, dict(point.tags)["exchange"]):
+                continue
+            name = point.measurement
+            self.written[name] = self.written.get(name, 0) + 1
+            self.points.setdefault(name, {})[point.tags, point.time_ns] = point
 
     def of(self, measurement: str, symbol: str | None = None) -> list[Point]:
         """Points in order of time."""
@@ -53,6 +58,12 @@ class Store:
             if dict(gap.tags)["channel"] == "trades" and facts["repaired_count"] != facts["missing_count"]:
                 named.update(range(whole(facts["start_seq"]), whole(facts["end_seq"]) + 1))
         return named - set(self.trades(symbol))
+
+
+def _lines_of(data_dir: Path) -> Iterator[bytes]:
+    with JournalReader(data_dir / "journal.sqlite3") as reader:
+        for batch in reader.batches():
+            yield from batch.lines()
 
 
 def fields(point: Point) -> dict[str, Value]:

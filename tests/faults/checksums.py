@@ -25,7 +25,7 @@ ALTERING = {"reorder", "corrupt"}
 def judge_refuted(truth: TruthFile, product: str, instants: Sequence[int], late_ns: int) -> Iterator[str]:
     """No sample between a checksum that the client's book did not have and the next snapshot."""
     for fact in _of(truth.refuted, product):
-        if _was_held_back(truth, fact) or _was_replaced(truth, fact):
+        if truth.came_late(fact, fact["t_ns"]) or _was_replaced(truth, fact):
             continue
         snapshots = [
             snapshot["t_ns"]
@@ -52,22 +52,14 @@ def judge_losses(
     ]
     for start_ns in losses:
         moments = warp.moments(start_ns)
+        if any(truth.stood_near(moment, NEAR_NS) for moment in moments):
+            continue
         if moments and not any(abs(moment - reason_ns) < NEAR_NS for moment in moments for reason_ns in reasons):
             yield f"a book did not fit at {start_ns}, and nothing was wrong with it; {reasons}"
 
 
 def _of(facts: Sequence[dict[str, Any]], product: str) -> list[dict[str, Any]]:
     return [fact for fact in facts if fact["product"] == product]
-
-
-def _was_held_back(truth: TruthFile, fact: dict[str, Any]) -> bool:
-    """Whether the connection was late, so that its client heard of it later."""
-    return any(
-        delay["fault"] == "delay"
-        and delay["connection"] == fact["connection"]
-        and delay["start_ns"] <= fact["t_ns"] <= delay["end_ns"] + S
-        for delay in truth.faults
-    )
 
 
 def _was_replaced(truth: TruthFile, fact: dict[str, Any]) -> bool:

@@ -16,9 +16,10 @@ from tests.end_to_end.store import Store, fields, whole
 from tests.faults.warp import Warp
 
 
-def judge_report(data_dir: Path, markets: list[Market], warp: Warp) -> Iterator[str]:
-    """Everything that is wrong with what is reported of the time from the first sample to the last one."""
-    store = Store(data_dir)
+def judge_report(data_dir: Path, markets: list[Market], warp: Warp, store: Store | None = None) -> Iterator[str]:
+    """Everything that is wrong with what is reported of the time from the first sample to the last one. ``store`` is
+    there if the journal does not have everything any more."""
+    store = store or Store(data_dir)
     for market in markets:
         product = market.symbol
         tops = [point.time_ns for point in store.of("top", product)]

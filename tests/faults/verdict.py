@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sentinel.simulator.facts import DialectFacts
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, by_stored_ids, judge_trades
+from tests.end_to_end.judge import CADENCE_NS, STOOD, TruthFile, by_stored_ids, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults import chains, checksums
 from tests.faults.played import COINBASE, Played
@@ -35,12 +35,36 @@ CAUSES = {"disk": ("disk",), "clock": ("clock",), "stopped": ("restart", "disk")
 """Causes that name a trouble of the host, and which."""
 
 
+class Spans:
+    """Spans of time, their ends among them, as one set."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start_ns, end_ns in sorted(span for span in spans if span[0] <= span[1]):
+            if self._ends and start_ns <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end_ns)
+            else:
+                self._starts.append(start_ns)
+                self._ends.append(end_ns)
+
+    def __contains__(self, ns: int) -> bool:
+        place = bisect_right(self._starts, ns) - 1
+        return place >= 0 and ns <= self._ends[place]
+
+
 def judge(
-    data_dir: Path, truth: TruthFile, products: list[str], warp: Warp | None = None, venue: Played = COINBASE
+    data_dir: Path,
+    truth: TruthFile,
+    products: list[str],
+    warp: Warp | None = None,
+    venue: Played = COINBASE,
+    store: Store | None = None,
 ) -> list[str]:
-    """Everything that is wrong. ``warp`` is what a host did to the collector's time."""
+    """Everything that is wrong. ``warp`` is what a host did to the collector's time; ``store`` is there if the journal
+    does not have everything any more."""
     warp = warp or Warp()
-    store = Store(data_dir, venue.venue.exchange)
+    store = store or Store(data_dir, venue.venue.exchange)
     problems: list[str] = []
     try:
         if venue.skips_ids:
@@ -92,8 +116,10 @@ def _judge_instants(tops: dict[int, Any], book_gaps: list[dict[str, Any]], warp:
     """Every grid instant has a sample or lies in a named gap, and never both; but a run whose clock was ahead may have
     left a sample where the next run has a gap."""
     first, last = min(tops), max(tops)
+    open_ns = last + CADENCE_NS  # of one without an end
+    inside = Spans((gap["start_ns"], gap.get("end_ns", open_ns) - 1) for gap in book_gaps)
     for instant in range(first, last + 1, CADENCE_NS):
-        is_in_gap = any(gap["start_ns"] <= instant < gap.get("end_ns", instant + 1) for gap in book_gaps)
+        is_in_gap = instant in inside
         if is_in_gap == (instant in tops) and not (is_in_gap and warp.is_taken_back(instant)):
             yield f"instant {instant} has {'a sample inside a gap' if is_in_gap else 'neither sample nor gap'}"
 
@@ -107,7 +133,7 @@ def _judge_unproved(truth: TruthFile, product: str, instants: list[int]) -> Iter
     )
     for fault in _numbered_faults(truth):
         number = fault["connection"]
-        if number not in {connection for _, connection, _ in snapshots} or _was_held_back(truth, fault):
+        if number not in {connection for _, connection, _ in snapshots} or truth.came_late(fault, fault["start_ns"]):
             continue
         # a jump may strike the snapshot's own frame, which then is the next proof
         proof = fault["sequence_first"] if fault["fault"] == "jump" else fault["sequence_last"] + 1
@@ -130,7 +156,7 @@ def _judge_spoilt(truth: TruthFile, facts: DialectFacts, product: str, instants:
         # the frame itself proves the instants before it came
         came_ns = fault["start_ns"] + LATE_NS
         inside = instants[bisect_right(instants, came_ns) : bisect_left(instants, end_ns)]
-        if inside and not _was_held_back(truth, fault):
+        if inside and not truth.came_late(fault, fault["start_ns"]):
             yield f"{len(inside)} samples from {inside[0]} after a bad level at {fault['start_ns']}"
 
 
@@ -140,16 +166,6 @@ def _spoilt(truth: TruthFile, facts: DialectFacts, product: str) -> Iterator[dic
         is_readable = fault["fault"] == "corrupt" and fault["sequence_first"] is None
         if is_readable and (fault["channel"], fault["product"]) == (facts.book_channel, product):
             yield fault
-
-
-def _was_held_back(truth: TruthFile, fault: dict[str, Any]) -> bool:
-    """Whether the frame was lost on a connection that was late: its client learns of the market later, too."""
-    return any(
-        delay["fault"] == "delay"
-        and (delay["feed"], delay["connection"]) == (fault["feed"], fault["connection"])
-        and delay["start_ns"] <= fault["start_ns"] <= delay["end_ns"] + S
-        for delay in truth.faults
-    )
 
 
 def _was_replaced(snapshots: list[tuple[int, int, int]], number: int, at_ns: int) -> bool:
@@ -165,17 +181,13 @@ def certain(moments: set[int]) -> set[int]:
 def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Warp) -> Iterator[str]:
     """Every sample is the market's, as it was within the time a frame may take, and never older than the one before."""
     held = truth.tops[product]
-    held_up = [
-        (fault["start_ns"], fault["end_ns"] + LAG_NS)
-        for fault in truth.faults
-        if fault["fault"] == "delay" and fault.get("feed") in (None, truth.feed)
-    ]
+    held_up = Spans((start_ns, end_ns + LAG_NS) for start_ns, end_ns in truth.late_spans())
     position = 0
     for instant, stored in sorted(tops.items()):
         moments = warp.moments(instant)
         if not moments:
             yield f"a sample at {instant}, which the clock was put forward over"
-        if any(start_ns <= moment <= end_ns for start_ns, end_ns in held_up for moment in moments):
+        if any(moment in held_up for moment in moments):
             continue
         values = tuple(stored[name] for name in ("bid", "bid_size", "ask", "ask_size"))
         found = [
@@ -241,7 +253,7 @@ def _lost_runs(truth: TruthFile, number: int) -> Iterator[tuple[tuple[int, int],
 def is_deaf(fault: dict[str, Any], lost_ns: int) -> bool:
     """Whether the host may have kept the collector from telling that a number was lost then."""
     kind = fault["fault"].partition(":")[0]
-    return kind in ("disk", "restart") and fault["start_ns"] - 3 * S <= lost_ns <= fault["end_ns"] + 3 * S
+    return kind in ("disk", "restart", STOOD) and fault["start_ns"] - 3 * S <= lost_ns <= fault["end_ns"] + 3 * S
 
 
 def _numbered_faults(truth: TruthFile) -> Iterator[dict[str, Any]]:

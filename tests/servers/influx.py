@@ -47,6 +47,11 @@ class InfluxServer:
         self.url = f"http://127.0.0.1:{self._port}"
         self.v2_url = f"http://127.0.0.1:{self._v2_port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         folder = self._folder
         folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ from tests.servers.fake_influx import (
     keeps_and_resets,
     resets,
 )
-from tests.servers.waiting import LONGEST_S
+from tests.servers.waiting import LONGEST_S, until
 
 
 @pytest.fixture
@@ -297,6 +297,23 @@ async def test_a_slow_store_is_asked_for_as_much_as_it_answers_in_time(
     assert len(fake.points) == 2052
     assert sink.statistics.lines_set_aside == 0
     assert sink.statistics.state == "delivering"
+
+
+@pytest.mark.parametrize(("first", "tries"), [(1, 1), (5000, 14)])
+async def test_after_an_outage_requests_soon_are_as_large_as_before(
+    first: int, tries: int, fake: FakeInflux, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small they became: of the lines that are on their way, and of those that come next."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(influx.asyncio, "sleep", lambda seconds: sleep(0))
+    fake.plays += [resets] * tries
+    lines = trades(first + 10_000)
+    async with delivering(tmp_path, fake.url, token="t") as (journal, _):
+        await journal.append(timed({"trades": lines[:first]}))
+        await until(lambda: len(fake.requests) >= tries)
+        await journal.append(timed({"trades": lines[first:]}))
+    assert set(fake.points.values()) == set(lines)
+    assert len(fake.requests) - tries < 60
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])

@@ -1,0 +1,125 @@
+"""Whether what two collectors left of a long run is the truth: in their lines, in the archive, in the report and in the
+store."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from sentinel.contract.line_protocol import decode
+from tests import ROOT
+from tests.end_to_end.judge import TruthFile
+from tests.end_to_end.store import Store
+from tests.faults.reported import judge_report
+from tests.faults.verdict import judge
+from tests.faults.warp import Warp
+from tests.servers.collector import unset_environment
+from tests.servers.influx import WRITER, InfluxServer
+from tests.soak.kept import kept_lines
+from tests.soak.run import LIVES, RESTARTS, VENUES
+
+COUNTED = {"trades": "price", "top": "bid", "gaps": "start_ns", "coverage": "samples_due"}
+AT_ONCE = 2
+
+
+def judge_all(folder: Path) -> Iterator[tuple[str, list[str], dict[str, int]]]:
+    """Of each collector and venue: its name, everything that is wrong, and how many points of each kind there were."""
+    run = json.loads((folder / "run.json").read_text())
+    asked = [(folder, host, exchange, run) for host in (LIVES, RESTARTS) for exchange in VENUES]
+    with serving(folder / "influx"), ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_judge_venue, asked)
+        for host in (LIVES, RESTARTS):
+            yield f"{host} audit", _audited(folder, host), {}
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[None]:
+    """The store of a run once more; its address is beside it."""
+    server = InfluxServer(folder)
+    server.start()
+    try:
+        (folder / "url").write_text(server.url)
+        yield
+    finally:
+        server.close()
+
+
+def _judge_venue(asked: tuple[Path, str, str, dict[str, Any]]) -> tuple[str, list[str], dict[str, int]]:
+    folder, host, exchange, run = asked
+    own, venue = folder / host, VENUES[exchange]
+    products = run["products"][host][exchange]
+    truth = TruthFile(own / f"{exchange}.jsonl", venue.facts.feeds[0])
+    truth.faults += json.loads((own / "host.json").read_text()) + _stood(folder) + _stood(own)
+    store = Store(own / "data", lines=kept_lines(own / "kept", exchange))
+    try:
+        problems = judge(own / "data", truth, products, venue=venue, store=store)
+    except AssertionError as error:
+        problems = [str(error)]
+    if host == LIVES:
+        markets = [venue.market(product) for product in products]
+        problems += judge_report(own / "data", markets, Warp(), store)
+        problems += _judge_archive(own / "data", store, exchange)
+    problems += _judge_delivered(folder / "influx", host, exchange, store, run["quiet_ns"])
+    counts = {name: len(store.of(name)) for name in COUNTED} | {"faults": len(truth.faults)}
+    return f"{host} {exchange}", problems, counts
+
+
+def _stood(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "stood.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _judge_archive(data_dir: Path, store: Store, exchange: str) -> Iterator[str]:
+    """Archive and journal together have every line that was seen, as it was written last, and no other."""
+    for name in COUNTED:
+        words = ["export", "--measurement", name, "--exchange", exchange, "--data-dir", str(data_dir)]
+        done = _command(words)
+        if done.returncode != 0:
+            yield f"export gave {done.returncode}: {done.stderr[-300:]!r}"
+        points = (decode(line) for line in done.stdout.splitlines())
+        theirs = {(point.tags, point.time_ns): point for point in points}
+        ours = store.points.get(name, {})
+        if theirs != ours:
+            lacks, more = ours.keys() - theirs.keys(), theirs.keys() - ours.keys()
+            found = (
+                f"lacks {len(lacks)}, has {len(more)} more, of {len(ours)}, such as {min(lacks | more, default=None)}"
+            )
+            yield f"export of {name} {found}"
+
+
+def _judge_delivered(influx: Path, host: str, exchange: str, store: Store, until_ns: int) -> Iterator[str]:
+    """The store has as many points of each kind and market as were written before the quiet at the end."""
+    server = InfluxServer(influx)
+    server.url = (influx / "url").read_text()
+    for name, field in COUNTED.items():
+        ours: dict[str, int] = {}
+        for point in store.of(name):
+            if point.time_ns < until_ns:
+                symbol = dict(point.tags)["symbol"]
+                ours[symbol] = ours.get(symbol, 0) + 1
+        of = f"time < {until_ns} AND exchange = '{exchange}'"
+        question = f'SELECT count("{field}") FROM "{name}" WHERE {of} GROUP BY symbol'
+        (result,) = server.query(question, host)
+        theirs = {series["tags"]["symbol"]: series["values"][0][1] for series in result.get("series", [])}
+        if ours != theirs:
+            yield f"InfluxDB has {theirs} {name}, the journal had {ours}"
+
+
+def _audited(folder: Path, host: str) -> list[str]:
+    """What the command ``audit`` finds in what the journal still has."""
+    url = (folder / "influx" / "url").read_text()
+    more = {"SENTINEL_INFLUX_TOKEN": WRITER, "SENTINEL_INFLUX_BUCKET_TRADES": host, "SENTINEL_INFLUX_BUCKET_BOOK": host}
+    done = _command(["audit", "--data-dir", str(folder / host / "data"), "--influx-url", url], **more)
+    return [] if done.returncode == 0 else [f"audit gave {done.returncode}: {(done.stdout + done.stderr)[-300:]!r}"]
+
+
+def _command(words: list[str], **more: str) -> subprocess.CompletedProcess[bytes]:
+    settings = unset_environment() | {"PYTHONPATH": str(ROOT)} | more
+    return subprocess.run([sys.executable, "-m", "sentinel", *words], env=settings, capture_output=True, check=False)
