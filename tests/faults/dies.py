@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from sentinel.backfill.worker import Backfiller
 from sentinel.cli import main
 from sentinel.collector.intake import Intake
 from sentinel.disk.journal import Journal
@@ -39,6 +40,13 @@ STEPS: dict[str, tuple[type, str]] = {
 }
 """What is taken at each: a method."""
 
+BACKFILLING: dict[str, tuple[type, str]] = {
+    "backfill searched": (Backfiller, "_search"),
+    "backfill stored": (Backfiller, "_advance"),
+    "backfill noted": (Backfiller, "_note"),
+}
+"""Of ``backfill``."""
+
 STATEMENT = "statement"
 SIDES = ("before", "after")
 
@@ -53,7 +61,7 @@ class Death:
         if kind == STATEMENT:
             self._watch_statements()
         else:
-            owner, name = STEPS[kind]
+            owner, name = (STEPS | BACKFILLING)[kind]
             setattr(owner, name, self._watched(getattr(owner, name)))
 
     def _passed(self, side: str) -> None:
