@@ -55,7 +55,7 @@ LIFE_S = 20.0
 HIDDEN_EVERY_S = 1.3
 """So often trades are kept from the feeds, so that there is always something to ask REST for."""
 
-ELSEWHERE = "not at its step"
+ELSEWHERE = "killed elsewhere"
 
 S = 1_000_000_000
 
@@ -183,6 +183,7 @@ def rows(seeds: Sequence[int], wrong: set[int], keep: Path) -> list[Row]:
     died: dict[str, list[int]] = defaultdict(list)
     named: dict[str, list[float]] = defaultdict(list)
     away_s: dict[str, list[float]] = defaultdict(list)
+    cost_s: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
         folder = keep / str(seed)
         if not (folder / "deaths.json").exists():
@@ -190,27 +191,29 @@ def rows(seeds: Sequence[int], wrong: set[int], keep: Path) -> list[Row]:
         deaths = msgspec.json.decode((folder / "deaths.json").read_bytes(), type=list[Death])
         store, log = Store(folder / "data", measurements=["top", "gaps"]), log_of(folder / "data")
         tops = sorted(point.time_ns for point in store.of("top"))
-        for death in deaths:
-            kind = death.step.rsplit(" ", 2)[0] if death.is_at_step else ELSEWHERE
+        for number, death in enumerate(deaths):
+            kind = f"killed at: {death.step.rsplit(' ', 2)[0]}" if death.is_at_step else ELSEWHERE
             died[kind].append(seed)
             if (seconds := named_s(log, death.start_ns, ("gap_open",), "stopped")) is not None:
                 named[kind].append(seconds)
             before = max((top for top in tops if top <= death.start_ns), default=None)
             after = min((top for top in tops if top > death.end_ns), default=None)
+            if before is not None and (not number or before > deaths[number - 1].end_ns):  # of this life
+                cost_s[kind].append((death.start_ns - before) / S)
             if before is not None and after is not None:
                 away_s[kind].append((after - before) / S)
     return [
-        Row(kind, len(runs), sum(seed in wrong for seed in runs), named[kind], away_s[kind])
+        Row(kind, len(runs), sum(seed in wrong for seed in runs), named[kind], away_s[kind], cost_s[kind])
         for kind, runs in sorted(died.items())
     ]
 
 
 def table(found: Sequence[Row]) -> Iterator[str]:
     """A line for each."""
-    yield f"{'died at':<20} deaths  held  named; without a sample (median, worst)"
+    yield f"{'death':<32} deaths  held  named; without a sample (median, worst)"
     for row in found:
         times = f"{spread(row.detect_s, 'no gap')}; {spread(row.heal_s, 'none was there yet')}"
-        yield f"{row.fault:<20} {row.runs:>6} {row.runs - row.lost:>5}  {times}"
+        yield f"{row.fault:<32} {row.runs:>6} {row.runs - row.lost:>5}  {times}"
     yield f"{sum(row.runs for row in found if row.fault != ELSEWHERE)} deaths at their step"
 
 

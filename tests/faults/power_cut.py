@@ -42,7 +42,7 @@ from tests import ROOT, dying
 from tests.faults import crash
 from tests.faults.crash import KeepingInflux
 from tests.faults.cut_disk import Change, Disk
-from tests.faults.rows import Row, write
+from tests.faults.rows import Row, merged, write
 from tests.sentinel.archive import killed
 from tests.sentinel.archive.killed import SCENES
 
@@ -190,11 +190,10 @@ def rows(wrong: Mapping[int, Sequence[str]], seeds: Sequence[int], keep: Path) -
     in_pass = {seed: [words for words in told if words.startswith(PASS)] for seed, told in wrong.items()}
     collecting = {seed for seed, told in wrong.items() if len(told) > len(in_pass[seed])}
     of_deaths = crash.rows(seeds, collecting, keep)
-    times = [[time_s for row in of_deaths for time_s in getattr(row, name) or ()] for name in ("detect_s", "heal_s")]
     notes = {seed: keep / str(seed) / "looked-at.json" for seed in seeds}
     looked_at = {seed: json.loads(note.read_text()) for seed, note in notes.items() if note.exists()}
     found = [
-        Row("power cut, collector started again", sum(row.runs for row in of_deaths), len(collecting), *times),
+        msgspec.structs.replace(merged(of_deaths), fault="power cut, collector started again", lost=len(collecting)),
         Row(
             "moments of a collector at which it was cut",
             sum(one["moments"] for one in looked_at.values()),

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -30,11 +30,16 @@ from msgspec import Struct
 
 from tests import ROOT
 from tests.faults import rows
-from tests.faults.rows import Row, spread
+from tests.faults.rows import Row, merged, spread
 
 PAGE = ROOT / "docs" / "reliability.md"
 BEGINS, ENDS = "<!-- measured: python -m tests.faults.reliability -->\n", "<!-- end of what was measured -->\n"
 RESULTS = ROOT / "build" / "reliability"
+LEGEND = (
+    '"Lost" counts runs in which anything was gone without being named, or was wrong. "Detect" is from the beginning '
+    "of a trouble to the first word of the log that names one of its kind, the start of the next collector included; "
+    "where several troubles meet, another one may have given the word. Times are the median and the worst."
+)
 HEAD = ("fault", "runs", "lost", "time to detect", "time to heal", "test")
 
 
@@ -58,39 +63,37 @@ class Campaign(Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """How to run it again, in the table."""
-        words = [word for word in self.command.split() if "{json}" not in word and word not in ("--json", "--junitxml")]
-        return " ".join(words[1:] if words[0] == "pytest" else words).format(seeds="0-99", runs="50")
+        """How to run it again, in the table; venues are one."""
+        runs = round(100 * (self.share or 1.0))
+        words = self.command.partition(" --json")[0].split()
+        if words[0] == "pytest":
+            return f"pytest {words[-1]}"
+        return " ".join(words).format(seeds=f"0-{runs - 1}", runs=runs).replace(" --at-once 2", "")
 
 
-def _killed(module: str, fault: str, *options: str) -> Campaign:
-    name = (
-        "-".join(["killed", module.split(".")[2], *options[1:]]) if options else module.rpartition("tests.sentinel.")[2]
-    )
-    return Campaign(name, " ".join([module, *options, "--points", "{runs}"]), 0.5, fault)
+def _killed(name: str, command: str, fault: str) -> Campaign:
+    return Campaign(f"killed-{name}", f"tests.sentinel.{command} --points {{runs}}", 0.5, fault)
 
 
 def _tests(name: str, path: str, fault: str) -> Campaign:
     return Campaign(name, f"pytest -q -p no:cacheprovider --junitxml {{json}} {path}", None, fault)
 
 
-SCENARIO = "tests.faults.scenario {seeds} --at-once 2 --json {json}"
-
 CAMPAIGNS = (
     *(
-        Campaign(f"scenario-{venue}", f"{SCENARIO} --venue {venue}")
+        Campaign(f"scenario-{venue}", f"tests.faults.scenario {{seeds}} --at-once 2 --json {{json}} --venue {venue}")
         for venue in ("coinbase", "kraken", "binance", "okx", "deribit", "coinbase_derivatives")
     ),
     Campaign("crash", "tests.faults.crash {seeds} --at-once 2 --json {json}", 0.5),
     Campaign("power-cut", "tests.faults.power_cut {seeds} --at-once 2 --json {json}", 0.3),
-    _killed("tests.sentinel.archive.killed", "archiving an hour, killed", "--what", "archive"),
-    _killed("tests.sentinel.archive.killed", "archiving the changes of books, killed", "--what", "l2"),
-    _killed("tests.sentinel.archive.killed", "certifying, killed", "--what", "certificates"),
-    _killed("tests.sentinel.archive.killed", "pruning archive and tapes, killed", "--what", "prune"),
-    _killed("tests.sentinel.archive.killed", "first pass over data of version 0.1, killed", "--what", "upgrade"),
-    _killed("tests.sentinel.archive.killed_uploading", "upload to an object store, killed"),
-    _killed("tests.sentinel.backfill.killed", "backfill, killed"),
-    _killed("tests.sentinel.dataset.killed", "freezing a data set, killed"),
+    _killed("archive", "archive.killed --what archive", "archiving an hour, killed"),
+    _killed("l2", "archive.killed --what l2", "archiving the changes of books, killed"),
+    _killed("certificates", "archive.killed --what certificates", "certifying, killed"),
+    _killed("prune", "archive.killed --what prune", "pruning archive and tapes, killed"),
+    _killed("upgrade", "archive.killed --what upgrade", "first pass over data of version 0.1, killed"),
+    _killed("upload", "archive.killed_uploading", "upload to an object store, killed"),
+    _killed("backfill", "backfill.killed", "backfill, killed"),
+    _killed("freeze", "dataset.killed", "freezing a data set, killed"),
     _tests(
         "cluster-archive",
         "tests/sentinel/cluster/test_archiving_processes.py",
@@ -159,18 +162,36 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def as_markdown(results: Iterable[Result]) -> str:
-    """One table of all; "lost" are runs in which anything was gone without being named, or was wrong."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|---|---|---|---|---|---|"]
-    where: dict[str, None] = {}
+def as_markdown(results: Sequence[Result]) -> str:
+    """What a death costs, and one table of all."""
+    lines = [*_costs(results), "| " + " | ".join(HEAD) + " |", "|---|---|---|---|---|---|"]
+    found: dict[tuple[str, str], list[Row]] = {}
     for result in results:
-        where.setdefault(f"commit {result.commit}, {result.began}, {result.machine}")
         for row in result.rows:
-            times = spread(row.detect_s, "nothing to say"), spread(row.heal_s, "no gap")
-            lines.append(
-                "| " + " | ".join([row.fault, str(row.runs), str(row.lost), *times, f"`{result.test}`"]) + " |"
-            )
-    return "\n".join([*lines, "", f"Measured at {'; '.join(where)}.", ""])
+            found.setdefault((result.test, row.fault), []).append(row)
+    for (test, fault), of_fault in found.items():
+        row = merged(of_fault)
+        times = spread(row.detect_s, "nothing to say"), spread(row.heal_s, "no gap")
+        lines.append("| " + " | ".join([fault, f"{row.runs:,}", str(row.lost), *times, f"`{test}`"]) + " |")
+    where = dict.fromkeys(f"commit {result.commit}, {result.began}, {result.machine}" for result in results)
+    return "\n".join([*lines, "", LEGEND, "", f"Measured at {'; '.join(where)}.", ""])
+
+
+def _costs(results: Iterable[Result]) -> Iterator[str]:
+    """The loss bound, as it was measured."""
+    deaths = [(result.campaign, row) for result in results for row in result.rows if row.cost_s]
+    kinds = (("crash", "deaths by SIGKILL"), ("power-cut", "power cuts, of which only what was synced is left"))
+    for campaign, words in kinds:
+        if not (of_kind := [row for name, row in deaths if name == campaign]):
+            continue
+        row = merged(of_kind)
+        held = "none lost" if not row.lost else f"**{row.lost} lost**"
+        yield (
+            f"* {row.runs:,} {words}: {held} a line that was committed or given to InfluxDB, or a trade that no gap "
+            f"names. What was not committed, samples of the last {spread(row.cost_s, '')}, is in a gap `stopped`."
+        )
+    if deaths:
+        yield ""
 
 
 def with_table(page: str, made: str) -> str:

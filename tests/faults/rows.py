@@ -27,6 +27,21 @@ class Row(Struct, frozen=True):
     lost: int
     detect_s: list[float] | None = None
     heal_s: list[float] | None = None
+    cost_s: list[float] | None = None
+    """Of a death: from the last sample that is there to the moment of it."""
+
+
+def merged(rows: Iterable[Row]) -> Row:
+    """Those of one fault, as one."""
+    first, *others = rows
+    for row in others:
+        joined = {
+            name: [*(getattr(first, name) or ()), *(getattr(row, name) or ())]
+            for name in ("detect_s", "heal_s", "cost_s")
+            if getattr(first, name) is not None or getattr(row, name) is not None
+        }
+        first = msgspec.structs.replace(first, runs=first.runs + row.runs, lost=first.lost + row.lost, **joined)
+    return first
 
 
 def write(path: Path | None, rows: Iterable[Row]) -> None:

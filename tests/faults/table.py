@@ -20,6 +20,7 @@ from tests.faults.warp import Warp
 
 S = 1_000_000_000
 AFTER_NS = 4 * S
+LATE_NS = 60 * S
 
 NAMED_BY: dict[Source, tuple[tuple[str, ...], str | None]] = {
     "venue": (("gap_open", "undecodable", "unusable", "venue_closes", "refused"), None),
@@ -27,7 +28,7 @@ NAMED_BY: dict[Source, tuple[tuple[str, ...], str | None]] = {
     "disk": (("journal_refuses",), None),
     "store": (("sink_waiting", "sink_barred"), None),
     "clock": (("clock_step", "last_run_was_ahead"), None),
-    "restart": (("gap_open",), "stopped"),
+    "restart": (("gap_open",), "stopped"),  # by the next life, whenever that begins
 }
 """The words of the log that name a trouble, and the cause of the gap that does; where several troubles meet, another
 one may have given the word."""
@@ -63,7 +64,9 @@ def rows(seeds: Collection[int], wrong: Collection[int], keep: Path, venue: Dial
                 continue
             start_ns, end_ns = happened
             events, cause = NAMED_BY[trouble.source]
-            if (seconds := named_s(log, start_ns, events, cause, end_ns + AFTER_NS)) is not None:
+            if (
+                seconds := named_s(log, start_ns, events, cause, end_ns + (LATE_NS if cause else AFTER_NS))
+            ) is not None:
                 detected_s[trouble.name].append(seconds)
             if (seconds := _healed_s(start_ns, end_ns, warp, store)) is not None:
                 healed_s[trouble.name].append(seconds)

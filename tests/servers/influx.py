@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.servers.waiting import freeze
+
 SHARED = Path(os.environ.get("SENTINEL_SHARED", Path(__file__).parents[3] / "shared"))
 RIG = SHARED / "influx-rig"
 LONGEST_START_S = 15.0
@@ -105,7 +107,8 @@ class InfluxServer:
         self._process = None
 
     def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.servers.influx import free_port
+from tests.servers.waiting import freeze
 
 LONGEST_START_S = 20.0
 SERVER = Path(sysconfig.get_path("scripts")) / "nats-server"
@@ -73,7 +74,7 @@ class NatsServer:
         return status
 
     def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -19,3 +21,9 @@ async def until(condition: Callable[[], bool]) -> None:
         while not condition():
             await asyncio.sleep(max(SHORTEST_S, PATIENCE * (time.perf_counter() - began_s)))
             began_s = time.perf_counter()
+
+
+def freeze(child: int) -> None:
+    """SIGSTOP, until it has come: for a moment after it was sent, a process may still answer."""
+    os.kill(child, signal.SIGSTOP)
+    os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

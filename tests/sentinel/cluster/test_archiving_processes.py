@@ -31,7 +31,7 @@ from sentinel.run.archive_pass import write_spool
 from tests.sentinel.cluster.published import PARTITIONS, Sent, archived, batches, copied, expected, publish
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.object_store import CREDENTIALS, object_store
-from tests.servers.waiting import until
+from tests.servers.waiting import freeze, until
 
 LEASE_S = 2.0
 
@@ -82,7 +82,7 @@ class Worker:
 
     def freeze(self) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
         self.is_frozen = True
 
     def thaw(self) -> None:
