@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.dataset import manifest as manifests
+from sentinel.dataset.verify import problems
+from tests import ROOT
 from tests.faults import crash
 from tests.faults.cut_disk import Disk
 from tests.faults.power_cut import PowerCut, cut_pass
+from tests.sentinel.dataset.made import make
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which(os.environ.get("CC", "cc")) is None,
@@ -82,3 +86,30 @@ def test_a_collector_whose_power_is_cut_has_what_it_gave_away(tmp_path: Path) ->
 
 def test_what_a_pass_over_tapes_has_written_is_there_after_a_power_cut(tmp_path: Path) -> None:
     assert list(cut_pass(tmp_path, "l2", moments=1, seed=1)) == []
+
+
+def done_and_cut(data: Path, *command: str) -> Path:
+    """What is left of a folder if the power is cut as soon as a program is done, and nothing was kept by chance."""
+    disk = Disk(data)
+    environment = os.environ | disk.environment | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, *command], cwd=data, env=environment, check=True, capture_output=True)
+    left = data.with_name("left")
+    disk.cut(disk.changes(), left, "", is_strict=True)
+    return left
+
+
+def test_what_a_store_on_a_disk_has_said_it_has_is_there_after_a_power_cut(tmp_path: Path) -> None:
+    """Only then is the file here removed."""
+    data = tmp_path / "data"
+    data.mkdir()
+    program = (
+        f"from sentinel.disk.object_store import ObjectPath; (ObjectPath.of({data.as_uri()!r}) / 'a/b').put([b'c'])"
+    )
+    assert tree(done_and_cut(data, "-c", program)) == {"a": None, "a/b": b"c"}
+
+
+def test_a_frozen_data_set_is_there_after_a_power_cut(tmp_path: Path) -> None:
+    data = make(tmp_path / "data")
+    left = done_and_cut(data, "-m", "sentinel", "dataset", "freeze", "paper", "--data-dir", str(data))
+    (place,) = manifests.places(left)
+    assert problems(place.folder(left), manifests.read(left, place)) == []
