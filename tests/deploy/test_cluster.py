@@ -164,6 +164,11 @@ def test_the_servers_find_each_other_and_have_time_to_hand_over(conf: str) -> No
         assert all(seconds(service["stop_grace_period"]) > lame_s for service in NATS.values())
 
 
+@pytest.mark.parametrize("conf", [(FOLDER / "nats.conf").read_text(), NATS_CONF], ids=["compose", "kubernetes"])
+def test_what_the_servers_acknowledge_survives_a_power_cut(conf: str) -> None:
+    assert re.search(r"^ +sync_interval: always", conf, re.MULTILINE)
+
+
 def test_a_server_that_is_told_to_stop_ends_well(tmp_path: Path) -> None:
     """By the signal of compose, and by the command that a pod runs first; there are no clients to be sent away."""
     lame = "\n".join(re.findall(r"^lame_duck.*$", NATS_CONF, re.MULTILINE))

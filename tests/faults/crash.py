@@ -23,7 +23,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import Any, Protocol
 
 import click
@@ -38,8 +37,9 @@ from tests.faults.delivery import judge_delivery
 from tests.faults.dies import SIDES, STATEMENT, STEPS
 from tests.faults.played import COINBASE
 from tests.faults.reported import judge_report
+from tests.faults.rows import Row, named_s, spread, write
 from tests.faults.scenario import PEACE_S, PRODUCTS, QUIET_S, truth_of
-from tests.faults.verdict import judge
+from tests.faults.verdict import judge, log_of
 from tests.faults.warp import Warp
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
@@ -54,6 +54,8 @@ LIFE_S = 20.0
 
 HIDDEN_EVERY_S = 1.3
 """So often trades are kept from the feeds, so that there is always something to ask REST for."""
+
+ELSEWHERE = "killed elsewhere"
 
 S = 1_000_000_000
 
@@ -175,35 +177,44 @@ def _play(seed: int, keep: Path) -> list[str]:
     return asyncio.run(run(seed, keep / str(seed)))
 
 
-def table(seeds: Sequence[int], wrong: set[int], keep: Path) -> Iterator[str]:
-    """A line for each kind of step: how often it was the death, in runs that held, and how long until the next sample
-    of each market; the start of Python and of the command is in it."""
+def rows(seeds: Sequence[int], wrong: set[int], keep: Path) -> list[Row]:
+    """One for each kind of step. Named: from the death to the gap in the next life's log; healed: until the next
+    sample; the start of Python and of the command is in both."""
     died: dict[str, list[int]] = defaultdict(list)
+    named: dict[str, list[float]] = defaultdict(list)
     away_s: dict[str, list[float]] = defaultdict(list)
-    missed = 0
+    cost_s: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
         folder = keep / str(seed)
         if not (folder / "deaths.json").exists():
             continue
         deaths = msgspec.json.decode((folder / "deaths.json").read_bytes(), type=list[Death])
-        store = Store(folder / "data", measurements=["top", "gaps"])
+        store, log = Store(folder / "data", measurements=["top", "gaps"]), log_of(folder / "data")
         tops = sorted(point.time_ns for point in store.of("top"))
-        for death in deaths:
-            if not death.is_at_step:
-                missed += 1
-                continue
-            kind = death.step.rsplit(" ", 2)[0]
+        for number, death in enumerate(deaths):
+            kind = f"killed at: {death.step.rsplit(' ', 2)[0]}" if death.is_at_step else ELSEWHERE
             died[kind].append(seed)
+            if (seconds := named_s(log, death.start_ns, ("gap_open",), "stopped")) is not None:
+                named[kind].append(seconds)
             before = max((top for top in tops if top <= death.start_ns), default=None)
             after = min((top for top in tops if top > death.end_ns), default=None)
+            if before is not None and (not number or before > deaths[number - 1].end_ns):  # of this life
+                cost_s[kind].append((death.start_ns - before) / S)
             if before is not None and after is not None:
                 away_s[kind].append((after - before) / S)
-    yield f"{'died at':<20} deaths  held  without a sample (median, worst)"
-    for kind, runs in sorted(died.items()):
-        times = away_s[kind]
-        words = f"{median(times):.1f} s, {max(times):.1f} s" if times else "none was there yet"
-        yield f"{kind:<20} {len(runs):>6} {sum(seed not in wrong for seed in runs):>5}  {words}"
-    yield f"{sum(map(len, died.values()))} deaths at their step, {missed} elsewhere"
+    return [
+        Row(kind, len(runs), sum(seed in wrong for seed in runs), named[kind], away_s[kind], cost_s[kind])
+        for kind, runs in sorted(died.items())
+    ]
+
+
+def table(found: Sequence[Row]) -> Iterator[str]:
+    """A line for each."""
+    yield f"{'death':<32} deaths  held  named; without a sample (median, worst)"
+    for row in found:
+        times = f"{spread(row.detect_s, 'no gap')}; {spread(row.heal_s, 'none was there yet')}"
+        yield f"{row.fault:<32} {row.runs:>6} {row.runs - row.lost:>5}  {times}"
+    yield f"{sum(row.runs for row in found if row.fault != ELSEWHERE)} deaths at their step"
 
 
 def main() -> int:
@@ -211,6 +222,7 @@ def main() -> int:
     parser.add_argument("seeds", help="one seed, or a range such as 0-59")
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--keep", type=Path, default=None, help="where runs are left to look at")
+    parser.add_argument("--json", type=Path, default=None, help="where the rows of the table are written, too")
     options = parser.parse_args()
     first, _, last = options.seeds.partition("-")
     seeds = list(range(int(first), int(last or first) + 1))
@@ -223,7 +235,9 @@ def main() -> int:
         if problems:
             wrong.add(seed)
     click.echo(f"{len(seeds) - len(wrong)} held, {len(wrong)} did not {sorted(wrong)}")
-    click.echo("\n".join(table(seeds, wrong, keep)))
+    found = rows(seeds, wrong, keep)
+    click.echo("\n".join(table(found)))
+    write(options.json, found)
     return 1 if wrong else 0
 
 

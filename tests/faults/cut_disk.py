@@ -73,7 +73,7 @@ class Node:
         if how != "torn":
             return self.synced if how == "synced" else self.now()
         new = self.now()
-        length = rng.choice((len(self.synced), len(new), rng.randint(0, max(len(self.synced), len(new)))))
+        length = rng.choice((len(self.synced), len(new), rng.randint(*sorted((len(self.synced), len(new))))))
         sides = [side[:length].ljust(length, b"\0") for side in (self.synced, new)]
         return b"".join(sides[rng.random() < 0.5][at : at + PAGE] for at in range(0, length, PAGE))
 

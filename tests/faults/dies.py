@@ -16,11 +16,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from sentinel.backfill.worker import Backfiller
 from sentinel.cli import main
 from sentinel.collector.intake import Intake
 from sentinel.disk.journal import Journal
 from sentinel.disk.tape import TapeWriter
+from sentinel.exchange import listing
 from sentinel.exchange.connection import Connection
+from sentinel.exchange.listing import Listing
 from sentinel.exchange.repair import Repairer
 from sentinel.influx.sender import Sender
 from sentinel.influx.sink import InfluxSink
@@ -39,6 +42,19 @@ STEPS: dict[str, tuple[type, str]] = {
 }
 """What is taken at each: a method."""
 
+BACKFILLING: dict[str, tuple[type, str]] = {
+    "backfill searched": (Backfiller, "_search"),
+    "backfill stored": (Backfiller, "_advance"),
+    "backfill noted": (Backfiller, "_note"),
+}
+"""Of ``backfill``."""
+
+CHANGING: dict[str, tuple[type, str]] = {
+    "products listed": (Listing, "_enter"),
+    "products change": (Intake, "replan"),
+}
+"""Of a collector whose products are a pattern. ``LOOK_EVERY_S`` is how often it looks for them."""
+
 STATEMENT = "statement"
 SIDES = ("before", "after")
 
@@ -53,7 +69,7 @@ class Death:
         if kind == STATEMENT:
             self._watch_statements()
         else:
-            owner, name = STEPS[kind]
+            owner, name = (STEPS | BACKFILLING | CHANGING)[kind]
             setattr(owner, name, self._watched(getattr(owner, name)))
 
     def _passed(self, side: str) -> None:
@@ -95,6 +111,7 @@ class Death:
 
 
 if __name__ == "__main__":
+    listing.LOOK_EVERY_S = float(os.environ.pop("LOOK_EVERY_S", listing.LOOK_EVERY_S))
     if death := os.environ.pop("DEATH", ""):
         Death(death)
     sys.exit(main())

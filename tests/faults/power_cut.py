@@ -25,26 +25,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
 import click
+import msgspec
+from loguru import logger
 
 from sentinel.certificates.rederive import _replay
 from sentinel.disk.data_dir import JOURNAL, TAPES
 from sentinel.disk.journal import JournalReader
 from sentinel.disk.shards import has_tapes
-from sentinel.errors import SentinelError
+from sentinel.errors import SentinelError, UsageError
 from tests import ROOT, dying
 from tests.faults import crash
 from tests.faults.crash import KeepingInflux
 from tests.faults.cut_disk import Change, Disk
+from tests.faults.rows import Row, merged, write
 from tests.sentinel.archive import killed
 from tests.sentinel.archive.killed import SCENES
 
 DEATHS = 3
+PASS = "the pass "
 MOMENTS = 4
 """Of each life, besides its end, and of each pass."""
 
@@ -69,7 +73,7 @@ class PowerCut:
         problems: list[str] = []
         changes = self._disk.changes()
         for number in range(min(self._of_each, len(changes))):
-            until = self._rng.randint(1, len(changes))
+            until = self._rng.randint(1, len(changes)) if number else len(changes)
             self._disk.cut(changes[:until], self._scratch, str(self._rng.random()), is_strict=not number % 2)
             given = [line for at_ns, lines in store.kept if at_ns < changes[until - 1].time_ns for line in lines]
             found = list(_claims(self._scratch, given))
@@ -101,6 +105,8 @@ def _claims(data: Path, given: list[bytes]) -> Iterator[str]:
         scratch = data / "again.sqlite3"
         try:
             asyncio.run(_replay(data / TAPES, scratch, lambda file, offset: None))
+        except UsageError:  # no run had begun
+            pass
         except SentinelError as error:
             yield f"the tapes cannot be played: {error}"
             return
@@ -158,17 +164,18 @@ class Recorded:
 
 
 def cut_pass(folder: Path, what: str, moments: int, seed: int) -> Iterator[str]:
-    """Cuts a pass at so many seeded moments; gives what is wrong."""
+    """Cuts a pass at its end and at so many seeded moments less one; gives what is wrong."""
     rng = random.Random(f"cut {what} {seed}")
     recorded = Recorded(folder, what)
     for number in range(moments):
-        until = rng.randint(1, len(recorded.changes))
+        until = rng.randint(1, len(recorded.changes)) if number else len(recorded.changes)
         for problem in recorded.problems(until, folder / "cut", f"{seed} {number}", is_strict=not number % 2):
-            yield f"{what} after {until} of {len(recorded.changes)} changes: {problem}"
+            yield f"{PASS}{what} after {until} of {len(recorded.changes)} changes: {problem}"
 
 
 def play(seed: int, keep: Path) -> list[str]:
     """One seed; what is wrong."""
+    logger.disable("sentinel")  # what is played here says what it finds in the middle of a run
     folder = keep / str(seed)
     folder.mkdir(parents=True)
     power = PowerCut(seed, folder / "cut")
@@ -176,10 +183,30 @@ def play(seed: int, keep: Path) -> list[str]:
     problems = asyncio.run(crash.run(seed, folder, steps, power))
     what = list(SCENES)[seed % len(SCENES)]
     problems += cut_pass(folder / what, what, MOMENTS, seed)
-    (folder / "looked-at.json").write_text(
-        json.dumps({"deaths": DEATHS, "moments": power.moments, "pass": what, "cuts": MOMENTS})
-    )
+    (folder / "looked-at.json").write_bytes(msgspec.json.encode({"moments": power.moments, "of_pass": what}))
     return problems
+
+
+def rows(wrong: Mapping[int, Sequence[str]], seeds: Sequence[int], keep: Path) -> list[Row]:
+    """Those of the deaths, as of any other; the moments that were looked at; and the passes."""
+    in_pass = {seed: [words for words in told if words.startswith(PASS)] for seed, told in wrong.items()}
+    collecting = {seed for seed, told in wrong.items() if len(told) > len(in_pass[seed])}
+    of_deaths = crash.rows(seeds, collecting, keep)
+    notes = {seed: keep / str(seed) / "looked-at.json" for seed in seeds}
+    looked_at = {seed: json.loads(note.read_text()) for seed, note in notes.items() if note.exists()}
+    found = [
+        msgspec.structs.replace(merged(of_deaths), fault="power cut, collector started again", lost=len(collecting)),
+        Row(
+            "moments of a collector at which it was cut",
+            sum(one["moments"] for one in looked_at.values()),
+            len(collecting),
+        ),
+    ]
+    for what in sorted({one["of_pass"] for one in looked_at.values()}):
+        passes = [seed for seed, one in looked_at.items() if one["of_pass"] == what]
+        lost = sum(len(in_pass.get(seed, ())) for seed in passes)
+        found.append(Row(f"power cut in a pass: {what}", len(passes) * MOMENTS, lost))
+    return found
 
 
 def main() -> int:
@@ -187,12 +214,13 @@ def main() -> int:
     parser.add_argument("seeds", help="one seed, or a range such as 0-29")
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--keep", type=Path, default=None, help="where runs are left to look at")
+    parser.add_argument("--json", type=Path, default=None, help="where rows of a table are written")
     options = parser.parse_args()
     first, _, last = options.seeds.partition("-")
     seeds = list(range(int(first), int(last or first) + 1))
     keep = options.keep or Path(tempfile.mkdtemp(prefix="sentinel-power-cuts-"))
     click.echo(f"runs are kept in {keep}")
-    wrong: set[int] = set()
+    wrong: dict[int, list[str]] = {}
     with ProcessPoolExecutor(options.at_once, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(play, seed, keep): seed for seed in seeds}
         for done in as_completed(running):
@@ -200,8 +228,9 @@ def main() -> int:
             problems = [f"not judged: {error!r}"] if error else done.result()
             click.echo("\n   ".join([f"seed {running[done]}: {'WRONG' if problems else 'good'}", *problems[:8]]))
             if problems:
-                wrong.add(running[done])
+                wrong[running[done]] = problems
     click.echo(f"{len(seeds) - len(wrong)} held, {len(wrong)} did not {sorted(wrong)}")
+    write(options.json, rows(wrong, seeds, keep))
     return 1 if wrong else 0
 
 

@@ -32,8 +32,9 @@ from tests.faults.draw import Trouble, draw
 from tests.faults.host import Host
 from tests.faults.played import PLAYED, Played
 from tests.faults.reported import judge_report
+from tests.faults.rows import write
 from tests.faults.stepped import WallOffset
-from tests.faults.table import table, truth_of
+from tests.faults.table import rows, table, truth_of
 from tests.faults.verdict import judge
 from tests.servers.exchange import Market, trading
 from tests.throwaway.install import install
@@ -96,7 +97,7 @@ def _play(seed: int, keep: Path, exchange: str) -> list[str]:
     return asyncio.run(run(seed, keep / str(seed), PLAYED[exchange]))
 
 
-def _tell_all(seeds: Sequence[int], at_once: int, keep: Path, exchange: str) -> int:
+def _tell_all(seeds: Sequence[int], at_once: int, keep: Path, exchange: str, told: Path | None) -> int:
     wrong: set[int] = set()
     facts = PLAYED[exchange].facts
     for seed, problems in play_all(seeds, at_once, keep, exchange):
@@ -105,7 +106,9 @@ def _tell_all(seeds: Sequence[int], at_once: int, keep: Path, exchange: str) -> 
         if problems:
             wrong.add(seed)
     click.echo(f"{len(seeds) - len(wrong)} held, {len(wrong)} did not {sorted(wrong)}")
-    click.echo("\n".join(table(seeds, wrong, keep, facts)))
+    found = rows(seeds, wrong, keep, facts)
+    click.echo("\n".join(table(found)))
+    write(told, found)
     return 1 if wrong else 0
 
 
@@ -115,12 +118,13 @@ def main() -> int:
     parser.add_argument("--venue", default=DEFAULT_EXCHANGE, choices=sorted(PLAYED), help="whose dialect is spoken")
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--keep", type=Path, default=None, help="where runs are left to look at")
+    parser.add_argument("--json", type=Path, default=None, help="where the rows of the table are written, too")
     options = parser.parse_args()
     first, _, last = options.seeds.partition("-")
     seeds = list(range(int(first), int(last or first) + 1))
     keep = options.keep or Path(tempfile.mkdtemp(prefix="sentinel-scenarios-"))
     click.echo(f"runs are kept in {keep}")
-    return _tell_all(seeds, options.at_once, keep, options.venue)
+    return _tell_all(seeds, options.at_once, keep, options.venue, options.json)
 
 
 if __name__ == "__main__":

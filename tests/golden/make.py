@@ -9,8 +9,10 @@ A golden tape is kept for good: what was recorded by an old version must give th
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -31,6 +33,14 @@ FAULTS = (
     Fault(kind="abort", at_s=3.0, feed="advanced"),
     Fault(kind="duplicate", at_s=3.5, feed="exchange"),
 )
+
+
+def unpack_version_0_1(folder: Path) -> Path:
+    """What that version left behind, in ``folder``; gives its data directory."""
+    content = zstandard.ZstdDecompressor().stream_reader((FOLDER / "version_0_1.tar.zst").read_bytes()).read()
+    with tarfile.open(fileobj=io.BytesIO(content)) as packed:
+        packed.extractall(folder, filter="data")
+    return folder / "data"
 
 
 def lines_file(name: str) -> Path:

@@ -7,23 +7,20 @@ connection; ``collect BTC-USD ETH-USD --record`` for 8 s, SIGKILL, and for 6 s m
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 
 import sentinel.data
 from tests import ROOT
+from tests.golden.make import unpack_version_0_1
 
-PACKED = Path(__file__).with_name("version_0_1.tar.zst")
 PRODUCTS = ("BTC-USD", "ETH-USD")
 MEASUREMENTS = ("trades", "top", "book", "flow", "gaps", "coverage")
 NS_PER_S = 1_000_000_000
@@ -33,9 +30,7 @@ HOUR_NS = 3600 * NS_PER_S
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("version_0_1")
-    content = zstandard.ZstdDecompressor().stream_reader(PACKED.read_bytes()).read()
-    with tarfile.open(fileobj=io.BytesIO(content)) as packed:
-        packed.extractall(folder, filter="data")
+    unpack_version_0_1(folder)
     return folder
 
 

@@ -31,8 +31,8 @@ from sentinel.simulator.kraken.dialect import KRAKEN
 from tests import ROOT
 from tests.servers.collector import addresses, collecting, unset_environment
 from tests.servers.exchange import trading
-from tests.servers.influx import free_port
 from tests.servers.parrot import NATS_INFO, SMTP_HELLO, Parrot
+from tests.servers.ports import free_port
 from tests.servers.waiting import until
 
 SECRETS = [setting for setting in settings() if setting.is_secret]

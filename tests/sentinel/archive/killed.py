@@ -23,7 +23,7 @@ from sentinel.certificates.rederive import _replay
 from sentinel.disk.data_dir import ARCHIVE, HOURS, JOURNAL, PRUNED, TAPES
 from sentinel.disk.tape import created_ns, read_tape, tape_files
 from tests import dying
-from tests.golden.make import tape_file
+from tests.golden.make import tape_file, unpack_version_0_1
 from tests.sentinel.archive.market import DAY_NS, trade, write
 from tests.sentinel.l2_judge import moved
 
@@ -104,11 +104,18 @@ def prune_scene(data_dir: Path) -> Scene:
     return Scene(data_dir, lambda folder: worker(folder, now_ns, ALL, most, 0.0), is_whole_at_once=True)
 
 
+def upgrade_scene(data_dir: Path) -> Scene:
+    """The first pass of this version over what version 0.1 left: of its tapes come changes, which it had not."""
+    unpack_version_0_1(data_dir.parent).rename(data_dir)
+    return Scene(data_dir, lambda folder: worker(folder, created_ns(tape_files(folder / TAPES)[-1]) + 3 * HOUR_NS))
+
+
 SCENES = {
     "archive": archive_scene,
     "l2": l2_scene,
     "certificates": certificates_scene,
     "prune": prune_scene,
+    "upgrade": upgrade_scene,
 }
 
 

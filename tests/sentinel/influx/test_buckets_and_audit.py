@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from sentinel.cli import cli
-from sentinel.influx.buckets import bucket_at, buckets_between
+from sentinel.influx.buckets import bucket_at, buckets_between, months
+from sentinel.influx.server import Server
 from tests.sentinel.influx.test_sink_real import delivering
 from tests.sentinel.timed import timed
 from tests.servers.influx import ADMIN, InfluxServer
@@ -277,3 +279,37 @@ async def test_a_month_that_is_not_there_is_no_error_and_an_old_gap_is_found(
     assert short.exit_code == 0, short.output
     nowhere = await in_thread(influxd, *asked, **(places | {"bucket_book": "nowhere"}))
     assert "database not found" in str(nowhere.exception)
+
+
+def test_buckets_of_which_making_was_killed_before_any_change_are_made_by_the_next_one(
+    influxd: InfluxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has what it was told before; whoever told it is gone."""
+    asked, query = 0, Server.query
+
+    async def dying(self: Server, statement: str, *arguments: Any) -> Any:
+        nonlocal asked
+        if not statement.startswith("SHOW"):
+            if not asked:
+                raise SystemExit(137)
+            asked -= 1
+        return await query(self, statement, *arguments)
+
+    for last in range(20):
+        database = f"k{time.time_ns()}"
+        names = {"bucket_trades": database, "bucket_book": f"{database}/week", "rotation": "monthly"}
+        names |= {"retention_trades_s": "86400", "retention_book_s": "604800"}
+        asked = last
+        with monkeypatch.context() as patch:
+            patch.setattr(Server, "query", dying)
+            is_dead = sentinel(influxd, "buckets", "rotate", **names).exit_code == 137
+        again = sentinel(influxd, "buckets", "rotate", **names)
+        assert again.exit_code == 0, again.output
+        kept = retentions(influxd, database)
+        assert kept.pop("autogen") == "0s"
+        assert sorted(kept.values()) == ["168h0m0s"] * 2
+        for at_ns in months(time.time_ns(), time.time_ns() + 32 * 24 * HOUR_NS)[:2]:
+            assert retentions(influxd, bucket_at(database, "monthly", at_ns)) == {"autogen": "24h0m0s"}
+        if not is_dead:
+            return
+    raise AssertionError("it takes more changes than that")
