@@ -1,6 +1,7 @@
 """Whether InfluxDB holds what was delivered to it: compared minute by minute, and sent again where it differs.
 
-The journal is read up to where the sink has got to. For each series and minute both sides give the number of points
+The journal is read up to where the sink had got to when the audit began: a collector may go on writing, points of times
+that have been compared among them. For each series and minute both sides give the number of points
 and, for trades, the lowest and highest id. A minute of ``top`` or ``book`` that lacks a grid instant has fewer points
 than the journal. By series, so that nothing else that is there of the product (the accounts of another collector, a bin
 of its own) stands in for a point of ours.
@@ -9,8 +10,9 @@ of its own) stands in for a point of ours.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ from sentinel.contract.line_protocol import Point, decode, encode
 from sentinel.contract.measurements import MEASUREMENTS, market_of
 from sentinel.disk.delivery import SINK
 from sentinel.disk.history import windows
-from sentinel.disk.journal import JournalReader
+from sentinel.disk.journal import Batch, ByTime, JournalReader
 from sentinel.influx.answers import Accepted, TooLarge, Unanswered
 from sentinel.influx.buckets import ask_each, bucket_at, buckets_between
 from sentinel.influx.server import InfluxError, Server
@@ -106,14 +108,31 @@ async def audit(
     for journal in journals:
         with JournalReader(journal) as reader:
             until_ns = min(end_ns, _delivered_until(reader, end_ns))
+            cursor = reader.cursor(SINK)
+            delivered_id = reader.last_id() if cursor is None else cursor
             for measurement in FIELDS:
-                with closing(windows([reader], measurement, (), start_ns, until_ns, window_ns=HOUR_NS)) as hours:
+                delivered = [Delivered(reader, delivered_id)]
+                with closing(
+                    windows([], measurement, (), start_ns, until_ns, archives=delivered, window_ns=HOUR_NS)
+                ) as hours:
                     for lines in hours:
                         hour_ns = decode(lines[0]).time_ns // HOUR_NS * HOUR_NS
                         window = max(start_ns, hour_ns), min(until_ns, hour_ns + HOUR_NS)
                         theirs = await tallies(server, settings, measurement, *window)
                         await _compare(server, settings, measurement, lines, theirs, found, is_repairing=is_repairing)
     return found
+
+
+class Delivered(ByTime):
+    """Of a journal what its sink had delivered, up to a batch."""
+
+    def __init__(self, reader: JournalReader, last_id: int) -> None:
+        super().__init__(reader)
+        self._last_id = last_id
+
+    def overlapping(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]:
+        in_order = super().overlapping(stream, since_ns, until_ns)
+        return takewhile(lambda batch: batch.id <= self._last_id, in_order)
 
 
 def _delivered_until(reader: JournalReader, end_ns: int) -> int:
