@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.contract.line_protocol import Value
 from sentinel.disk.tape import Kind, read_tape, tape_files
 from sentinel.simulator.coinbase import dialogue
 from tests.captures import ADVANCED, GDAX, MATCHES, capture, lines_of
@@ -14,26 +15,44 @@ from tests.end_to_end.judge import TruthFile, judge_samples, judge_trades
 from tests.end_to_end.store import Store, fields
 from tests.servers.collector import collecting
 from tests.servers.exchange import playing
+from tests.servers.waiting import until
 
 
 def frames_on(tape: Path) -> list[bytes]:
     return [record.payload for file in tape_files(tape) for record in read_tape(file) if record.kind == Kind.FRAME]
 
 
+def _taped(data: Path) -> set[bytes]:
+    """What is on its tapes so far."""
+    return set(frames_on(data / "tapes")) if any((data / "tapes").glob("*.swtape")) else set()
+
+
+def _count(data: Path, measurement: str) -> int:
+    """How many lines it has stored so far."""
+    return Store(data).written.get(measurement, 0) if (data / "journal.sqlite3").exists() else 0
+
+
+def _last_tops(data: Path) -> dict[str, tuple[Value, Value]]:
+    store = Store(data)
+    last = {symbol: fields(store.of("top", symbol)[-1]) for symbol in ("BTC-USD", "ETH-USD") if store.of("top", symbol)}
+    return {symbol: (top["bid"], top["ask"]) for symbol, top in last.items()}
+
+
 async def test_the_advanced_recording(tmp_path: Path) -> None:
     path = capture(f"{ADVANCED}/raw.jsonl.zst")
     data, truth = tmp_path / "data", tmp_path / "truth.jsonl"
+    frames = set(lines_of(f"{ADVANCED}/raw.jsonl.zst"))
+    tops = {"BTC-USD": (65083.66, 65083.67), "ETH-USD": (1919.28, 1919.38)}
     async with (
         playing(path, 4.0, truth) as exchange,
-        collecting(exchange.urls, data, "BTC-USD", "ETH-USD", "--duration", "11s", "--record") as collector,
+        collecting(exchange.urls, data, "BTC-USD", "ETH-USD", "--record") as collector,
     ):
-        assert await collector.ended() == 0
+        await until(lambda: frames <= _taped(data))
+        await until(lambda: _count(data, "trades") == 279 and _last_tops(data) == tops)
+        assert await collector.stop() == 0
     store = Store(data)
 
-    assert set(lines_of(f"{ADVANCED}/raw.jsonl.zst")) <= set(frames_on(data / "tapes"))
-    tops = {symbol: fields(store.of("top", symbol)[-1]) for symbol in ("BTC-USD", "ETH-USD")}
-    assert (tops["BTC-USD"]["bid"], tops["BTC-USD"]["ask"]) == (65083.66, 65083.67)
-    assert (tops["ETH-USD"]["bid"], tops["ETH-USD"]["ask"]) == (1919.28, 1919.38)
+    assert _last_tops(data) == tops
     assert judge_samples(store, data / "tapes", bins_every=10) == len(store.of("top")) > 100
 
     assert judge_trades(store, TruthFile(truth), ["BTC-USD", "ETH-USD"]) == 279
@@ -58,11 +77,12 @@ async def test_the_exchange_sessions_of_2018(session: str, trades: int, tmp_path
     speed = 80.0 if session.endswith("0055") else 8.0
     async with (
         playing(path, speed, truth) as exchange,
-        collecting(exchange.urls, data, "BTC-USD", "--duration", "20s", "--record", **feeds) as collector,
+        collecting(exchange.urls, data, "BTC-USD", "--record", **feeds) as collector,
     ):
-        assert await collector.ended() == 0
+        await until(lambda: any(b'"error"' in frame for frame in _taped(data)))
+        await until(lambda: _count(data, "trades") == trades and _count(data, "top") > 40)
+        assert await collector.stop() == 0
     store = Store(data)
-    assert any(b'"error"' in frame for frame in frames_on(data / "tapes"))
     assert judge_samples(store, data / "tapes", bins_every=10) > 30
     assert judge_trades(store, TruthFile(truth), ["BTC-USD"]) == trades
     assert "sequence" not in {fields(point)["integrity"] for point in store.of("coverage")}
@@ -74,8 +94,9 @@ async def test_the_matches_of_2025(tmp_path: Path) -> None:
     data, truth = tmp_path / "data", tmp_path / "truth.jsonl"
     async with (
         playing(path, 8.0, truth) as exchange,
-        collecting(exchange.urls, data, *products, "--duration", "8s") as collector,
+        collecting(exchange.urls, data, *products) as collector,
     ):
-        assert await collector.ended() == 0
+        await until(lambda: _count(data, "trades") == 447)
+        assert await collector.stop() == 0
     recorded = {json.loads(line)["trade_id"] for line in lines_of(f"{MATCHES}/raw.jsonl.zst") if b"trade_id" in line}
     assert judge_trades(Store(data), TruthFile(truth), products) == len(recorded) == 447

@@ -20,6 +20,7 @@ from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.data import Hole
 from sentinel.errors import UsageError
 from sentinel.simulator.faults import Fault
+from tests.end_to_end.store import Store
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits, line, sample, stored, trade, write
 from tests.sentinel.data.made import move
 from tests.servers.collector import collecting
@@ -243,7 +244,7 @@ async def test_a_running_collector_is_read_up_to_the_last_second(tmp_path: Path)
         async with asyncio.timeout(LONGEST_S):
             while True:
                 await asyncio.sleep(0.2)
-                if not (tmp_path / "data" / "journal.sqlite3").exists():
+                if not (tmp_path / "data" / "journal.sqlite3").exists() or not Store(tmp_path / "data").of("top"):
                     continue
                 top = await asyncio.to_thread(sentinel.data.load, "top", "BTC-USD", "1h", data_dir=tmp_path / "data")
                 if any(hole.cause == "sequence" for hole in top.holes) and top.table.num_rows > 50:

@@ -126,7 +126,8 @@ async def test_one_odd_trade_of_rest_keeps_no_other_from_being_repaired(venue: S
         await venue.subscribed.wait()
         await venue.trade()
         hidden = [await venue.trade(is_hidden=True) for _ in range(4)]
-        venue.trades[hidden[1] - 1000]["time"] = "2026-11-26T05:00:60+00:00"
+        odd = venue.trades[hidden[1] - 1000]
+        odd["time"] = f"{odd['time'][:17]}60+00:00"
         venue.trades[hidden[2] - 1000]["size"] = "0"
         await venue.trade()
         await until(lambda: service.pipeline.products[Market.parse("BTC-USD")].trades.ledger.count == 5)

@@ -144,7 +144,7 @@ async def test_a_book() -> None:
 )
 async def test_a_book_that_nothing_can_be_compared_with_is_trouble(body: Any) -> None:
     async with venue(answering(body)) as client:
-        with pytest.raises(RestTrouble, match="not a book"):
+        with pytest.raises(RestTrouble, match=r"not a book|a book without a side"):
             await client.book("BTC-USD")
 
 
@@ -324,7 +324,7 @@ async def test_an_answer_that_is_not_json_is_trouble() -> None:
             await client.trades("BTC-USD", 1, 9)
         with pytest.raises(RestTrouble, match="not a list of products"):
             await client.unknown(("BTC-USD",))
-        with pytest.raises(RestTrouble, match="not a book"):
+        with pytest.raises(RestTrouble, match=r"not a book|a book without a side"):
             await client.book("BTC-USD")
 
 
