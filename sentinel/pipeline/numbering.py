@@ -24,7 +24,7 @@ from sentinel.pipeline.inputs import Command, Repair, RepairAnswer, Settings
 from sentinel.pipeline.questions import Question, Questions
 
 RETRY_PAUSE_NS = 2_000_000_000
-"""Before REST is asked again for what it had not got; every further pause is twice as long."""
+"""Before REST is asked again for what it had not got; every further pause is twice as long, up to ``GIVE_UP_NS``."""
 
 OUT_OF_ORDER_NS = 60_000_000_000
 """So much may the times of trades be out of the order of their ids. What is further off is not what its id says."""
@@ -351,8 +351,10 @@ class Numbering:
         if patience.is_over(now_ns):
             self._give_up(held)
         else:
-            self._ask_at(held, now_ns + patience.pause_ns)
-            patience.pause_ns *= 2
+            # a start asks at once, so that without a limit each would double the pause
+            pause_ns = min(patience.pause_ns, GIVE_UP_NS)
+            self._ask_at(held, now_ns + pause_ns)
+            patience.pause_ns = 2 * pause_ns
 
     def _ask_at(self, held: Wanted, due_ns: int) -> None:
         held.due_ns = due_ns

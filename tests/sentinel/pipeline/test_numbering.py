@@ -168,6 +168,24 @@ def test_patience_survives_a_restart() -> None:
     assert [gap["given_up"] for gap in told.gap_list("trades")] == [True]
 
 
+def test_a_collector_that_is_restarted_again_and_again_still_asks_and_can_store_its_state() -> None:
+    """Each start asks at once and each answer doubled the pause: after 34 of them it was no number that a checkpoint can
+    hold, and nothing could be stored any more. Found by a soak of two hours."""
+    pipe, told, now_ns = opened(exchange_lane()), Told(), START
+    pipe.receive(0, match(1), START)
+    pipe.receive(0, match(4), START + MS)
+    for _ in range(100):
+        now_ns += S
+        pipe.tick(now_ns)
+        for repair in repairs(pipe):
+            pipe.repaired(nothing(repair), now_ns)
+        told.take(pipe)
+        pipe = opened(exchange_lane(), checkpoint=pipe.checkpoint())
+    asked, _ = give_up(pipe, told, now_ns)
+    assert asked in (1, 2)
+    assert [gap["given_up"] for gap in told.gap_list("trades")] == [True]
+
+
 def test_a_rest_that_is_down_gives_nothing_up() -> None:
     pipe, told, now_ns = opened(exchange_lane()), Told(), START
     pipe.receive(0, match(1), START)
