@@ -169,8 +169,8 @@ def test_patience_survives_a_restart() -> None:
 
 
 def test_a_collector_that_is_restarted_again_and_again_still_asks_and_can_store_its_state() -> None:
-    """Each start asks at once and each answer doubled the pause: after 34 of them it was no number that a checkpoint can
-    hold, and nothing could be stored any more. Found by a soak of two hours."""
+    """Each start asks at once and each answer doubled the pause: after 34 of them it was no number that a checkpoint
+    can hold, and nothing could be stored any more. Found by a soak of two hours."""
     pipe, told, now_ns = opened(exchange_lane()), Told(), START
     pipe.receive(0, match(1), START)
     pipe.receive(0, match(4), START + MS)
