@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +17,16 @@ from tests.faults import crash
 from tests.faults.cut_disk import Disk
 from tests.faults.power_cut import PowerCut, cut_pass
 from tests.sentinel.dataset.made import make
+from tests.servers.programs import program
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which(os.environ.get("CC", "cc")) is None,
-    reason="what a program writes is watched by a library that is compiled for Linux",
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a program writes is watched in Linux's own way")
+
+
+@pytest.fixture(autouse=True)
+def compiler() -> None:
+    """The library that watches is compiled."""
+    program(os.environ.get("CC", "cc"), "gcc")
+
 
 PROGRAM = """
 import os, shutil

@@ -24,28 +24,10 @@ from book.events import Sizes, enter_levels
 from book.levels import Levels
 from feeds.coinbase_advanced.messages import Level2, LevelsSnapshot, decode_message
 from tests.captures import CAPTURES
+from tests.fuzz.mutation import damaged
 
 RECORDING = "coinbase-advanced-cryptofeed-2026-08-09/raw.jsonl.zst"
 EDGES = [(bps, 10_000) for bps in (1, 2, 5, 10, 25, 50, 100)]
-ODD = [
-    b'"',
-    b"\\",
-    b"\0",
-    b"\xff",
-    b"{",
-    b"}",
-    b"]",
-    b",",
-    b"0",
-    b"9",
-    b".",
-    b"-",
-    b"e",
-    b"nan",
-    b"null",
-    b"1e400",
-    b"\n",
-]
 DECIMALS = [
     "0", "0.0", "00", "1", "1.", ".5", "-1", "1e5", "0.00000001", "9007199254740993", "1000000000000001",
     "12345678901234567890", "1" * 25, "0." + "1" * 25, "nan", "inf", "1_0", "99999999.99999999", "4503599627370496.5",
@@ -71,22 +53,6 @@ def frame_of(levels: list[tuple[str, str, str]], kind: str = "update", sequence:
         f'{{"channel":"l2_data","client_id":"","timestamp":"2026-08-09T21:05:48.5Z","sequence_num":{sequence},'
         f'"events":[{{"type":"{kind}","product_id":"BTC-USD","updates":[{updates}]}}]}}'
     ).encode()
-
-
-def damaged(rng: random.Random, frame: bytes) -> bytes:
-    """A frame with one to three bytes changed, cut out or put in, or torn."""
-    for _ in range(rng.randrange(1, 4)):
-        at = rng.randrange(len(frame) + 1)
-        match rng.randrange(4):
-            case 0:
-                frame = frame[:at] + rng.choice(ODD) + frame[at + 1 :]
-            case 1:
-                frame = frame[:at] + rng.choice(ODD) + frame[at:]
-            case 2:
-                frame = frame[:at] + frame[at + rng.randrange(1, 9) :]
-            case 3:
-                frame = frame[:at] if rng.random() < 0.2 else frame
-    return frame
 
 
 def read_purely(frame: bytes) -> tuple[object, ...] | None:

@@ -129,22 +129,29 @@ def test_chunks_of_a_series_are_joined_and_those_of_another_are_not() -> None:
     assert not first["partial"]
 
 
-async def test_a_part_is_never_taken_for_the_whole() -> None:
-    async def answers(_: web.Request) -> web.Response:
-        return web.json_response({"results": [chunk(1, partial=True)]})
-
+@asynccontextmanager
+async def asking(*routes: web.RouteDef) -> AsyncIterator[Server]:
+    """A client of a server that answers so."""
     app = web.Application()
-    app.router.add_get("/query", answers)
+    app.add_routes(routes)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     settings = Influx.model_validate({"url": f"http://127.0.0.1:{runner.addresses[0][1]}", "token": "t"})
     try:
         async with Server(settings, time.time_ns) as server:
-            with pytest.raises(InfluxError, match="only part"):
-                await server.query("SELECT a FROM m")
+            yield server
     finally:
         await runner.cleanup()
+
+
+async def test_a_part_is_never_taken_for_the_whole() -> None:
+    async def answers(_: web.Request) -> web.Response:
+        return web.json_response({"results": [chunk(1, partial=True)]})
+
+    async with asking(web.get("/query", answers)) as server:
+        with pytest.raises(InfluxError, match="only part"):
+            await server.query("SELECT a FROM m")
 
 
 @pytest.mark.parametrize("status", [200, 400, 503])
@@ -164,24 +171,18 @@ async def test_an_answer_without_an_end_does_not_fill_the_memory(status: int, mo
             sent += 1
         return response
 
-    app = web.Application()
-    app.router.add_get("/ping", answers)
-    app.router.add_post("/api/v2/write", endless)
-    app.router.add_get("/query", endless)
-    app.router.add_get("/api/v2/buckets", endless)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    settings = Influx.model_validate({"url": f"http://127.0.0.1:{runner.addresses[0][1]}", "token": "t"})
-    try:
-        async with Server(settings, time.time_ns) as server:
-            assert isinstance(await server.write("b", b"m f=1 1"), Unanswered)
-            with pytest.raises(InfluxError, match="more than 4194304 bytes"):
-                await server.query("SELECT a FROM m")
-            with pytest.raises(InfluxError, match="more than 4194304 bytes"):
-                await server.pages("/api/v2/buckets", (), "buckets")
-    finally:
-        await runner.cleanup()
+    routes = [
+        web.get("/ping", answers),
+        web.post("/api/v2/write", endless),
+        web.get("/query", endless),
+        web.get("/api/v2/buckets", endless),
+    ]
+    async with asking(*routes) as server:
+        assert isinstance(await server.write("b", b"m f=1 1"), Unanswered)
+        with pytest.raises(InfluxError, match="more than 4194304 bytes"):
+            await server.query("SELECT a FROM m")
+        with pytest.raises(InfluxError, match="more than 4194304 bytes"):
+            await server.pages("/api/v2/buckets", (), "buckets")
     assert sent < 100
 
 
