@@ -61,7 +61,7 @@ async def test_books_are_proved_and_of_trades_nothing_is_claimed(tmp_path: Path)
         judge_trades(store, truth, product)
     subscribed = [fact for fact in truth.connections if '"unsubscribe"' in fact.get("text", "")]
     assert not [fact for fact in subscribed if in_auction(truth, fact["t_ns"])]
-    judge_report(tmp_path / "data")
+    judge_report(tmp_path / "data", store)
 
 
 async def test_a_snapshot_that_never_comes_on_the_wire_is_fetched_and_aligned(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def judge_book(store: Store, truth: TruthFile, product: str) -> None:
         assert runs(lost) <= named_sequences(store, product)
 
 
-def judge_report(data: Path) -> None:
+def judge_report(data: Path, store: Store) -> None:
     """Reports, reader and status of what was collected say that nothing proves the trades."""
     done = CliRunner().invoke(gap_report, ["--data-dir", str(data), "--format", "json"])
     assert done.exit_code == 0, done.output
@@ -121,7 +121,11 @@ def judge_report(data: Path) -> None:
         assert (product["integrity"], product["trade_proof"], product["trade_coverage"]) == ("sequence", "none", None)
         assert product["trades"]["missing"] == 0
         assert product["trades"]["repaired"] > 0
-        assert 0 < product["book_verified"] == product["book_clean"] < 1
+        samples = product["samples"]
+        share = samples["written"] / (samples["due"] + samples["not_collected"])
+        assert product["book_verified"] == product["book_clean"] == share
+        assert samples["written"] == samples["due"] - samples["withheld"] == len(store.of("top", product["symbol"]))
+    assert report["products"][0]["samples"]["withheld"] >= 10, "it was crossed for more than a second"
     table = CliRunner().invoke(gap_report, ["--data-dir", str(data)])
     assert "Nothing proves that no trade is missing of okx:BTC-USDT, okx:ETH-USDT-SWAP" in " ".join(
         table.output.split()
