@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 from loguru import logger
 
+from tests import ROOT
 from tests.captures import ADVANCED, lines_of
 
 pytest_plugins = ["sentinel.testing.plugin"]
 
-settings.register_profile("dev", max_examples=60, deadline=None)
+FOUND = DirectoryBasedExampleDatabase(ROOT / ".hypothesis" / "examples")
+settings.register_profile("dev", max_examples=60, deadline=None, database=FOUND)
 settings.register_profile(
     "ci", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("fuzz", max_examples=1_000_000, deadline=None)
+settings.register_profile("fuzz", max_examples=1_000_000, deadline=None, database=FOUND)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
 os.environ.pop("COLUMNS", None)  # xdist gives its workers that of its own terminal, and a pipe has no width
@@ -38,6 +42,14 @@ def _sockets_and_databases() -> set[str]:
         if target.startswith("socket:") or ".sqlite3" in target or ".swtape" in target:
             found.add(target)
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests run in a folder of their own: what a command writes where it stands must not be in the tree, which other
+    tests beside this one pack and count."""
+    with chdir(tmp_path_factory.mktemp("elsewhere")):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ from sentinel.monitor.monitor import Monitor
 from sentinel.monitor.outlet import Outlet
 from sentinel.monitor.status import StatusReader
 from sentinel.pipeline.checkpoint import decode_checkpoint, markets_of
-from sentinel.run import retention, systemd, threads, words
+from sentinel.run import memory, retention, systemd, threads, words
 from sentinel.run.membership import Tails, dealt
 from sentinel.run.reload import Reload
 from sentinel.run.stopping import stopping
@@ -162,7 +162,10 @@ async def _collect(
                 service.replan(listing.markets)
 
             aged_ns = retention.aged_by(clock, service.pipeline)
-            companions: list[Companion] = [Named("systemd", partial(systemd.accompany, stop))]
+            companions: list[Companion] = [
+                Named("systemd", partial(systemd.accompany, stop)),
+                Named("memory", memory.give_back),
+            ]
             if is_shard or is_observed:
                 tell = observation.tell if is_observed else terminal.tell
                 companions.append(Named("terminal", partial(tell, service)))
