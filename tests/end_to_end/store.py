@@ -29,17 +29,24 @@ class Store:
             if measurements is not None and measurement_of(line).decode() not in measurements:
                 continue
             point = decode(line)
-            if exchange not in (None, dict(point.tags)["exchange"]):
+            if exchange is not None and exchange != dict(point.tags)["exchange"]:
                 continue
             name = point.measurement
             self.written[name] = self.written.get(name, 0) + 1
             self.points.setdefault(name, {})[point.tags, point.time_ns] = point
+        self._in_order: dict[str, dict[str | None, list[Point]]] = {}
 
     def of(self, measurement: str, symbol: str | None = None) -> list[Point]:
         """Points in order of time."""
-        found = self.points.get(measurement, {}).values()
-        chosen = [point for point in found if symbol is None or dict(point.tags)["symbol"] == symbol]
-        return sorted(chosen, key=lambda point: (point.time_ns, point.tags))
+        if measurement not in self._in_order:
+            found: dict[str | None, list[Point]] = {None: []}
+            for point in sorted(
+                self.points.get(measurement, {}).values(), key=lambda point: (point.time_ns, point.tags)
+            ):
+                found[None].append(point)
+                found.setdefault(dict(point.tags).get("symbol"), []).append(point)
+            self._in_order[measurement] = found
+        return list(self._in_order[measurement].get(symbol, ()))
 
     def trades(self, symbol: str) -> dict[int, Point]:
         """By trade id; an id stored as two points is an error of the store, and is told."""

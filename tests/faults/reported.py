@@ -9,6 +9,7 @@ from book.sampler import count_instants
 from feeds.market import Market
 from sentinel.contract.gaps import NOT_COLLECTED
 from sentinel.contract.line_protocol import Point, Value
+from sentinel.coverage.accounts import Rows
 from sentinel.gap_report.local import read
 from sentinel.gap_report.report import ProductReport, Window, build
 from tests.end_to_end.judge import CADENCE_NS
@@ -20,13 +21,16 @@ def judge_report(data_dir: Path, markets: list[Market], warp: Warp, store: Store
     """Everything that is wrong with what is reported of the time from the first sample to the last one. ``store`` is
     there if the journal does not have everything any more."""
     store = store or Store(data_dir)
+    rows: dict[Window, Rows] = {}
     for market in markets:
         product = market.symbol
         tops = [point.time_ns for point in store.of("top", product)]
         if not tops:
             continue
         window = Window(tops[0], tops[-1] + CADENCE_NS)
-        reports = build(read(data_dir, window), window, markets=[market], now_ns=window.end_ns).products
+        if (minutes := window.of_whole_minutes()) not in rows:
+            rows[minutes] = read(data_dir, window)
+        reports = build(rows[minutes], window, markets=[market], now_ns=window.end_ns).products
         if not reports:
             yield f"{product}: nothing is reported"
         for report in reports:

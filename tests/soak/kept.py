@@ -13,13 +13,17 @@ JUDGED = frozenset({b"top", b"trades", b"gaps", b"coverage"})
 
 
 class Keeper:
-    """Copies the lines that are judged into a file for each exchange below ``folder``."""
+    """Copies the lines that are judged into a file for each exchange below ``folder``.
+
+    ``sampled`` has the series of samples that there are lines of, as they are written.
+    """
 
     def __init__(self, data_dir: Path, folder: Path) -> None:
         self._journal = data_dir / JOURNAL
         self._folder = folder
         self._last_id = 0
         self.line_count = 0
+        self.sampled: set[bytes] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> None:
@@ -36,15 +40,17 @@ class Keeper:
                 assert batch.id == self._last_id + 1, f"batches {self._last_id + 1} to {batch.id - 1} were not seen"
                 self._last_id = batch.id
                 for line in batch.lines():
-                    if measurement_of(line) in JUDGED:
-                        lines.setdefault(_exchange(line), []).append(line)
+                    if (name := measurement_of(line)) in JUDGED:
+                        if name == b"top":
+                            self.sampled.add(line.partition(b" ")[0])
+                        lines.setdefault(exchange_of(line), []).append(line)
         for exchange, found in lines.items():
             self.line_count += len(found)
             with (self._folder / f"{exchange}.lp").open("ab") as file:
                 file.write(b"\n".join(found) + b"\n")
 
 
-def _exchange(line: bytes) -> str:
+def exchange_of(line: bytes) -> str:
     tags = line.partition(b" ")[0]
     for tag in tags.split(b",")[1:]:
         name, _, value = tag.partition(b"=")

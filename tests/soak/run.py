@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +176,6 @@ async def _host(
     return Host(name, own, exchanges, settings, quiet_port(), Keeper(own / "data", own / "kept"))
 
 
-def _behind_s(status: dict[str, Any]) -> float:
-    (found,) = (sink["behind_s"] for sink in status["sinks"] if sink["name"] == "influx")
-    return float(found)
-
-
 class Run:
     """What goes on beside the collectors, and the order of it all."""
 
@@ -293,10 +289,18 @@ class Run:
         """Until the store has everything of before; or a while."""
         with suppress(TimeoutError):
             async with asyncio.timeout(300):
-                while _behind_s(await self._status(host)) > QUIET_S / 2:
+                while await self._behind_s(host) > QUIET_S / 2:
                     await asyncio.sleep(1.0)
                 return
         self._tell(f"{host.name}: the store did not get everything")
+
+    async def _behind_s(self, host: Host) -> float:
+        try:
+            status = await self._status(host)
+        except (aiohttp.ClientError, OSError):  # who stands still for a minute is hung up on: one asks again
+            return inf
+        (found,) = (sink["behind_s"] for sink in status["sinks"] if sink["name"] == "influx")
+        return float(found)
 
     # What is read
 
@@ -364,8 +368,10 @@ class Run:
                 pass
 
     async def _read_files(self) -> None:
-        """The commands that read beside a collector."""
+        """The commands that read beside a collector, from when each market has samples on the disk."""
         rng = random.Random(f"readers {self._given.seed}")
+        while any(len(host.keeper.sampled) < len(host.markets) for host in self._hosts):
+            await asyncio.sleep(READ_EVERY_S)
         while True:
             await asyncio.sleep(self._given.read_files_every_s / self._given.rate)
             for host in self._hosts:
