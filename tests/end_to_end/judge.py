@@ -109,7 +109,10 @@ STOOD = "machine"
 
 
 class TruthFile:
-    """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of the books of ``feed``."""
+    """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of the books of ``feed``.
+
+    ``of_snapshots`` are the faults that struck a snapshot on its way: each is written right after that.
+    """
 
     def __init__(self, path: Path, feed: str = "advanced") -> None:
         self.feed = feed
@@ -118,6 +121,8 @@ class TruthFile:
         self.faults: list[dict[str, Any]] = []
         self.connections: list[dict[str, Any]] = []
         self.snapshots: list[dict[str, Any]] = []
+        self.of_snapshots: list[dict[str, Any]] = []
+        before: dict[str, Any] = {}
         self.refuted: list[dict[str, Any]] = []
         for line in path.read_text().splitlines():
             fact = json.loads(line)
@@ -129,12 +134,16 @@ class TruthFile:
                     self.tops[fact["product"]].append((fact["sent_ns"], *numbers))
                 case "fault":
                     self.faults.append(fact)
+                    names = ("feed", "connection", "product")
+                    if before.get("kind") == "snapshot" and all(before[name] == fact.get(name) for name in names):
+                        self.of_snapshots.append(fact)
                 case "snapshot":
                     self.snapshots.append(fact)
                 case "refuted":
                     self.refuted.append(fact)
                 case "connection":
                     self.connections.append(fact)
+            before = fact
 
     @property
     def last_opened_ns(self) -> int:

@@ -45,6 +45,8 @@ def judge_unproved(
         snapshots = [fact["t_ns"] for fact in truth.snapshots if fact["product"] == product and _has(fact, loss, later)]
         if any(opened_ns < start_ns for opened_ns in later):
             continue  # another connection had taken over from this one
+        if loss["fault"] == "reorder" and loss in truth.of_snapshots:
+            continue  # nothing is lost: it comes after the first change that follows from it
         if truth.came_late(loss, start_ns):
             continue
         end_ns = min(snapshots, default=instants[-1] + 1)

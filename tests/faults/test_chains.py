@@ -59,6 +59,16 @@ def test_samples_of_a_book_that_lacks_a_change_are_found(
     assert bool(list(judge_unproved(found, FACTS, "BTC_USD", instants, LATE_NS))) == (sound != instants)
 
 
+@pytest.mark.parametrize(("fault", "is_sound"), [("reorder", True), ("drop", False)])
+def test_a_snapshot_that_comes_late_is_a_book_and_one_that_is_lost_is_none(
+    fault: str, is_sound: bool, tmp_path: Path
+) -> None:
+    sent = snapshot(LOST_NS, 13) | {"connection": 1}
+    found = truth(tmp_path, sent, LOSS | {"fault": fault})
+    instants = list(range(LOST_NS, 20 * S, CADENCE_NS))
+    assert (list(judge_unproved(found, FACTS, "BTC_USD", instants, LATE_NS)) == []) == is_sound
+
+
 @pytest.mark.parametrize(
     ("others", "named", "problems"),
     [
