@@ -14,13 +14,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import asynccontextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from tests.faults.verdict import judge, log_of
 from tests.servers.collector import Collector, collecting
 from tests.servers.exchange import trading
 from tests.servers.waiting import until
+from tests.soak.seen import stood
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 """Of the first and of the second lane."""
@@ -47,6 +50,8 @@ PEACE_S, QUIET_S = 1.0, 2.0
 S = 1_000_000_000
 TOLD = {"connection_lost", "undecodable", "alert_raised"}
 """Words of the log that there is trouble."""
+
+STOOD_FILE = "stood.jsonl"
 
 
 class Played(Struct, frozen=True):
@@ -67,7 +72,13 @@ async def run(trouble: Trouble, folder: Path) -> Played:
         async with scene.network(int(exchange.urls["rest"].rpartition(":")[2])).open() as network:
             urls = _through(exchange.urls, f"{scene.scheme}://{scene.host}:{network.port}")
             settings = scene.settings(network.port) | {"SENTINEL_FEEDS_PRODUCTS_PER_CONNECTION": "1"}
-            async with collecting(urls, folder / "logs", *PRODUCTS, "--data-dir", str(data), **settings) as running:
+            settings |= {"SEEN": str(folder / "collector" / "seen.jsonl")}
+            async with (
+                _watching(folder),
+                collecting(
+                    urls, folder / "logs", *PRODUCTS, "--data-dir", str(data), module="tests.soak.seen", **settings
+                ) as running,
+            ):
                 await until(lambda: _have_samples(data, 0))
                 before_mib, began_ns = _peak_mib(running), time.time_ns()
                 notes = await trouble.cause(scene, network)
@@ -78,7 +89,7 @@ async def run(trouble: Trouble, folder: Path) -> Played:
                 peak_mib = _peak_mib(running)
                 status = await running.stop()
     fact = {"fault": f"network: {trouble.name}", "start_ns": began_ns, "end_ns": ended_ns}
-    (folder / "host.json").write_text(json.dumps([fact]))
+    (folder / "host.json").write_text(json.dumps([fact, *_stood(folder), *_stood(folder / "collector")]))
     shutil.copy(folder / "logs" / "stderr.txt", data / "stderr.txt")
     told = _told(data, began_ns, trouble.words)
     problems = [] if status == 0 else [f"exit status {status}"]
@@ -91,6 +102,22 @@ async def run(trouble: Trouble, folder: Path) -> Played:
         (before_mib, peak_mib),
         notes,
     )
+
+
+@asynccontextmanager
+async def _watching(folder: Path) -> AsyncIterator[None]:
+    """Notes when this process stands still: then exchange and network do, and so may the collector."""
+    (folder / "collector").mkdir()
+    watching = asyncio.create_task(stood(folder / STOOD_FILE))
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+def _stood(folder: Path) -> list[dict[str, Any]]:
+    file = folder / STOOD_FILE
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def _through(urls: Urls, base: str) -> Urls:
@@ -116,7 +143,11 @@ def _peak_mib(running: Collector) -> int:
 def _told(data: Path, began_ns: int, words: str) -> dict[str, Any] | None:
     """The first entry of the log that says what it was."""
     for entry in log_of(data):
-        if entry["event"] in TOLD and parse_instant_ns(entry["time"], 0) >= began_ns and words in json.dumps(entry):
+        if (
+            entry["event"] in TOLD
+            and parse_instant_ns(entry["time"], 0) >= began_ns
+            and re.search(words, json.dumps(entry))
+        ):
             return entry
     return None
 
@@ -144,8 +175,9 @@ def _judge(trouble: Trouble, folder: Path, told: dict[str, Any] | None, began_ns
     if trouble.is_slow:  # what that connection was given was as old
         truth.faults.append({"fault": "delay", "start_ns": began_ns, "end_ns": ended_ns, "feed": None})
     yield from judge(data, truth, struck)
+    stood_here = any(fact["end_ns"] > began_ns for fact in _stood(folder))  # then it was the machine
     hurt = {product for product, _ in _book_gaps(data, began_ns)}.intersection(others)
-    if hurt:
+    if hurt and not stood_here:
         yield f"it was done to {struck}, and {hurt} has a gap"
 
 
@@ -156,6 +188,7 @@ def _lane(told: dict[str, Any]) -> int:
 
 def play(name: str, folder: Path) -> Played:
     """A trouble by its name, in ``folder``."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # else a line for each frame that an exchange sends too late
     folder.mkdir(parents=True)
     (trouble,) = (each for each in TROUBLES if each.name == name)
     return asyncio.run(run(trouble, folder))

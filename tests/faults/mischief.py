@@ -123,8 +123,8 @@ Cause = Callable[[Scene, Network], Awaitable[str]]
 
 
 class Trouble(NamedTuple):
-    """``words`` the log must say of it. ``is_of_one``: it is done to one connection only; ``is_slow``: that one hears
-    everything late."""
+    """``words`` is a pattern of what the log must say of it. ``is_of_one``: it is done to one connection only;
+    ``is_slow``: that one hears everything late."""
 
     name: str
     words: str
@@ -310,11 +310,11 @@ TROUBLES = [
     _struck("half-open: packets stop both ways", "silence", _stands, 6.0),
     _struck("frames byte by byte", "silence", _trickles, 6.0, is_slow=True),
     _struck("reset in the middle of each frame", "ConnectionResetError", _breaks),
-    _struck("a frame of 64 MiB", "undecodable", _sends_one(frame(b" " * MAX_FRAME_BYTES))),
-    _struck("a frame of more than 64 MiB", "too big", _sends_one(frame(b" " * (MAX_FRAME_BYTES + 1)))),
-    _struck("a snapshot of 64 MiB, its number used", "duplicate", _sends_one(frame(snapshot(MAX_FRAME_BYTES)))),
-    _struck("a deflate bomb of 1 GiB", "too big", _sends_one(deflated(1024))),
-    _struck("deflate bombs of 63 MiB without end", "", _sends(deflated(63))),
+    _struck("a frame of 64 MiB", "undecodable|silence", _sends_one(frame(b" " * MAX_FRAME_BYTES)), 8.0),
+    _struck("a frame of more than 64 MiB", "too big", _sends_one(frame(b" " * (MAX_FRAME_BYTES + 1))), 8.0),
+    _struck("a snapshot of 64 MiB", "sequence|silence", _sends_one(frame(snapshot(MAX_FRAME_BYTES))), 8.0),
+    _struck("a deflate bomb of 1 GiB", "too big", _sends_one(deflated(1024, level=9)), 8.0),
+    _struck("deflate bombs of 63 MiB without end", "undecodable|silence", _sends(deflated(63, level=9)), 8.0),
     _struck(
         "fragments without end",
         "fragments",
@@ -322,7 +322,9 @@ TROUBLES = [
     ),
     _struck("pings without end", "silence", _sends(frame(b"p" * 125, PING) * 1000)),
     _struck(
-        "pings without end, no answer is read", "does not read", _sends(frame(b"p" * 125, PING) * 1000, is_deaf=True)
+        "pings without end, no answer is read",
+        "does not read|silence",
+        _sends(frame(b"p" * 125, PING) * 1000, is_deaf=True),
     ),
     Trouble(
         "100,000 messages a second for 10 s",

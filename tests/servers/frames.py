@@ -17,8 +17,8 @@ def frame(payload: bytes, opcode: int = TEXT, *, is_last: bool = True, is_deflat
     return struct.pack("!BBQ", head, 127, len(payload)) + payload
 
 
-def deflated(megabytes: int) -> bytes:
-    """A message of so many MiB of zeros."""
-    packer, zeros = zlib.compressobj(1, zlib.DEFLATED, -15), bytes(1 << 20)
+def deflated(megabytes: int, level: int = 1) -> bytes:
+    """A message of so many MiB of zeros; a thousandth of it at level 9."""
+    packer, zeros = zlib.compressobj(level, zlib.DEFLATED, -15), bytes(1 << 20)
     packed = b"".join(packer.compress(zeros) for _ in range(megabytes)) + packer.flush(zlib.Z_SYNC_FLUSH)
     return frame(packed[:-4], is_deflated=True)

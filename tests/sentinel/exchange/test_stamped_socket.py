@@ -159,6 +159,51 @@ async def test_a_deflate_bomb_ends_its_socket_before_it_is_inflated() -> None:
         assert "too big" in await end_of(found)
 
 
+async def test_deflated_messages_are_inflated_one_after_another_as_they_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is within the limit, and all are in one piece of what is read: what it becomes must not be held at once."""
+    monkeypatch.setattr(stamped_socket, "MAX_QUEUE_BYTES", 1 << 20)
+    bombs = [deflated(8)] * 6
+    assert sum(map(len, bombs)) < 256 * 1024
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await shake(reader, writer)
+        await reader.read(1)
+        writer.write(b"".join(bombs) + frame(b"last"))
+        await reader.read()
+
+    async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}", lambda: 7) as found:
+        await found.send("go")
+        await until(lambda: len(found.came_ns) >= 1)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert len(found.came_ns) == 1
+        assert found.behind_ns == 7
+        for left in reversed(range(len(bombs))):
+            assert await found.next() == (bytes(8 << 20), 7)
+            assert len(found.came_ns) <= 1 or left == 1  # beside the last is a small one
+        assert await found.next() == (b"last", 7)
+
+
+async def test_what_came_before_the_end_is_read_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamped_socket, "MAX_QUEUE_BYTES", 1 << 20)
+    bombs = [deflated(2)] * 20
+    bye = frame(struct.pack("!H", 1001) + b"bye", CLOSE)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await shake(reader, writer)
+        writer.write(b"".join(bombs) + bye)
+        await writer.drain()
+        writer.write_eof()
+        await reader.read()
+
+    async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}") as found:
+        for _ in bombs:
+            assert await found.next() == (bytes(2 << 20), 0)
+        assert "1001 (going away) bye" in await end_of(found)
+
+
 async def test_a_message_in_pieces_without_end_ends_its_socket() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await shake(reader, writer)
