@@ -41,6 +41,9 @@ LENGTH = struct.Struct("<I")
 BLOCK = struct.Struct("<III")
 MOST_TORN = 2**26
 """No block has so many bytes."""
+BLOCK_BYTES = 16 * 1024 * 1024
+"""A block of as much is at its end: who writes one, or reads it, holds it whole."""
+
 RECORD = struct.Struct("<BHqI")
 
 
@@ -113,6 +116,7 @@ class TapeWriter:
         self._max_age_ns = round(max_age_s * 1e9)
         self._compress = zstandard.ZstdCompressor().compress
         self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._pending_header = header
         self._blocks: deque[Block] = deque()
         self._lock = threading.Lock()
@@ -132,7 +136,10 @@ class TapeWriter:
             self._pending_header = self._header
         self._pending.append(RECORD.pack(kind, lane, received_ns, len(payload)))
         self._pending.append(payload)
+        self._pending_bytes += RECORD.size + len(payload)
         self._last_ns = received_ns
+        if self._pending_bytes >= BLOCK_BYTES:
+            self.cut()
 
     def amend(self, facts: dict[str, Any]) -> None:
         """The headers of the files that begin with a later record say so."""
@@ -141,9 +148,8 @@ class TapeWriter:
     def cut(self) -> None:
         """Ends the block: everything written so far is in it or in one before."""
         if self._pending:
-            size = sum(map(len, self._pending))
-            self._blocks.append(Block(self._pending, size, self._last_ns, self._pending_header))
-            self._pending = []
+            self._blocks.append(Block(self._pending, self._pending_bytes, self._last_ns, self._pending_header))
+            self._pending, self._pending_bytes = [], 0
 
     @property
     def held_bytes(self) -> int:

@@ -27,6 +27,10 @@ from sentinel.timing.retry_after import LONGEST_S, hold_s
 LARGE_FRAME_BYTES = 256 * 1024
 """A frame as large takes milliseconds to inflate, to read and to apply (5.1 MB: 10, 14 and 7): a turn for each."""
 
+LARGE_BYTES_PER_S = 64 * 1024 * 1024
+"""Of one socket, and at once after a pause: twelve of the largest snapshots seen. What is kept of frames until it is on
+disk, and inflated while they wait, is bounded by it, however many a peer that means no good sends."""
+
 TURN_FRAMES = 16
 """Frames of one socket read ahead and applied before the other sockets and the clock get their turn: half a
 millisecond. ``recv`` gives no turn as long as there are frames."""
@@ -94,6 +98,7 @@ class Connection:
         self._ban_s = ban_s
         self._longest_ban_s = longest_ban_s
         self._sleep = sleep
+        self._large_bytes = Pace(LARGE_BYTES_PER_S, LARGE_BYTES_PER_S, lambda: now_ns() / NS_PER_S, sleep)
         self._socket: StampedSocket | None = None
         self._outbox: deque[bytes] = deque()
         self._has_mail = asyncio.Event()
@@ -222,6 +227,7 @@ class Connection:
             while True:
                 frame, came_ns = await socket.next()
                 if len(frame) >= LARGE_FRAME_BYTES:
+                    await self._large_bytes.take(len(frame))
                     async with self._large:
                         await asyncio.sleep(0)
                         meaning = intake.read(lane, frame)

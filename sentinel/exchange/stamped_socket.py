@@ -34,8 +34,12 @@ dozen frames, so a pause means we are truly too slow; and few enough that a fram
 A full queue also keeps the closing handshake from being read (websockets issue 1555): ``CLOSE_TIMEOUT_S`` bounds that.
 """
 
-MAX_QUEUE_BYTES = MAX_FRAME_BYTES
-"""Likewise of what they hold: 256 of the largest would be 16 GiB."""
+MAX_QUEUE_BYTES = 16 * 1024 * 1024
+"""Likewise of what they hold, three of the largest snapshots: 256 of the largest frames would be 16 GiB."""
+
+SLICE_BYTES = 16 * 1024
+"""Of what was read, so much is made into frames before their bytes are counted: deflate makes a thousandfold of it, and
+four frames of the largest size fit into what is read at once."""
 
 BACKLOG_BYTES = 64 * 1024
 """As much in one piece is a backlog, and the next piece is read in another turn of the event loop: uvloop takes up to
@@ -71,6 +75,7 @@ class StampedSocket(ClientConnection):
         self.came_ns: deque[int] = deque()
         self._now_ns = now_ns
         self._waiting_bytes = 0
+        self._unparsed = b""
         self._is_paused = False
         self._is_ending = False
         self.behind_ns: int | None = None
@@ -83,7 +88,7 @@ class StampedSocket(ClientConnection):
                 self.came_ns.append(self._now_ns())
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._parse(self._unparsed + data if self._unparsed else data)
         if len(data) >= BACKLOG_BYTES or self._is_full:
             self._is_paused = True
             self.transport.pause_reading()
@@ -98,6 +103,25 @@ class StampedSocket(ClientConnection):
         if self.transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
             self.set_connection_exc(Unread("it does not read what is sent to it"))
             self.transport.abort()
+
+    def eof_received(self) -> None:
+        if self._unparsed:
+            super().data_received(self._unparsed)
+            self._unparsed = b""
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unparsed = b""
+        super().connection_lost(exc)
+
+    def _parse(self, data: bytes) -> None:
+        """Makes frames of it; once too much waits, the rest is for later."""
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._is_full:
+                self._unparsed = data[start:]
+                return
+            super().data_received(data[start : start + SLICE_BYTES])
+        self._unparsed = b""
 
     async def next(self) -> tuple[bytes, int]:
         """The next message, and when it came."""
@@ -114,7 +138,11 @@ class StampedSocket(ClientConnection):
         return self._waiting_bytes > MAX_QUEUE_BYTES and bool(self.came_ns)
 
     def _read_on(self) -> None:
-        if not self._is_full and not self.recv_messages.paused:  # whose queue has a limit of its own
+        if self.recv_messages.paused:  # whose queue has a limit of its own
+            return
+        if self._unparsed:
+            self._parse(self._unparsed)
+        if not self._is_full:
             self._is_paused = False
             self.transport.resume_reading()
 

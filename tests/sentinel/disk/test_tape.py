@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinel.disk import tape
 from sentinel.disk.tape import (
     BLOCK,
     CRC_SEED,
@@ -26,6 +27,7 @@ from sentinel.disk.tape import (
     TapeWriter,
     prune,
     pruned,
+    read_blocks,
     read_header,
     read_tape,
     tape_files,
@@ -55,6 +57,17 @@ def read(path: Path) -> list[Record]:
 
 def frames(count: int, first: int = 0) -> list[Record]:
     return [Record(Kind.FRAME, 3, first + number, b"frame %d" % (first + number)) for number in range(count)]
+
+
+def test_no_block_is_larger_than_who_writes_or_reads_it_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever came between two cuts: a peer may send a gigabyte a second."""
+    monkeypatch.setattr(tape, "BLOCK_BYTES", 3000)
+    sent = [Record(Kind.FRAME, 3, number, b"%1000d" % number) for number in range(10)]
+    (file,) = write(tmp_path, sent)
+    assert [len(list(block)) for _, block in read_blocks(file)] == [3, 3, 3, 1]
+    assert read(file) == sent
 
 
 @given(st.lists(st.lists(records, max_size=4), min_size=1, max_size=4).filter(any))

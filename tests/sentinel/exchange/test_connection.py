@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 
 from book.events import Meaning
 from feeds.protocol import Subscription
+from sentinel.exchange import connection
 from sentinel.exchange.connection import LARGE_FRAME_BYTES, TURN_FRAMES, Connection, pair
 from sentinel.pipeline import Cause, LanePlan
 from sentinel.timing.backoff import Backoff
@@ -82,6 +83,16 @@ class Waits:
     async def sleep(self, wait_s: float) -> None:
         self.waits_s.append(wait_s)
         await asyncio.sleep(0)
+
+
+class Passing(Waits):
+    """The time that they take is all there is."""
+
+    now_s = 0.0
+
+    async def sleep(self, wait_s: float) -> None:
+        self.now_s += wait_s
+        await super().sleep(wait_s)
 
 
 def port_of(server: Server) -> int:
@@ -583,6 +594,26 @@ async def test_one_large_frame_in_a_turn_whichever_socket_it_came_on(sockets: in
     assert Counter(intake.all("frame")) == {str(number).encode() * LARGE_FRAME_BYTES: sockets for number in range(4)}
     assert len(intake.all("read")) == 4 * sockets
     assert max(turns.frames.values()) == 1
+
+
+async def test_large_frames_are_taken_at_a_pace_that_what_keeps_them_can_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A peer that has nothing else to send must not fill the memory with them; small ones are counted by the queue."""
+    monkeypatch.setattr(connection, "LARGE_BYTES_PER_S", 2 * LARGE_FRAME_BYTES)
+    waits = Passing()
+
+    async def talk(socket: ServerConnection, _: int) -> None:
+        for _ in range(5):
+            await socket.send("x" * LARGE_FRAME_BYTES)
+        for _ in range(5):
+            await socket.send("y" * (LARGE_FRAME_BYTES - 1))
+        await until_gone(socket)
+
+    intake = Record()
+    async with venue(talk) as url, connected(url, intake, waits=waits, now_ns=lambda: round(waits.now_s * 1e9)):
+        await intake.wait("frame", 10)
+    assert waits.waits_s == [0.5, 0.5, 0.5]
 
 
 async def test_a_connection_is_replaced_at_its_age() -> None:

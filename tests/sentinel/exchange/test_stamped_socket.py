@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import struct
-import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -24,11 +23,11 @@ from sentinel.exchange import stamped_socket
 from sentinel.exchange.stamped_socket import MAX_FRAME_BYTES, StampedSocket, in_words, open_socket
 from sentinel.timing.loops import new_event_loop
 from tests.sentinel.cluster.identities import Authority
+from tests.servers.frames import CLOSE, CONTINUATION, PING, deflated, frame
 from tests.servers.waiting import until
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-TEXT, CONTINUATION, CLOSE, PING = 1, 0, 8, 9
 
 
 @pytest.fixture(autouse=True)
@@ -38,15 +37,6 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http", "https", "all", "no", "socks", "ws", "wss"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
-
-
-def frame(payload: bytes, opcode: int = TEXT, *, is_last: bool = True, is_deflated: bool = False) -> bytes:
-    head = opcode | is_last << 7 | is_deflated << 6
-    if len(payload) < 126:
-        return struct.pack("!BB", head, len(payload)) + payload
-    if len(payload) < 1 << 16:
-        return struct.pack("!BBH", head, 126, len(payload)) + payload
-    return struct.pack("!BBQ", head, 127, len(payload)) + payload
 
 
 async def shake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,13 +146,6 @@ async def test_what_is_read_ahead_is_bounded_in_bytes_too(monkeypatch: pytest.Mo
     assert [message for message, _ in came] == [bytes([65 + at % 26]) * size for at, size in enumerate(sizes)]
 
 
-def deflated(megabytes: int) -> bytes:
-    """A message of so many MiB of zeros."""
-    packer, zeros = zlib.compressobj(1, zlib.DEFLATED, -15), bytes(1 << 20)
-    packed = b"".join(packer.compress(zeros) for _ in range(megabytes)) + packer.flush(zlib.Z_SYNC_FLUSH)
-    return frame(packed[:-4], is_deflated=True)
-
-
 async def test_a_deflate_bomb_ends_its_socket_before_it_is_inflated() -> None:
     bomb = deflated((MAX_FRAME_BYTES >> 20) + 1)
     assert len(bomb) < 1_000_000
@@ -174,6 +157,51 @@ async def test_a_deflate_bomb_ends_its_socket_before_it_is_inflated() -> None:
 
     async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}") as found:
         assert "too big" in await end_of(found)
+
+
+async def test_deflated_messages_are_inflated_one_after_another_as_they_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is within the limit, and all are in one piece of what is read: what it becomes must not be held at once."""
+    monkeypatch.setattr(stamped_socket, "MAX_QUEUE_BYTES", 1 << 20)
+    bombs = [deflated(8)] * 6
+    assert sum(map(len, bombs)) < 256 * 1024
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await shake(reader, writer)
+        await reader.read(1)
+        writer.write(b"".join(bombs) + frame(b"last"))
+        await reader.read()
+
+    async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}", lambda: 7) as found:
+        await found.send("go")
+        await until(lambda: len(found.came_ns) >= 1)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert len(found.came_ns) == 1
+        assert found.behind_ns == 7
+        for left in reversed(range(len(bombs))):
+            assert await found.next() == (bytes(8 << 20), 7)
+            assert len(found.came_ns) <= 1 or left == 1  # beside the last is a small one
+        assert await found.next() == (b"last", 7)
+
+
+async def test_what_came_before_the_end_is_read_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamped_socket, "MAX_QUEUE_BYTES", 1 << 20)
+    bombs = [deflated(2)] * 20
+    bye = frame(struct.pack("!H", 1001) + b"bye", CLOSE)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await shake(reader, writer)
+        writer.write(b"".join(bombs) + bye)
+        await writer.drain()
+        writer.write_eof()
+        await reader.read()
+
+    async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}") as found:
+        for _ in bombs:
+            assert await found.next() == (bytes(2 << 20), 0)
+        assert "1001 (going away) bye" in await end_of(found)
 
 
 async def test_a_message_in_pieces_without_end_ends_its_socket() -> None:

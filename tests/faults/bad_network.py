@@ -1,0 +1,242 @@
+"""A network that lies, is cut, or sends what nobody asked for, under the real command; judged by the truth.
+
+    python -m tests.faults.bad_network                 # each trouble once
+    python -m tests.faults.bad_network --times 5 --only handshake
+
+One collector has two markets, each on a connection of its own, through a proxy of ours (``network.py``) that is honest
+but for the time of a trouble (``mischief.py``). Afterwards everything must be well again, the log must say what it was,
+the journal must hold every trade, each sample of the grid must be there and right, or in a gap; and what was done to
+one connection must have cost the other nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import asynccontextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.simulator.exchange import Urls
+from sentinel.timing.instants import parse_instant_ns
+from tests.end_to_end.store import Store, fields
+from tests.faults.mischief import TROUBLES, Trouble
+from tests.faults.rows import Row, write
+from tests.faults.table import truth_of
+from tests.faults.verdict import judge, log_of
+from tests.servers.collector import Collector, collecting
+from tests.servers.exchange import trading
+from tests.servers.waiting import until
+from tests.soak.seen import stood
+
+PRODUCTS = ["BTC-USD", "ETH-USD"]
+"""Of the first and of the second lane."""
+
+PEACE_S, QUIET_S = 1.0, 2.0
+S = 1_000_000_000
+TOLD = {"connection_lost", "undecodable", "alert_raised"}
+"""Words of the log that there is trouble."""
+
+STOOD_FILE = "stood.jsonl"
+
+
+class Played(Struct, frozen=True):
+    """What came of a trouble. ``peak_mib`` is the memory of the collector at most, before and in the end."""
+
+    problems: list[str]
+    detect_s: float | None
+    heal_s: float | None
+    peak_mib: tuple[int, int]
+    notes: str
+
+
+async def run(trouble: Trouble, folder: Path) -> Played:
+    """Plays a trouble in ``folder``, and judges what the collector left of it."""
+    data, truth = folder / "data", folder / "truth.jsonl"
+    scene = trouble.scene(folder)
+    async with trading(PRODUCTS, truth, levels=120, rate=50, trade_rate=15) as exchange:
+        async with scene.network(int(exchange.urls["rest"].rpartition(":")[2])).open() as network:
+            urls = _through(exchange.urls, f"{scene.scheme}://{scene.host}:{network.port}")
+            settings = scene.settings(network.port) | {"SENTINEL_FEEDS_PRODUCTS_PER_CONNECTION": "1"}
+            settings |= {"SEEN": str(folder / "collector" / "seen.jsonl")}
+            async with (
+                _watching(folder),
+                collecting(
+                    urls, folder / "logs", *PRODUCTS, "--data-dir", str(data), module="tests.soak.seen", **settings
+                ) as running,
+            ):
+                await until(lambda: _have_samples(data, 0))
+                before_mib, began_ns = _peak_mib(running), time.time_ns()
+                notes = await trouble.cause(scene, network)
+                ended_ns = time.time_ns()
+                await until(lambda: _have_samples(data, ended_ns + S))
+                await asyncio.sleep(PEACE_S)
+                await exchange.quiet_end(QUIET_S)
+                peak_mib = _peak_mib(running)
+                status = await running.stop()
+    fact = {"fault": f"network: {trouble.name}", "start_ns": began_ns, "end_ns": ended_ns}
+    (folder / "host.json").write_text(json.dumps([fact, *_stood(folder), *_stood(folder / "collector")]))
+    shutil.copy(folder / "logs" / "stderr.txt", data / "stderr.txt")
+    told = _told(data, began_ns, trouble.words)
+    problems = [] if status == 0 else [f"exit status {status}"]
+    problems += _judge(trouble, folder, told, began_ns, ended_ns)
+    ends = [end_ns for _, end_ns in _book_gaps(data, began_ns)]
+    return Played(
+        problems,
+        None if told is None else (parse_instant_ns(told["time"], 0) - began_ns) / S,
+        (max(ends) - began_ns) / S if ends else None,
+        (before_mib, peak_mib),
+        notes,
+    )
+
+
+@asynccontextmanager
+async def _watching(folder: Path) -> AsyncIterator[None]:
+    """Notes when this process stands still: then exchange and network do, and so may the collector."""
+    (folder / "collector").mkdir()
+    watching = asyncio.create_task(stood(folder / STOOD_FILE))
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+def _stood(folder: Path) -> list[dict[str, Any]]:
+    file = folder / STOOD_FILE
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _through(urls: Urls, base: str) -> Urls:
+    """Feeds by way of the network; REST as it is."""
+    return {name: re.sub(r"^ws://[^/]+", base, url) for name, url in urls.items()}
+
+
+def _have_samples(data: Path, from_ns: int) -> bool:
+    """Whether both markets have one as new."""
+    if not (data / JOURNAL).exists():
+        return False
+    store = Store(data, measurements={"top"})
+    return all(any(point.time_ns >= from_ns for point in store.of("top", product)) for product in PRODUCTS)
+
+
+def _peak_mib(running: Collector) -> int:
+    status = Path(f"/proc/{running.pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) // 1024
+
+
+def _told(data: Path, began_ns: int, words: str) -> dict[str, Any] | None:
+    """The first entry of the log that says what it was."""
+    for entry in log_of(data):
+        if (
+            entry["event"] in TOLD
+            and parse_instant_ns(entry["time"], 0) >= began_ns
+            and re.search(words, json.dumps(entry))
+        ):
+            return entry
+    return None
+
+
+def _book_gaps(data: Path, began_ns: int, product: str | None = None) -> list[tuple[str, int]]:
+    """Product and end of those that there were from a moment on."""
+    gaps = [(dict(gap.tags), fields(gap)) for gap in Store(data).of("gaps", product)]
+    return [
+        (tags["symbol"], int(facts["end_ns"]))
+        for tags, facts in gaps
+        if tags["channel"] == "book" and "end_ns" in facts and int(facts["end_ns"]) > began_ns
+    ]
+
+
+def _judge(trouble: Trouble, folder: Path, told: dict[str, Any] | None, began_ns: int, ended_ns: int) -> Iterator[str]:
+    data = folder / "data"
+    if told is None:
+        yield f"nobody was told of {trouble.words!r}"
+    struck = [] if told is None or not trouble.is_of_one else [PRODUCTS[_lane(told)]]
+    others = [product for product in PRODUCTS if product not in struck]
+    yield from judge(data, truth_of(folder, "advanced"), others)
+    if not struck:
+        return
+    truth = truth_of(folder, "advanced")
+    if trouble.is_slow:  # what that connection was given was as old
+        truth.faults.append({"fault": "delay", "start_ns": began_ns, "end_ns": ended_ns, "feed": None})
+    yield from judge(data, truth, struck)
+    stood_here = any(fact["end_ns"] > began_ns for fact in _stood(folder))  # then it was the machine
+    hurt = {product for product, _ in _book_gaps(data, began_ns)}.intersection(others)
+    if hurt and not stood_here:
+        yield f"it was done to {struck}, and {hurt} has a gap"
+
+
+def _lane(told: dict[str, Any]) -> int:
+    """Whose connection an entry is about."""
+    return int(told["lane"] if "lane" in told else told["about"].rpartition("#")[2])
+
+
+def play(name: str, folder: Path) -> Played:
+    """A trouble by its name, in ``folder``."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # else a line for each frame that an exchange sends too late
+    folder.mkdir(parents=True)
+    (trouble,) = (each for each in TROUBLES if each.name == name)
+    return asyncio.run(run(trouble, folder))
+
+
+def play_all(names: Collection[tuple[int, str]], at_once: int, keep: Path) -> Iterator[tuple[str, Played]]:
+    """Each with its exchange and its network in a process of its own; gives what came of it as soon as it is known."""
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(play, name, keep / str(number)): name for number, name in names}
+        for done in as_completed(running):
+            error = done.exception()  # a run that cannot be judged is wrong, and no reason to end the others
+            wrong = Played([f"not judged: {error!r}"], None, None, (0, 0), "")
+            yield running[done], wrong if error else done.result()
+
+
+def _row(name: str, played: Played) -> Row:
+    times = ([] if seconds is None else [seconds] for seconds in (played.detect_s, played.heal_s))
+    return Row(f"network: {name}", 1, int(bool(played.problems)), *times)
+
+
+def _line(name: str, played: Played) -> str:
+    said = [
+        "not told" if played.detect_s is None else f"told after {played.detect_s:.1f} s",
+        "no gap" if played.heal_s is None else f"healed after {played.heal_s:.1f} s",
+        "{}, at most {} MiB".format(*played.peak_mib),
+        *([played.notes] if played.notes else []),
+    ]
+    words = f"{name}: {'WRONG' if played.problems else 'held'} ({'; '.join(said)})"
+    return "\n   ".join([words, *played.problems[:8]])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run a collector on a bad network.")
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--only", default="", help="troubles with this in their name")
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=None, help="where the rows of the table are written, too")
+    options = parser.parse_args()
+    keep, found = Path(tempfile.mkdtemp(prefix="sentinel-bad-network-")), []
+    names = [trouble.name for trouble in TROUBLES if options.only in trouble.name] * options.times
+    for name, played in play_all(list(enumerate(names)), options.at_once, keep):
+        click.echo(_line(name, played))
+        found.append(_row(name, played))
+    wrong = sum(row.lost for row in found)
+    click.echo(f"{wrong} did not hold; runs are kept in {keep}")
+    write(options.json, found)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
