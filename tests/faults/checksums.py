@@ -16,10 +16,7 @@ from tests.faults.warp import Warp
 
 S = 1_000_000_000
 NEAR_NS = 4 * S
-"""A gap begins with the last proof before a loss was seen, which a loaded machine has made older."""
-
-HOLDING = {"stall", "delay"}
-"""Faults that keep everything from a client for a while: its last proof is from before that."""
+"""A gap begins with the last proof before a loss was seen, which a loaded machine or a delay has made older."""
 
 ALTERING = {"reorder", "corrupt"}
 """Faults after which the exchange does not know any more what a client's book is."""
@@ -47,9 +44,9 @@ def judge_losses(
     truth: TruthFile, facts: DialectFacts, product: str, losses: Sequence[int], warp: Warp
 ) -> Iterator[str]:
     """Each gap of a book that did not fit, beginning at one of ``losses``, is of a checksum or frame that did not."""
-    reasons = [(_held_since(truth, fact, fact["t_ns"]), fact["t_ns"]) for fact in _of(truth.refuted, product)]
+    reasons = [fact["t_ns"] for fact in _of(truth.refuted, product)]
     reasons += [
-        (_held_since(truth, fault, fault["start_ns"]), fault["start_ns"])
+        fault["start_ns"]
         for fault in truth.faults
         if fault["fault"] in ALTERING and fault["channel"] == facts.book_channel and fault["product"] == product
     ]
@@ -57,24 +54,8 @@ def judge_losses(
         moments = warp.moments(start_ns)
         if any(truth.stood_near(moment, NEAR_NS) for moment in moments):
             continue
-        if moments and not any(
-            since_ns - NEAR_NS < moment < reason_ns + NEAR_NS for moment in moments for since_ns, reason_ns in reasons
-        ):
+        if moments and not any(abs(moment - reason_ns) < NEAR_NS for moment in moments for reason_ns in reasons):
             yield f"a book did not fit at {start_ns}, and nothing was wrong with it; {reasons}"
-
-
-def _held_since(truth: TruthFile, connection: dict[str, Any], at_ns: int) -> int:
-    """Since when a connection, given as what bears its feed and number, may have heard nothing at a moment."""
-    return min(
-        (
-            fault["start_ns"]
-            for fault in truth.faults
-            if fault["fault"] in HOLDING
-            and all(fault[name] == connection[name] for name in ("feed", "connection"))
-            and fault["start_ns"] <= at_ns <= fault["end_ns"] + NEAR_NS
-        ),
-        default=at_ns,
-    )
 
 
 def _of(facts: Sequence[dict[str, Any]], product: str) -> list[dict[str, Any]]:
