@@ -37,7 +37,8 @@ class Listing:
     """``stored`` is what was known of markets when the venue was last asked; ``keep`` takes what is known now of those
     that are to be collected. One that ``is_quiet`` leaves it to others to tell what is news.
 
-    ``unlisted`` are the markets that their venue does not have, as of its last look that was answered.
+    ``unlisted`` are the markets that their venue does not have. One that is collected leaves when two looks in
+    succession have not found it, the second of them soon after the first: a list may be incomplete for once.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Listing:
         self._matched: dict[str, dict[Market, None]] = {exchange: {} for exchange in selection.exchanges}
         self._lists: dict[str, list[Listed]] = {}
         self._unlisted: dict[str, frozenset[Market]] = {}
+        self._doubtful: dict[str, frozenset[Market]] = {}
         self._silent: set[str] = set()
         self._has_begun = False
 
@@ -134,12 +136,14 @@ class Listing:
         return suggestion(market.short, listed)
 
     async def run(self, changed: Callable[[], object] = lambda: None) -> None:
-        """Looks from time to time, and soon again as long as a venue has not answered at all, until cancelled.
+        """Looks from time to time, until cancelled; soon again as long as a venue has not answered at all, or only one
+        answer says that it does not have a market.
 
         ``changed`` is called when other markets are to be collected than before.
         """
         while True:
-            await asyncio.sleep(LOOK_EVERY_S if self._lists.keys() == self._matched.keys() else PRODUCT_CHECK_S)
+            is_settled = self._lists.keys() == self._matched.keys() and not any(self._doubtful.values())
+            await asyncio.sleep(LOOK_EVERY_S if is_settled else min(PRODUCT_CHECK_S, LOOK_EVERY_S))
             before = self.markets, self.unlisted
             await self.look()
             if (self.markets, self.unlisted) != before:
@@ -173,8 +177,12 @@ class Listing:
         doubtful = [symbol for symbol in asked if symbol not in there]
         return await self._source.unknown(exchange, doubtful) if doubtful else []
 
-    def _enter(self, exchange: str, listed: list[Listed], unlisted: frozenset[Market]) -> None:
+    def _enter(self, exchange: str, listed: list[Listed], absent: frozenset[Market]) -> None:
         matched, before = self._matched[exchange], self._unlisted.get(exchange, frozenset())
+        known_absent = before | self._doubtful.get(exchange, frozenset())
+        self._doubtful[exchange] = absent - known_absent
+        # before anything is collected there is nothing to lose
+        unlisted = absent & known_absent if self._has_begun else absent
         news = [market for market in self._selection.matched(exchange, listed) if market not in matched]
         if not self._is_quiet:
             _tell(unlisted - before, before - unlisted, news if self._has_begun else ())

@@ -18,7 +18,7 @@ from book.events import (
     Unknown,
     Unusable,
 )
-from book.proof import Verdict
+from book.proof import Hole, Verdict
 from feeds.errors import REASON_CHARS
 from feeds.market import Market
 from sentinel.pipeline.gaps import sequence_gap
@@ -49,6 +49,7 @@ class Interpreter:
                 lane.serve("book", event.product)
                 if book.chain is None or self._begins_chain(lane, book, event, received_ns):
                     lane.products[event.product].books.replace(book, event, received_ns)
+                    book.catch_up()
                     book.drop_fallen()
                 return APPLIED
             case Delta():
@@ -125,7 +126,6 @@ class Interpreter:
             gap = sequence_gap(book.unproved_ns(lane.good_ns), Verdict.BROKEN)
             lane.products[snapshot.product].books.lose(book, gap)
         book.good_ns = received_ns
-        book.buffer.clear()
         if verdict is Verdict.NEXT:
             return True
         book.asked_ns = None
@@ -147,12 +147,18 @@ class Interpreter:
                 book.good_ns = received_ns
             else:
                 book.holes += 1
+                if isinstance(verdict, Hole):
+                    verdict = book.buffer.shortened(verdict)
                 lane.products[symbol].books.lose(book, sequence_gap(book.good_ns, verdict))
+                book.buffer.clear()
         book.take(delta, received_ns)
         if book.is_proved:
+            if book.buffer:
+                book.catch_up()
+                book.buffer.clear()
             book.drop_fallen()
             return APPLIED
-        if lane.is_buffering:
+        if lane.is_numbered:
             book.buffer.add(delta)
         lane.want_snapshots([symbol], received_ns, self._commands)
         return APPLIED

@@ -145,14 +145,10 @@ class Lane:
         """Whether snapshots of its books are fetched by REST always."""
         return self.feed is not None and self.feed.facts.resync == "fetch"
 
-    @property
-    def is_buffering(self) -> bool:
-        """Whether deltas wait for a snapshot that may be fetched."""
-        return self.feed is not None and self.feed.facts.resync != "wire"
-
     def _is_to_be_fetched(self, product: str) -> bool:
         """Where a snapshot may come both ways, every second attempt is by REST."""
-        return self.is_fetching or (self.is_buffering and self.books[product].attempts % 2 == 1)
+        may_be_fetched = self.feed is not None and self.feed.facts.resync == "both"
+        return self.is_fetching or (may_be_fetched and self.books[product].attempts % 2 == 1)
 
     def open(self, feed: Feed, now_ns: int) -> Send:
         """A new connection: nothing of the old one is true any more."""

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from book.events import Delta, MapDelta, Snapshot
 from book.order_book import OrderBook
-from book.proof import Chain, Verdict
+from book.proof import Chain, Hole, Verdict
 from book.sampler import Flaw, Sample, Sampler
 from sentinel.contract.gaps import Gap
 from sentinel.pipeline.witness import BookWitness
 
 BUFFERED_MOST = 200_000
-"""Level changes that may wait for one snapshot to be fetched: some 20 MB. The oldest deltas go first; a snapshot that
+"""Level changes that may wait for one snapshot: some 20 MB. The oldest deltas go first; a snapshot that
 is older than what is left is fetched anew."""
 
 
 class DeltaBuffer:
-    """Deltas of a book that wait for its snapshot to be fetched."""
+    """Deltas of a book that came before its snapshot, whether that is fetched or was overtaken on its way."""
 
     __slots__ = ("_changes", "_deltas")
 
     def __init__(self) -> None:
         self._deltas: deque[Delta] = deque()
         self._changes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._deltas)
 
     def add(self, delta: Delta) -> None:
         self._deltas.append(delta)
@@ -65,6 +68,37 @@ class DeltaBuffer:
         self.clear()
         return following
 
+    def after(self, last: int | None) -> list[Delta]:
+        """Those that follow one by one from the id ``last``, in that order, however they came."""
+        following: list[Delta] = []
+        by_start = dict(self._rising())
+        while last is not None and last in by_start:
+            following.append(by_start[last])
+            last = _last(by_start[last])
+        return following
+
+    def shortened(self, hole: Hole) -> Hole:
+        """A hole without those at its end that did come."""
+        last = hole.last
+        starts = {_last(delta): start for start, delta in self._rising()}
+        while starts.get(last, -1) >= hole.first:
+            last = starts[last]
+        return Hole(hole.first, last, hole.is_dense)
+
+    def _rising(self) -> Iterator[tuple[int, Delta]]:
+        """Those that lead to a higher id, each with the one that it goes on from."""
+        for delta in self._deltas:
+            link, last = delta.link, _last(delta)
+            if link is None or last is None:
+                continue
+            start = link.previous if link.first is None else link.first - 1
+            if start is not None and start < last:
+                yield start, delta
+
+
+def _last(delta: Delta) -> int | None:
+    return None if delta.link is None else delta.link.last
+
 
 def _ends_at(delta: Delta, snapshot: Snapshot) -> bool:
     return delta.link is not None and snapshot.link is not None and delta.link.last == snapshot.link.last
@@ -80,7 +114,7 @@ class LaneBook:
     counts those that carried this product. ``marks`` say, for a copy among others, from which instant on the book was
     at which revision.
     ``witness`` is there while nothing but other messages can speak for the book, ``chain`` where its own frames do, the
-    last of them at ``good_ns``; ``holes`` counts the breaks of it. ``buffer`` is used while a snapshot is fetched.
+    last of them at ``good_ns``; ``holes`` counts the breaks of it. ``buffer`` holds what came before the snapshot.
     """
 
     __slots__ = (
@@ -117,6 +151,16 @@ class LaneBook:
                 self.witness.watch(self.book, delta)
             self.book.apply(delta)
             self.changed_ns = received_ns
+
+    def catch_up(self) -> None:
+        """Applies what came before the snapshot and follows from the book as it stands."""
+        if self.chain is None or not self.buffer:
+            return
+        following = self.buffer.after(self.chain.link().last)
+        for delta in following:
+            self.book.apply(delta)
+        if following:
+            self.chain.begin(Snapshot(following[-1].product, {}, {}, following[-1].link))
 
     def drop_fallen(self) -> None:
         """Deletes what has fallen out of the depth the venue serves: it says so of no level."""

@@ -138,7 +138,7 @@ class Numbering:
         self._gaps: SortedDict[int, Wanted] = SortedDict()
         self._retries: list[tuple[int, int, Wanted]] = []
         self._shrunk: dict[int, Wanted] = {}
-        self._questions = None if is_dense else Questions(market, self.ledger)
+        self._questions = None if is_dense else Questions(market, self.ledger, skips_ids=skips_ids)
         self._skips_ids = skips_ids
         self._is_interrupted = False
         for number, gap in enumerate(state.gaps):

@@ -93,7 +93,8 @@ class Proofs:
             if is_answer:
                 book.asked_ns, book.attempts = None, 0
             elif not book.is_proved:
-                continue  # the snapshot that is on its way holds it
+                book.buffer.clear()  # only a snapshot that is later holds what could not be read
+                continue
             gap = Gap("book", "undecodable", book.unproved_ns(since_ns))
             lane.products[symbol].books.lose(book, gap)
             lost.append(symbol)

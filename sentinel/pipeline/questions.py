@@ -1,7 +1,7 @@
 """What REST is asked where ids of trades need not be dense: whether there is anything among those that were skipped.
 
 A skipped id is no trade that is missing: nobody knows. What REST has is stored, and then it had been missing: that is
-a gap, which is repaired the moment it is named. What REST has not got, when it has been asked a few times, is nothing.
+a gap, which is repaired the moment it is named. What REST has not got, when it has been asked often enough, is nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from sentinel.contract.gaps import Gap
 from sentinel.pipeline.accounts import Account
 from sentinel.pipeline.inputs import Command, Repair, RepairAnswer
 
-ANSWERS = 3
-"""So many answers without them, and there are none."""
+ANSWERS = 12
+"""So many answers without them, and there are none: more than an hour after the first, since REST may be late."""
+
+FEW_ANSWERS = 3
+"""The same where ids skip as a rule: most questions are about nothing, and such a venue's REST has the newest only."""
+
+OPEN_MOST = 16
+"""With more questions open, ids skip as a rule, whatever was thought of them."""
 
 PAUSE_NS = 2_000_000_000
-"""After the first of them; every further pause is twice as long. A new trade takes a moment to appear on REST."""
+"""After the first answer; every further pause is twice as long. A new trade takes a moment to appear on REST."""
 
 SKIPS_KEPT = 1_000
 """Skipped ranges of which a trade may come late all the same. Older ones are forgotten, or a venue whose ids are those
@@ -48,9 +54,10 @@ class Question(Struct, eq=False):
 class Questions:
     """Those of one numbering, whose ids are in ``ledger``."""
 
-    def __init__(self, market: Market, ledger: TradeLedger) -> None:
+    def __init__(self, market: Market, ledger: TradeLedger, *, skips_ids: bool) -> None:
         self._market = market
         self._ledger = ledger
+        self._skips_ids = skips_ids
         self._open: list[Question] = []
 
     def __iter__(self) -> Iterator[Question]:
@@ -85,6 +92,7 @@ class Questions:
 
     def answered(self, answer: RepairAnswer, now_ns: int, *, is_kept: bool) -> list[Gap]:
         """What an answer, whose trades are entered, says had been missing. One that could not be kept is no answer."""
+        enough = FEW_ANSWERS if self._skips_ids or len(self._open) > OPEN_MOST else ANSWERS
         told: list[Gap] = []
         left: list[Question] = []
         for question in self._open:
@@ -96,7 +104,7 @@ class Questions:
                 told.append(question.gap)
             is_whole = answer.is_complete and answer.first <= ids.first and ids.last <= answer.last
             question.answers += is_whole and is_kept
-            if not self._ledger.missing(ids) or question.answers >= ANSWERS:
+            if not self._ledger.missing(ids) or question.answers >= enough:
                 self._ledger.forget_holes(SKIPS_KEPT)
                 continue
             left.append(question)

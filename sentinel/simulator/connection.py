@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.protocol import State
@@ -29,20 +29,22 @@ SLOW_BYTES = 256 * 2**20
 """A client with so much unread is cut off, as the venue cuts off slow consumers."""
 
 
-Fate = Literal["sent", "lost", "altered"]
-"""What becomes of a frame: it arrives as it is, perhaps late; never; or in another shape or order."""
-
-FATES: dict[Kind, Fate] = {
-    "duplicate": "sent",
-    "delay": "sent",
-    "reorder": "altered",
-    "corrupt": "altered",
-    "jump": "altered",
-}
-"""By the fault that strikes it; all others lose it."""
+Heard = Callable[[], None]
+"""Called when a frame goes out as it is, be it late or a second time; never for one that is lost or altered."""
 
 Numbers = tuple[int, int] | None
 """The first and the last number that a frame stands for, the connection's or its product's; None without any."""
+
+
+class Struck(NamedTuple):
+    """A frame that a fault strikes. ``text`` is what would be sent."""
+
+    text: str
+    channel: str
+    product: str | None
+    numbers: Numbers
+    trade_ids: list[int]
+    heard: Heard | None
 
 
 @dataclass
@@ -92,8 +94,8 @@ class Connection:
         self._silent_until_ns = 0
         self._stalled_ns = 0
         self._swallowed: dict[str | None, Numbers] = {}
-        self._held: list[tuple[str | None, str]] = []
-        self._delayed: list[str] = []
+        self._held: list[tuple[str | None, str, Heard | None]] = []
+        self._delayed: list[tuple[str, Heard | None]] = []
         self._delayed_until_ns = 0
         self._closing: tuple[int, int] | None = None
 
@@ -119,17 +121,18 @@ class Connection:
         frame: str,
         numbers: Numbers = None,
         trade_ids: list[int] | None = None,
-    ) -> Fate:
+        heard: Heard | None = None,
+    ) -> None:
         """Sends a frame, unless a fault has other ideas."""
         if self._faults:
             now_ns = self._now_ns()
             self._release(now_ns)
             if self._closing is not None and now_ns >= self._closing[0]:
                 self.close_soon(self._closing[1])
-                return "lost"
+                return
             if now_ns < self._silent_until_ns:
                 self._swallow(product, numbers)
-                return "lost"
+                return
             self.finish()
             fault = self._faults.striking(
                 FRAME_KINDS, feed=self.feed, connection=self.number, channel=channel, product=product
@@ -137,76 +140,70 @@ class Connection:
             if fault is not None and fault.kind == "announce_close":
                 self._announce(fault, now_ns)
             elif fault is not None:
-                self._strike(fault, frame, numbers, channel, product, trade_ids, now_ns)
-                return FATES.get(fault.kind, "lost")
-        self._put(frame)
+                self._strike(fault, Struck(frame, channel, product, numbers, trade_ids or [], heard), now_ns)
+                return
+        self._put(frame, heard)
         if self._held:
             self._overtaken_by(None if numbers is None else product)
-        return "sent"
 
     def _overtaken_by(self, product: str | None) -> None:
         """Sends what was held back until this: a frame of its own product, where the numbers are of products."""
         held, self._held = self._held, []
-        for whose, late in held:
+        for whose, late, heard in held:
             if whose in (None, product):
-                self._put(late)
+                self._put(late, heard)
             else:
-                self._held.append((whose, late))
+                self._held.append((whose, late, heard))
 
-    def _put(self, frame: str) -> None:
+    def _put(self, frame: str, heard: Heard | None = None) -> None:
         """Nothing overtakes a frame that is delayed."""
-        if self._delayed:
-            self._delayed.append(frame)
+        if self._delayed_until_ns:
+            self._delayed.append((frame, heard))
         else:
-            self._transmit(frame)
+            self._transmit(frame, heard)
 
-    def _transmit(self, frame: str) -> None:
+    def _transmit(self, frame: str, heard: Heard | None) -> None:
+        if heard is not None:
+            heard()
         broadcast((self.socket,), frame)
         if self.unread_bytes > SLOW_BYTES:
             self.socket.transport.abort()
 
     def _release(self, now_ns: int) -> None:
-        if self._delayed and now_ns >= self._delayed_until_ns:
+        if self._delayed_until_ns and now_ns >= self._delayed_until_ns:
+            self._delayed_until_ns = 0
             delayed, self._delayed = self._delayed, []
-            for frame in delayed:
-                self._transmit(frame)
+            for frame, heard in delayed:
+                self._transmit(frame, heard)
 
-    def _strike(
-        self,
-        fault: Fault,
-        frame: str,
-        numbers: Numbers,
-        channel: str,
-        product: str | None,
-        trade_ids: list[int] | None,
-        now_ns: int,
-    ) -> None:
+    def _strike(self, fault: Fault, frame: Struck, now_ns: int) -> None:
+        text, numbers, heard = frame.text, frame.numbers, frame.heard
         end_ns = now_ns
         match fault.kind:
             case "drop":
                 pass
             case "duplicate":
-                self._put(frame)
-                self._put(frame)
+                self._put(text, heard)
+                self._put(text, heard)
             case "reorder":
                 is_of_product = self._has_product_numbers and numbers is not None
-                self._held.append((product if is_of_product else None, frame))
+                self._held.append((frame.product if is_of_product else None, text, heard))
             case "corrupt":
-                misspelt = self._wording.misspelt(frame) if fault.how == "nan" else None
+                misspelt = self._wording.misspelt(text) if fault.how == "nan" else None
                 if misspelt is not None:  # so its number is not lost: only what is in it is
                     numbers = None
-                self._put(misspelt or _corrupted(frame, fault.how))
+                self._put(misspelt or _corrupted(text, fault.how))
             case "delay":
-                self._delayed.append(frame)
                 self._delayed_until_ns = end_ns = now_ns + round(fault.delay_s * 1e9)
+                self._put(text, heard)
             case "jump":
                 if numbers is not None:
                     # this frame was to be ``number``: the skipped numbers were never given to any frame
                     number, _ = numbers
                     self.sequence += fault.skip
-                    frame = self._wording.renumbered(frame, number, number + fault.skip)
+                    text = self._wording.renumbered(text, number, number + fault.skip)
                     numbers = number, number + fault.skip - 1
-                self._put(frame)
+                self._put(text)
             case "close":
                 self.close_soon(fault.code)
             case "abort":
@@ -215,9 +212,9 @@ class Connection:
                 # written to the truth when it is over, with everything it swallowed
                 self._silent_until_ns = now_ns + round((fault.duration_s or 3600) * 1e9)
                 self._stalled_ns = now_ns
-                self._swallow(product, numbers)
+                self._swallow(frame.product, numbers)
                 return
-        self._write_truth(fault.kind, channel, product, numbers, trade_ids or [], (now_ns, end_ns))
+        self._write_truth(fault.kind, frame.channel, frame.product, numbers, frame.trade_ids, (now_ns, end_ns))
 
     def _announce(self, fault: Fault, now_ns: int) -> None:
         """Says that it is about to close; the first one counts. What is sent goes on until then."""

@@ -88,7 +88,8 @@ async def test_what_was_recorded_can_be_collected_again(tmp_path: Path) -> None:
     second = Store(again)
     assert judge_trades(second, TruthFile(played, "kraken"), [BTC]) > 50
     assert second.trades(BTC).keys() <= first.trades(BTC).keys()
-    assert {dict(gap.tags)["cause"] for gap in second.of("gaps", BTC)} <= {"disconnected"}
+    broken = {dict(gap.tags)["cause"] for gap in second.of("gaps", BTC)} - {"disconnected", "silence"}
+    assert not broken, "either process may stand still, but what was recorded is whole"
 
 
 def has(data: Path, trade_id: int, top: dict[str, Any]) -> bool:

@@ -30,7 +30,8 @@ import click
 from sentinel.disk.data_dir import JOURNAL, TAPES
 from sentinel.disk.tape import read_tape, tape_files
 from tests.end_to_end.judge import judge_samples
-from tests.end_to_end.store import Store
+from tests.end_to_end.store import Store, fields
+from tests.faults.rows import Row, named_s, write
 from tests.faults.table import truth_of
 from tests.faults.verdict import judge, log_of
 from tests.servers.collector import collecting
@@ -41,6 +42,8 @@ PRODUCTS = ["BTC-USD", "ETH-USD"]
 SHORT_MEMORY_BYTES = 40_000
 FULL_MIB = 4
 PEACE_S, QUIET_S = 2.0, 2.0
+TOLD = {"journal_refuses", "tape_refuses"}
+"""Words of the log that there is trouble."""
 
 
 class Trouble(NamedTuple):
@@ -159,7 +162,7 @@ async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
     events = {entry["event"] for entry in log_of(data)}
     if trouble.is_short and not any(dict(gap.tags)["cause"] == "disk" for gap in Store(data).of("gaps")):
         found.append("memory was short, and no gap says so")
-    if not events & {"journal_refuses", "tape_refuses"}:
+    if not events & TOLD:
         found.append("nobody was told of the trouble")
     return found if "tape_given_up" in events else [*found, *_judge_tape(data)]
 
@@ -187,15 +190,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run a collector on a bad disk.")
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--only", default="", help="troubles with this in their name")
+    parser.add_argument("--json", type=Path, default=None, help="where the rows of the table are written, too")
     options = parser.parse_args()
-    keep, wrong = Path(tempfile.mkdtemp(prefix="sentinel-bad-disk-")), 0
+    keep, found = Path(tempfile.mkdtemp(prefix="sentinel-bad-disk-")), []
     library = shim(keep)
     for number, trouble in enumerate([each for each in TROUBLES if options.only in each.name] * options.times):
-        problems = play(trouble, keep / str(number), library)
-        wrong += bool(problems)
+        folder = keep / str(number)
+        problems = play(trouble, folder, library)
+        found.append(_row(trouble, folder, is_wrong=bool(problems)))
         click.echo("\n   ".join([f"{trouble.name}: {'WRONG' if problems else 'held'}", *problems[:8]]))
+    wrong = sum(row.lost for row in found)
     click.echo(f"{wrong} did not hold; runs are kept in {keep}")
+    write(options.json, found)
     return 1 if wrong else 0
+
+
+def _row(trouble: Trouble, folder: Path, *, is_wrong: bool) -> Row:
+    """Whether it held, and how long it took from its beginning to the first word, and to the end of the last gap."""
+    (fact,) = json.loads((folder / "host.json").read_text())
+    detected_s = named_s(log_of(folder / "data"), fact["start_ns"], TOLD, None)
+    lost = [gap for gap in Store(folder / "data").of("gaps") if dict(gap.tags)["cause"] == "disk"]
+    ends = [int(fields(gap)["end_ns"]) for gap in lost]
+    healed_s = [(max(ends) - fact["start_ns"]) / 1e9] if ends else []
+    return Row(f"disk: {trouble.name}", 1, int(is_wrong), [] if detected_s is None else [detected_s], healed_s)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,11 @@ from typing import Any
 
 from sentinel.simulator.facts import DialectFacts
 from tests.end_to_end.judge import TruthFile
-from tests.faults.warp import Warp
+from tests.faults.warp import FOR_EVER_NS, Warp
 
 S = 1_000_000_000
 NEAR_NS = 4 * S
-"""A gap begins with the last proof before a loss was seen, which a loaded machine or a delay has made older."""
-
-ALTERING = {"reorder", "corrupt"}
-"""Faults after which the exchange does not know any more what a client's book is."""
+"""So late a loaded machine or a delay may have made the last proof, with which a gap begins."""
 
 
 def judge_refuted(truth: TruthFile, product: str, instants: Sequence[int], late_ns: int) -> Iterator[str]:
@@ -41,20 +38,23 @@ def judge_refuted(truth: TruthFile, product: str, instants: Sequence[int], late_
 
 
 def judge_losses(
-    truth: TruthFile, facts: DialectFacts, product: str, losses: Sequence[int], warp: Warp
+    truth: TruthFile, facts: DialectFacts, product: str, losses: Sequence[tuple[int, int | None]], warp: Warp
 ) -> Iterator[str]:
-    """Each gap of a book that did not fit, beginning at one of ``losses``, is of a checksum or frame that did not."""
+    """Each gap of a book that did not fit, from its last proof to the next snapshot, has in it a checksum that the
+    client's book did not have, or a frame that came broken. The loss itself may be older than the gap: one of a stall
+    by seconds, one below the levels that are checked by any time."""
     reasons = [fact["t_ns"] for fact in _of(truth.refuted, product)]
     reasons += [
         fault["start_ns"]
         for fault in truth.faults
-        if fault["fault"] in ALTERING and fault["channel"] == facts.book_channel and fault["product"] == product
+        if fault["fault"] == "corrupt" and fault["channel"] == facts.book_channel and fault["product"] == product
     ]
-    for start_ns in losses:
+    for start_ns, end_ns in losses:
         moments = warp.moments(start_ns)
         if any(truth.stood_near(moment, NEAR_NS) for moment in moments):
             continue
-        if moments and not any(abs(moment - reason_ns) < NEAR_NS for moment in moments for reason_ns in reasons):
+        until_ns = FOR_EVER_NS if end_ns is None else max(warp.moments(end_ns), default=end_ns)
+        if moments and not any(min(moments) - NEAR_NS < reason_ns <= until_ns for reason_ns in reasons):
             yield f"a book did not fit at {start_ns}, and nothing was wrong with it; {reasons}"
 
 

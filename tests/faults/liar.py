@@ -49,6 +49,7 @@ from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.simulator.truth import Truth
 from tests.faults.lies import LIES, NAMES, Liar
 from tests.faults.played import PLAYED
+from tests.faults.rows import Row, write
 
 T = TypeVar("T")
 S = 1_000_000_000
@@ -362,20 +363,26 @@ def main() -> int:
     parser.add_argument("seeds", help="one seed, or a range such as 0-999")
     parser.add_argument("--venue", choices=sorted(NAMES), default=None, help="this one; by default all")
     parser.add_argument("--lie", choices=LIES, default=None, help="this one only; by default each, and all at once")
+    parser.add_argument("--json", type=Path, default=None, help="where the rows of the table are written, too")
     options = parser.parse_args()
     logger.remove()
     first, _, last = options.seeds.partition("-")
-    runs, most, wrong = 0, 0, []
-    for exchange in [options.venue] if options.venue else [name for name in VENUES if name in NAMES]:
-        for lie in [options.lie] if options.lie else [*LIES, None]:
-            for seed in range(int(first), int(last or first) + 1):
+    seeds = range(int(first), int(last or first) + 1)
+    most, found = 0, []
+    for lie in [options.lie] if options.lie else [*LIES, None]:
+        runs, wrong = 0, 0
+        for exchange in [options.venue] if options.venue else [name for name in VENUES if name in NAMES]:
+            for seed in seeds:
                 runs += 1
                 try:
                     most = max(most, *asyncio.run(play(exchange, seed, lie)).values())
                 except (Exception, ExceptionGroup) as error:  # noqa: BLE001 whatever it is, the others are played too
-                    wrong.append(f"{type(error).__name__}: {error}")
-                    click.echo(wrong[-1][:400])
-    click.echo(f"{runs - len(wrong)} of {runs} held; at most {most} requests")
+                    wrong += 1
+                    click.echo(f"{type(error).__name__}: {error}"[:400])
+        found.append(Row(f"REST lies: {lie or 'in every way'}", runs, wrong))
+    runs, wrong = sum(row.runs for row in found), sum(row.lost for row in found)
+    click.echo(f"{runs - wrong} of {runs} held; at most {most} requests")
+    write(options.json, found)
     return 1 if wrong else 0
 
 

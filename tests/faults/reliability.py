@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from tests import ROOT
 from tests.faults import rows
+from tests.faults.played import PLAYED
 from tests.faults.rows import Row, merged, spread
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -82,10 +83,13 @@ def _tests(name: str, path: str, fault: str) -> Campaign:
 CAMPAIGNS = (
     *(
         Campaign(f"scenario-{venue}", f"tests.faults.scenario {{seeds}} --at-once 2 --json {{json}} --venue {venue}")
-        for venue in ("coinbase", "kraken", "binance", "okx", "deribit", "coinbase_derivatives")
+        for venue in PLAYED
+        if venue != "tidepool"
     ),
     Campaign("crash", "tests.faults.crash {seeds} --at-once 2 --json {json}", 0.5),
     Campaign("power-cut", "tests.faults.power_cut {seeds} --at-once 2 --json {json}", 0.3),
+    Campaign("bad-disk", "tests.faults.bad_disk --times {runs} --json {json}", 0.05),
+    Campaign("liar", "tests.faults.liar {seeds} --json {json}", 0.1),
     _killed("archive", "archive.killed --what archive", "archiving an hour, killed"),
     _killed("l2", "archive.killed --what l2", "archiving the changes of books, killed"),
     _killed("certificates", "archive.killed --what certificates", "certifying, killed"),

@@ -69,6 +69,11 @@ def test_samples_of_a_book_that_lacks_a_change_are_found(
         ([LOSS | {"sequence_first": 20, "sequence_last": 20}], [(11, 13)], []),
         ([LOSS | {"fault": "rest", "product": None}], [], []),
         ([LOSS | {"fault": "hide", "channel": None, "sequence_first": None}], [], ["is not named"]),
+        (
+            [LOSS | {"fault": "reorder", "sequence_first": 20, "sequence_last": 20}],
+            [(11, 13), (21, 21)],
+            ["did not happen"],
+        ),
         ([{"kind": "connection", "event": "closed", "feed": "tidepool", "connection": 1, "t_ns": 11 * S}], [], []),
     ],
 )

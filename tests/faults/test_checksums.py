@@ -58,16 +58,23 @@ def test_samples_of_a_book_that_was_refuted_are_found(
 @pytest.mark.parametrize(
     ("facts", "loss_s", "is_explained"),
     [
-        ([REFUTED], 9, True),
-        ([REFUTED], 15, False),
-        ([CORRUPT], 9, True),
-        ([CORRUPT | {"channel": "trade"}], 9, False),
-        ([REFUTED | {"product": "ETH/USD"}], 9, False),
-        ([], 9, False),
+        ([REFUTED], (9, 11), True),
+        ([REFUTED], (9, None), True),
+        ([REFUTED], (5.5, 10.1), True),  # of a stall: the last proof is as old as that is long
+        ([REFUTED], (5.5, 9.9), False),
+        ([REFUTED], (13, 14), True),  # delayed, and the proof before it, too
+        ([REFUTED], (15, 16), False),
+        ([REFUTED | {"product": "ETH/USD"}], (9, 11), False),
+        ([CORRUPT], (9, 11), True),
+        ([CORRUPT | {"channel": "trade"}], (9, 11), False),
+        ([CORRUPT | {"fault": "reorder"}], (9, 11), False),  # if it broke anything, a checksum was refuted
+        ([], (9, 11), False),
     ],
 )
 def test_a_loss_that_nothing_explains_is_found(
-    facts: list[dict[str, Any]], loss_s: int, is_explained: bool, tmp_path: Path
+    facts: list[dict[str, Any]], loss_s: tuple[float, float | None], is_explained: bool, tmp_path: Path
 ) -> None:
-    problems = list(judge_losses(truth(tmp_path, *facts), FACTS, PRODUCT, [loss_s * S], Warp()))
+    start_s, end_s = loss_s
+    losses = [(round(start_s * S), None if end_s is None else round(end_s * S))]
+    problems = list(judge_losses(truth(tmp_path, *facts), FACTS, PRODUCT, losses, Warp()))
     assert (problems == []) == is_explained

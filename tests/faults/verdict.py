@@ -101,7 +101,11 @@ def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product:
         yield from chains.judge_unproved(truth, facts, product, instants, LATE_NS)
         yield from chains.judge_holes(truth, facts, product, named)
     elif facts.has_checksums:
-        losses = [gap["start_ns"] for tags, gap in gaps if (tags["channel"], tags["cause"]) == ("book", "sequence")]
+        losses = [
+            (gap["start_ns"], gap.get("end_ns"))
+            for tags, gap in gaps
+            if (tags["channel"], tags["cause"]) == ("book", "sequence")
+        ]
         yield from checksums.judge_refuted(truth, product, instants, LATE_NS)
         yield from checksums.judge_losses(truth, facts, product, losses, warp)
     else:
@@ -263,12 +267,15 @@ def _numbered_faults(truth: TruthFile) -> Iterator[dict[str, Any]]:
 
 
 def _judge_reasons(truth: TruthFile, product: str, gaps: list[tuple[dict[str, str], dict[str, Any]]]) -> Iterator[str]:
-    """Nothing is reported that did not happen: each gap has a fault to blame."""
+    """Nothing is reported that did not happen: each gap has a fault to blame, or a checksum that refutes the book, be
+    the fault of it ever so old."""
+    refuted = [fact | {"fault": "refuted", "start_ns": fact["t_ns"]} for fact in truth.refuted]
+    happened = truth.faults + [fact for fact in refuted if fact["product"] == product]
     for tags, facts in gaps:
         start_ns, end_ns = facts["start_ns"], facts.get("end_ns", facts["start_ns"] + AFTER_NS)
         blamed = [
             fault
-            for fault in truth.faults
+            for fault in happened
             if fault["start_ns"] - BEFORE_NS <= end_ns and start_ns <= fault.get("end_ns", fault["start_ns"]) + AFTER_NS
         ]
         if tags["cause"] in CAUSES:

@@ -146,12 +146,14 @@ class Bybit:
         listeners = [one for one in self._stage.connections if one.wants(BOOKS[told.depth], product.name)]
         if not listeners:
             return
-        self._stage.truth.top(self._feed, product, now_ns)
         if is_anew:
-            rows = shown(product, product.levels(), told.depth)
             # nobody can know what happened between its last frame and this one: a gap that is no fault of ours
             self._stage.truth.write("fault", fault="anew", product=product.name, start_ns=now_ns, end_ns=now_ns)
-        frame = wording.book_frame(product, rows, told.depth, told.last, now_ns, is_snapshot=is_anew)
+            for connection in listeners:
+                self._snapshot(connection, told, product)
+            return
+        self._stage.truth.top(self._feed, product, now_ns)
+        frame = wording.book_frame(product, rows, told.depth, told.last, now_ns, is_snapshot=False)
         for connection in listeners:
             connection.send(BOOKS[told.depth], product.name, frame, (told.last, told.last))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import partial
 
-from sentinel.simulator.connection import Connection, Fate
+from sentinel.simulator.connection import Connection, Heard
 from sentinel.simulator.kraken import wording
 from sentinel.simulator.kraken.facts import books
 from sentinel.simulator.kraken.rest import Sold
@@ -21,7 +22,7 @@ class LiveSource:
     """Says everything that happens on the market, to each connection what it has asked for.
 
     ``_spoken_ns`` is when anything was last said to each, ``_statuses`` what all have been told of each product,
-    ``_clients`` what books have become at clients, where faults may keep frames from them and that can be known.
+    ``_clients`` what books have become at clients, where faults may keep frames from them.
     """
 
     def __init__(self, market: SyntheticMarket) -> None:
@@ -54,17 +55,21 @@ class LiveSource:
         self._market.whole_book(connection, product, now_ns)  # for the truth; shown is what the window has
         view = self._views[name]
         window = view.window(depth)
-        crc = _checksum(product, view)
-        fate = self._say(connection, "book", name, wording.book(product, "snapshot", window, crc, now_ns))
+        frame = wording.book(product, "snapshot", window, _checksum(product, view), now_ns)
         self._clients.pop((connection, name), None)
-        if self._stage.faults and fate == "sent":
-            self._clients[connection, name] = View(window)
+        self._say(connection, "book", name, frame, heard=partial(self._begin, connection, name, window))
 
     def _say(
-        self, connection: Connection, channel: str, name: str | None, frame: str, trade_ids: list[int] | None = None
-    ) -> Fate:
+        self,
+        connection: Connection,
+        channel: str,
+        name: str | None,
+        frame: str,
+        trade_ids: list[int] | None = None,
+        heard: Heard | None = None,
+    ) -> None:
         self._spoken_ns[connection] = self._stage.now_ns()
-        return connection.send(channel, name, frame, trade_ids=trade_ids)
+        connection.send(channel, name, frame, trade_ids=trade_ids, heard=heard if self._stage.faults else None)
 
     # What happens
 
@@ -80,23 +85,8 @@ class LiveSource:
             if told:
                 frame = wording.book(product, "update", told, crc, now_ns)
                 for connection in listeners:
-                    fate = self._say(connection, "book", name, frame)
-                    client = self._client(connection, name, fate, told, depth)
-                    if client is not None and _checksum(product, client) != crc:
-                        where = {"feed": connection.feed, "connection": connection.number, "product": name}
-                        self._stage.truth.write("refuted", **where, t_ns=now_ns)
-
-    def _client(self, connection: Connection, name: str, fate: Fate, told: list[Change], depth: int) -> View | None:
-        """What a client's book has become by a frame that it has heard; None if it has not, or that is not known."""
-        client = self._clients.get((connection, name))
-        if client is None or fate == "lost":
-            return None
-        if fate == "altered":
-            del self._clients[connection, name]
-            return None
-        client.take(told)
-        client.cut(depth)
-        return client
+                    heard = partial(self._follow, connection, product, told, depth, crc)
+                    self._say(connection, "book", name, frame, heard=heard)
 
     def traded(self, product: Product, fill: Fill, feeds: Collection[str], now_ns: int) -> None:
         for connection in self._stage.connections:
@@ -124,6 +114,22 @@ class LiveSource:
             for connection in self._stage.connections:
                 if "instrument" in connection.channels:
                     self._say(connection, "instrument", None, frame)
+
+    # What clients make of it
+
+    def _begin(self, connection: Connection, name: str, window: list[Change]) -> None:
+        self._clients[connection, name] = View(window)
+
+    def _follow(self, connection: Connection, product: Product, told: list[Change], depth: int, crc: int) -> None:
+        """Of a book whose snapshot was not heard, nothing can be refuted."""
+        client = self._clients.get((connection, product.name))
+        if client is None:
+            return
+        client.take(told)
+        client.cut(depth)
+        if _checksum(product, client) != crc:
+            where = {"feed": connection.feed, "connection": connection.number, "product": product.name}
+            self._stage.truth.write("refuted", **where, t_ns=self._stage.now_ns())
 
     # REST
 

@@ -81,19 +81,55 @@ async def test_no_answer_is_not_a_no() -> None:
     assert listing.unlisted == {ETH}
 
 
+async def test_a_list_that_lacks_a_product_for_once_drops_nothing_and_is_asked_for_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PRODUCT_CHECK_S", 0.001)
+    monkeypatch.setattr(asyncio, "timeout", lambda _: asyncio.timeouts.Timeout(None))
+    venue, changes = Venue(), asyncio.Queue[None]()
+    listing = Listing(venue, named(*PRODUCTS))
+    await listing.begin(PRODUCTS, is_shard=False)
+    venue.gone = ["ETH-USD"]
+    await listing.look()
+    assert listing.unlisted == frozenset()
+    venue.gone = []
+    await listing.look()
+    venue.gone = ["ETH-USD"]
+    await listing.look()
+    assert listing.unlisted == frozenset()
+    looking = asyncio.create_task(listing.run(lambda: changes.put_nowait(None)))
+    await changes.get()  # and not after five minutes
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert listing.unlisted == {ETH}
+
+
+async def test_a_product_that_the_first_list_lacks_is_looked_for_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PRODUCT_CHECK_S", 0.001)
+    monkeypatch.setattr(asyncio, "timeout", lambda _: asyncio.timeouts.Timeout(None))
+    venue, changes = Venue("ETH-USD"), asyncio.Queue[None]()
+    listing = Listing(venue, named(*PRODUCTS))
+    await listing.begin(PRODUCTS, is_shard=False)
+    assert listing.unlisted == {ETH}
+    venue.gone = []
+    looking = asyncio.create_task(listing.run(lambda: changes.put_nowait(None)))
+    await changes.get()
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert listing.unlisted == frozenset()
+
+
 async def test_it_looks_again_and_finds_what_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
     venue = Venue("ETH-USD")
     listing = Listing(venue, named(*PRODUCTS))
     await listing.begin(PRODUCTS, is_shard=False)
     venue.gone = ["BTC-USD"]
-    venue.asked.clear()
     looking = asyncio.create_task(listing.run())
-    await venue.asked.wait()
-    await asyncio.sleep(0)
+    while listing.unlisted != {BTC}:
+        await asyncio.sleep(0)
     looking.cancel()
     await asyncio.wait([looking])
-    assert listing.unlisted == {BTC}
 
 
 async def test_a_restart_does_not_wait_long_for_a_rest_that_is_silent_but_looks_soon_again(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from msgspec.structs import replace
 
-from book.events import Event, Heartbeat, Integrity, Link, MapDelta, Meaning, Snapshot, Subscribed
+from book.events import Event, Heartbeat, Integrity, Link, MapDelta, Meaning, Snapshot, Subscribed, Unusable
 from feeds.errors import Undecodable
 from feeds.protocol import FeedFacts, Subscription
 from sentinel.pipeline import FetchBook, Pipeline, Settings
@@ -32,7 +32,10 @@ CHECKSUM = replace(FACTS, chain="checksum", depth=2)
 
 
 class ChainedFeed:
-    """``{"event":"snapshot"|"delta","product":...,"bids":[["99.0","1.0"]],"asks":[...],"link":{...}}``"""
+    """``{"event":"snapshot"|"delta","product":...,"bids":[["99.0","1.0"]],"asks":[...],"link":{...}}``
+
+    With ``"is_spoilt":true``, a level more could not be read.
+    """
 
     venue: ClassVar[str] = "chained"
     exchange: ClassVar[str] = "toy"
@@ -64,7 +67,8 @@ class ChainedFeed:
         event: Event = MapDelta(product, bids, asks, len(levels), link)
         if message["event"] == "snapshot":
             event = Snapshot(product, bids, asks, link)
-        return Meaning(None, (event,))
+        spoilt = Unusable(product, "book", "odd", frame, book_event=message["event"])
+        return Meaning(None, (event, spoilt) if message.get("is_spoilt") else (event,))
 
     def subscribe(self, products: Sequence[str]) -> list[bytes]:
         return [json.dumps({"type": "subscribe", "products": list(products)}).encode()]
@@ -88,8 +92,16 @@ def checksum(bids: Sizes, asks: Sizes) -> int:
     return zlib.crc32("".join(digits_of(*level) for level in (*asks, *bids)).encode())
 
 
-def frame(event: Literal["snapshot", "delta"], product: str, bids: Sizes, asks: Sizes, **link: int) -> bytes:
-    said = {"event": event, "product": product, "bids": bids, "asks": asks, "link": link}
+def frame(
+    event: Literal["snapshot", "delta"],
+    product: str,
+    bids: Sizes,
+    asks: Sizes,
+    *,
+    is_spoilt: bool = False,
+    **link: int,
+) -> bytes:
+    said = {"event": event, "product": product, "bids": bids, "asks": asks, "link": link, "is_spoilt": is_spoilt}
     return json.dumps(said).encode()
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from book.events import MapDelta
 from book.order_book import OrderBook
+from feeds.protocol import FeedFacts
 from sentinel.pipeline import FetchedBook, Pipeline, Send, lane_book
 from tests.sentinel.pipeline.chained_venue import (
     BEAT,
@@ -187,6 +188,71 @@ def test_a_snapshot_nobody_asked_for_proves_nothing_before_it() -> None:
     assert told.instants() == [START + k * GRID for k in (1, 2, 5, 6)]
 
 
+RANGE_ON_WIRE = replace(PREVIOUS, chain="range")
+ON_WIRE = pytest.mark.parametrize("facts", [PREVIOUS, RANGE_ON_WIRE, BOTH], ids=["previous", "range", "both"])
+
+
+def change(size: str, at: int) -> bytes:
+    """The change with this id, told in every way at once."""
+    return update(BTC, size, first=at, previous=at - 1, last=at)
+
+
+def snapshot_at(last: int) -> bytes:
+    return frame("snapshot", BTC, BIDS, ASKS, previous=-1, last=last)
+
+
+@ON_WIRE
+def test_a_snapshot_that_is_overtaken_is_a_book_with_what_overtook_it(facts: FeedFacts) -> None:
+    pipe, told = chained(facts), Told()
+    pipe.opened(0, START)
+    for at, message in enumerate([change("7", 10), change("2", 12), change("3", 11), snapshot_at(10)]):
+        pipe.receive(0, message, START + (at + 1) * 10 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 2.0}
+    sent(pipe)
+    pipe.receive(0, change("3", 11), START + 50 * MS)  # the venue may tell it again on a subscription that is new
+    pipe.receive(0, change("4", 13), START + 150 * MS)
+    pipe.receive(0, change("5", 14), START + 250 * MS)
+    told.take(pipe)
+    assert told.gap_list() == []
+    assert sizes(told, BTC) == [2.0, 4.0]
+    assert sent(pipe) == []
+
+
+@ON_WIRE
+def test_what_came_before_its_snapshot_is_no_part_of_a_hole(facts: FeedFacts) -> None:
+    pipe, told = chained(facts), Told()
+    pipe.opened(0, START)
+    for at, message in enumerate([change("2", 13), change("3", 14), snapshot_at(10), change("4", 15)]):
+        pipe.receive(0, message, START + (at + 1) * 10 * MS)
+    told.take(pipe)
+    (gap,) = told.gap_list()
+    assert (gap["start_seq"], gap["end_seq"]) == (11, 12)
+
+
+@ON_WIRE
+def test_what_overtook_a_snapshot_follows_from_what_comes_after_that(facts: FeedFacts) -> None:
+    pipe, told = chained(facts), Told()
+    pipe.opened(0, START)
+    for at, message in enumerate([change("3", 12), snapshot_at(10), change("2", 11), change("4", 13)]):
+        pipe.receive(0, message, START + (at + 1) * 10 * MS)
+    told.take(pipe)
+    assert told.gap_list() == []
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 4.0}
+
+
+def test_what_came_before_a_maintenance_is_no_part_of_the_book_that_comes_after_it() -> None:
+    pipe, told = chained(PREVIOUS), Told()
+    pipe.opened(0, START)
+    for previous, last in ((12, 13), (13, 9000), (9000, 3)):
+        pipe.receive(0, update(BTC, "9", previous=previous, last=last), START + 10 * MS)
+    pipe.receive(0, snapshot_at(5), START + 20 * MS)
+    for at in range(6, 15):
+        pipe.receive(0, change(str(at), at), START + at * 10 * MS)
+    told.take(pipe)
+    assert told.gap_list() == []
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 14.0}
+
+
 def test_a_wrong_checksum_ends_a_book_and_the_levels_beyond_the_depth_are_gone() -> None:
     pipe, told = chained(CHECKSUM), Told()
     pipe.opened(0, START)
@@ -290,6 +356,28 @@ def test_a_delta_lost_while_fetching_is_no_part_of_the_book() -> None:
     pipe.tick(START + 300 * MS)
     pipe.fetched(answer(106), START + 350 * MS)
     assert pipe.lanes[0].books[BTC].book.bids == {99.0: 3.0}
+
+
+def test_a_delta_of_which_a_part_cannot_be_read_is_no_part_of_the_book_that_is_fetched() -> None:
+    pipe, _ = streaming()
+    pipe.receive(0, update(BTC, "2", first=100, last=104), START + 10 * MS)
+    pipe.receive(0, frame("delta", BTC, [], [], is_spoilt=True, first=105, last=109), START + 20 * MS)
+    pipe.receive(0, update(BTC, "3", first=110, last=112), START + 30 * MS)
+    pipe.fetched(answer(102), START + 50 * MS)
+    assert not pipe.lanes[0].books[BTC].is_proved
+    pipe.tick(START + 300 * MS)
+    pipe.fetched(answer(109), START + 350 * MS)
+    assert pipe.lanes[0].books[BTC].book.bids == {99.0: 3.0}
+
+
+@ON_WIRE
+def test_a_delta_of_which_a_part_cannot_be_read_does_not_follow_the_snapshot_it_overtook(facts: FeedFacts) -> None:
+    pipe = chained(facts)
+    pipe.opened(0, START)
+    spoilt = frame("delta", BTC, [], [], is_spoilt=True, first=11, previous=10, last=11)
+    for at, message in enumerate([spoilt, snapshot_at(10), change("3", 12)]):
+        pipe.receive(0, message, START + (at + 1) * 10 * MS)
+    assert not pipe.lanes[0].books[BTC].is_proved
 
 
 def test_the_buffer_is_bounded_and_what_fell_out_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

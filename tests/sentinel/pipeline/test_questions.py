@@ -75,16 +75,18 @@ def skipped(pipe: Pipeline) -> int:
     return START + 3 * S
 
 
-def test_what_rest_has_not_got_is_no_trade_and_is_asked_for_three_times() -> None:
+def test_what_rest_has_not_got_is_no_trade_and_is_asked_for_ever_more_rarely_for_an_hour() -> None:
     pipe, told = opened(), Told()
     now_ns = skipped(pipe)
-    for pause_ns in (PAUSE_NS, 2 * PAUSE_NS):
+    for number in range(11):
+        pause_ns = PAUSE_NS << number
         answer(pipe, 101, 103, (), now_ns)
         pipe.tick(now_ns + pause_ns - MS)
         assert asked(pipe) == []
         now_ns += pause_ns
         pipe.tick(now_ns)
         assert asked(pipe) == [(101, 103)]
+    assert now_ns > START + 3600 * S
     answer(pipe, 101, 103, (), now_ns)
     pipe.tick(now_ns + 3600 * S)
     assert asked(pipe) == []
@@ -95,6 +97,43 @@ def test_what_rest_has_not_got_is_no_trade_and_is_asked_for_three_times() -> Non
     assert told.total("missing", OKX.symbol) == 0
     assert pipe.products[OKX].trades.open_gaps == []
     assert {dict(point.fields)["trade_proof"] for point in told.coverage.values()} == {"none"}
+
+
+def test_what_rest_has_much_later_is_stored_and_named() -> None:
+    pipe, told = opened(), Told()
+    now_ns = skipped(pipe)
+    for number in range(6):
+        answer(pipe, 101, 103, (), now_ns)
+        now_ns += PAUSE_NS << number
+        pipe.tick(now_ns)
+        assert asked(pipe) == [(101, 103)]
+    answer(pipe, 101, 103, (101, 102, 103), now_ns)
+    pipe.tick(now_ns + 3600 * S)
+    assert asked(pipe) == []
+    told.take(pipe)
+    assert ids(told) == [100, 101, 102, 103, 104]
+    (gap,) = told.gap_list("trades")
+    assert (gap["missing_count"], gap["repaired_count"]) == (3, 3)
+
+
+def test_where_many_ids_are_skipped_each_is_asked_for_three_times() -> None:
+    pipe = opened()
+    for trade_id in range(100, 134, 2):
+        pipe.receive(1, fill(trade_id), START)
+    now_ns = START + 3 * S
+    pipe.tick(now_ns)
+    skips = asked(pipe)
+    assert len(skips) == 16
+    pipe.receive(1, fill(135), now_ns)
+    pipe.tick(now_ns + 3 * S)
+    skips += asked(pipe)
+    for number in range(3):
+        for first, last in skips:
+            answer(pipe, first, last, (), now_ns)
+        now_ns += PAUSE_NS << number
+        pipe.tick(now_ns)
+        again = asked(pipe)
+    assert again == skips[1:]  # without the first of them they are few
 
 
 def test_what_rest_has_had_been_missing_and_is_a_gap_that_is_repaired() -> None:

@@ -21,6 +21,7 @@ from sentinel.simulator.command import simulate
 from sentinel.simulator.dialect import Venue
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile
+from tests.sentinel.simulator.virtual import conversation
 from tests.servers.exchange import Market, trading
 from tests.servers.waiting import LONGEST_S
 
@@ -85,6 +86,23 @@ async def test_a_book_is_the_truth_and_its_ids_rise_by_one_until_the_service_sta
         bid, ask = max(sides["b"], key=float), min(sides["a"], key=float)
         assert (float(bid), float(sides["b"][bid]), float(ask), float(sides["a"][ask])) in tops
     assert anew >= 2
+
+
+@both
+async def test_a_service_that_starts_anew_sends_a_whole_book_to_each_that_hears_it(
+    venue: Venue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialect, "RESTART_FRAMES", 40)
+    truth = tmp_path / "truth.jsonl"
+    ask = json.dumps({"op": "subscribe", "req_id": "1", "args": ["orderbook.200.BTCUSDT"]})
+    spoken = await conversation(venue, [BTC, ETH], truth, [], [(1.0, ask)])
+    heard = [json.loads(text) for what, text in spoken if what == "heard"]
+    whole_ms = [frame["ts"] for frame in heard if frame.get("type") == "snapshot"]
+    assert len(whole_ms) >= 3
+    found = TruthFile(truth, *venue.facts.feeds)
+    assert [fact["t_ns"] // 10**6 for fact in found.snapshots] == whole_ms
+    assert {(fact["connection"], fact["product"]) for fact in found.snapshots} == {(1, BTC)}
+    assert {(fault["fault"], fault["product"]) for fault in found.faults} == {("anew", BTC)}
 
 
 async def test_answers_name_no_topic_and_one_bad_topic_spoils_them_all(tmp_path: Path) -> None:

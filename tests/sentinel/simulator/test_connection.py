@@ -22,7 +22,6 @@ from tests.servers.exchange import trading
         (Fault(kind="duplicate", channel="heartbeats", feed="advanced"), [0, 1, 1, 2]),
         (Fault(kind="reorder", channel="heartbeats", feed="advanced"), [0, 2, 1, 3]),
         (Fault(kind="jump", channel="heartbeats", feed="advanced", skip=5), [0, 6, 7]),
-        (Fault(kind="stall", channel="heartbeats", feed="advanced", duration_s=0.15), [0, 3, 4]),
     ],
 )
 async def test_a_fault_is_seen_on_the_wire_and_written_down(
@@ -38,6 +37,19 @@ async def test_a_fault_is_seen_on_the_wire_and_written_down(
     assert written["fault"] == fault.kind
     lost = [number for number in range(max(seen)) if number not in seen] or [1]
     assert (written["sequence_first"], written["sequence_last"]) == (lost[0], lost[-1])
+
+
+async def test_a_stall_is_silent_for_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.simulator.coinbase.live.HEARTBEAT_NS", 100_000_000)
+    stall = Fault(kind="stall", channel="heartbeats", feed="advanced", duration_s=0.15)
+    async with trading(["BTC-USD"], tmp_path / "t", stall, trade_rate=0) as exchange:
+        async with advanced(exchange, ask("heartbeats")) as socket:
+            begin, after, next_one = [message["sequence_num"] for message in await hear(socket, 3)]
+    (written,) = TruthFile(tmp_path / "t").faults
+    assert begin == 0
+    assert after > 1, "at least the heartbeat that began it"
+    assert next_one == after + 1
+    assert (written["sequence_first"], written["sequence_last"]) == (1, after - 1)
 
 
 async def test_a_corrupt_frame_is_no_json(tmp_path: Path) -> None:

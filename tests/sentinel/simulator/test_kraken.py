@@ -18,11 +18,11 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from sentinel.simulator.command import simulate
 from sentinel.simulator.faults import Fault
-from sentinel.simulator.instants import ns_of
 from sentinel.simulator.kraken.dialect import KRAKEN
 from sentinel.simulator.kraken.view import View
 from sentinel.simulator.market import Change
 from tests.end_to_end.judge import TruthFile
+from tests.sentinel.simulator.virtual import conversation
 from tests.servers.exchange import Market, trading
 from tests.servers.waiting import LONGEST_S
 
@@ -220,23 +220,55 @@ async def test_a_fault_is_written_down(kind: Any, tmp_path: Path) -> None:
     assert (written["fault"], written["feed"], written["sequence_first"]) == (kind, "kraken", None)
 
 
-@pytest.mark.parametrize("kind", ["drop", "stall"])
-async def test_checksums_that_a_client_cannot_have_after_a_loss_are_written_down(kind: Any, tmp_path: Path) -> None:
+class Client:
+    """Keeps books by the guide, each from the snapshot on that it has asked for, and goes on with what does not fit."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._books: dict[str, Book] = {}
+        self.misfits: list[str] = []
+
+    def say(self, message: str) -> None:
+        asked = json.loads(message)
+        if asked["method"] == "subscribe" and asked["params"]["channel"] == "book":
+            for name in asked["params"]["symbol"]:
+                self._books.pop(name, None)
+
+    def hear(self, frame: str) -> None:
+        message = json.loads(frame, parse_float=Decimal)
+        if message.get("channel") == "book":
+            (record,) = message["data"]
+            if not any(isinstance(level["qty"], str) for level in record["bids"] + record["asks"]):
+                self._take(record, is_snapshot=message["type"] == "snapshot")
+
+    def _take(self, record: Message, *, is_snapshot: bool) -> None:
+        name = record["symbol"]
+        if is_snapshot:
+            self._books[name] = Book(self._depth)
+        if name in self._books:
+            self._books[name].take(record)
+            if self._books[name].checksum != record["checksum"]:
+                self.misfits.append(name)
+
+
+@pytest.mark.parametrize("kind", ["drop", "stall", "reorder", "duplicate", "delay", "corrupt"])
+async def test_every_checksum_that_a_client_cannot_have_is_written_down(kind: Any, tmp_path: Path) -> None:
+    """Whatever frames it was kept from before, snapshots among them, and in whatever order it heard them."""
+    facts: dict[str, Any] = {"channel": "book", "count": 2, "duration_s": 0.15, "delay_s": 0.2, "how": "nan"}
+    faults = [Fault(kind=kind, at_s=0.3 + 0.8 * number, **facts) for number in range(12)]
+    faults += [Fault(kind="drop", at_s=6.0 + 0.9 * number, **facts) for number in range(5)]
+    again = request("book", BTC, method="unsubscribe", depth=10), request("book", BTC, depth=10)
+    said = [(0.0, request("book", BTC, ETH, depth=10)), (0.0, request("trade", BTC))]
+    said += [(at_s, ask) for at_s in (2.7, 5.1, 8.3) for ask in again]
     truth = tmp_path / "truth.jsonl"
-    fault = Fault(kind=kind, channel="book", product=BTC, at_s=0.3, duration_s=0.2, count=3)
-    async with trading([BTC], truth, fault, venue=KRAKEN, levels=60, rate=100, trade_rate=20) as exchange:
-        async with talking(exchange, request("instrument"), request("book", BTC, depth=10)) as socket:
-            records = [frame["data"][0] for frame in await hear(socket, "book", 100)]
-    book, refuted = Book(10), []
-    for number, record in enumerate(records):
-        book.take(record)
-        if book.checksum != record["checksum"]:
-            refuted.append(number)
-    written = TruthFile(truth).refuted
-    assert refuted
-    assert len(written) >= len(refuted)
-    times = [record["timestamp"] for record in records]
-    assert [fact["t_ns"] // 10**6 for fact in written[: len(refuted)]] == [ns_of(times[at]) // 10**6 for at in refuted]
+    for seed in range(5):
+        client = Client(10)
+        for what, text in await conversation(KRAKEN, [BTC, ETH], truth, faults, said, seed):
+            (client.say if what == "said" else client.hear)(text)
+        found = TruthFile(truth)
+        assert {fault["fault"] for fault in found.faults} == {kind, "drop"}
+        assert client.misfits
+        assert [fact["product"] for fact in found.refuted] == client.misfits
 
 
 def test_the_command_speaks_it() -> None:

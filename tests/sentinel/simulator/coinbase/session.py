@@ -10,16 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import zstandard
-from websockets.protocol import State
 
-from sentinel.simulator import connection as connections
 from sentinel.simulator import market, recording, synthetic
 from sentinel.simulator.coinbase import dialogue
 from sentinel.simulator.coinbase.dialect import COINBASE
@@ -30,9 +27,9 @@ from sentinel.simulator.rest import Rest
 from sentinel.simulator.synthetic import SyntheticMarket
 from sentinel.simulator.truth import Truth
 from tests.sentinel.simulator.coinbase.client import ask, order
+from tests.sentinel.simulator.virtual import START_NS, VirtualTime, Wire, on_wires
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "coinbase_dialect.jsonl.zst"
-START_NS = 1_786_309_548_012_345_678
 SECONDS = 12
 MS = 1_000_000
 PRODUCTS = ["BTC-USD", "ETH-USD", "SHIB-USD"]
@@ -126,67 +123,10 @@ ASKED = [
 ]
 
 
-class Wire:
-    """Stands in for every socket: what would be sent is written down."""
-
-    def __init__(self, name: str, written: list[str]) -> None:
-        self.name = name
-        self._written = written
-        self.transport = self.protocol = self
-        self.state = State.OPEN
-
-    def write(self, **facts: object) -> None:
-        self._written.append(json.dumps({"to": self.name, **facts}))
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def abort(self) -> None:
-        self.write(abort=True)
-
-    def send_close(self, code: int) -> None:
-        self.write(close=code)
-
-    def send_data(self) -> None:
-        pass
-
-
-@contextmanager
-def on_wires() -> Iterator[None]:
-    def broadcast(sockets: tuple[Wire, ...], frame: str) -> None:
-        for wire in sockets:
-            wire.write(frame=frame)
-
-    with mock.patch.object(connections, "broadcast", broadcast):
-        yield
-
-
-class VirtualTime:
-    """Stands in for ``asyncio`` where the market sleeps: before each step of the clock, what is due is done."""
-
-    def __init__(self) -> None:
-        self.ns = START_NS
-        self.due: list[tuple[int, Any]] = []
-
-    def now_ns(self) -> int:
-        return self.ns
-
-    def at(self, seconds: float, act: Any) -> None:
-        self.due.append((START_NS + round(seconds * 1e9), act))
-
-    async def sleep(self, seconds: float) -> None:
-        for act in [act for due_ns, act in self.due if due_ns <= self.ns]:
-            await act()
-        self.due = [entry for entry in self.due if entry[0] > self.ns]
-        self.ns += round(seconds * 1e9)
-        if self.ns > START_NS + SECONDS * 1_000_000_000:
-            raise asyncio.CancelledError
-
-
 async def live(folder: Path) -> list[str]:
     """What a synthetic market says to everybody."""
     written: list[str] = []
-    clock = VirtualTime()
+    clock = VirtualTime(SECONDS)
     faults = Faults(FAULTS, 5, clock.now_ns)
     truth_file = folder / "truth.jsonl"
     with closing(Truth(truth_file)) as truth, on_wires(), mock.patch.object(synthetic, "asyncio", clock):
