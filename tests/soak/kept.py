@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 from sentinel.contract.line_protocol import decode, measurement_of
 from sentinel.disk.data_dir import JOURNAL
@@ -22,7 +23,7 @@ class Keeper:
         self._journal = data_dir / JOURNAL
         self._folder = folder
         self._last_id = 0
-        self.line_count = 0
+        self._lock = Lock()  # of who is not waited for any more, the thread goes on
         self.sampled: set[bytes] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -35,7 +36,7 @@ class Keeper:
         if not self._journal.exists():
             return
         lines: dict[str, list[bytes]] = {}
-        with JournalReader(self._journal) as reader:
+        with self._lock, JournalReader(self._journal) as reader:
             for batch in reader.batches(after_id=self._last_id):
                 assert batch.id == self._last_id + 1, f"batches {self._last_id + 1} to {batch.id - 1} were not seen"
                 self._last_id = batch.id
@@ -44,10 +45,9 @@ class Keeper:
                         if name == b"top":
                             self.sampled.add(line.partition(b" ")[0])
                         lines.setdefault(exchange_of(line), []).append(line)
-        for exchange, found in lines.items():
-            self.line_count += len(found)
-            with (self._folder / f"{exchange}.lp").open("ab") as file:
-                file.write(b"\n".join(found) + b"\n")
+            for exchange, found in lines.items():
+                with (self._folder / f"{exchange}.lp").open("ab") as file:
+                    file.write(b"\n".join(found) + b"\n")
 
 
 def exchange_of(line: bytes) -> str:

@@ -46,6 +46,9 @@ FIRST_FAULT_S, LAST_FAULT_S = 20.0, 30.0
 QUIET_S = 45.0
 """At the end: nothing goes wrong any more and nobody trades, so that everything can heal and be delivered."""
 
+PATIENCE_S = 300.0
+"""How long the store may take for what it missed, and half of how long the one that is restarted may take to end."""
+
 KEPT_S = 600.0
 """The age at which retention takes what everybody has."""
 
@@ -205,9 +208,10 @@ class Run:
             self._quiet.set()
             await asyncio.sleep(QUIET_S)
             await self._delivered(lives)
-            for error in await asyncio.gather(restarting, return_exceptions=True):
-                if error is not None:
-                    self._tell(f"{RESTARTS} was not restarted any more: {error!r}")
+            try:
+                await asyncio.wait_for(restarting, 2 * PATIENCE_S)
+            except Exception as error:  # noqa: BLE001
+                self._tell(f"{RESTARTS} was not restarted any more: {error!r}")
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -288,7 +292,7 @@ class Run:
     async def _delivered(self, host: Host) -> None:
         """Until the store has everything of before; or a while."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(300):
+            async with asyncio.timeout(PATIENCE_S):
                 while await self._behind_s(host) > QUIET_S / 2:
                     await asyncio.sleep(1.0)
                 return

@@ -45,12 +45,15 @@ class Limit(Struct, frozen=True):
 
 
 MEMORY_S = 40 * 60.0
+POOL_S = 10 * 60.0
+"""A pool of threads grows whenever more of them are busy at once than ever before, until it is full."""
+
 LIMITS = {
     "rss_bytes": Limit(256 * MB, MEMORY_S, 30 * 60.0, MB / 4),
     "malloc_used": Limit(256 * MB, MEMORY_S, 30 * 60.0, MB / 4),
     "blocks": Limit(4_000_000, MEMORY_S, 30 * 60.0, 4_000),
     "descriptors": Limit(50, 240.0),
-    "threads": Limit(20, 240.0),
+    "threads": Limit(20, 240.0, POOL_S),
     "tasks": Limit(50, 240.0),
 }
 """Of one life of a collector. A block of Python is about 64 bytes or more."""

@@ -64,6 +64,13 @@ def test_a_short_run_tells_of_descriptors_and_not_of_memory() -> None:
     assert judge("descriptors", series(lambda at_s: 60.0, 600), LIMITS["descriptors"]).verdict == "flat"
 
 
+def test_a_pool_that_fills_is_no_slope() -> None:
+    pool = series(lambda at_s: 14 + min(6.0, at_s // 60), 400)
+    assert judge("threads", pool, LIMITS["threads"]).verdict == "too short"
+    assert judge("threads", series(lambda at_s: 14 + min(6.0, at_s // 60)), LIMITS["threads"]).verdict == "flat"
+    assert judge("threads", series(lambda at_s: 14 + at_s // 60), LIMITS["threads"]).verdict == "RISES"
+
+
 def test_what_falls_or_was_hardly_seen_is_no_slope() -> None:
     assert judge("tasks", series(lambda at_s: 300 - at_s / 100), LIMITS["tasks"]).verdict == "flat"
     assert judge("tasks", [(3.0, 5.0)], LIMITS["tasks"]).verdict == "too short"
