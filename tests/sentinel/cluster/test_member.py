@@ -90,10 +90,10 @@ class Stage:
 
         return await self.until(is_settled)
 
-    async def stored(self, name: str) -> int:
+    async def stored(self, name: str, words: dict[str, Presence]) -> int:
         """Until a member has on its disk what it has now: a kill takes what is not. Gives up to when that is."""
         now_ns = time.time_ns()
-        symbols = [Market.parse(market).symbol for market in (await self.words())[name].holds]
+        symbols = [Market.parse(market).symbol for market in words[name].holds]
 
         def is_stored() -> bool:
             tops = Store(self.folder / name, measurements=["top"])
@@ -174,8 +174,7 @@ async def test_the_markets_of_one_that_was_killed_are_taken(tmp_path: Path) -> N
     async with stage(tmp_path, 3) as on:
         for name in ("a", "b", "c"):
             await on.start(name)
-        await on.settled("a", "b", "c")
-        from_ns = await on.stored("b")
+        from_ns = await on.stored("b", await on.settled("a", "b", "c"))
         await on.members["b"].kill()
         await on.settled("a", "c")
         until_ns = time.time_ns()
@@ -189,8 +188,8 @@ async def test_two_replicas_lose_nothing_when_one_is_killed(tmp_path: Path) -> N
     async with stage(tmp_path) as on:
         for name in ("a", "b", "c"):
             await on.start(name, SENTINEL_CLUSTER_REPLICAS="2")
-        await on.settled("a", "b", "c", replicas=2)
-        await on.stored("b")
+        words = await on.settled("a", "b", "c", replicas=2)
+        await on.stored("b", words)
         await on.members["b"].kill()
         await on.settled("a", "c", replicas=2)
         await end(on)
@@ -201,8 +200,7 @@ async def test_one_that_was_frozen_comes_back_and_nothing_stays_with_two(tmp_pat
     async with stage(tmp_path) as on:
         await on.start("a")
         await on.start("b")
-        await on.settled("a", "b")
-        from_ns = await on.stored("b")
+        from_ns = await on.stored("b", await on.settled("a", "b"))
         on.members["b"].freeze()
         await on.settled("a")
         until_ns = time.time_ns()
@@ -217,7 +215,7 @@ async def test_without_servers_everybody_goes_on_with_what_it_has(tmp_path: Path
     async with stage(tmp_path) as on:
         await on.start("a")
         await on.start("b")
-        await on.settled("a", "b")
+        words = await on.settled("a", "b")
         dealt = [on.events(name, event) for name, event in DEALING]
         (server,) = on.servers.servers
         server.kill()
@@ -225,7 +223,7 @@ async def test_without_servers_everybody_goes_on_with_what_it_has(tmp_path: Path
             while not all(on.events(name, "cluster_lease_lost") for name in ("a", "b")):
                 await asyncio.sleep(0.1)
         await asyncio.sleep(LEASE_S)  # time to do something that is wrong
-        from_ns = await on.stored("a")
+        from_ns = await on.stored("b", words)
         assert await on.members["b"].stop() == 0
         await on.start("b")  # begins with its share of last time, though nobody answers
         async with asyncio.timeout(LONGEST_S):
