@@ -16,6 +16,8 @@ from typing import Any
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.servers.patient import patience
+
 BEAT_S = 0.05
 
 
@@ -114,6 +116,8 @@ class SmallVenue:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SmallVenue]:
+        """Serves, with patient clients: it stands still whenever they do."""
+
         async def talk(socket: ServerConnection) -> None:
             assert socket.request is not None
             await (self._advanced if socket.request.path == "/advanced" else self._exchange)(socket)
@@ -131,6 +135,7 @@ class SmallVenue:
                 "SENTINEL_COINBASE_REST_URL": f"http://127.0.0.1:{runner.addresses[0][1]}",
             }
             try:
-                yield self
+                with patience():
+                    yield self
             finally:
                 await runner.cleanup()

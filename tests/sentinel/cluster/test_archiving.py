@@ -35,13 +35,17 @@ from sentinel.run.archive_pass import write_spool
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS
 from tests.sentinel.cluster.published import PARTITIONS, archived, batches, expected, publish
 from tests.servers.nats import nats_servers
+from tests.servers.waiting import LONGEST_S
 
 LEASE_S = 60.0
+LONG_S = 3600.0
+"""A key does not end by itself, however long a test takes."""
+
 AFTER_NS = MIDNIGHT_NS + 3 * HOUR_NS + 120_000_000_000
 
 
 @pytest.fixture
-async def session(tmp_path: Path) -> AsyncIterator[Session]:
+async def session(tmp_path: Path, patience: None) -> AsyncIterator[Session]:
     with nats_servers(tmp_path / "nats") as servers:
         settings = Cluster(servers=tuple(servers.urls), lease_s=LEASE_S, partitions=PARTITIONS)
         async with opened(settings, "test") as session:
@@ -84,7 +88,7 @@ class Rig:
 @pytest.fixture
 async def rigs(session: Session, tmp_path: Path) -> list[Rig]:
     names = session.names
-    buckets = await bucket(session, names.archive), await bucket(session, names.archivers, LEASE_S)
+    buckets = await bucket(session, names.archive), await bucket(session, names.archivers, LONG_S)
     found = [Rig(session, buckets, tmp_path / "store", tmp_path / "scratch") for _ in range(2)]
     for rig in found:
         await rig.lease.renew()
@@ -194,7 +198,7 @@ class Gate:
                 if is_here:
                     self.reached.set()
             if is_here:
-                assert self.open.wait(60)
+                assert self.open.wait(LONGEST_S)
             put(path, iter(whole))
 
         monkeypatch.setattr(ObjectPath, "put", held)
@@ -220,7 +224,7 @@ async def test_a_frozen_worker_that_puts_an_older_file_in_place_of_a_newer_one_u
         if is_killed:  # nothing is heard of it any more, but what it had sent still comes
             killing.setattr(frozen.places, "leave", _nothing)
         work = asyncio.create_task(frozen.pass_over())
-        assert await asyncio.to_thread(gate.reached.wait, 60)
+        assert await asyncio.to_thread(gate.reached.wait, LONGEST_S)
         await frozen.seem_dead()
         for message in late:
             await publish(session, message)
@@ -246,7 +250,7 @@ async def test_whoever_is_told_to_end_leaves_its_pass_to_others_at_once(
         await publish(session, message)
     gate = Gate(monkeypatch, "trades/*.parquet")
     work = asyncio.create_task(rigs[0].pass_over())
-    assert await asyncio.to_thread(gate.reached.wait, 60)
+    assert await asyncio.to_thread(gate.reached.wait, LONGEST_S)
     rigs[0].drain.set()
     gate.open.set()
     with pytest.raises(Stopped):

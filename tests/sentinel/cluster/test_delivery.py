@@ -104,6 +104,7 @@ async def test_a_worker_is_killed_between_two_and_every_line_is_there(
         assert await two.wait() == 0
 
 
+@pytest.mark.usefixtures("patience")
 async def test_rows_that_are_written_again_end_as_the_last_one(
     tmp_path: Path, servers: NatsServers, influxd: InfluxServer, journal: Journal
 ) -> None:

@@ -25,7 +25,7 @@ BTC = Market("coinbase", "BTC-USD")
 
 
 @pytest.fixture
-async def session(tmp_path: Path) -> AsyncIterator[Session]:
+async def session(tmp_path: Path, patience: None) -> AsyncIterator[Session]:
     with nats_servers(tmp_path) as servers:
         async with opened(Cluster(servers=servers.urls), "tests") as found:
             yield found

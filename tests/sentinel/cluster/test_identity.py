@@ -12,6 +12,8 @@ from sentinel.config import Cluster
 from tests.sentinel.cluster.identities import Authority, Certificate, credentials, user_key
 from tests.servers.nats import nats_servers
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 
 async def works(settings: Cluster) -> None:
     """Whether a stream can be made, written and read with these settings."""

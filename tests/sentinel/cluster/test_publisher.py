@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from loguru import logger
 from nats.js import JetStreamContext
+from nats.js.errors import APIError
 
 from feeds.market import Market
 from sentinel.cluster import session, stream
-from sentinel.cluster.buckets import bucket
+from sentinel.cluster.buckets import answered, bucket
 from sentinel.cluster.publisher import Piece, Publisher
 from sentinel.cluster.session import ClusterError, Session
-from sentinel.cluster.stream import prepared, read
+from sentinel.cluster.stream import TROUBLES, prepared, read
 from sentinel.config import Cluster
 from sentinel.disk.journal import Journal
 from tests.sentinel.timed import timed
@@ -140,7 +141,7 @@ async def test_the_leader_of_the_stream_is_frozen_while_lines_are_published(tmp_
         async with session.opened(settings(servers), "m1") as one:
             drain = asyncio.Event()
             await prepared(one)
-            info = await one.jetstream.stream_info(one.names.lines)
+            info = await answered(lambda: one.jetstream.stream_info(one.names.lines))
             assert info.cluster is not None
             (leader,) = [server for server in servers.servers if server.name == info.cluster.leader]
             publisher = Publisher(journal, one.settings, "desk-1", lambda: 0.5)
@@ -179,13 +180,25 @@ async def test_servers_that_have_lost_everything_get_a_new_stream(tmp_path: Path
 
 
 async def replicas(one: Session) -> int | None:
-    return (await one.jetstream.stream_info(one.names.lines)).config.num_replicas
+    return (await answered(lambda: one.jetstream.stream_info(one.names.lines))).config.num_replicas
+
+
+async def gathered(one: Session, count: int) -> None:
+    """Waits until so many servers know of each other."""
+    while True:
+        try:
+            await one.jetstream.add_stream(name="gathered", subjects=["gathered"], num_replicas=count)
+            break
+        except (APIError, *TROUBLES):
+            await asyncio.sleep(0.1)
+    await answered(lambda: one.jetstream.delete_stream("gathered"))
 
 
 async def test_fewer_servers_than_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "GATHERING_S", 0.0)
     with nats_servers(tmp_path / "nats", 2) as servers:
         async with session.opened(settings(servers), "m1") as one:
+            await gathered(one, 2)
             await prepared(one)
             assert await replicas(one) == 2
             made = await bucket(one, one.names.members)
@@ -196,6 +209,7 @@ async def test_a_stream_of_fewer_replicas_is_kept_by_more(tmp_path: Path) -> Non
     with nats_servers(tmp_path / "nats", 3) as servers:
         for asked, kept in ((1, 1), (3, 3), (1, 3)):
             async with session.opened(settings(servers, stream_replicas=asked), "m1") as one:
+                await gathered(one, 3)
                 await prepared(one)
                 assert await replicas(one) == kept
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -13,18 +13,21 @@ from sentinel.config import Cluster
 from sentinel.timing.clock import elapsed_reader
 from tests.servers.nats import nats_servers
 
+ELAPSED_NS = elapsed_reader()
 BTC, ETH = Market("coinbase", "BTC-USD"), Market("kraken", "ETH/USD")
 
 
 @asynccontextmanager
-async def members(folder: Path, **lease_s: float) -> AsyncIterator[list[Registry]]:
+async def members(
+    folder: Path, elapsed_ns: Callable[[], int] = ELAPSED_NS, **lease_s: float
+) -> AsyncIterator[list[Registry]]:
     """By name, each with the lease in its settings."""
     with nats_servers(folder) as servers:
         async with AsyncExitStack() as stack:
             found = []
             for name, seconds in lease_s.items():
                 settings = Cluster(servers=tuple(servers.urls), lease_s=seconds)
-                found.append(Registry(settings, name, f"home of {name}", 1, elapsed_reader(), stack))
+                found.append(Registry(settings, name, f"home of {name}", 1, elapsed_ns, stack))
                 await found[-1].open(None)
             yield found
 
@@ -82,14 +85,17 @@ async def test_what_a_member_knew_before_it_was_started_again_is_kept(tmp_path: 
 
 
 async def test_servers_that_have_forgotten_everything_are_told_again(tmp_path: Path) -> None:
-    async with members(tmp_path, a=2) as (a,):
+    now_ns = 10**12
+    async with members(tmp_path, lambda: now_ns, a=60) as (a,):
         assert await a.tell(word("a"))
         assert a._session is not None
         for name in ("KV_sentinel_members", "KV_sentinel_markets"):
             await a._session.jetstream.delete_stream(name)
-        while a.is_held:  # it does not ask for buckets as long as it has a lease
-            await a.tell(word("a"))
+        assert not await a.tell(word("a"))
+        assert a.is_held  # it does not ask for buckets as long as it has a lease
         assert a.trouble
+        now_ns += 60 * 10**9
+        assert not a.is_held
         assert await a.tell(word("a"))
         await a.put_tails({BTC: (7, 1_000)})
         assert await a.look() == {"a": word("a")}

@@ -14,7 +14,7 @@ from feeds.market import Market
 from sentinel.collector.committer import LAST_TRIES, Committer
 from sentinel.errors import JournalWriteFailed
 from sentinel.pipeline import Note, Output
-from tests.servers.waiting import until
+from tests.servers.waiting import HOUR_S, until
 
 MARKET = Market("coinbase", "BTC-USD")
 
@@ -82,7 +82,7 @@ class FullTape:
 
 async def test_lines_and_their_state_are_stored_together() -> None:
     lines, disk = Lines(), Disk()
-    committer = Committer(lines, disk, 1000)
+    committer = Committer(lines, disk, 1000, commit_every_s=HOUR_S)
     await committer.commit()
     await committer.commit()
     assert disk.stored == [b"trade 1", b"trade 2"]
@@ -92,7 +92,7 @@ async def test_lines_and_their_state_are_stored_together() -> None:
 
 async def test_what_the_disk_refuses_is_stored_later_and_once() -> None:
     lines, disk = Lines(), Disk()
-    committer = Committer(lines, disk, 1000)
+    committer = Committer(lines, disk, 1000, commit_every_s=HOUR_S)
     disk.is_full = True
     for _ in range(3):
         assert await committer.attempt() is False
@@ -107,7 +107,7 @@ async def test_what_the_disk_refuses_is_stored_later_and_once() -> None:
 
 async def test_beyond_the_bound_nothing_is_collected_until_the_disk_is_back() -> None:
     lines, disk = Lines(), Disk()
-    committer = Committer(lines, disk, memory_bytes=15)
+    committer = Committer(lines, disk, memory_bytes=15, commit_every_s=HOUR_S)
     disk.is_full = True
     await committer.attempt()
     await committer.attempt()
@@ -123,7 +123,7 @@ async def test_beyond_the_bound_nothing_is_collected_until_the_disk_is_back() ->
 
 async def test_the_bound_holds_whatever_keeps_lines_from_being_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     lines, disk = Lines(), Disk()
-    committer = Committer(lines, disk, memory_bytes=15)
+    committer = Committer(lines, disk, memory_bytes=15, commit_every_s=HOUR_S)
     with monkeypatch.context() as broken:
         broken.setattr(lines, "checkpoint", lambda: 1 // 0)
         for _ in range(3):
@@ -137,7 +137,7 @@ async def test_the_bound_holds_whatever_keeps_lines_from_being_stored(monkeypatc
 
 async def test_stop_commits_once_more() -> None:
     lines, disk = Lines(), Disk()
-    committer = Committer(lines, disk, 1000)
+    committer = Committer(lines, disk, 1000, commit_every_s=HOUR_S)
     committer.stop()
     await committer.run()
     assert disk.checkpoint == b"state %d" % lines.taken
@@ -165,7 +165,7 @@ async def test_the_last_lines_wait_for_a_disk_that_comes_back(refusals: int, mon
 async def test_losing_the_last_lines_is_an_error() -> None:
     lines, disk = Lines(), Disk()
     disk.is_full = True
-    committer = Committer(lines, disk, 1000)
+    committer = Committer(lines, disk, 1000, commit_every_s=0.001)
     committer.stop()
     with pytest.raises(JournalWriteFailed):
         await committer.run()
@@ -173,7 +173,7 @@ async def test_losing_the_last_lines_is_an_error() -> None:
 
 async def test_a_tape_that_cannot_be_written_is_given_up_before_it_fills_the_memory() -> None:
     lines, disk = Lines(), Disk()
-    committer = Committer(lines, disk, 100, FullTape())
+    committer = Committer(lines, disk, 100, FullTape(), commit_every_s=HOUR_S)
     for _ in range(10):
         await committer.attempt()
     assert lines.told == []

@@ -62,7 +62,7 @@ class Weighing(Coinbase):
 async def venue(
     handler: Handler,
     pace: Pace | None = None,
-    timeout_s: float = 5.0,
+    timeout_s: float = LONGEST_S,
     now_ns: Callable[[], int] | None = None,
     of: Venue = VENUES["coinbase"],
 ) -> AsyncIterator[RestClient]:

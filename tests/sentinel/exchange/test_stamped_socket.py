@@ -24,6 +24,7 @@ from sentinel.exchange.stamped_socket import MAX_FRAME_BYTES, StampedSocket, in_
 from sentinel.timing.loops import new_event_loop
 from tests.sentinel.cluster.identities import Authority
 from tests.servers.frames import CLOSE, CONTINUATION, PING, deflated, frame
+from tests.servers.ports import free_port
 from tests.servers.waiting import until
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -387,9 +388,7 @@ async def host_is_told(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 async def test_the_address_is_asked_for_anew_each_time(names: Names) -> None:
     url = "ws://venue.example:4000"
     assert await refused(url) == "gaierror for venue.example: [Errno -2] Name or service not known"
-    with listening() as gone:
-        nobody = gone.getsockname()
-    names.addresses = [nobody]
+    names.addresses = [("127.0.0.1", free_port())]
     assert "ConnectionRefusedError for venue.example" in await refused(url)
     for _ in range(2):  # it moves
         async with peer(host_is_told) as port:
@@ -502,7 +501,7 @@ async def passing_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         (b"HTTP/1.1 503 Full\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", "proxy rejected connection: HTTP 503"),
         (b"<html>\r\n\r\n", "did not receive a valid HTTP response from proxy"),
         (b"", "did not receive a valid HTTP response from proxy"),
-        (None, "no handshake within 0.5 s"),
+        (None, "no (connection|handshake) within 0.5 s"),
     ],
 )
 async def test_a_proxy_connects_or_the_reason_is_clear(
@@ -539,7 +538,7 @@ async def test_a_proxy_connects_or_the_reason_is_clear(
                     assert "no close frame" in await end_of(found)
             else:
                 reason = await refused("ws://venue.example:4000")
-                assert words in reason
+                assert re.search(words, reason)
                 assert "secret" not in reason
     if answer is not None:  # else it may be given up before it was asked
         assert asked == [b"CONNECT venue.example:4000 HTTP/1.1"]

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from sentinel.cli import cli
 from sentinel.disk.data_dir import ACKNOWLEDGED
 from sentinel.errors import UsageError
+from sentinel.monitor import command
 from sentinel.monitor.acknowledged import AcknowledgedFolder, Acknowledgement
 from sentinel.simulator.faults import Fault
 from tests.sentinel.monitor.api.test_api import get, serving
@@ -27,8 +29,11 @@ def alerts(*arguments: str) -> Result:
 
 
 # tour F5: ids that the venue never gives kept `trades_missing` raised, and the page red, with no way to acknowledge it
-async def test_trades_that_the_venue_never_gives_do_not_keep_a_collector_red(tmp_path: Path) -> None:
-    hidden = Fault(kind="hide", at_s=8, count=3, product="BTC-USD", from_rest=True)
+async def test_trades_that_the_venue_never_gives_do_not_keep_a_collector_red(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "TIMEOUT_S", LONGEST_S)
+    hidden = Fault(kind="hide", count=3, product="BTC-USD", from_rest=True)
     async with serving(tmp_path, hidden, SENTINEL_ALERTS_RAISE_AFTER_S="0.1") as session:
 
         async def shown_when(has_come: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -46,7 +51,7 @@ async def test_trades_that_the_venue_never_gives_do_not_keep_a_collector_red(tmp
         assert told.exit_code == 1
         assert "trades_missing BTC-USD: 3 trades are missing" in told.stdout
         data = str(tmp_path / "data")
-        wrong = await asyncio.to_thread(alerts, "acknowledge", "late", "samples", "--data-dir", data, "--http", at)
+        wrong = await asyncio.to_thread(alerts, "acknowledge", "disk_low", "nothing", "--data-dir", data, "--http", at)
         assert isinstance(wrong.exception, UsageError)
         assert re.search(
             "is not raised; raised: .*trades_missing BTC-USD", str(wrong.exception)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from sentinel.cluster.presence import Presence, encode, key_of
 from sentinel.cluster.session import Session, opened
 from sentinel.cluster.stream import prepared
 from sentinel.config import Cluster
+from sentinel.monitor import cluster
 from tests.servers.nats import NatsServers, nats_servers
+from tests.servers.waiting import LONGEST_S
 
 MARKETS = ["coinbase:BTC-USD", "coinbase:ETH-USD", "kraken:BTC/USD"]
 
@@ -30,6 +33,14 @@ MARKETS = ["coinbase:BTC-USD", "coinbase:ETH-USD", "kraken:BTC/USD"]
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
     with nats_servers(tmp_path_factory.mktemp("nats"), 1) as running:
         yield running
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are waited for, however long they stand still: for tests in which none of them dies."""
+    monkeypatch.setattr("sentinel.cluster.session.ANSWER_S", LONGEST_S)
+    monkeypatch.setattr(cluster, "PATIENCE_S", LONGEST_S)
+    monkeypatch.setenv("SENTINEL_ALERTS_SINK_BEHIND_S", "3600")
 
 
 def status(servers: NatsServers, *arguments: str, **settings: str) -> Result:
@@ -72,6 +83,7 @@ def dealt(members: list[str]) -> dict[str, dict[str, bool]]:
     return found
 
 
+@pytest.mark.usefixtures("patience")
 def test_members_markets_stream_consumers_and_servers(servers: NatsServers) -> None:
     settings = Cluster(servers=servers.urls, name="well")
     holds = dealt(["tick", "tock"])
@@ -94,6 +106,7 @@ def test_members_markets_stream_consumers_and_servers(servers: NatsServers) -> N
         assert word in table
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_market_that_nobody_has_a_proved_book_of_is_wrong(servers: NatsServers) -> None:
     settings = Cluster(servers=servers.urls, name="lacking")
     holds = dict.fromkeys(MARKETS, True) | {MARKETS[2]: False}
@@ -110,6 +123,7 @@ def test_a_market_that_nobody_has_a_proved_book_of_is_wrong(servers: NatsServers
     assert two["problems"] == [f"fewer than 2 members have a proved book for {MARKETS[1]}, {MARKETS[2]}"]
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_reader_is_behind_by_its_own_messages_only(servers: NatsServers) -> None:
     """What others have had between a quiet market's last message and its next one may be of hours ago."""
 
@@ -143,6 +157,7 @@ async def stored_at(session: Session, sequence: int) -> datetime:
     return message.time
 
 
+@pytest.mark.usefixtures("patience")
 def test_tails_that_are_none_are_passed_over(servers: NatsServers) -> None:
     settings = Cluster(servers=servers.urls, name="odd")
 
@@ -155,6 +170,7 @@ def test_tails_that_are_none_are_passed_over(servers: NatsServers) -> None:
     assert shown(status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="odd"))["problems"] == []
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_market_with_fewer_replicas_than_its_members_were_told_is_wrong(servers: NatsServers) -> None:
     """Though nobody has told us how many there are to be."""
     settings = Cluster(servers=servers.urls, name="fewer")
@@ -166,23 +182,32 @@ def test_a_market_with_fewer_replicas_than_its_members_were_told_is_wrong(server
     assert result.exit_code == 3
 
 
+@pytest.mark.usefixtures("patience")
 def test_nothing_there_is_wrong_and_no_server_is_one_line(servers: NatsServers) -> None:
     result = status(servers, "--format", "json", SENTINEL_CLUSTER_NAME="empty")
     assert result.exit_code == 3
     assert shown(result)["problems"] == ["there is no member", "there is no stream of lines"]
 
 
-def test_a_server_that_is_away_is_named(tmp_path: Path) -> None:
+def test_a_server_that_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away: set[str] = set()
+
+    def opened_soon(asked: Cluster, name: str, patience_s: float) -> AbstractAsyncContextManager[Session]:
+        return opened(asked, name, 0.5 if away.issuperset(asked.servers) else LONGEST_S)
+
+    monkeypatch.setattr("sentinel.cluster.overview.opened", opened_soon)
     with nats_servers(tmp_path, 3) as servers:
         settings = Cluster(servers=servers.urls, stream_replicas=3)
         asyncio.run(fill(settings, [member("tick", {MARKETS[0]: True})]))
         gone = servers.servers[2]
         gone.kill()
+        away.add(gone.url)
         found = shown(status(servers, "--format", "json"))
         assert [server["is_reached"] for server in found["servers"]] == [True, True, False]
         assert any(gone.url in problem for problem in found["problems"])
         for server in servers.servers[:2]:
             server.kill()
+            away.add(server.url)
         result = status(servers)
         assert result.exit_code == 1
         assert "no server at" in str(result.exception)

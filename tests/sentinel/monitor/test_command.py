@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from sentinel.cli import cli
+from sentinel.monitor import command
 from sentinel.monitor.command import view
 from sentinel.monitor.status import Status
 from sentinel.timing.histogram import Quantiles
@@ -48,6 +49,11 @@ async def serving(found: Status) -> AsyncIterator[str]:
         yield f"127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "TIMEOUT_S", LONGEST_S)
 
 
 async def ask(found: Status) -> int:

@@ -55,7 +55,7 @@ def test_a_reader_that_comes_late_gets_the_oldest_and_the_count_of_the_rest(pipe
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.append(read_all(reading)))
     reader.start()
-    outlet.close(20)
+    outlet.close(LONGEST_S)
     stream.close()
     reader.join()
     assert got == ["0123456789" * 10]
@@ -70,7 +70,7 @@ def test_what_is_told_of_the_dropped_can_be_read(pipe: tuple[int, IO[str]]) -> N
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.append(read_all(reading)))
     reader.start()
-    outlet.close(20)
+    outlet.close(LONGEST_S)
     stream.close()
     reader.join()
     assert got == ["first1 left out"]
@@ -109,7 +109,7 @@ def test_a_stream_that_does_not_wait_either_is_waited_for(pipe: tuple[int, IO[st
     got: list[str] = []
     reader = threading.Thread(target=lambda: got.append(read_all(reading)))
     reader.start()
-    outlet.close(20)
+    outlet.close(LONGEST_S)
     stream.close()
     reader.join()
     assert got == ["in spite of that"]

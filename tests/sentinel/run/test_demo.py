@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
+from sentinel.gap_report import local
+from sentinel.gap_report.report import Window
 from sentinel.run import demo
+from tests.servers.ports import free_port
+from tests.servers.waiting import LONGEST_S
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a port that no other test has, on a machine that may be slow."""
+    monkeypatch.setattr(demo, "FIRST_PORT", free_port())
+    monkeypatch.setattr(demo, "PATIENCE_S", LONGEST_S)
+
+
+def shown_when_healed(show: Callable[[Path], int]) -> Callable[[Path], int]:
+    """Not after so many seconds but once samples were withheld and trades repaired, however long that takes."""
+
+    def healed(data: Path) -> int:
+        deadline_s, window = time.monotonic() + LONGEST_S, Window(0, time.time_ns() + demo.LONGEST_NS)
+        healed: set[str] = set()
+        while healed < {"book", "trades"} and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+            ended = [row.gap for row in local.read(data, window).gaps if row.gap.end_ns is not None]
+            healed = {
+                gap.channel for gap in ended if (gap.repaired_count or gap.channel == "book") and gap.missing_count
+            }
+        return show(data)
+
+    return healed
 
 
 def test_it_ends_well_and_shows_what_was_repaired_and_what_withheld(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "SECONDS", 14)
+    monkeypatch.setattr(demo, "SECONDS", 1)
+    monkeypatch.setattr(demo, "_show", shown_when_healed(demo._show))
     # of somebody who collects for real, with an InfluxDB and a token
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SENTINEL_HTTP_TOKEN", "open sesame")

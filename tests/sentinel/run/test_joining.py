@@ -26,6 +26,7 @@ from sentinel.simulator.dialect import Dialect, Page
 from tests.sentinel.run.test_collect import stored
 from tests.servers.collector import collecting
 from tests.servers.exchange import Market, trading
+from tests.servers.patient import patience
 from tests.servers.ports import free_port
 from tests.servers.waiting import until
 
@@ -64,15 +65,13 @@ def told(errors: str, event: str) -> int:
 
 
 def gaps(data: Path, symbol: str) -> dict[int, tuple[str, bool]]:
-    """Of the book: the cause, and whether it has ended, by start. Silence is not among them: a busy machine, with the
-    venue on it, may say nothing for a while, and that has nothing to do with who joins and leaves."""
+    """Of the book: the cause, and whether it has ended, by start."""
     with JournalReader(data / "journal.sqlite3") as reader:
         points = [decode(line) for batch in reader.batches() for line in batch.lines()]
     found = {}
     for point in points:
         facts = dict(point.tags) | dict(point.fields)
-        is_of_book = point.measurement == "gaps" and (facts["symbol"], facts["channel"]) == (symbol, "book")
-        if is_of_book and facts["cause"] != "silence":
+        if point.measurement == "gaps" and (facts["symbol"], facts["channel"]) == (symbol, "book"):
             found[point.time_ns] = str(facts["cause"]), "end_ns" in facts
     return found
 
@@ -104,8 +103,7 @@ async def test_products_join_leave_and_come_back(tmp_path: Path) -> None:
             "BTC-USD": (True, "trading"), "ETH-USD": (False, "delisted"), "SOL-USD": (True, "trading"),
         }  # fmt: skip
         assert all(line["products"] for line in status["connections"])
-        openings = sum(line["openings"] - 1 for line in status["connections"])
-        assert openings <= told(collector.errors, "connection_lost"), "nobody was cut off for it, but by a busy machine"
+        assert all(line["openings"] == 1 for line in status["connections"]), "nobody was cut off for it"
         hidden.clear()
         await until(lambda: stored(data, "top", "ETH-USD") > before + 10)
         assert told(collector.errors, "product_listed_again") == 1
@@ -115,7 +113,8 @@ async def test_products_join_leave_and_come_back(tmp_path: Path) -> None:
     assert told(collector.errors, "product_not_listed") == 1
     assert list(gaps(data, "ETH-USD").values()) == [("delisted", True)]
     assert gaps(data, "BTC-USD") == gaps(data, "SOL-USD") == {}
-    played = await asyncio.to_thread(CliRunner().invoke, cli, ["replay", str(data / "tapes")])
+    with patience():  # as it was collected
+        played = await asyncio.to_thread(CliRunner().invoke, cli, ["replay", str(data / "tapes")])
     assert played.exit_code == 0
     assert sorted(played.stdout_bytes.splitlines()) == lines(data)
     newest_ns = max(decode(line).time_ns for line in lines(data))
@@ -163,4 +162,4 @@ async def test_with_several_processes_it_joins_the_one_with_the_fewest_and_stays
 
 
 def events(errors: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in errors.splitlines(keepends=True) if line[0] == "{" and line[-1] == "\n"]

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from sentinel.cli import cli
+from sentinel.cluster import session
+from sentinel.config import Cluster
+from sentinel.run import preflight
 from sentinel.simulator.exchange import Urls
 from tests.servers.collector import addresses
 from tests.servers.exchange import trading
 from tests.servers.fake_influx import FakeInflux
 from tests.servers.nats import nats_servers
+from tests.servers.waiting import LONGEST_S
 
 NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is there may be slow to answer; who is not need not be waited for."""
+    monkeypatch.setattr(preflight, "PATIENCE_S", LONGEST_S)
+
+    def opened(asked: Cluster, name: str, patience_s: float) -> AbstractAsyncContextManager[session.Session]:
+        return real(asked, name, 0.5 if NOBODY in asked.servers[0] else patience_s)
+
+    real = session.opened
+    monkeypatch.setattr(session, "opened", opened)
 
 
 def check(urls: Urls, data_dir: Path, **more: str) -> Result:

@@ -146,8 +146,8 @@ async def test_who_only_holds_connections_cannot_have_all_descriptors(monkeypatc
 async def test_a_request_that_does_not_come_to_its_end_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, said: bytes, is_later: bool
 ) -> None:
-    monkeypatch.setattr(door, "REQUEST_S", 0.2)
     async with served() as where:
+        monkeypatch.setattr(door, "REQUEST_S", 0.2)  # whether it is served was asked before
         client = await asyncio.to_thread(socket.create_connection, where)
         with client:
             before = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" if is_later else b""

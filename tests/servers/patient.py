@@ -1,0 +1,35 @@
+"""Collectors that take no pause for silence.
+
+A venue of tests is a process like others: on a busy machine it may say nothing for seconds, and is right to be left for
+it. Where a test is of something else, its collector waits. ``python -m tests.servers.patient`` is ``sentinel-ws`` that
+does, by itself; the shards of one with several processes are as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from feeds.catalogue import FEEDS
+from sentinel import cli
+from tests.servers.waiting import HOUR_S
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """In this process, as long as it lasts."""
+    known = {feed: feed.facts for feed in FEEDS.values()}
+    for feed, facts in known.items():
+        feed.facts = replace(facts, quiet_s=HOUR_S, subscribe_deadline_s=HOUR_S)
+    try:
+        yield
+    finally:
+        for feed, facts in known.items():
+            feed.facts = facts
+
+
+if __name__ == "__main__":
+    with patience():
+        cli.main()
