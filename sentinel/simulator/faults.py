@@ -151,6 +151,11 @@ class Faults:
         if self._began_ns is None:
             self._began_ns = self._now_ns()
 
+    def arm(self, faults: list[Fault]) -> None:
+        """These instead of those of before, by a clock that starts now."""
+        self._armed = [Armed(fault) for fault in faults]
+        self._began_ns = self._now_ns()
+
     def elapsed_s(self, at_ns: int | None = None) -> float:
         """Seconds from the first client's coming to ``at_ns``, or to now; 0 before."""
         if self._began_ns is None:

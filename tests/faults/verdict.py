@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.simulator.facts import DialectFacts
-from tests.end_to_end.judge import CADENCE_NS, STOOD, TruthFile, by_stored_ids, judge_trades
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, by_stored_ids, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults import chains, checksums
 from tests.faults.played import COINBASE, Played
 from tests.faults.warp import Warp
+from tests.servers.stood import STOOD
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -247,7 +248,7 @@ def _lost_runs(truth: TruthFile, number: int) -> Iterator[tuple[tuple[int, int],
     for first, last, end_ns in runs:
         # a second and a half: a heartbeat comes by then, whatever else does; a commit may take as long
         is_heard = closed_ns is None or closed_ns > end_ns + 3 * S
-        yield (first, last), is_heard and not any(is_deaf(fault, end_ns) for fault in truth.faults)
+        yield (first, last), is_heard and not any(is_deaf(fault, end_ns) for fault in truth.troubles)
 
 
 def is_deaf(fault: dict[str, Any], lost_ns: int) -> bool:
@@ -268,7 +269,7 @@ def _judge_reasons(truth: TruthFile, product: str, gaps: list[tuple[dict[str, st
         start_ns, end_ns = facts["start_ns"], facts.get("end_ns", facts["start_ns"] + AFTER_NS)
         blamed = [
             fault
-            for fault in truth.faults
+            for fault in truth.troubles
             if fault["start_ns"] - BEFORE_NS <= end_ns and start_ns <= fault.get("end_ns", fault["start_ns"]) + AFTER_NS
         ]
         if tags["cause"] in CAUSES:
