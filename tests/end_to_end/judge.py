@@ -14,7 +14,9 @@ from typing import Any
 from sentinel.disk.tape import Kind, read_header, read_tape, tape_files
 from sentinel.pipeline.inputs import lane_of
 from tests.book.oracle import OracleBook
-from tests.end_to_end.store import Store, fields
+from tests.end_to_end.store import Store, fields, whole
+from tests.servers import stood
+from tests.servers.stood import STOOD
 
 CADENCE_NS = 100_000_000
 SIDES = {"buy": "bid", "sell": "offer"}
@@ -102,16 +104,20 @@ def _judge_bins(stored: dict[tuple[str, str], dict[str, Any]], book: OracleBook,
 
 
 LATE_NS = 1_000_000_000
-"""So late a busy machine may deliver a frame."""
+"""So late a busy machine may deliver a frame, unless exchange or collector stood still."""
 
-STOOD = "machine"
-"""A fault of nobody's: exchange or collector stood still, since a machine had other things to do."""
+LONG_NS = LATE_NS // 2
+"""A machine that stood still for less than this lost no connection by it."""
+
+CALM_NS = 4 * LATE_NS
+"""What happens within so long of a time in which the machine stood still may be because of it."""
 
 
 class TruthFile:
     """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of the books of ``feed``.
 
-    ``of_snapshots`` are the faults that struck a snapshot on its way: each is written right after that.
+    ``of_snapshots`` are the faults that struck a snapshot on its way: each is written right after that. ``stood`` is
+    when its process or that of a collector stood still, as faults.
     """
 
     def __init__(self, path: Path, feed: str = "advanced") -> None:
@@ -124,6 +130,7 @@ class TruthFile:
         self.of_snapshots: list[dict[str, Any]] = []
         before: dict[str, Any] = {}
         self.refuted: list[dict[str, Any]] = []
+        self.stood = stood.read(path.with_name(stood.FILE))
         for line in path.read_text().splitlines():
             fact = json.loads(line)
             match fact["kind"]:
@@ -150,29 +157,53 @@ class TruthFile:
         """When the newest connection was opened."""
         return max((fact["t_ns"] for fact in self.connections if fact["event"] == "opened"), default=0)
 
+    @property
+    def troubles(self) -> list[dict[str, Any]]:
+        """What went wrong, by whoever's fault."""
+        return self.faults + self.stood
+
     def came_late(self, connection: dict[str, Any], at_ns: int) -> bool:
         """Whether a connection, given as what bears its feed and number, heard late of what happened at a moment: it
         was delayed, or the machine stood still."""
         return any(
             late["start_ns"] - LATE_NS <= at_ns <= late["end_ns"] + LATE_NS
             and (late["fault"] == STOOD or all(late[name] == connection[name] for name in ("feed", "connection")))
-            for late in self.faults
+            for late in self.troubles
             if late["fault"] in ("delay", STOOD)
         )
 
+    @property
+    def long_stood(self) -> list[dict[str, Any]]:
+        """When the machine stood still for so long that more may have come of it than what came late."""
+        return [
+            fault
+            for fault in self.troubles
+            if fault["fault"] == STOOD and fault["end_ns"] - fault["start_ns"] >= LONG_NS
+        ]
+
     def stood_near(self, at_ns: int, near_ns: int) -> bool:
-        """Whether the machine stood still within so long of a moment."""
-        return any(
-            fault["start_ns"] - near_ns <= at_ns <= fault["end_ns"] + near_ns
-            for fault in self.faults
-            if fault["fault"] == STOOD
-        )
+        """Whether the machine stood still for long within so much of a moment."""
+        return any(fault["start_ns"] - near_ns <= at_ns <= fault["end_ns"] + near_ns for fault in self.long_stood)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether faults met a machine that did not stand still around them, and so nothing else than was meant."""
+        return not any(self.stood_near(fault["start_ns"], CALM_NS) for fault in self.faults)
+
+    def heard_ns(self, at_ns: int) -> int:
+        """What was sent before this moment, a collector had heard by ``at_ns``, if its connection stood."""
+        heard_ns = at_ns - LATE_NS
+        stood_ns = ((fact["start_ns"], fact["end_ns"]) for fact in self.troubles if fact["fault"] == STOOD)
+        for start_ns, end_ns in sorted(stood_ns, reverse=True):
+            if start_ns <= heard_ns <= end_ns + LATE_NS:
+                heard_ns = start_ns - LATE_NS
+        return heard_ns
 
     def late_spans(self) -> list[tuple[int, int]]:
         """When what this feed told may have come late."""
         return [
             (late["start_ns"], late["end_ns"])
-            for late in self.faults
+            for late in self.troubles
             if late["fault"] == STOOD or (late["fault"] == "delay" and late.get("feed") in (None, self.feed))
         ]
 
@@ -194,17 +225,42 @@ def by_stored_ids(store: Store, truth: TruthFile, products: list[str]) -> None:
 
 
 def judge_tops(store: Store, truth: TruthFile, product: str) -> None:
-    """Every stored top is one the market had at that instant or, where the machine was busy, shortly before; and the
-    tops follow the market in its order. That they are exactly those of the frames as they came, the tape judges."""
+    """Every stored top is one the market had at that instant or, where the machine was busy, shortly before, or before
+    it stood still; and the tops follow the market in its order. That they are exactly those of the frames as they came,
+    the tape judges."""
     tops = truth.tops[product]
     reached = 0
     for point in store.of("top", product):
         stored = tuple(fields(point)[name] for name in ("bid", "bid_size", "ask", "ask_size"))
         newest = bisect_left(tops, (point.time_ns,))
-        oldest = max(reached, bisect_left(tops, (point.time_ns - LATE_NS,)) - 1)
+        oldest = max(reached, bisect_left(tops, (truth.heard_ns(point.time_ns),)) - 1)
         places = [place for place in range(oldest, newest) if tops[place][1:] == stored]
         assert places, (product, point.time_ns)
         reached = places[0]
+
+
+def judge_grid(store: Store, product: str) -> int:
+    """Every instant from the first sample to the last one has a sample or lies in a gap, and never both; returns how
+    many samples there are."""
+    tops = {point.time_ns for point in store.of("top", product)}
+    gaps = [fields(gap) for gap in store.of("gaps", product) if dict(gap.tags)["channel"] == "book"]
+    for instant in range(min(tops), max(tops) + 1, CADENCE_NS):
+        is_in_gap = any(whole(gap["start_ns"]) <= instant < whole(gap.get("end_ns", instant + 1)) for gap in gaps)
+        assert is_in_gap != (instant in tops), (product, instant)
+    return len(tops)
+
+
+def own_gaps(store: Store, truth: TruthFile, product: str | None = None) -> list[dict[str, Any]]:
+    """Facts and tags of the gaps that are not there because the machine stood still."""
+    gaps = [fields(gap) | dict(gap.tags) for gap in store.of("gaps", product)]
+    return [gap for gap in gaps if not truth.stood_near(whole(gap["start_ns"]), CALM_NS)]
+
+
+def judge_whole(store: Store, truth: TruthFile, product: str) -> None:
+    """Nothing is missing of a product's book from the first sample to the last one, but while the machine stood
+    still."""
+    judge_grid(store, product)
+    assert [gap for gap in own_gaps(store, truth, product) if gap["channel"] == "book"] == []
 
 
 def judge_trades(

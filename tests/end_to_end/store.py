@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from sentinel.contract.line_protocol import Point, Value, decode, measurement_of
+from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 
 
 class Store:
-    """Every line of a journal, or those of one exchange, or of some measurements. ``written`` counts lines, ``points``
-    holds one of each identity."""
+    """Every line of a journal, or those of one exchange, or of some measurements; none before there is a journal.
+    ``written`` counts lines, ``points`` holds one of each identity."""
 
     def __init__(
         self,
@@ -67,8 +68,16 @@ class Store:
         return named - set(self.trades(symbol))
 
 
+def has(data_dir: Path, symbols: Iterable[str], **least: int) -> bool:
+    """Whether so many points of each of these measurements are stored by now, of each product."""
+    store = Store(data_dir, measurements=least)
+    return all(len(store.of(name, symbol)) >= count for symbol in symbols for name, count in least.items())
+
+
 def _lines_of(data_dir: Path) -> Iterator[bytes]:
-    with JournalReader(data_dir / "journal.sqlite3") as reader:
+    if not (data_dir / JOURNAL).exists():
+        return
+    with JournalReader(data_dir / JOURNAL) as reader:
         for batch in reader.batches():
             yield from batch.lines()
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def published(truth: Path, symbol: str) -> dict[int, str]:
     }
 
 
+def has_all_since(stored: Collection[int], told: Collection[int]) -> bool:
+    """Whether everything is stored since the first trade that is."""
+    return {number for number in told if number >= min(stored)} <= set(stored)
+
+
 async def command(exchange: Market, data: Path, *arguments: str) -> tuple[int, str]:
     """Runs it as a user would; gives its exit status, and what it said."""
     done = await asyncio.to_thread(
@@ -47,11 +53,12 @@ async def test_everything_from_before_is_there_once(tmp_path: Path, is_running: 
         begun_ns = time.time_ns()
         async with collecting(exchange.urls, data, "BTC-USD") as collector:
             await until(lambda: "started" in collector.errors)
-            await until(lambda: (data / "journal.sqlite3").exists() and len(Store(data).of("trades")) > 100)
+            await until(lambda: len(Store(data).of("trades")) > 100)
             status, said = 0, ""
             if is_running:
                 status, said = await command(exchange, data, "backfill", "trades", "BTC-USD", "--since", "1h ago")
             await exchange.quiet_end(2.0)
+            await until(lambda: has_all_since(Store(data).trades("BTC-USD").keys(), published(truth, "BTC-USD").keys()))
             assert await collector.stop() == 0
         if not is_running:
             status, said = await command(exchange, data, "backfill", "trades", "BTC-USD", "--since", "1h ago")

@@ -4,7 +4,6 @@ missing are together what the venue published, and an instant is the market's or
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from sentinel.simulator.catalogue import VENUES
 from sentinel.simulator.faults import Fault
 from tests.book.oracle import OracleBook
 from tests.captures import capture, lines_of
-from tests.end_to_end.judge import CADENCE_NS, TruthFile, judge_tops, judge_trades
+from tests.end_to_end.judge import TruthFile, judge_tops, judge_trades, judge_whole
 from tests.end_to_end.scene import (
     Scene,
     dropped_sequences,
@@ -24,7 +23,7 @@ from tests.end_to_end.scene import (
     named_sequences,
     runs,
 )
-from tests.end_to_end.store import Store, fields
+from tests.end_to_end.store import Store, fields, has
 from tests.servers.collector import collecting
 from tests.servers.exchange import playing, trading
 from tests.servers.waiting import until
@@ -72,7 +71,7 @@ async def test_nothing_is_lost_or_made_up(exchange: str, tmp_path: Path) -> None
 
 def last_top(data: Path) -> dict[str, Any]:
     """What the oracle has a figure of, as stored last."""
-    tops = Store(data).of("top", BUSIEST) if (data / "journal.sqlite3").exists() else []
+    tops = Store(data).of("top", BUSIEST)
     return {name: value for name, value in fields(tops[-1]).items() if name in FIGURES} if tops else {}
 
 
@@ -101,27 +100,30 @@ async def test_a_product_that_is_refused_is_named_and_costs_no_other(tmp_path: P
     async with trading([good, bad], truth_path, refusal, venue=VENUES["deribit"], levels=80, trade_rate=20) as trader:
         async with collecting(trader.urls, data, f"deribit:{good}", f"deribit:{bad}", exchange="deribit") as collector:
             await until(lambda: "not granted" in collector.errors)
-            await trader.until(4.0)
+            await until(lambda: has(data, [good], top=20, trades=11))
             await trader.quiet_end(1.0)
             assert await collector.stop() == 0
         refused: list[Any] = [line for line in collector.errors.splitlines() if "not granted" in line]
     assert all(bad in line for line in refused)
-    store = Store(data)
-    assert judge_trades(store, TruthFile(truth_path, "deribit"), [good]) > 10
+    store, truth = Store(data), TruthFile(truth_path, "deribit")
+    assert judge_trades(store, truth, [good]) > 10
     assert not store.of("top", bad)
     causes = {dict(gap.tags)["cause"] for gap in store.of("gaps", bad)}
     assert "refused" in causes
-    assert not [pair for pair in pairwise(store.of("top", good)) if pair[1].time_ns - pair[0].time_ns != CADENCE_NS]
+    judge_whole(store, truth, good)
 
 
 async def test_an_instrument_that_expires_is_named_and_costs_no_other(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     good, gone = PRODUCTS["deribit"]
     expiry = Fault(kind="delist", product=gone, at_s=2.0)
-    async with trading([good, gone], truth_path, expiry, venue=VENUES["deribit"], levels=80, trade_rate=20) as trader:
+    async with trading([good, gone], truth_path, venue=VENUES["deribit"], levels=80, trade_rate=20) as trader:
         async with collecting(trader.urls, data, f"deribit:{good}", f"deribit:{gone}", exchange="deribit") as collector:
+            await until(lambda: has(data, [good, gone], top=1, trades=1))
+            trader.arm(expiry)
             await until(lambda: "delisted" in collector.errors)
             await trader.until(5.0)
+            await until(lambda: has(data, [good], trades=21))
             await trader.quiet_end(1.0)
             assert await collector.stop() == 0
         told = [line for line in collector.errors.splitlines() if "delisted" in line]
@@ -129,5 +131,4 @@ async def test_an_instrument_that_expires_is_named_and_costs_no_other(tmp_path: 
     store, truth = Store(data), TruthFile(truth_path, "deribit")
     assert judge_trades(store, truth, [good, gone]) > 20
     judge_tops(store, truth, gone)
-    instants = [point.time_ns for point in store.of("top", good)]
-    assert {after - before for before, after in pairwise(instants)} == {CADENCE_NS}
+    judge_whole(store, truth, good)

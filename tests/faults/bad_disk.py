@@ -151,6 +151,7 @@ async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
         began_ns = time.time_ns()
         async with disk.in_trouble(trouble):
             await asyncio.sleep(trouble.lasts_s)
+            await until(lambda: _has_shown(trouble, folder / "logs" / "stderr.txt"))  # it may have stood still
         ended_ns = time.time_ns()
         await asyncio.sleep(PEACE_S)
         await exchange.quiet_end(QUIET_S)
@@ -165,6 +166,14 @@ async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
     if not events & TOLD:
         found.append("nobody was told of the trouble")
     return found if "tape_given_up" in events else [*found, *_judge_tape(data)]
+
+
+def _has_shown(trouble: Trouble, log: Path) -> bool:
+    """Whether the collector has said so, and that lines are lost if memory is to be short."""
+    entries = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+    is_told = any(entry["event"] in TOLD for entry in entries)
+    is_short = any(entry["event"] == "gap_open" and entry["cause"] == "disk" for entry in entries)
+    return is_told and (is_short or not trouble.is_short)
 
 
 def _judge_tape(data: Path) -> Iterator[str]:

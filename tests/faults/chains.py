@@ -96,7 +96,9 @@ def judge_holes(truth: TruthFile, facts: DialectFacts, product: str, named: Sequ
 def _is_calm(truth: TruthFile, run: Sequence[Loss]) -> bool:
     """Whether the frames were only dropped, on a connection that went on, and nothing else happened around them."""
     start_ns, end_ns = run[0]["start_ns"] - CALM_NS, run[-1]["end_ns"] + CALM_NS
-    others = (fault for fault in truth.faults if fault["fault"].partition(":")[0] not in HARMLESS and fault not in run)
+    others = (
+        fault for fault in truth.troubles if fault["fault"].partition(":")[0] not in HARMLESS and fault not in run
+    )
     is_alone = not any(fault["start_ns"] <= end_ns and start_ns <= fault["end_ns"] for fault in others)
     has_changed = any(
         fact["event"] in ("opened", "closed") and start_ns <= fact["t_ns"] <= end_ns for fact in truth.connections

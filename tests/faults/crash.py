@@ -44,6 +44,7 @@ from tests.faults.warp import Warp
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.fake_influx import FakeInflux
+from tests.servers.waiting import until
 
 DEATHS = 6
 MOST_STEPS = {"frame": 400, STATEMENT: 40, "connect": 1, "tape file ends": 1, "REST asked": 4, "repair taken": 4}
@@ -137,9 +138,9 @@ async def run(seed: int, folder: Path, steps: Sequence[str] = (), disk: Disk | N
                 found += await asyncio.to_thread(disk.died, data, influx)
             committed |= _batches(data / JOURNAL)
             deaths.append(Death(step, began_ns, time.time_ns(), is_at_step))
-        before = len(exchange.connections)
+        await until(lambda: not exchange.connections)
         async with collecting(exchange.urls, data, *arguments, module="tests.faults.dies", **settings) as collector:
-            await exchange.subscribed(before + COINBASE.connections(products))
+            await exchange.subscribed(COINBASE.connections(products))
             await asyncio.sleep(PEACE_S)
             await exchange.quiet_end(QUIET_S)
             status = await collector.stop()

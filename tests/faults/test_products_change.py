@@ -35,6 +35,7 @@ async def test_a_product_joins_a_collector_that_is_killed(step: str, tmp_path: P
             again_ns = time.time_ns()
             await until(lambda: len(Store(data).of("trades", later)) > 20)
             await exchange.quiet_end(QUIET_S)
+            await until(lambda: not Store(data).missing_trades(later))
             assert await collector.stop() == 0
     (tmp_path / "host.json").write_text(
         json.dumps([{"fault": "restart: SIGKILL", "start_ns": died_ns - 2 * S, "end_ns": again_ns}])

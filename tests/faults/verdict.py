@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.simulator.facts import DialectFacts
-from tests.end_to_end.judge import CADENCE_NS, STOOD, TruthFile, by_stored_ids, judge_trades
+from tests.end_to_end.judge import CADENCE_NS, TruthFile, by_stored_ids, judge_trades
 from tests.end_to_end.store import Store, fields, whole
 from tests.faults import chains, checksums
 from tests.faults.played import COINBASE, Played
 from tests.faults.warp import Warp
+from tests.servers.stood import STOOD
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -251,7 +252,7 @@ def _lost_runs(truth: TruthFile, number: int) -> Iterator[tuple[tuple[int, int],
     for first, last, end_ns in runs:
         # a second and a half: a heartbeat comes by then, whatever else does; a commit may take as long
         is_heard = closed_ns is None or closed_ns > end_ns + 3 * S
-        yield (first, last), is_heard and not any(is_deaf(fault, end_ns) for fault in truth.faults)
+        yield (first, last), is_heard and not any(is_deaf(fault, end_ns) for fault in truth.troubles)
 
 
 def is_deaf(fault: dict[str, Any], lost_ns: int) -> bool:
@@ -270,7 +271,7 @@ def _judge_reasons(truth: TruthFile, product: str, gaps: list[tuple[dict[str, st
     """Nothing is reported that did not happen: each gap has a fault to blame, or a checksum that refutes the book, be
     the fault of it ever so old."""
     refuted = [fact | {"fault": "refuted", "start_ns": fact["t_ns"]} for fact in truth.refuted]
-    happened = truth.faults + [fact for fact in refuted if fact["product"] == product]
+    happened = truth.troubles + [fact for fact in refuted if fact["product"] == product]
     for tags, facts in gaps:
         start_ns, end_ns = facts["start_ns"], facts.get("end_ns", facts["start_ns"] + AFTER_NS)
         blamed = [

@@ -15,7 +15,7 @@ from feeds.catalogue import DEFAULT_EXCHANGE
 from sentinel.config.names import venue_environment
 from sentinel.simulator.exchange import Urls
 from tests import ROOT
-from tests.servers import frozen, waiting
+from tests.servers import frozen, stood, waiting
 from tests.servers.waiting import LONGEST_S
 
 LAST_WORDS = 4_000
@@ -95,7 +95,8 @@ def environment(urls: Urls, data_dir: Path, exchange: str = DEFAULT_EXCHANGE, **
 async def collecting(
     urls: Urls, data_dir: Path, *arguments: str, module: str = "sentinel", exchange: str = DEFAULT_EXCHANGE, **more: str
 ) -> AsyncIterator[Collector]:
-    """Starts the command; whatever happens, it is gone afterwards, and a failure shows what it said last.
+    """Starts the command; whatever happens, it is gone afterwards, and a failure shows what it said last. When it stood
+    still is written down beside ``data_dir``.
 
     ``more`` are further environment variables.
     """
@@ -103,8 +104,9 @@ async def collecting(
     log = data_dir / "stderr.txt"
     with log.open("a") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, "collect", *arguments),
-            env=environment(urls, data_dir, exchange, **more), stderr=stderr, cwd=data_dir,
+            *(sys.executable, "-m", stood.NAME, module, "collect", *arguments),
+            env=environment(urls, data_dir, exchange, STOOD=str(data_dir.with_name(stood.FILE)), **more),
+            stderr=stderr, cwd=data_dir,
         )  # fmt: skip
     collector = Collector(process, log)
     waiting.witnesses.append(collector.sudden_end)

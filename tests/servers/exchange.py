@@ -1,12 +1,15 @@
-"""The local exchange in this process, with a synthetic market or a recording."""
+"""The local exchange in this process, with a synthetic market or a recording. When the process stood still is written
+down beside the truth."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+
+from websockets.exceptions import ConnectionClosed
 
 from sentinel.simulator import market, recording
 from sentinel.simulator.coinbase.dialect import COINBASE
@@ -15,9 +18,13 @@ from sentinel.simulator.dialect import Venue
 from sentinel.simulator.exchange import Exchange
 from sentinel.simulator.faults import Fault, Faults
 from sentinel.simulator.player import Player
-from sentinel.simulator.synthetic import CLEAR_NS, SyntheticMarket
+from sentinel.simulator.synthetic import CLEAR_NS, SLOT_S, SyntheticMarket
 from sentinel.simulator.truth import Truth
+from tests.servers import stood
 from tests.servers.waiting import LONGEST_S, until
+
+ANSWERS = 3
+"""Times that all answer: what a client has read by one answer, it has used by the next."""
 
 
 @asynccontextmanager
@@ -30,7 +37,9 @@ async def playing(
     with closing(Truth(truth)) as written:
         stage = Stage(venue.facts, Faults(list(faults), 1, time.time_ns), written, time.time_ns)
         player = Player(stage, recording.load(path, [venue.reader]), speed)
-        async with Exchange(venue.recorded(player), stage) as exchange:
+        async with Exchange(venue.recorded(player), stage) as exchange, AsyncExitStack() as stack:
+            if truth is not None:
+                await stack.enter_async_context(stood.noted(truth.with_name(stood.FILE)))
             yield exchange
 
 
@@ -49,19 +58,44 @@ class Market(Exchange):
         return list(self.market.products)
 
     async def until(self, elapsed_s: float) -> None:
-        """Waits for a moment on the clock of the faults, which the first client starts."""
+        """Waits for a moment on the clock of the faults, which the first client starts; and until what was to happen by
+        then has happened, since all of this process may have stood still."""
         async with asyncio.timeout(LONGEST_S):
             while (left_s := elapsed_s - self.faults.elapsed_s()) > 0:
                 await asyncio.sleep(min(left_s, 0.1))
+            await asyncio.sleep(2 * SLOT_S)  # the market, which sleeps for one slot, is awake before
 
     async def subscribed(self, connections: int) -> None:
         """Waits until so many connections have asked for something."""
         await until(lambda: len(self.connections) >= connections)
 
+    def arm(self, *faults: Fault) -> None:
+        """From now on these go wrong and no others, by a clock that begins now: what is to meet a collector must not
+        come before it listens, however long it takes to."""
+        self.faults.arm(list(faults))
+
     async def quiet_end(self, seconds: float) -> None:
-        """Nothing new for a while, so that everything published can be on disk at the end."""
+        """Nothing new for a while, so that everything published can be on disk at the end: who listens has heard of
+        it all, however long it stood still."""
         self.market.trade_rate = 0.0
         await asyncio.sleep(seconds)
+        async with asyncio.timeout(LONGEST_S):
+            answered = 0
+            while answered < ANSWERS:
+                answered = answered + 1 if await self._is_heard() else 0
+                await asyncio.sleep(SLOT_S)
+
+    async def _is_heard(self) -> bool:
+        """Whether each feed has listeners, and each of them has read everything up to now."""
+        listening = list(self.connections)
+        if {connection.feed for connection in listening} != {feed for feed, count in self._opened.items() if count}:
+            return False
+        try:
+            for pong in [await connection.socket.ping() for connection in listening]:
+                await pong
+        except ConnectionClosed:
+            return False
+        return listening == self.connections
 
 
 @asynccontextmanager
@@ -90,5 +124,5 @@ async def trading(
             seed=seed,
             clear_ns=clear_ns,
         )
-        async with Market(venue, synthetic, port) as exchange:
+        async with Market(venue, synthetic, port) as exchange, stood.noted(truth.with_name(stood.FILE)):
             yield exchange

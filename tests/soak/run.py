@@ -35,7 +35,6 @@ from tests.servers.influx import WRITER, InfluxServer, influx_server
 from tests.soak import readings
 from tests.soak.front import Front, troubles
 from tests.soak.kept import Keeper
-from tests.soak.seen import stood
 
 VENUES = {name: played for name, played in PLAYED.items() if name != "tidepool"}
 READ_EVERY_S = 5.0
@@ -196,7 +195,7 @@ class Run:
         began_ns = time.time_ns()
         async with lives.living() as living, aiohttp.ClientSession() as self._session:
             work: list[Callable[[], Any]] = [
-                self._watch_machine, self._read_all, self._keep_all, self._read_files, self._ask, self._follow,
+                self._read_all, self._keep_all, self._read_files, self._ask, self._follow,
             ]  # fmt: skip
             tasks = [asyncio.create_task(self._again(each)) for each in work]
             restarting = asyncio.create_task(self._restart(restarts))
@@ -312,10 +311,6 @@ class Run:
         async with self._session.get(f"http://127.0.0.1:{host.port}/sentinel/status") as answer:
             found: dict[str, Any] = await answer.json()
         return found
-
-    async def _watch_machine(self) -> None:
-        """This process is the venues: what they send late, nobody has in time."""
-        await stood(self._folder / "stood.jsonl")
 
     async def _read_all(self) -> None:
         own, theirs = os.getpid(), self._influxd.pid

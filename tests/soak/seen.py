@@ -1,8 +1,7 @@
 """``python -m tests.soak.seen collect …``: the real command, which also writes down what only it can know of itself.
 
 Every few seconds a line of JSON is added to the file ``SEEN`` in the environment: how many tasks of asyncio there are,
-how many blocks Python has allocated, and what the C library has in use, keeps for later and has mapped. When it stood
-still is in ``stood.jsonl`` beside that.
+how many blocks Python has allocated, and what the C library has in use, keeps for later and has mapped.
 """
 
 from __future__ import annotations
@@ -20,11 +19,8 @@ from typing import Any
 
 from sentinel.cli import main
 from sentinel.collector.service import Service
-from tests.end_to_end.judge import STOOD
 
 EVERY_S = 5.0
-LOOK_EVERY_S = 0.1
-STOOD_S = 0.4
 NAMES = (
     "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
 )  # fmt: skip
@@ -53,28 +49,13 @@ def _watch(path: Path, loop: asyncio.AbstractEventLoop) -> None:
         time.sleep(EVERY_S)
 
 
-async def stood(path: Path) -> None:
-    """Writes down when this process stood still, since the machine had other things to do; until cancelled."""
-    while True:
-        began_s, began_ns = time.monotonic(), time.time_ns()
-        await asyncio.sleep(LOOK_EVERY_S)
-        if time.monotonic() - began_s > LOOK_EVERY_S + STOOD_S:
-            fact = {"fault": STOOD, "start_ns": began_ns, "end_ns": time.time_ns()}
-            with path.open("a") as file:
-                file.write(json.dumps(fact) + "\n")
-
-
 def watched(path: Path) -> None:
     """From the moment a collector runs."""
     run: Any = Service.run
 
     async def running(service: Service, *arguments: Any, **options: Any) -> Any:
         threading.Thread(target=_watch, args=(path, asyncio.get_running_loop()), daemon=True).start()
-        watching = asyncio.create_task(stood(path.with_name("stood.jsonl")))
-        try:
-            return await run(service, *arguments, **options)
-        finally:
-            watching.cancel()
+        return await run(service, *arguments, **options)
 
     Service.run = running  # type: ignore[method-assign]
 

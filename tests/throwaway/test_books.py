@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from sentinel.simulator.faults import Fault
+from tests.end_to_end.judge import judge_tops
 from tests.end_to_end.scene import (
     Scene,
     dropped_sequences,
     judge_instants,
-    judge_promptly,
     named_sequences,
     runs,
 )
@@ -39,5 +39,5 @@ async def test_every_instant_is_the_markets_or_in_a_gap_with_a_cause(tmp_path: P
     store, truth = await SCENE.play(tmp_path)
     for product in PRODUCTS:
         judge_instants(store, truth, product)
-        judge_promptly(store, truth, product)
+        judge_tops(store, truth, product)
         assert runs(dropped_sequences(truth, product, "b")) <= named_sequences(store, product)

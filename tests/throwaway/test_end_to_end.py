@@ -7,7 +7,14 @@ from pathlib import Path
 
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import judge_tops, judge_trades
-from tests.end_to_end.scene import Scene, dropped_sequences, hidden_for_good, missing, named_sequences
+from tests.end_to_end.scene import (
+    Scene,
+    dropped_sequences,
+    hidden_for_good,
+    is_named_as_one,
+    missing,
+    named_sequences,
+)
 from tests.throwaway.simulator.tidepool.dialect import TIDEPOOL
 
 PRODUCTS = ["BTC_USD", "ETH_USD"]
@@ -35,6 +42,6 @@ async def test_every_trade_is_stored_or_named(tmp_path: Path) -> None:
     for name in PRODUCTS:
         judge_tops(store, truth, name)
     dropped = dropped_sequences(truth, "BTC_USD", "b")
-    assert (dropped[0][0], dropped[-1][1]) in named_sequences(store, "BTC_USD")
+    assert is_named_as_one(dropped, named_sequences(store, "BTC_USD"))
     # a hole in one book's chain costs that book only
     assert not [gap for gap in store.of("gaps", "ETH_USD") if dict(gap.tags)["cause"] == "sequence"]

@@ -140,7 +140,6 @@ async def test_trades_on_the_stream_are_those_of_rest_which_has_the_newest_only(
         async with subscribed(exchange, f"publicTrade.{BTC}") as socket:
             frames = await hear(socket, 20, "publicTrade.")
             exchange.market.trade_rate = 0.0
-            await exchange.quiet_end(0.5)
             page = await get(exchange, f"recent-trade?category={category}&symbol={BTC}&limit=5000")
         listed = page["result"]["list"]
         assert len(listed) == min(most, exchange.market.products[BTC].last_trade_id, len(listed))

@@ -40,6 +40,21 @@ def test_a_wrong_fault_file_is_refused(text: str, tmp_path: Path) -> None:
         faults.load(path, COINBASE.facts.feeds, COINBASE.facts.faults, 1, time.time_ns)
 
 
+def test_faults_that_are_armed_take_the_place_of_others_and_count_from_then() -> None:
+    now_s = 100.0
+    stage = faults.Faults([Fault(kind="halt")], 1, lambda: round(now_s * 1e9))
+    stage.begin()
+    now_s = 103.0
+    stage.arm([Fault(kind="cross", at_s=2.0)])
+    assert stage.lasting("halt") is None
+    assert stage.lasting("cross") is None
+    now_s = 105.0
+    assert stage.elapsed_s() == 2.0
+    assert stage.lasting("cross") is not None
+    stage.arm([])
+    assert not stage
+
+
 def test_the_manual_names_every_kind_of_fault() -> None:
     page = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \| ", page.partition("| kind |")[2], re.MULTILINE)) == KINDS
