@@ -109,9 +109,13 @@ STOOD = "machine"
 
 
 class TruthFile:
-    """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of the books of ``feed``."""
+    """The simulator's own account. ``tops`` are (sent_ns, bid, bid_size, ask, ask_size) of the books of ``feed``.
 
-    def __init__(self, path: Path, feed: str = "advanced") -> None:
+    Of an exchange whose clock is ahead everything is told by the right time, but for ``t_ns`` of trades, which is the
+    venue's word; ``at_ns`` is when they were published.
+    """
+
+    def __init__(self, path: Path, feed: str = "advanced", ahead_ns: int = 0) -> None:
         self.feed = feed
         self.trades: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
         self.tops: dict[str, list[tuple[int, float, float, float, float]]] = defaultdict(list)
@@ -121,6 +125,8 @@ class TruthFile:
         self.refuted: list[dict[str, Any]] = []
         for line in path.read_text().splitlines():
             fact = json.loads(line)
+            times = {name: fact[name] - ahead_ns for name in ("t_ns", "sent_ns", "start_ns", "end_ns") if name in fact}
+            fact |= {"at_ns": times["t_ns"]} if fact["kind"] == "trade" else times
             match fact["kind"]:
                 case "trade":
                     self.trades[fact["product"]][fact["trade_id"]] = fact
@@ -218,7 +224,7 @@ def judge_trades(
         known = [
             trade_id
             for trade_id, fact in published.items()
-            if not fact.get("hidden") and fact["t_ns"] >= truth.last_opened_ns
+            if not fact.get("hidden") and fact["at_ns"] >= truth.last_opened_ns
         ]
         told = max(known, default=0)
         lost = sorted(trade_id for trade_id in expected - accounted if trade_id < max(told, *accounted, 0))
