@@ -30,13 +30,15 @@ So a pair loses an instant only when both copies do, and a copy that is crossed 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Struct
 
 from book.events import Snapshot
 from book.sampler import Flaw, Sample, count_instants, first_instant
 from feeds.market import Market
-from sentinel.contract.gaps import DELISTED, Gap
+from sentinel.contract.gaps import DELISTED, Cause, Gap
 from sentinel.pipeline.accounts import MINUTE_NS, Account
 from sentinel.pipeline.flow import ProductFlow
 from sentinel.pipeline.gaps import note_of
@@ -56,16 +58,17 @@ UNCOUNTED = ("stopped", "clock")
 
 
 class BooksState(Struct):
-    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about, ``said_ns`` the
-    first one that no run has spoken of, should an earlier run have been ahead of this one. ``is_away``: others collect
-    the product, and nothing is due. ``told`` are closed gaps that a run may have told of a future, its clock being
-    ahead, and ``cut`` the accounts of minutes in which such a one began."""
+    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about; all from
+    ``since_ns`` to it have been, and so have the ``said`` stretches of later ones, in order, by runs that were ahead of
+    this one. ``is_away``: others collect the product, and nothing is due. ``told`` are closed gaps that a run may have
+    told of a future, its clock being ahead, and ``cut`` the accounts of minutes in which such a one began."""
 
     next_ns: int | None = None
     proved_ns: int = 0
     gaps: list[Gap] = []
     minutes: dict[int, Account] = {}
-    said_ns: int = 0
+    since_ns: int = 0
+    said: list[tuple[int, int]] = []
     is_away: bool = False
     told: list[Gap] = []
     cut: dict[int, Account] = {}
@@ -96,7 +99,7 @@ class ProductBooks:
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
         self.is_away = state.is_away
-        self._said_ns = state.said_ns
+        self._since_ns, self._said = state.since_ns, state.said
         self._told, self._cut = state.told, state.cut
         self.last_sample: Sample | None = None
         self.lateness = Durations()
@@ -322,12 +325,11 @@ class ProductBooks:
     def _recover(self, lane: LaneBook) -> None:
         """A lane's book is proved: unless another lane may give earlier instants, those are withheld and gaps end."""
         first_ns = first_instant(lane.since_ns, self._cadence_ns)
-        if self.next_ns is None:
-            self.next_ns = first_ns
+        next_ns = self._begin(first_ns)
         if self.is_away:
-            self._skip(lane.since_ns)
+            next_ns += self._skip(lane.since_ns) * self._cadence_ns
             self.is_away = False
-            self._flow.begin(self.next_ns)
+            self._flow.begin(next_ns)
             self.proved_ns = max(self.proved_ns, lane.since_ns)
             return
         if self.is_delisted:
@@ -374,9 +376,14 @@ class ProductBooks:
             # what is written already is proved, by another lane if not by this one
             self._open(msgspec.structs.replace(gap, start_ns=max(gap.start_ns, self.proved_ns)))
 
-    def _open(self, gap: Gap) -> None:
+    def _begin(self, ns: int) -> int:
+        """Of the first run, nothing is due before this. Gives the first instant nothing has been said about."""
         if self.next_ns is None:
-            self.next_ns = first_instant(gap.start_ns, self._cadence_ns)
+            self.next_ns = self._since_ns = first_instant(ns, self._cadence_ns)
+        return self.next_ns
+
+    def _open(self, gap: Gap) -> None:
+        self._begin(gap.start_ns)
         self.gaps.append(gap)
         self._write(gap)
 
@@ -408,8 +415,7 @@ class ProductBooks:
         while self.gaps:
             self._close(self.gaps[0], max(now_ns, self.gaps[0].start_ns))
         gap = Gap("book", DELISTED, now_ns if is_unproved else self.proved_ns)
-        if self.next_ns is None:
-            self.next_ns = first_instant(gap.start_ns, self._cadence_ns)
+        self._begin(gap.start_ns)
         self.gaps.append(gap)
         self._output.accounts.append(self._lines.gap(gap))
 
@@ -477,15 +483,21 @@ class ProductBooks:
             return
         if self.gaps and not self.is_proved:
             self.withhold(now_ns - step_ns)
-        # what a run that was ahead has said is said; but nobody waits until its time comes
-        start_ns = max(self.next_ns, self._said_ns)
-        missed = count_instants(start_ns, now_ns, self._cadence_ns)
+        for start_ns, end_ns in self._unsaid(self.next_ns, now_ns):
+            self._pass_over("clock", start_ns, end_ns)
         self._skip(now_ns)
-        if missed:
-            gap = Gap("book", "clock", start_ns, missing_count=missed)
-            self._open(gap)
-            self._close(gap, now_ns)
         self.proved_ns = max(self.proved_ns, now_ns)
+
+    def _unsaid(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """What of this time no run that was ahead has spoken of: what is said is said."""
+        return _without((start_ns, end_ns), self._said)
+
+    def _pass_over(self, cause: Cause, start_ns: int, end_ns: int) -> None:
+        """A gap that is over, if there is any instant in it."""
+        if missed := count_instants(start_ns, end_ns, self._cadence_ns):
+            gap = Gap("book", cause, start_ns, missing_count=missed)
+            self._open(gap)
+            self._close(gap, end_ns)
 
     def _skip(self, now_ns: int) -> int:
         """Passes over the instants before ``now_ns`` without counting them; returns how many they are."""
@@ -511,7 +523,10 @@ class ProductBooks:
         if minute_ns in self.minutes:
             taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
             self.minutes[minute_ns].take_back(taken, first_ns)
-        self._said_ns = max(self._said_ns, next_ns)
+        gaps = ((gap.start_ns, next_ns if gap.end_ns is None else gap.end_ns) for gap in [*self._told, *self.gaps])
+        withdrawn = sorted(gap for gap in gaps if gap[1] > now_ns)
+        self._said = sorted([*self._said, *_without((max(first_ns, self._since_ns), next_ns), withdrawn)])
+        self._since_ns = min(self._since_ns, first_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
         if minute_ns in self._cut:
@@ -539,10 +554,25 @@ class ProductBooks:
         start_ns = self.next_ns if is_unproved else self.proved_ns
         while self.gaps:
             self._close(self.gaps[0], max(start_ns, self.gaps[0].start_ns))
-        self._open(Gap("book", "stopped", start_ns, missing_count=self._skip(now_ns)))
+        *over, (last_ns, _) = self._unsaid(start_ns, now_ns) or [(max(start_ns, now_ns), now_ns)]
+        for passed_ns, end_ns in over:
+            self._pass_over("stopped", passed_ns, end_ns)
+        missed = min(count_instants(last_ns, now_ns, self._cadence_ns), self._skip(now_ns))
+        self._open(Gap("book", "stopped", last_ns, missing_count=missed))
 
     def state(self) -> BooksState:
         return BooksState(
-            *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said_ns, self.is_away),
+            *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._since_ns, self._said, self.is_away),
             *(self._told, self._cut),
         )
+
+
+def _without(stretch: tuple[int, int], others: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What of it is in none of the others, which come in the order of their starts."""
+    start_ns, end_ns = stretch
+    left: list[tuple[int, int]] = []
+    for other_ns, until_ns in others:
+        if start_ns < min(other_ns, end_ns):
+            left.append((start_ns, min(other_ns, end_ns)))
+        start_ns = max(start_ns, until_ns)
+    return left if start_ns >= end_ns else [*left, (start_ns, end_ns)]

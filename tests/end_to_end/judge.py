@@ -118,9 +118,12 @@ class TruthFile:
 
     ``of_snapshots`` are the faults that struck a snapshot on its way: each is written right after that. ``stood`` is
     when its process or that of a collector stood still, as faults.
+
+    Of an exchange whose clock is ahead everything is told by the right time, but for ``t_ns`` of trades, which is the
+    venue's word; ``at_ns`` is when they were published.
     """
 
-    def __init__(self, path: Path, feed: str = "advanced") -> None:
+    def __init__(self, path: Path, feed: str = "advanced", ahead_ns: int = 0) -> None:
         self.feed = feed
         self.trades: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
         self.tops: dict[str, list[tuple[int, float, float, float, float]]] = defaultdict(list)
@@ -133,6 +136,8 @@ class TruthFile:
         self.stood = stood.read(path.with_name(stood.FILE))
         for line in path.read_text().splitlines():
             fact = json.loads(line)
+            times = {name: fact[name] - ahead_ns for name in ("t_ns", "sent_ns", "start_ns", "end_ns") if name in fact}
+            fact |= {"at_ns": times["t_ns"]} if fact["kind"] == "trade" else times
             match fact["kind"]:
                 case "trade":
                     self.trades[fact["product"]][fact["trade_id"]] = fact
@@ -283,7 +288,7 @@ def judge_trades(
         known = [
             trade_id
             for trade_id, fact in published.items()
-            if not fact.get("hidden") and fact["t_ns"] >= truth.last_opened_ns
+            if not fact.get("hidden") and fact["at_ns"] >= truth.last_opened_ns
         ]
         told = max(known, default=0)
         lost = sorted(trade_id for trade_id in expected - accounted if trade_id < max(told, *accounted, 0))

@@ -38,11 +38,18 @@ PLAYS: dict[str, Play] = {
 
 
 class Host:
-    """``facts`` is what was done, as faults of a truth file."""
+    """``facts`` is what was done, as faults of a truth file; ``offset`` is how wrong the wall clock is."""
 
     def __init__(
-        self, urls: Urls, folder: Path, troubles: list[Trouble], arguments: list[str], exchange: str = DEFAULT_EXCHANGE
+        self,
+        urls: Urls,
+        folder: Path,
+        troubles: list[Trouble],
+        arguments: list[str],
+        exchange: str = DEFAULT_EXCHANGE,
+        **more: str,
     ) -> None:
+        """``more`` are further environment variables of the collector."""
         self.facts: list[dict[str, object]] = []
         self.problems: list[str] = []
         self.influx = FakeInflux()
@@ -51,9 +58,9 @@ class Host:
         self._arguments = arguments
         self._exchange = exchange
         self._clock_file = folder / "clock"
-        self._offset = WallOffset(self._clock_file)
+        self.offset = WallOffset(self._clock_file)
         is_short = any(trouble.how.endswith("short") for trouble in troubles)
-        self._more = {"SENTINEL_JOURNAL_MEMORY_BYTES": str(SHORT_MEMORY_BYTES)} if is_short else {}
+        self._more = more | ({"SENTINEL_JOURNAL_MEMORY_BYTES": str(SHORT_MEMORY_BYTES)} if is_short else {})
         self._is_full = False
         self._is_meant_to_run = True
         self._stack = AsyncExitStack()
@@ -72,7 +79,7 @@ class Host:
     async def stop(self) -> int:
         """SIGTERM at the end of it all; the exit status."""
         self._is_meant_to_run = False
-        return await self._collector.stop()
+        return await self.collector.stop()
 
     async def carry_out(self, trouble: Trouble) -> None:
         """Begins now, and returns when it is over."""
@@ -91,7 +98,7 @@ class Host:
                 await asyncio.sleep(trouble.duration_s)
                 self.influx.plays.clear()
             case "clock":
-                self._offset.set_ns(round(trouble.step_s * 1e9))
+                self.offset.set_ns(round(trouble.step_s * 1e9))
             case "restart":
                 await self._restart(trouble)
         self.facts.append({"fault": trouble.name, "start_ns": began_ns, "end_ns": time.time_ns()})
@@ -108,20 +115,26 @@ class Host:
             SENTINEL_INFLUX_TIMEOUT_S=str(TIMEOUT_S),
             **self._more,
         )
-        self._collector: Collector = await self._runs.enter_async_context(collector)
+        self.collector: Collector = await self._runs.enter_async_context(collector)
         if self._is_full:
             self._fill(is_full=True)
 
     async def _restart(self, trouble: Trouble) -> None:
+        async with self.down(trouble.how):
+            await asyncio.sleep(RESTART_S)
+
+    @asynccontextmanager
+    async def down(self, how: str = SIGTERM) -> AsyncIterator[None]:
+        """No collector runs, until another one is started."""
         self._is_meant_to_run = False
-        if trouble.how == SIGKILL:
-            await self._collector.kill()
+        if how == SIGKILL:
+            await self.collector.kill()
         else:
             was_full = self._is_full
-            status = await self._collector.stop()
+            status = await self.collector.stop()
             if status and not (was_full or self._is_full):
                 self.problems.append(f"exit status {status} after SIGTERM")
-        await asyncio.sleep(RESTART_S)
+        yield
         await self._start()
         self._is_meant_to_run = True
 
@@ -129,7 +142,7 @@ class Host:
         """Starts a collector that ended by itself again, as systemd would. Only a disk that refuses excuses that."""
         while True:
             await asyncio.sleep(RESTART_S)
-            if self._is_meant_to_run and self._collector.has_ended:
+            if self._is_meant_to_run and self.collector.has_ended:
                 if not self._is_full:
                     self.problems.append("the collector ended by itself")
                 await self._start()
@@ -138,5 +151,5 @@ class Host:
         self._is_full = is_full
         limit = FULL_AT_BYTES if is_full else resource.RLIM_INFINITY
         with suppress(ProcessLookupError):  # it was killed: the next one begins with the limit
-            if not self._collector.has_ended:
-                resource.prlimit(self._collector.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            if not self.collector.has_ended:
+                resource.prlimit(self.collector.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))

@@ -90,6 +90,7 @@ CAMPAIGNS = (
     Campaign("power-cut", "tests.faults.power_cut {seeds} --at-once 2 --json {json}", 0.3),
     Campaign("bad-disk", "tests.faults.bad_disk --times {runs} --json {json}", 0.05),
     Campaign("bad-network", "tests.faults.bad_network --times {runs} --at-once 2 --json {json}", 0.05),
+    Campaign("clocks", "tests.faults.clocks --times {runs} --json {json}", 0.03),
     Campaign("liar", "tests.faults.liar {seeds} --json {json}", 0.1),
     _killed("archive", "archive.killed --what archive", "archiving an hour, killed"),
     _killed("l2", "archive.killed --what l2", "archiving the changes of books, killed"),

@@ -34,9 +34,9 @@ NAMED_BY: dict[Source, tuple[tuple[str, ...], str | None]] = {
 one may have given the word."""
 
 
-def truth_of(folder: Path, feed: str) -> TruthFile:
-    """What happened in a run, at the exchange and on the host."""
-    truth = TruthFile(folder / "truth.jsonl", feed)
+def truth_of(folder: Path, feed: str, ahead_ns: int = 0) -> TruthFile:
+    """What happened in a run, at the exchange, whose clock may have been ahead, and on the host."""
+    truth = TruthFile(folder / "truth.jsonl", feed, ahead_ns)
     truth.faults += json.loads((folder / "host.json").read_text())
     return truth
 
@@ -68,7 +68,7 @@ def rows(seeds: Collection[int], wrong: Collection[int], keep: Path, venue: Dial
                 seconds := named_s(log, start_ns, events, cause, end_ns + (LATE_NS if cause else AFTER_NS))
             ) is not None:
                 detected_s[trouble.name].append(seconds)
-            if (seconds := _healed_s(start_ns, end_ns, warp, store)) is not None:
+            if (seconds := healed_s(start_ns, end_ns, warp, store)) is not None:
                 healed_s[trouble.name].append(seconds)
     return [
         Row(name, len(runs), sum(seed in wrong for seed in runs), detected_s[name], healed_s[name])
@@ -92,7 +92,8 @@ def _happened(trouble: Trouble, truth: TruthFile) -> tuple[int, int] | None:
     return happened[0]["start_ns"], happened[0].get("end_ns", happened[0]["start_ns"])
 
 
-def _healed_s(start_ns: int, end_ns: int, warp: Warp, store: Store) -> float | None:
+def healed_s(start_ns: int, end_ns: int, warp: Warp, store: Store) -> float | None:
+    """From the beginning of a trouble to the end of the last gap of a book that began during it or soon after."""
     spans = [
         (_moment(warp, facts["start_ns"]), _moment(warp, facts["end_ns"]))
         for facts in (fields(gap) for gap in store.of("gaps") if dict(gap.tags)["channel"] == "book")
@@ -103,4 +104,4 @@ def _healed_s(start_ns: int, end_ns: int, warp: Warp, store: Store) -> float | N
 
 
 def _moment(warp: Warp, instant: Value) -> int:
-    return min(warp.moments(whole(instant)), default=whole(instant))
+    return min(warp.moments_or_step(whole(instant)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import pairwise
+from itertools import product as pairs
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,16 @@ class Spans:
         place = bisect_right(self._starts, ns) - 1
         return place >= 0 and ns <= self._ends[place]
 
+    def outside(self, first_ns: int, last_ns: int) -> Iterator[tuple[int, int]]:
+        """Of these instants those that are in none, as spans."""
+        for start_ns, end_ns in zip(self._starts, self._ends, strict=True):
+            if end_ns >= first_ns and start_ns <= last_ns:
+                if first_ns < start_ns:
+                    yield first_ns, start_ns - 1
+                first_ns = end_ns + 1
+        if first_ns <= last_ns:
+            yield first_ns, last_ns
+
 
 def judge(
     data_dir: Path,
@@ -94,7 +106,7 @@ def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product:
         return
     gaps = [(dict(gap.tags), fields(gap)) for gap in store.of("gaps", product)]
     book_gaps = [gap for tags, gap in gaps if tags["channel"] == "book"]
-    yield from _judge_instants(tops, book_gaps, warp)
+    yield from judge_instants(tops, book_gaps, warp)
     instants = sorted(moment for top in tops for moment in certain(warp.moments(top)))
     yield from _judge_spoilt(truth, facts, product, instants)
     named = sorted((gap["start_seq"], gap["end_seq"]) for gap in book_gaps if "start_seq" in gap)
@@ -113,20 +125,40 @@ def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product:
         yield from _judge_unproved(truth, product, instants)
         yield from _judge_holes(truth, product, named)
     yield from _judge_values(truth, product, tops, warp)
-    yield from _judge_reasons(truth, product, gaps)
+    yield from _judge_reasons(truth, gaps, warp)
     yield from _judge_accounts(store, product, tops, warp)
 
 
-def _judge_instants(tops: dict[int, Any], book_gaps: list[dict[str, Any]], warp: Warp) -> Iterator[str]:
-    """Every grid instant has a sample or lies in a named gap, and never both; but a run whose clock was ahead may have
-    left a sample where the next run has a gap."""
-    first, last = min(tops), max(tops)
-    open_ns = last + CADENCE_NS  # of one without an end
-    inside = Spans((gap["start_ns"], gap.get("end_ns", open_ns) - 1) for gap in book_gaps)
-    for instant in range(first, last + 1, CADENCE_NS):
-        is_in_gap = instant in inside
-        if is_in_gap == (instant in tops) and not (is_in_gap and warp.is_taken_back(instant)):
-            yield f"instant {instant} has {'a sample inside a gap' if is_in_gap else 'neither sample nor gap'}"
+def judge_instants(tops: dict[int, Any], book_gaps: list[dict[str, Any]], warp: Warp) -> Iterator[str]:
+    """Every grid instant that is due has a sample or lies in a named gap, and never both; but a run whose clock was
+    ahead may have left a sample where the next run has a gap."""
+    inside = Spans((gap["start_ns"], gap.get("end_ns", max(tops) + CADENCE_NS) - 1) for gap in book_gaps)
+    for instant in sorted(tops):
+        if instant in inside and not warp.is_taken_back(instant):
+            yield f"instant {instant} has a sample inside a gap"
+    for first, last in said(tops, book_gaps, warp):
+        instants = sorted(instant for instant in tops if first <= instant <= last)
+        for before, after in pairwise([first - CADENCE_NS, *instants]):
+            for start_ns, end_ns in inside.outside(before + 1, after - 1) if after > before + CADENCE_NS else ():
+                if missing := range(_on_grid(start_ns), end_ns + 1, CADENCE_NS):
+                    yield f"{len(missing)} instants from {missing[0]} have neither sample nor gap"
+
+
+def said(tops: Collection[int], book_gaps: Collection[dict[str, Any]], warp: Warp) -> Iterator[tuple[int, int]]:
+    """The first and last grid instant of each stretch that is due. The first run begins with its first sample, one that
+    goes back in time with its first word; a stretch ends with its last sample."""
+    began_ns = min(tops, key=lambda instant: min(warp.moments_or_step(instant)))
+    words = [*tops, *(_on_grid(gap["start_ns"]) for gap in book_gaps)]
+    for start_ns, end_ns in warp.due:
+        sampled = [instant for instant in tops if start_ns <= instant <= end_ns]
+        if sampled:
+            spoken = sampled if start_ns <= began_ns <= end_ns else words
+            yield min(instant for instant in spoken if instant >= start_ns), max(sampled)
+
+
+def _on_grid(ns: int) -> int:
+    """The first grid instant from there on."""
+    return -(-ns // CADENCE_NS) * CADENCE_NS
 
 
 def _judge_unproved(truth: TruthFile, product: str, instants: list[int]) -> Iterator[str]:
@@ -188,8 +220,9 @@ def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Wa
     held = truth.tops[product]
     held_up = Spans((start_ns, end_ns + LAG_NS) for start_ns, end_ns in truth.late_spans())
     position = 0
-    for instant, stored in sorted(tops.items()):
-        moments = warp.moments(instant)
+    in_order = sorted((min(warp.moments(instant), default=instant), instant) for instant in tops)
+    for _, instant in in_order:
+        stored, moments = tops[instant], warp.moments(instant)
         if not moments:
             yield f"a sample at {instant}, which the clock was put forward over"
         if any(moment in held_up for moment in moments):
@@ -267,17 +300,25 @@ def _numbered_faults(truth: TruthFile) -> Iterator[dict[str, Any]]:
             yield fault
 
 
-def _judge_reasons(truth: TruthFile, product: str, gaps: list[tuple[dict[str, str], dict[str, Any]]]) -> Iterator[str]:
+def _judge_reasons(
+    truth: TruthFile, product: str, gaps: list[tuple[dict[str, str], dict[str, Any]]], warp: Warp
+) -> Iterator[str]:
     """Nothing is reported that did not happen: each gap has a fault to blame, or a checksum that refutes the book, be
-    the fault of it ever so old."""
+    the fault of it ever so old, at a moment that its times may mean."""
     refuted = [fact | {"fault": "refuted", "start_ns": fact["t_ns"]} for fact in truth.refuted]
     happened = truth.troubles + [fact for fact in refuted if fact["product"] == product]
     for tags, facts in gaps:
-        start_ns, end_ns = facts["start_ns"], facts.get("end_ns", facts["start_ns"] + AFTER_NS)
+        starts = warp.moments_or_step(facts["start_ns"])
+        open_until = {start_ns + AFTER_NS for start_ns in starts}
+        ends = warp.moments_or_step(facts["end_ns"]) if "end_ns" in facts else open_until
         blamed = [
             fault
             for fault in happened
-            if fault["start_ns"] - BEFORE_NS <= end_ns and start_ns <= fault.get("end_ns", fault["start_ns"]) + AFTER_NS
+            if any(
+                fault["start_ns"] - BEFORE_NS <= end_ns
+                and start_ns <= min(end_ns, fault.get("end_ns", fault["start_ns"]) + AFTER_NS)
+                for start_ns, end_ns in pairs(starts, ends)
+            )
         ]
         if tags["cause"] in CAUSES:
             blamed = [fault for fault in blamed if fault["fault"].partition(":")[0] in CAUSES[tags["cause"]]]

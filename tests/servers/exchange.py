@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
@@ -110,11 +110,12 @@ async def trading(
     trade_rate: float | None = None,
     port: int = 0,
     clear_ns: int = CLEAR_NS,
+    now_ns: Callable[[], int] = time.time_ns,
 ) -> AsyncIterator[Market]:
-    """An exchange with a synthetic market of ``products``."""
+    """An exchange with a synthetic market of ``products``, which goes by ``now_ns``."""
     truth.parent.mkdir(parents=True, exist_ok=True)
     with closing(Truth(truth)) as written:
-        stage = Stage(venue.facts, Faults(list(faults), seed, time.time_ns), written, time.time_ns)
+        stage = Stage(venue.facts, Faults(list(faults), seed, now_ns), written, now_ns)
         made = market.products(products, levels, seed, venue.facts.product_name)
         synthetic = SyntheticMarket(
             stage,
