@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import asynccontextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from tests.end_to_end.store import Store, fields
 from tests.faults.mischief import TROUBLES, Trouble
 from tests.faults.rows import Row, write
 from tests.faults.table import truth_of
-from tests.faults.verdict import judge, log_of
+from tests.faults.verdict import judge
 from tests.servers.collector import Collector, collecting
 from tests.servers.exchange import trading
 from tests.servers.waiting import until
@@ -55,12 +56,14 @@ STOOD_FILE = "stood.jsonl"
 
 
 class Played(Struct, frozen=True):
-    """What came of a trouble. ``peak_mib`` is the memory of the collector at most, before and in the end."""
+    """What came of a trouble. ``peak_mib`` is the memory of the collector at most, before and in the end; ``stood_s``
+    is how long its loop stood still, be it since the machine had other things to do."""
 
     problems: list[str]
     detect_s: float | None
     heal_s: float | None
     peak_mib: tuple[int, int]
+    stood_s: float
     notes: str
 
 
@@ -81,7 +84,8 @@ async def run(trouble: Trouble, folder: Path) -> Played:
             ):
                 await until(lambda: _have_samples(data, 0))
                 before_mib, began_ns = _peak_mib(running), time.time_ns()
-                notes = await trouble.cause(scene, network)
+                told = partial(_told, folder / "logs" / "stderr.txt", began_ns, trouble.words)
+                notes = await trouble.cause(scene, network, lambda: told() is not None)
                 ended_ns = time.time_ns()
                 await until(lambda: _have_samples(data, ended_ns + S))
                 await asyncio.sleep(PEACE_S)
@@ -91,15 +95,15 @@ async def run(trouble: Trouble, folder: Path) -> Played:
     fact = {"fault": f"network: {trouble.name}", "start_ns": began_ns, "end_ns": ended_ns}
     (folder / "host.json").write_text(json.dumps([fact, *_stood(folder), *_stood(folder / "collector")]))
     shutil.copy(folder / "logs" / "stderr.txt", data / "stderr.txt")
-    told = _told(data, began_ns, trouble.words)
     problems = [] if status == 0 else [f"exit status {status}"]
-    problems += _judge(trouble, folder, told, began_ns, ended_ns)
+    problems += _judge(trouble, folder, told(), began_ns, ended_ns)
     ends = [end_ns for _, end_ns in _book_gaps(data, began_ns)]
     return Played(
         problems,
-        None if told is None else (parse_instant_ns(told["time"], 0) - began_ns) / S,
+        None if (entry := told()) is None else (parse_instant_ns(entry["time"], 0) - began_ns) / S,
         (max(ends) - began_ns) / S if ends else None,
         (before_mib, peak_mib),
+        sum(fact["end_ns"] - fact["start_ns"] for fact in _stood(folder / "collector")) / S,
         notes,
     )
 
@@ -140,15 +144,14 @@ def _peak_mib(running: Collector) -> int:
     return int(found[1]) // 1024
 
 
-def _told(data: Path, began_ns: int, words: str) -> dict[str, Any] | None:
-    """The first entry of the log that says what it was."""
-    for entry in log_of(data):
-        if (
-            entry["event"] in TOLD
-            and parse_instant_ns(entry["time"], 0) >= began_ns
-            and re.search(words, json.dumps(entry))
-        ):
-            return entry
+def _told(log: Path, began_ns: int, words: str) -> dict[str, Any] | None:
+    """The first entry of the log that says what it was. The last line may be half written."""
+    for line in log.read_text().splitlines(keepends=True):
+        if line.startswith("{") and line.endswith("\n"):
+            entry: dict[str, Any] = json.loads(line)
+            is_told = entry["event"] in TOLD and re.search(words, line) is not None
+            if is_told and parse_instant_ns(entry["time"], 0) >= began_ns:
+                return entry
     return None
 
 
@@ -175,9 +178,9 @@ def _judge(trouble: Trouble, folder: Path, told: dict[str, Any] | None, began_ns
     if trouble.is_slow:  # what that connection was given was as old
         truth.faults.append({"fault": "delay", "start_ns": began_ns, "end_ns": ended_ns, "feed": None})
     yield from judge(data, truth, struck)
-    stood_here = any(fact["end_ns"] > began_ns for fact in _stood(folder))  # then it was the machine
+    has_stood = any(fact["end_ns"] > began_ns for fact in [*_stood(folder), *_stood(folder / "collector")])
     hurt = {product for product, _ in _book_gaps(data, began_ns)}.intersection(others)
-    if hurt and not stood_here:
+    if hurt and not has_stood:  # else it may have been the machine
         yield f"it was done to {struck}, and {hurt} has a gap"
 
 
@@ -200,7 +203,7 @@ def play_all(names: Collection[tuple[int, str]], at_once: int, keep: Path) -> It
         running = {pool.submit(play, name, keep / str(number)): name for number, name in names}
         for done in as_completed(running):
             error = done.exception()  # a run that cannot be judged is wrong, and no reason to end the others
-            wrong = Played([f"not judged: {error!r}"], None, None, (0, 0), "")
+            wrong = Played([f"not judged: {error!r}"], None, None, (0, 0), 0.0, "")
             yield running[done], wrong if error else done.result()
 
 
@@ -214,6 +217,7 @@ def _line(name: str, played: Played) -> str:
         "not told" if played.detect_s is None else f"told after {played.detect_s:.1f} s",
         "no gap" if played.heal_s is None else f"healed after {played.heal_s:.1f} s",
         "{}, at most {} MiB".format(*played.peak_mib),
+        *([f"stood still for {played.stood_s:.1f} s"] if played.stood_s else []),
         *([played.notes] if played.notes else []),
     ]
     words = f"{name}: {'WRONG' if played.problems else 'held'} ({'; '.join(said)})"

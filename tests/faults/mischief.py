@@ -14,6 +14,7 @@ from sentinel.exchange.stamped_socket import MAX_FRAME_BYTES
 from tests.faults.network import HEAD_ENDS, Mischief, Network, Passage, Strike, Talk
 from tests.sentinel.cluster.identities import Authority
 from tests.servers.frames import CONTINUATION, PING, deflated, frame
+from tests.servers.waiting import until
 
 MIB = 1 << 20
 OPENING_S = 12.0
@@ -118,8 +119,8 @@ class ByName(Scene):
         return {"SHIM_NAME": NAME, "SHIM_ADDRESS": str(self._file), "LD_PRELOAD": str(self._library)}
 
 
-Cause = Callable[[Scene, Network], Awaitable[str]]
-"""Makes a trouble, and ends it; gives what is to be said of it."""
+Cause = Callable[[Scene, Network, Callable[[], bool]], Awaitable[str]]
+"""Makes a trouble, and ends it, not before the log says what it is; gives what is to be said of it."""
 
 
 class Trouble(NamedTuple):
@@ -135,9 +136,10 @@ class Trouble(NamedTuple):
 
 
 def _lasting(mischief: Mischief, seconds: float) -> Cause:
-    async def cause(scene: Scene, network: Network) -> str:
+    async def cause(scene: Scene, network: Network, is_told: Callable[[], bool]) -> str:
         async with network.doing(mischief):
             await asyncio.sleep(seconds)
+            await until(is_told)
         return ""
 
     return cause
@@ -234,7 +236,7 @@ def _struck(name: str, words: str, strike: Strike, seconds: float = 4.0, *, is_s
     return Trouble(name, words, _lasting(Mischief(strikes=strike), seconds), is_of_one=True, is_slow=is_slow)
 
 
-async def _floods(scene: Scene, network: Network) -> str:
+async def _floods(scene: Scene, network: Network, is_told: Callable[[], bool]) -> str:
     """The venue's last message over and over, so many times a second for 10 s, and its news between them; no longer
     than half a minute, however slowly they are taken."""
     began_s, given, is_over = time.monotonic(), 0, asyncio.Event()
@@ -266,22 +268,21 @@ def snapshot(size: int) -> bytes:
 
 
 def _shown(who: str, words: str) -> Trouble:
-    async def cause(scene: Scene, network: Network) -> str:
+    async def cause(scene: Scene, network: Network, is_told: Callable[[], bool]) -> str:
         assert isinstance(scene, Secured)
-        async with network.doing(Mischief(shows=scene.shown[who], ends_all=True)):
-            await asyncio.sleep(4.0)
-        return ""
+        return await _lasting(Mischief(shows=scene.shown[who], ends_all=True), 4.0)(scene, network, is_told)
 
     return Trouble(f"certificate: {who}", words, cause, Secured)
 
 
-async def _moves(scene: Scene, network: Network) -> str:
+async def _moves(scene: Scene, network: Network, is_told: Callable[[], bool]) -> str:
     """The resolver fails, then tells of an address where nobody is, then of another one, where the venue is now."""
     assert isinstance(scene, ByName)
     for address in ("", "127.0.0.2", scene.places[1]):
         scene.is_at(address)
         network.cut_all()
         await asyncio.sleep(3.0)
+        await until(is_told)
     return ""
 
 
