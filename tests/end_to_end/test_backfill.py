@@ -50,6 +50,7 @@ async def test_everything_from_before_is_there_once(tmp_path: Path, is_running: 
     data, truth = tmp_path / "data", tmp_path / "truth.jsonl"
     async with trading(["BTC-USD"], truth, trade_rate=150.0) as exchange:
         await until(lambda: len(exchange.market.products["BTC-USD"].trades) > 400)
+        exchange.market.trade_rate = 20.0  # it is to be read again and again, however long the rest takes
         begun_ns = time.time_ns()
         async with collecting(exchange.urls, data, "BTC-USD") as collector:
             await until(lambda: "started" in collector.errors)
