@@ -22,12 +22,9 @@ from tests.servers.waiting import until
 
 def published(truth: Path, symbol: str) -> dict[int, str]:
     """The price of every trade, history included."""
-    records = [json.loads(line) for line in truth.read_text().splitlines()]
-    return {
-        record["trade_id"]: record["price"]
-        for record in records
-        if record["kind"] == "trade" and record["product"] == symbol
-    }
+    lines = truth.read_text().splitlines()
+    records = [json.loads(line) for line in lines if line.startswith('{"kind": "trade"')]
+    return {record["trade_id"]: record["price"] for record in records if record["product"] == symbol}
 
 
 def has_all_since(stored: Collection[int], told: Collection[int]) -> bool:
