@@ -27,6 +27,7 @@ from typing import Any
 import click
 
 from feeds.catalogue import DEFAULT_EXCHANGE
+from tests.end_to_end.store import has
 from tests.faults.delivery import judge_delivery
 from tests.faults.draw import Trouble, draw
 from tests.faults.host import Host
@@ -37,6 +38,7 @@ from tests.faults.stepped import WallOffset
 from tests.faults.table import rows, table, truth_of
 from tests.faults.verdict import judge
 from tests.servers.exchange import Market, trading
+from tests.servers.waiting import until
 from tests.throwaway.install import install
 
 PRODUCTS = 3
@@ -51,11 +53,13 @@ async def run(seed: int, folder: Path, venue: Played) -> list[str]:
     troubles = draw(seed, venue.facts)
     faults = [trouble.fault for trouble in troubles if trouble.fault is not None]
     market: dict[str, Any] = {"seed": seed, "levels": 120, "rate": 50, "trade_rate": 15}
-    async with trading(PRODUCTS, truth_path, *faults, venue=venue.dialect, **market) as exchange:
+    async with trading(PRODUCTS, truth_path, venue=venue.dialect, **market) as exchange:
         products = exchange.products
         markets = [venue.market(product) for product in products]
         host = Host(exchange.urls, folder, troubles, [market.short for market in markets], venue.venue.exchange)
         async with host.running():
+            await until(lambda: has(data, products, top=1))
+            exchange.arm(*faults)
             async with asyncio.TaskGroup() as tasks:
                 for trouble in troubles:
                     if trouble.fault is None:
