@@ -45,11 +45,15 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture(scope="session")
-def tracked() -> list[str]:
-    """Every file of the tree, as git has it or would have it."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    return [name for name in found if (ROOT / name).exists()]
+def tracked(once: Once) -> list[str]:
+    """Every file of the tree, as git has it or would have it when the first worker asks."""
+
+    def fill(folder: Path) -> None:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+        (folder / "names").write_text("\n".join(name for name in found if (ROOT / name).exists()))
+
+    return (once("tracked", fill) / "names").read_text().splitlines()
 
 
 @pytest.fixture(scope="session")

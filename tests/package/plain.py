@@ -46,7 +46,8 @@ def bin_of(environment: Path) -> Path:
 
 
 def use(commands: Path, folder: Path, *, seconds: int) -> int:
-    """Collects from a local exchange, reports and loads, in a folder with a ``book.py`` and a ``feeds.py``.
+    """Collects from a local exchange, reports and loads, in a folder with a ``book.py`` and a ``feeds.py``; for so long
+    and as often as it takes until there is a sample of the book.
 
     Gives how many samples of the book there are.
 
@@ -64,13 +65,16 @@ def use(commands: Path, folder: Path, *, seconds: int) -> int:
             urls = exchange.stdout.readline().decode()
             places = json.loads(_output([python, "-c", ADDRESSES, urls], folder))
             collect = [ours, "collect", "BTC-USD", "ETH-USD", "--duration", f"{seconds}s", "--data-dir", "data"]
-            _output(collect, folder, places)
+            samples, until_s = 0, time.monotonic() + TIMEOUT_S
+            while not samples and time.monotonic() < until_s:  # a busy machine may get nowhere in so few seconds
+                _output(collect, folder, places)
+                samples = int(_output([python, "user.py"], folder))
         finally:
             exchange.terminate()
     ask: list[Path | str] = [ours, "gap-report", "--data-dir", "data", "--since", "1h", "--format", "json"]
     if not json.loads(_output(ask, folder))["products"]:
         raise Failed("gap-report knows no product")
-    return int(_output([python, "user.py"], folder))
+    return samples
 
 
 def clean() -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests import ROOT
-from tests.servers.collector import collecting, unset_environment
+from tests.servers.collector import addresses, collecting, unset_environment
 from tests.servers.exchange import trading
 from tests.servers.waiting import LONGEST_S
 
@@ -132,17 +133,25 @@ def test_a_webhook_that_is_not_there_is_said_with_the_reason(tmp_path: Path) -> 
 
 
 async def test_a_dry_run_prints_lines_and_stores_nothing(tmp_path: Path) -> None:
+    names: set[bytes] = set()
     async with trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange:
-        urls = exchange.urls
-        done = await asyncio.to_thread(
-            sentinel,
-            *("collect", "BTC-USD", "--dry-run", "--duration", "4s"),
-            cwd=tmp_path,
-            SENTINEL_COINBASE_ADVANCED_URL=urls["advanced"],
-            SENTINEL_COINBASE_EXCHANGE_URL=urls["exchange"],
-            SENTINEL_COINBASE_REST_URL=urls["rest"],
-        )
-    assert done.returncode == 0, done.stderr
-    names = {line.partition(",")[0] for line in done.stdout.splitlines()}
-    assert names >= {"trades", "book", "top", "coverage"}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sentinel", "collect", "BTC-USD", "--dry-run"),
+            env=unset_environment() | {"PYTHONPATH": str(ROOT)} | addresses(exchange.urls),
+            cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                async for line in process.stdout:
+                    names.add(line.partition(b",")[0])
+                    if names >= {b"trades", b"book", b"top"} and process.returncode is None:
+                        with suppress(ProcessLookupError):
+                            process.terminate()
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert names >= {b"trades", b"book", b"top", b"coverage"}
     assert not (tmp_path / "data").exists()

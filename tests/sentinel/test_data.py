@@ -25,7 +25,7 @@ from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, Commit, commits,
 from tests.sentinel.data.made import move
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
-from tests.servers.waiting import LONGEST_S
+from tests.servers.waiting import LONGEST_S, until
 
 START_NS = MIDNIGHT_NS + HOUR_NS // 2
 MINUTE_NS = 60_000_000_000
@@ -235,17 +235,17 @@ def test_a_mistake_is_told(tmp_path: Path, arguments: tuple[Any, ...], words: st
 
 
 async def test_a_running_collector_is_read_up_to_the_last_second(tmp_path: Path) -> None:
-    drop = Fault(kind="drop", at_s=3.0, channel="l2_data", feed="advanced")
-    products = ["BTC-USD"]
+    drop = Fault(kind="drop", channel="l2_data", feed="advanced")
+    products, journal = ["BTC-USD"], tmp_path / "data" / "journal.sqlite3"
     async with (
-        trading(products, tmp_path / "truth.jsonl", drop, levels=60, rate=50, trade_rate=10) as exchange,
+        trading(products, tmp_path / "truth.jsonl", levels=60, rate=50, trade_rate=10) as exchange,
         collecting(exchange.urls, tmp_path / "data", *products) as collector,
     ):
+        await until(lambda: journal.exists() and bool(Store(tmp_path / "data").of("top")))
+        exchange.faults.arm([drop])
         async with asyncio.timeout(LONGEST_S):
             while True:
                 await asyncio.sleep(0.2)
-                if not (tmp_path / "data" / "journal.sqlite3").exists() or not Store(tmp_path / "data").of("top"):
-                    continue
                 top = await asyncio.to_thread(sentinel.data.load, "top", "BTC-USD", "1h", data_dir=tmp_path / "data")
                 if any(hole.cause == "sequence" for hole in top.holes) and top.table.num_rows > 50:
                     break

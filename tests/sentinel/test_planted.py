@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -158,11 +158,12 @@ async def look_at_the_api(said: Said, address: str, token: str) -> None:
 
 
 def command_lines(pid: int) -> Iterator[bytes]:
-    """Of a process, and of all below it."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from command_lines(int(child))
-    yield Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Of a process, and of all below it that have not ended meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from command_lines(int(child))
+        yield Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -245,6 +246,7 @@ async def test_nothing_written_said_or_shown_has_a_secret_in_it(
             await until(lambda: "sink_barred" in collector.errors or "influx" in collector.errors)
             await look_at_the_api(said, address, plants.values["http_token"])
             said += [("the process list", line) for line in command_lines(collector.pid)]
+            assert said[-1][1], "the collector itself"
             told = {**given, **addresses(coinbase.urls)}
             running = [["status", "--http", address], ["status", "--format", "json"], ["alerts", "list"]]
             await ran(said, tmp_path, [(told, words) for words in running])

@@ -24,7 +24,7 @@ def simulate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_collect_needs_no_address(tmp_path: Path) -> None:
-    done = simulate("--products", "BTC-USD", "--exec", "sentinel-ws collect BTC-USD --duration 3s", cwd=tmp_path)
+    done = simulate("--products", "BTC-USD", "--exec", "sentinel-ws collect BTC-USD --duration 10s", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with JournalReader(tmp_path / "data" / JOURNAL) as reader:
         assert reader.line_count() > 0
