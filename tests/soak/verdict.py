@@ -37,11 +37,12 @@ def judge_all(folder: Path) -> Iterator[tuple[str, list[str], dict[str, int]]]:
     run = json.loads((folder / "run.json").read_text())
     asked = [(folder, host, exchange, run) for host in (LIVES, RESTARTS) for exchange in VENUES]
     with serving(folder / "influx"), _processes() as pool:
+        audits = {host: pool.submit(_audited, folder, host) for host in (LIVES, RESTARTS)}  # what takes longest
         exports = pool.map(_export, [(folder / LIVES, name) for name in COUNTED])
         yield f"{LIVES} export", list(chain.from_iterable(exports)), {}
         yield from pool.map(_judge_venue, asked)
-        for host in (LIVES, RESTARTS):
-            yield f"{host} audit", _audited(folder, host), {}
+        for host, audit in audits.items():
+            yield f"{host} audit", audit.result(), {}
 
 
 def _processes() -> ProcessPoolExecutor:
