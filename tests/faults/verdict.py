@@ -125,7 +125,7 @@ def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product:
         yield from _judge_unproved(truth, product, instants)
         yield from _judge_holes(truth, product, named)
     yield from _judge_values(truth, product, tops, warp)
-    yield from _judge_reasons(truth, gaps, warp)
+    yield from _judge_reasons(truth, product, gaps, warp)
     yield from _judge_accounts(store, product, tops, warp)
 
 
