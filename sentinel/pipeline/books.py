@@ -525,7 +525,8 @@ class ProductBooks:
             self.minutes[minute_ns].take_back(taken, first_ns)
         gaps = ((gap.start_ns, next_ns if gap.end_ns is None else gap.end_ns) for gap in [*self._told, *self.gaps])
         withdrawn = sorted(gap for gap in gaps if gap[1] > now_ns)
-        self._said = sorted([*self._said, *_without((max(first_ns, self._since_ns), next_ns), withdrawn)])
+        later = [stretch for stretch in self._said if stretch[1] > next_ns]
+        self._said = sorted([*later, *_without((max(first_ns, self._since_ns), next_ns), withdrawn)])
         self._since_ns = min(self._since_ns, first_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)

@@ -34,8 +34,8 @@ BREAKING = {"drop", "reorder", "corrupt", "jump", "stall"}
 """Faults after which a numbered connection proves nothing until its next snapshot."""
 
 
-CAUSES = {"disk": ("disk",), "clock": ("clock",), "stopped": ("restart", "disk")}
-"""Causes that name a trouble of the host, and which."""
+CAUSES = {"disk": ("disk", STOOD), "clock": ("clock",), "stopped": ("restart", "disk")}
+"""Causes that name a trouble of the host, and which. A machine that stands still does not write either."""
 
 
 class Spans:

@@ -73,10 +73,16 @@ class Warp:
         }
 
     def moments_or_step(self, instant_ns: int) -> set[int]:
-        """As ``moments``; of an instant that the clock was put forward over, the moment at which it was."""
+        """As ``moments``; of an instant that the clock was put forward over, the moments at which it was; of one that
+        nobody has come to, that of the nearest one."""
+        steps = {
+            after.start_ns - after.offset_ns
+            for before, after in pairwise(self._spans)
+            if before.end_ns < instant_ns < after.start_ns
+        }
         nearest = min(self._spans, key=lambda span: max(span.start_ns - instant_ns, instant_ns - span.end_ns))
         clamped_ns = min(max(instant_ns, nearest.start_ns), nearest.end_ns)
-        return self.moments(instant_ns) or {clamped_ns - nearest.offset_ns}
+        return self.moments(instant_ns) or steps or {clamped_ns - nearest.offset_ns}
 
     def is_taken_back(self, instant_ns: int) -> bool:
         return any(start_ns <= instant_ns <= end_ns for start_ns, end_ns in self.taken_back)

@@ -258,7 +258,7 @@ async def test_a_collector_that_is_gone_is_not_complete(
     data = tmp_path / "data"
     async with trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange:
         async with collecting(exchange.urls, data, "BTC-USD", module="tests.servers.patient") as collector:
-            await until(lambda: (data / JOURNAL).exists() and len(Store(data).of("top", "BTC-USD")) > 20)
+            await until(lambda: (data / JOURNAL).exists() and len(Store(data, measurements=["top"]).of("top")) > 20)
             await (collector.kill() if is_killed else collector.stop())
     times = [point.time_ns for point in Store(data).of("top", "BTC-USD")]
     ended_ns = times[-1]

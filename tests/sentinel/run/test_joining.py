@@ -67,11 +67,11 @@ def told(errors: str, event: str) -> int:
 def gaps(data: Path, symbol: str) -> dict[int, tuple[str, bool]]:
     """Of the book: the cause, and whether it has ended, by start."""
     with JournalReader(data / "journal.sqlite3") as reader:
-        points = [decode(line) for batch in reader.batches() for line in batch.lines()]
+        lines = [line for batch in reader.batches() for line in batch.lines() if line.startswith(b"gaps,")]
     found = {}
-    for point in points:
+    for point in map(decode, lines):
         facts = dict(point.tags) | dict(point.fields)
-        if point.measurement == "gaps" and (facts["symbol"], facts["channel"]) == (symbol, "book"):
+        if (facts["symbol"], facts["channel"]) == (symbol, "book"):
             found[point.time_ns] = str(facts["cause"]), "end_ns" in facts
     return found
 

@@ -62,7 +62,7 @@ def has_trades(data: Path, products: list[str]) -> bool:
     """Whether trades and a sample of each product have been stored, wherever it is."""
     if len(shard_folders(data)) < 2 or not all((f / "journal.sqlite3").exists() for f in shard_folders(data)):
         return False
-    stores = [Store(folder) for folder in shard_folders(data)]
+    stores = [Store(folder, measurements=["trades", "top"]) for folder in shard_folders(data)]
     return all(any(store.trades(product) and store.of("top", product) for store in stores) for product in products)
 
 
@@ -113,8 +113,8 @@ async def test_a_killed_shard_is_started_again_and_repairs(tmp_path: Path) -> No
             await until(lambda: len(events(collector, STARTED)) == 3)
             assert [event["status"] for event in events(collector, "shard_died")] == [-signal.SIGKILL]
             hit = data / first["shard"]
-            before = len(Store(hit).of("top"))
-            await until(lambda: len(Store(hit).of("top")) > before + 20)
+            before = len(Store(hit, measurements=["top"]).of("top"))
+            await until(lambda: len(Store(hit, measurements=["top"]).of("top")) > before + 20)
             await exchange.quiet_end(SETTLE_S)
             assert await collector.stop() == 0
     truth = TruthFile(truth_path)
