@@ -41,8 +41,8 @@ from tests.faults.table import truth_of
 from tests.faults.verdict import judge
 from tests.servers.collector import Collector, collecting
 from tests.servers.exchange import trading
+from tests.servers.stood import note
 from tests.servers.waiting import until
-from tests.soak.seen import stood
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 """Of the first and of the second lane."""
@@ -112,7 +112,7 @@ async def run(trouble: Trouble, folder: Path) -> Played:
 async def _watching(folder: Path) -> AsyncIterator[None]:
     """Notes when this process stands still: then exchange and network do, and so may the collector."""
     (folder / "collector").mkdir()
-    watching = asyncio.create_task(stood(folder / STOOD_FILE))
+    watching = asyncio.create_task(note(folder / STOOD_FILE))
     try:
         yield
     finally:

@@ -45,8 +45,8 @@ from tests.faults.table import healed_s, truth_of
 from tests.faults.verdict import judge, log_of
 from tests.servers.exchange import trading
 from tests.servers.fake_influx import FakeInflux
+from tests.servers.stood import note
 from tests.servers.waiting import until
-from tests.soak.seen import stood
 
 S = 1_000_000_000
 SECOND_S, HOUR_S, DAY_S, YEAR_S = 1.0, 3_600.0, 86_400.0, 365 * 86_400.0
@@ -173,7 +173,7 @@ class Played:
             ) as exchange:  # fmt: skip
                 host = Host(exchange.urls, self.folder, [], [market.short for market in markets], **RETENTION)
                 async with host.running(), asyncio.TaskGroup() as watching:
-                    standing = watching.create_task(stood(self.folder / "stood.jsonl"))
+                    standing = watching.create_task(note(self.folder / "stood.jsonl"))
                     await self._is_well()
                     began_ns = time.time_ns()
                     if traded_us is not None:

@@ -21,7 +21,7 @@ from sentinel.collector.service import Service
 from sentinel.run import collect, retention
 from sentinel.timing.clock import Clock
 from tests.faults.warp import Warp
-from tests.soak.seen import stood
+from tests.servers.stood import note
 from tests.throwaway.install import install
 
 BYTES = 8
@@ -84,7 +84,7 @@ def noting(path: Path) -> None:
     run: Any = Service.run
 
     async def running(service: Service, *arguments: Any, **options: Any) -> Any:
-        watching = asyncio.create_task(stood(path))
+        watching = asyncio.create_task(note(path))
         try:
             return await run(service, *arguments, **options)
         finally:
