@@ -46,7 +46,7 @@ def rows(seeds: Collection[int], wrong: Collection[int], keep: Path, venue: Dial
     or soon after, whichever of the troubles of the run made it; none without such a gap."""
     drawn: dict[str, list[int]] = defaultdict(list)
     detected_s: dict[str, list[float]] = defaultdict(list)
-    healed_s: dict[str, list[float]] = defaultdict(list)
+    healed: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
         folder = keep / str(seed)
         if not (folder / "host.json").exists():
@@ -69,9 +69,9 @@ def rows(seeds: Collection[int], wrong: Collection[int], keep: Path, venue: Dial
             ) is not None:
                 detected_s[trouble.name].append(seconds)
             if (seconds := healed_s(start_ns, end_ns, warp, store)) is not None:
-                healed_s[trouble.name].append(seconds)
+                healed[trouble.name].append(seconds)
     return [
-        Row(name, len(runs), sum(seed in wrong for seed in runs), detected_s[name], healed_s[name])
+        Row(name, len(runs), sum(seed in wrong for seed in runs), detected_s[name], healed[name])
         for name, runs in sorted(drawn.items())
     ]
 
