@@ -20,9 +20,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import asynccontextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,9 +38,9 @@ from tests.faults.mischief import TROUBLES, Trouble
 from tests.faults.rows import Row, write
 from tests.faults.table import truth_of
 from tests.faults.verdict import judge
+from tests.servers import stood
 from tests.servers.collector import Collector, collecting
 from tests.servers.exchange import trading
-from tests.servers.stood import note
 from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -52,12 +51,10 @@ S = 1_000_000_000
 TOLD = {"connection_lost", "undecodable", "alert_raised"}
 """Words of the log that there is trouble."""
 
-STOOD_FILE = "stood.jsonl"
-
 
 class Played(Struct, frozen=True):
     """What came of a trouble. ``peak_mib`` is the memory of the collector at most, before and in the end; ``stood_s``
-    is how long its loop stood still, be it since the machine had other things to do."""
+    is how long its loop or the exchange's stood still, be it since the machine had other things to do."""
 
     problems: list[str]
     detect_s: float | None
@@ -75,13 +72,8 @@ async def run(trouble: Trouble, folder: Path) -> Played:
         async with scene.network(int(exchange.urls["rest"].rpartition(":")[2])).open() as network:
             urls = _through(exchange.urls, f"{scene.scheme}://{scene.host}:{network.port}")
             settings = scene.settings(network.port) | {"SENTINEL_FEEDS_PRODUCTS_PER_CONNECTION": "1"}
-            settings |= {"SEEN": str(folder / "collector" / "seen.jsonl")}
-            async with (
-                _watching(folder),
-                collecting(
-                    urls, folder / "logs", *PRODUCTS, "--data-dir", str(data), module="tests.soak.seen", **settings
-                ) as running,
-            ):
+            arguments = (*PRODUCTS, "--data-dir", str(data))
+            async with collecting(urls, folder / "logs", *arguments, **settings) as running:
                 await until(lambda: _have_samples(data, 0))
                 before_mib, began_ns = _peak_mib(running), time.time_ns()
                 told = partial(_told, folder / "logs" / "stderr.txt", began_ns, trouble.words)
@@ -93,7 +85,7 @@ async def run(trouble: Trouble, folder: Path) -> Played:
                 peak_mib = _peak_mib(running)
                 status = await running.stop()
     fact = {"fault": f"network: {trouble.name}", "start_ns": began_ns, "end_ns": ended_ns}
-    (folder / "host.json").write_text(json.dumps([fact, *_stood(folder), *_stood(folder / "collector")]))
+    (folder / "host.json").write_text(json.dumps([fact]))
     shutil.copy(folder / "logs" / "stderr.txt", data / "stderr.txt")
     problems = [] if status == 0 else [f"exit status {status}"]
     problems += _judge(trouble, folder, told(), began_ns, ended_ns)
@@ -103,25 +95,9 @@ async def run(trouble: Trouble, folder: Path) -> Played:
         None if (entry := told()) is None else (parse_instant_ns(entry["time"], 0) - began_ns) / S,
         (max(ends) - began_ns) / S if ends else None,
         (before_mib, peak_mib),
-        sum(fact["end_ns"] - fact["start_ns"] for fact in _stood(folder / "collector")) / S,
+        sum(fact["end_ns"] - fact["start_ns"] for fact in stood.read(folder / stood.FILE)) / S,
         notes,
     )
-
-
-@asynccontextmanager
-async def _watching(folder: Path) -> AsyncIterator[None]:
-    """Notes when this process stands still: then exchange and network do, and so may the collector."""
-    (folder / "collector").mkdir()
-    watching = asyncio.create_task(note(folder / STOOD_FILE))
-    try:
-        yield
-    finally:
-        watching.cancel()
-
-
-def _stood(folder: Path) -> list[dict[str, Any]]:
-    file = folder / STOOD_FILE
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def _through(urls: Urls, base: str) -> Urls:
@@ -178,7 +154,7 @@ def _judge(trouble: Trouble, folder: Path, told: dict[str, Any] | None, began_ns
     if trouble.is_slow:  # what that connection was given was as old
         truth.faults.append({"fault": "delay", "start_ns": began_ns, "end_ns": ended_ns, "feed": None})
     yield from judge(data, truth, struck)
-    has_stood = any(fact["end_ns"] > began_ns for fact in [*_stood(folder), *_stood(folder / "collector")])
+    has_stood = any(fact["end_ns"] > began_ns for fact in truth.stood)
     hurt = {product for product, _ in _book_gaps(data, began_ns)}.intersection(others)
     if hurt and not has_stood:  # else it may have been the machine
         yield f"it was done to {struck}, and {hurt} has a gap"

@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from unittest.mock import patch
 
 import click
@@ -45,7 +45,6 @@ from tests.faults.table import healed_s, truth_of
 from tests.faults.verdict import judge, log_of
 from tests.servers.exchange import trading
 from tests.servers.fake_influx import FakeInflux
-from tests.servers.stood import note
 from tests.servers.waiting import until
 
 S = 1_000_000_000
@@ -172,8 +171,7 @@ class Played:
                 now_ns=lambda: time.time_ns() + ahead_ns,
             ) as exchange:  # fmt: skip
                 host = Host(exchange.urls, self.folder, [], [market.short for market in markets], **RETENTION)
-                async with host.running(), asyncio.TaskGroup() as watching:
-                    standing = watching.create_task(note(self.folder / "stood.jsonl"))
+                async with host.running():
                     await self._is_well()
                     began_ns = time.time_ns()
                     if traded_us is not None:
@@ -188,11 +186,9 @@ class Played:
                     await asyncio.sleep(PEACE_S)
                     await exchange.quiet_end(QUIET_S)
                     await self._is_delivered(host)
-                    standing.cancel()
                     status = await host.stop()
         if traded_us is not None:
             host.facts.append({"fault": "odd", "start_ns": began_ns, "end_ns": ended_ns})
-        host.facts += self._stood(host.facts)
         (self.folder / "host.json").write_text(json.dumps(host.facts))
         (self.folder / "span.json").write_text(json.dumps([began_ns, ended_ns]))
         truth, warp = truth_of(self.folder, COINBASE.facts.feeds[0], ahead_ns), WallOffset(self.folder / "clock").warp()
@@ -212,17 +208,6 @@ class Played:
         wanted = FakeInflux()
         wanted.keep(lines)
         await until(lambda: wanted.points.keys() <= host.influx.points.keys())
-
-    def _stood(self, facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """When exchange or collector stood still, though nobody had stopped it."""
-        path = self.folder / "stood.jsonl"
-        stood = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        stopped = [fact for fact in facts if fact["fault"] == "suspended"]
-        return [
-            one
-            for one in stood
-            if not any(one["start_ns"] < fact["end_ns"] and fact["start_ns"] < one["end_ns"] for fact in stopped)
-        ]
 
     def _sampled(self, product: str) -> int:
         if not (self.data / JOURNAL).exists():

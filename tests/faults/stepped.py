@@ -2,26 +2,21 @@
 
 ``SCENARIO_CLOCK`` names a file that says by how many ns at the moment. In a file beside it the collector's clock tells
 what it goes by: a line of the right time and of how far it is ahead of it, at its start, after each step, at its end.
-In another one, ``stood.jsonl``, is when it stood still since the machine had other things to do.
 ``SCENARIO_PRUNE_S`` may say how often it looks for what is old enough to be removed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import mmap
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from sentinel.cli import main
-from sentinel.collector.service import Service
 from sentinel.run import collect, retention
 from sentinel.timing.clock import Clock
 from tests.faults.warp import Warp
-from tests.servers.stood import note
 from tests.throwaway.install import install
 
 BYTES = 8
@@ -79,23 +74,8 @@ def stepping(offset: WallOffset) -> type[Clock]:
     return Stepping
 
 
-def noting(path: Path) -> None:
-    """From the moment a collector runs, writes down when it stood still."""
-    run: Any = Service.run
-
-    async def running(service: Service, *arguments: Any, **options: Any) -> Any:
-        watching = asyncio.create_task(note(path))
-        try:
-            return await run(service, *arguments, **options)
-        finally:
-            watching.cancel()
-
-    Service.run = running  # type: ignore[method-assign]
-
-
 if __name__ == "__main__":
     install()
-    noting(Path(os.environ["SCENARIO_CLOCK"]).with_name("stood.jsonl"))
     retention.PRUNE_EVERY_S = float(os.environ.get("SCENARIO_PRUNE_S", retention.PRUNE_EVERY_S))
     collect.Clock = stepping(WallOffset(Path(os.environ["SCENARIO_CLOCK"])))  # type: ignore[misc]
     main()
