@@ -48,7 +48,8 @@ class BybitLinear(Venue):
     )
     blind_spots = (
         *BLIND_SPOTS,
-        "Trades have UUIDs: our ids are made from a trade's time and its place in that millisecond.",
+        "Trades have UUIDs: our ids are made from a trade's time and its place in that millisecond. If the stream gave "
+        "some of a millisecond's trades and REST all of them, one may be stored under two ids.",
     )
 
     def rest(self) -> BybitRest:
