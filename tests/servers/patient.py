@@ -16,18 +16,25 @@ from feeds.catalogue import FEEDS
 from sentinel import cli
 from tests.servers.waiting import HOUR_S
 
+KNOWN = {feed: feed.facts for feed in FEEDS.values()}
+
+_opened = 0
+
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """In this process, as long as it lasts."""
-    known = {feed: feed.facts for feed in FEEDS.values()}
-    for feed, facts in known.items():
+    """In this process, as long as anybody has it, in whichever order they end."""
+    global _opened
+    _opened += 1
+    for feed, facts in KNOWN.items():
         feed.facts = replace(facts, quiet_s=HOUR_S, subscribe_deadline_s=HOUR_S)
     try:
         yield
     finally:
-        for feed, facts in known.items():
-            feed.facts = facts
+        _opened -= 1
+        if not _opened:
+            for feed, facts in KNOWN.items():
+                feed.facts = facts
 
 
 if __name__ == "__main__":

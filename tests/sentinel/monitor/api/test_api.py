@@ -112,6 +112,10 @@ async def test_it_tells_what_is_there(tmp_path: Path) -> None:
         assert len(book["bids"]) == len(book["asks"]) == 3
         assert book["bids"][0][0] < book["asks"][0][0]
         gaps = await get(session, "/sentinel/gaps?since_s=60")
+        async with asyncio.timeout(LONGEST_S):
+            while len(gaps["products"]) < len(PRODUCTS):  # what it tells of is on the disk
+                await asyncio.sleep(0.1)
+                gaps = await get(session, "/sentinel/gaps?since_s=60")
         assert gaps["verdict"] == "complete"
         assert await status_of(session, "/sentinel/book/NOPE-USD") == 404
         assert await status_of(session, "/sentinel/gaps?since_s=-1") == 422
