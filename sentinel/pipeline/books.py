@@ -58,15 +58,17 @@ UNCOUNTED = ("stopped", "clock")
 
 
 class BooksState(Struct):
-    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about; all from
-    ``since_ns`` to it have been, and so have the ``said`` stretches of later ones, in order, by runs that were ahead of
-    this one. ``is_away``: others collect the product, and nothing is due. ``told`` are closed gaps that a run may have
-    told of a future, its clock being ahead, and ``cut`` the accounts of minutes in which such a one began."""
+    """What a restart must know. Nothing is due before ``began_ns``, when the first run began. ``next_ns`` is the first
+    grid instant nothing has been said about; all from ``since_ns`` to it have been, and so have the ``said`` stretches
+    of later ones, in order, by runs that were ahead of this one. ``is_away``: others collect the product, and nothing
+    is due. ``told`` are closed gaps that a run may have told of a future, its clock being ahead, and ``cut`` the
+    accounts of minutes in which such a one began."""
 
     next_ns: int | None = None
     proved_ns: int = 0
     gaps: list[Gap] = []
     minutes: dict[int, Account] = {}
+    began_ns: int = 0
     since_ns: int = 0
     said: list[tuple[int, int]] = []
     is_away: bool = False
@@ -99,7 +101,7 @@ class ProductBooks:
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
         self.is_away = state.is_away
-        self._since_ns, self._said = state.since_ns, state.said
+        self._began_ns, self._since_ns, self._said = state.began_ns, state.since_ns, state.said
         self._told, self._cut = state.told, state.cut
         self.last_sample: Sample | None = None
         self.lateness = Durations()
@@ -379,7 +381,7 @@ class ProductBooks:
     def _begin(self, ns: int) -> int:
         """Of the first run, nothing is due before this. Gives the first instant nothing has been said about."""
         if self.next_ns is None:
-            self.next_ns = self._since_ns = first_instant(ns, self._cadence_ns)
+            self.next_ns = self._began_ns = self._since_ns = first_instant(ns, self._cadence_ns)
         return self.next_ns
 
     def _open(self, gap: Gap) -> None:
@@ -489,8 +491,8 @@ class ProductBooks:
         self.proved_ns = max(self.proved_ns, now_ns)
 
     def _unsaid(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """What of this time no run that was ahead has spoken of: what is said is said."""
-        return _without((start_ns, end_ns), self._said)
+        """What of this time is due, and no run that was ahead has spoken of: what is said is said."""
+        return _without((max(start_ns, self._began_ns), end_ns), self._said)
 
     def _pass_over(self, cause: Cause, start_ns: int, end_ns: int) -> None:
         """A gap that is over, if there is any instant in it."""
@@ -563,8 +565,8 @@ class ProductBooks:
 
     def state(self) -> BooksState:
         return BooksState(
-            *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._since_ns, self._said, self.is_away),
-            *(self._told, self._cut),
+            *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._began_ns, self._since_ns, self._said),
+            *(self.is_away, self._told, self._cut),
         )
 
 

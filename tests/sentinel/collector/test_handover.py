@@ -134,6 +134,7 @@ async def test_trades_go_on_from_the_last_one_that_others_had(venue: SmallVenue)
         await proves(service, BTC)
         published.append(await venue.trade())
         await until(lambda: service.tails().get(BTC, (0, 0))[0] == published[-1])
+        await until(lambda: len(trade_ids(JOURNAL)) == 3)
     assert sorted(map(int, map(str, trade_ids(JOURNAL)))) == published[2:]
     (gap,) = (row.gap for row in from_points(points(JOURNAL, "gaps")).gaps)
     assert (gap.start_seq, gap.end_seq, gap.repaired_count) == (published[2], published[3], 2)
