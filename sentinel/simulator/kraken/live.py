@@ -22,7 +22,7 @@ class LiveSource:
     """Says everything that happens on the market, to each connection what it has asked for.
 
     ``_spoken_ns`` is when anything was last said to each, ``_statuses`` what all have been told of each product,
-    ``_clients`` what books have become at clients, where faults may keep frames from them.
+    ``_clients`` what books have become at clients: faults keep frames from them, from whenever they are armed.
     """
 
     def __init__(self, market: SyntheticMarket) -> None:
@@ -69,7 +69,7 @@ class LiveSource:
         heard: Heard | None = None,
     ) -> None:
         self._spoken_ns[connection] = self._stage.now_ns()
-        connection.send(channel, name, frame, trade_ids=trade_ids, heard=heard if self._stage.faults else None)
+        connection.send(channel, name, frame, trade_ids=trade_ids, heard=heard)
 
     # What happens
 
