@@ -113,7 +113,9 @@ async def test_the_old_connection_goes_on_while_no_other_can_be_had(tmp_path: Pa
             await exchange.until(1.0)
             exchange.arm()
             await until(lambda: has(data, ["BTCUSDT"], gaps=1))
-            await exchange.until(3.0)
+            # only a trade that the new connection brings tells of those before it
+            newest = max(TruthFile(truth_path, "binance").trades["BTCUSDT"])
+            await until(lambda: newest in Store(data).trades("BTCUSDT"))
             await exchange.quiet_end(1.5)
             assert await collector.stop() == 0
     store, truth = Store(data), TruthFile(truth_path, "binance")

@@ -21,9 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from sentinel.simulator.exchange import Urls
 from sentinel.timing.instants import parse_instant_ns
 from tests.end_to_end.store import Store, fields
 from tests.faults.mischief import TROUBLES, Trouble
+from tests.faults.pool import play_each, problems_of
 from tests.faults.rows import Row, write
 from tests.faults.table import truth_of
 from tests.faults.verdict import judge
@@ -165,8 +164,10 @@ def _lane(told: dict[str, Any]) -> int:
     return int(told["lane"] if "lane" in told else told["about"].rpartition("#")[2])
 
 
-def play(name: str, folder: Path) -> Played:
-    """A trouble by its name, in ``folder``."""
+def play(keep: Path, given: tuple[int, str]) -> Played:
+    """A trouble by its name, in a folder of its own."""
+    number, name = given
+    folder = keep / str(number)
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # else a line for each frame that an exchange sends too late
     folder.mkdir(parents=True)
     (trouble,) = (each for each in TROUBLES if each.name == name)
@@ -175,12 +176,9 @@ def play(name: str, folder: Path) -> Played:
 
 def play_all(names: Collection[tuple[int, str]], at_once: int, keep: Path) -> Iterator[tuple[str, Played]]:
     """Each with its exchange and its network in a process of its own; gives what came of it as soon as it is known."""
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(play, name, keep / str(number)): name for number, name in names}
-        for done in as_completed(running):
-            error = done.exception()  # a run that cannot be judged is wrong, and no reason to end the others
-            wrong = Played([f"not judged: {error!r}"], None, None, (0, 0), 0.0, "")
-            yield running[done], wrong if error else done.result()
+    for (_, name), came in play_each(partial(play, keep), names, at_once):
+        is_judged = isinstance(came, Played)
+        yield name, came if is_judged else Played(problems_of(came), None, None, (0, 0), 0.0, "")
 
 
 def _row(name: str, played: Played) -> Row:

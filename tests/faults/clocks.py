@@ -18,11 +18,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 from unittest.mock import patch
@@ -38,6 +37,7 @@ from tests.end_to_end.store import Store
 from tests.faults.delivery import judge_delivery
 from tests.faults.host import RESTART_S, Host
 from tests.faults.played import COINBASE
+from tests.faults.pool import play_each, problems_of
 from tests.faults.reported import judge_report
 from tests.faults.rows import Row, named_s, write
 from tests.faults.stepped import WallOffset
@@ -128,25 +128,26 @@ def odd_once(product: Product, time_us: int) -> None:
     trade = product.trade
 
     def odd(now_us: int) -> tuple[list[Fill], list[Change]]:
-        product.trade = trade  # type: ignore[method-assign]
+        patching.stop()
         fills, changes = trade(now_us)
         fills[0] = product.trades[-len(fills)] = fills[0]._replace(time_us=time_us)
         return fills, changes
 
-    product.trade = odd  # type: ignore[method-assign]
+    patching = patch.object(product, "trade", odd)
+    patching.start()
 
 
 def written_with(time_us: int, instead: str) -> ExitStack:
     """While it is open, this venue writes that time so."""
     stack = ExitStack()
     for name, unit in (("instant", 1), ("trimmed", 1000)):
-        spell = getattr(wording, name)
-
-        def spelt(time: int, spell=spell, odd=time_us * unit) -> str:  # type: ignore[no-untyped-def]
-            return instead if time == odd else spell(time)
-
+        spelt = partial(_spelt, spell=getattr(wording, name), odd=time_us * unit, instead=instead)
         stack.enter_context(patch.object(wording, name, spelt))
     return stack
+
+
+def _spelt(time: int, spell: Callable[[int], str], odd: int, instead: str) -> str:
+    return instead if time == odd else spell(time)
 
 
 class Played:
@@ -253,8 +254,10 @@ async def _carry_out(host: Host, act: Act) -> None:
             host.collector.thaw()
 
 
-def play(trouble: Trouble, folder: Path) -> tuple[list[str], Row]:
+def _play(keep: Path, given: tuple[int, Trouble]) -> tuple[list[str], Row]:
     """What is wrong, and the row of it."""
+    number, trouble = given
+    folder = keep / str(number)
     folder.mkdir(parents=True)
     played = Played(trouble, folder)
     problems = asyncio.run(played.run())
@@ -263,15 +266,11 @@ def play(trouble: Trouble, folder: Path) -> tuple[list[str], Row]:
 
 def play_all(troubles: Sequence[Trouble], at_once: int, keep: Path) -> Iterator[tuple[Trouble, list[str], Row]]:
     """Each with its exchange in a process of its own, and told as soon as it is over."""
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(play, trouble, keep / str(number)): trouble for number, trouble in enumerate(troubles)}
-        for done in as_completed(running):
-            trouble = running[done]
-            error = done.exception()
-            if error:  # a run that cannot be judged is wrong, and no reason to end the others
-                yield trouble, [f"not judged: {error!r}"], Row(trouble.name, 1, 1, [], [])
-            else:
-                yield trouble, *done.result()
+    for (_, trouble), came in play_each(partial(_play, keep), enumerate(troubles), at_once):
+        if isinstance(came, BaseException):
+            yield trouble, problems_of(came), Row(trouble.name, 1, 1, [], [])
+        else:
+            yield trouble, *came
 
 
 def main() -> int:

@@ -19,9 +19,8 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +35,7 @@ from tests.end_to_end.store import Store
 from tests.faults.delivery import judge_delivery
 from tests.faults.dies import SIDES, STATEMENT, STEPS
 from tests.faults.played import COINBASE
+from tests.faults.pool import play_each, problems_of
 from tests.faults.reported import judge_report
 from tests.faults.rows import Row, named_s, spread, write
 from tests.faults.scenario import PEACE_S, PRODUCTS, QUIET_S, truth_of
@@ -167,14 +167,11 @@ def _batches(journal: Path) -> dict[int, str]:
 
 def play_all(seeds: Sequence[int], at_once: int, keep: Path) -> Iterator[tuple[int, list[str]]]:
     """Plays seeds, each in a process of its own; gives each one and what is wrong with it as soon as it is known."""
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_play, seed, keep): seed for seed in seeds}
-        for done in as_completed(running):
-            error = done.exception()
-            yield running[done], [f"not judged: {error!r}"] if error else done.result()
+    for seed, came in play_each(partial(_play, keep), seeds, at_once):
+        yield seed, problems_of(came)
 
 
-def _play(seed: int, keep: Path) -> list[str]:
+def _play(keep: Path, seed: int) -> list[str]:
     return asyncio.run(run(seed, keep / str(seed)))
 
 

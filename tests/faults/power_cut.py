@@ -26,8 +26,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import click
@@ -43,6 +42,7 @@ from tests import ROOT, dying
 from tests.faults import crash
 from tests.faults.crash import KeepingInflux
 from tests.faults.cut_disk import Change, Disk
+from tests.faults.pool import play_each, problems_of
 from tests.faults.rows import Row, merged, write
 from tests.sentinel.archive import killed
 from tests.sentinel.archive.killed import SCENES
@@ -173,7 +173,7 @@ def cut_pass(folder: Path, what: str, moments: int, seed: int) -> Iterator[str]:
             yield f"{PASS}{what} after {until} of {len(recorded.changes)} changes: {problem}"
 
 
-def play(seed: int, keep: Path) -> list[str]:
+def play(keep: Path, seed: int) -> list[str]:
     """One seed; what is wrong."""
     logger.disable("sentinel")  # what is played here says what it finds in the middle of a run
     folder = keep / str(seed)
@@ -221,14 +221,11 @@ def main() -> int:
     keep = options.keep or Path(tempfile.mkdtemp(prefix="sentinel-power-cuts-"))
     click.echo(f"runs are kept in {keep}")
     wrong: dict[int, list[str]] = {}
-    with ProcessPoolExecutor(options.at_once, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(play, seed, keep): seed for seed in seeds}
-        for done in as_completed(running):
-            error = done.exception()
-            problems = [f"not judged: {error!r}"] if error else done.result()
-            click.echo("\n   ".join([f"seed {running[done]}: {'WRONG' if problems else 'good'}", *problems[:8]]))
-            if problems:
-                wrong[running[done]] = problems
+    for seed, came in play_each(partial(play, keep), seeds, options.at_once):
+        problems = problems_of(came)
+        click.echo("\n   ".join([f"seed {seed}: {'WRONG' if problems else 'good'}", *problems[:8]]))
+        if problems:
+            wrong[seed] = problems
     click.echo(f"{len(seeds) - len(wrong)} held, {len(wrong)} did not {sorted(wrong)}")
     write(options.json, rows(wrong, seeds, keep))
     return 1 if wrong else 0

@@ -19,8 +19,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from tests.faults.delivery import judge_delivery
 from tests.faults.draw import Trouble, draw
 from tests.faults.host import Host
 from tests.faults.played import PLAYED, Played
+from tests.faults.pool import play_each, problems_of
 from tests.faults.reported import judge_report
 from tests.faults.rows import write
 from tests.faults.stepped import WallOffset
@@ -85,18 +85,12 @@ async def _at(exchange: Market, host: Host, trouble: Trouble) -> None:
 def play_all(
     seeds: Sequence[int], at_once: int, keep: Path, exchange: str = DEFAULT_EXCHANGE
 ) -> Iterator[tuple[int, list[str]]]:
-    """Plays seeds, each with its exchange in a process of its own: whoever judges one must not hold up another.
-
-    Gives each one and what is wrong with it as soon as it is known.
-    """
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_play, seed, keep, exchange): seed for seed in seeds}
-        for done in as_completed(running):
-            error = done.exception()  # a run that cannot be judged is wrong, and no reason to end the others
-            yield running[done], [f"not judged: {error!r}"] if error else done.result()
+    """Plays seeds, each with its exchange in a process of its own; gives each one and what is wrong with it."""
+    for seed, came in play_each(partial(_play, keep, exchange), seeds, at_once):
+        yield seed, problems_of(came)
 
 
-def _play(seed: int, keep: Path, exchange: str) -> list[str]:
+def _play(keep: Path, exchange: str, seed: int) -> list[str]:
     install()
     return asyncio.run(run(seed, keep / str(seed), PLAYED[exchange]))
 
