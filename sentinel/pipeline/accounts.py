@@ -54,13 +54,19 @@ class Account(Struct):
                 yield name, value
 
     def owe(self, start_ns: int, end_ns: int, count: int = 1) -> None:
-        """``count`` instants are due, the first at ``start_ns``, the next one after them at ``end_ns``."""
-        self.samples_due += count
+        """``count`` instants are due, the first at ``start_ns``, the next one after them at ``end_ns``. If a run that
+        was ahead has accounted for them, they are accounted for anew."""
         due = self.due
         if due and due[-1][1] == start_ns:
             due[-1] = due[-1][0], end_ns
         else:
-            _add(due, start_ns, end_ns)
+            if due and due[-1][1] > start_ns:
+                before = self._take_out(start_ns, end_ns, (end_ns - start_ns) // count)
+                withheld = max(0, before - self.samples_written)
+                self.samples_withheld -= withheld
+                self.samples_written -= before - withheld
+            _add(self.due, start_ns, end_ns)
+        self.samples_due += count
 
     def enter_trade(self, trade_id: int) -> None:
         self.trades += 1
@@ -72,15 +78,22 @@ class Account(Struct):
         self.first_trade_id = min(self.first_trade_id or trade_id, trade_id)
         self.last_trade_id = max(self.last_trade_id, trade_id)
 
-    def take_back(self, count: int, since_ns: int = 0) -> None:
-        """Forgets the last ``count`` instants, those from ``since_ns`` on, or all if there are fewer: they are going to
-        be accounted for anew."""
-        count = min(count, self.samples_due)
-        self.due = [(start, min(end, since_ns)) for start, end in self.due if start < since_ns]
-        self.samples_due -= count
-        withheld = max(0, count - self.samples_written)
-        self.samples_written -= count - withheld
-        self.samples_withheld -= withheld
+    def withdraw(self, start_ns: int, end_ns: int, cadence_ns: int) -> None:
+        """Nothing is accounted for in this time any more: it was withheld in a gap that is withdrawn."""
+        count = self._take_out(start_ns, end_ns, cadence_ns)
+        written = max(0, count - self.samples_withheld)
+        self.samples_withheld -= count - written
+        self.samples_written -= written
+
+    def _take_out(self, start_ns: int, end_ns: int, cadence_ns: int) -> int:
+        """Instants in this time are not due any more. Gives how many were."""
+        left: list[Run] = []
+        for start, end in self.due:
+            left += [run for run in ((start, min(end, start_ns)), (max(start, end_ns), end)) if run[0] < run[1]]
+        length_ns = sum(end - start for start, end in self.due) - sum(end - start for start, end in left)
+        self.due = left
+        self.samples_due -= length_ns // cadence_ns
+        return length_ns // cadence_ns
 
     def note_step(self, step_ms: int) -> None:
         """The wall clock was off by this: the largest of a minute stays."""

@@ -53,6 +53,9 @@ AHEAD_MOST_NS = 1 * S
 TOLD_MOST = 32
 """So many gaps are kept where no venue tells the time; the shortest are forgotten first."""
 
+LEFT_MOST = 4
+"""And the accounts of so many minutes; the oldest are forgotten first."""
+
 UNCOUNTED = ("stopped", "clock")
 """Causes of gaps whose instants no coverage row accounts for."""
 
@@ -61,8 +64,8 @@ class BooksState(Struct):
     """What a restart must know. Nothing is due before ``began_ns``, when the first run began. ``next_ns`` is the first
     grid instant nothing has been said about; all from ``since_ns`` to it have been, and so have the ``said`` stretches
     of later ones, in order, by runs that were ahead of this one. ``is_away``: others collect the product, and nothing
-    is due. ``told`` are closed gaps that a run may have told of a future, its clock being ahead, and ``cut`` the
-    accounts of minutes in which such a one began."""
+    is due. ``told`` are closed gaps that a run may have told of a future, its clock being ahead, and ``left`` the
+    accounts of minutes that it may have been through before they came."""
 
     next_ns: int | None = None
     proved_ns: int = 0
@@ -73,7 +76,7 @@ class BooksState(Struct):
     said: list[tuple[int, int]] = []
     is_away: bool = False
     told: list[Gap] = []
-    cut: dict[int, Account] = {}
+    left: dict[int, Account] = {}
 
 
 class ProductBooks:
@@ -102,7 +105,7 @@ class ProductBooks:
         self.proved_ns = state.proved_ns
         self.is_away = state.is_away
         self._began_ns, self._since_ns, self._said = state.began_ns, state.since_ns, state.said
-        self._told, self._cut = state.told, state.cut
+        self._told, self._left = state.told, state.left
         self.last_sample: Sample | None = None
         self.lateness = Durations()
         self.written_count = 0
@@ -367,10 +370,10 @@ class ProductBooks:
     # Gaps
 
     def leave_minute(self, minute_ns: int) -> None:
-        """The row of a minute is written, and nothing changes it any more: unless its end has not come yet."""
-        account, end_ns = self.minutes.pop(minute_ns), minute_ns + MINUTE_NS
-        if any(gap.cause in UNCOUNTED and gap.start_ns < end_ns < (gap.end_ns or 0) for gap in self._told):
-            self._cut[minute_ns] = account
+        """The row of a minute is written, and nothing changes it any more: unless it has not come yet."""
+        self._left[minute_ns] = self.minutes.pop(minute_ns)
+        if len(self._left) > LEFT_MOST:
+            del self._left[min(self._left)]
 
     def _open_lost(self, gap: Gap) -> None:
         """Names a loss once, however often it is told; lost frames every time, since they have numbers."""
@@ -517,24 +520,22 @@ class ProductBooks:
     def take_back(self, now_ns: int) -> None:
         """Before ``restart``, when the last run was ahead: what it said of the instants from now on is said anew.
 
-        Its samples there bore false times, and the points of this run replace them one by one as their time comes.
+        Its samples there bore false times, and the points of this run replace them one by one as their time comes, in
+        the accounts too. Its gaps there are withdrawn, and so is what they withheld.
         """
         next_ns, first_ns = self.next_ns, first_instant(now_ns, self._cadence_ns)
         assert next_ns is not None
-        minute_ns = now_ns - now_ns % MINUTE_NS
-        if minute_ns in self.minutes:
-            taken = count_instants(first_ns, min(next_ns, minute_ns + MINUTE_NS), self._cadence_ns)
-            self.minutes[minute_ns].take_back(taken, first_ns)
         gaps = ((gap.start_ns, next_ns if gap.end_ns is None else gap.end_ns) for gap in [*self._told, *self.gaps])
         withdrawn = sorted(gap for gap in gaps if gap[1] > now_ns)
+        self.minutes |= {at_ns: account for at_ns, account in self._left.items() if at_ns + MINUTE_NS > now_ns}
+        self._left = {}
+        for gap_ns, end_ns in withdrawn:
+            self._withdraw(max(gap_ns, now_ns), end_ns)
         later = [stretch for stretch in self._said if stretch[1] > next_ns]
         self._said = sorted([*later, *_without((max(first_ns, self._since_ns), next_ns), withdrawn)])
-        self._since_ns = min(self._since_ns, first_ns)
+        self._began_ns, self._since_ns = min(self._began_ns, first_ns), min(self._since_ns, first_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
-        if minute_ns in self._cut:
-            self.minutes[minute_ns] = self._cut[minute_ns]
-        self._cut = {}
         for gap in self._told:
             if gap.end_ns is not None and gap.end_ns > now_ns:
                 gap.end_ns = max(gap.start_ns, now_ns)
@@ -543,11 +544,16 @@ class ProductBooks:
                     gap.missing_count = min(gap.missing_count, held)
                 self._output.accounts.append(self._lines.gap(gap))
 
+    def _withdraw(self, start_ns: int, end_ns: int) -> None:
+        first_ns, after_ns = (first_instant(ns, self._cadence_ns) for ns in (start_ns, end_ns))
+        for account in self.minutes.values():
+            account.withdraw(first_ns, after_ns, self._cadence_ns)
+
     def settle(self, venue_ns: int) -> None:
         """A venue has told of this time, so it has come, whatever our clock was: gaps until then are told for good."""
-        if self._told or self._cut:
+        if self._told or self._left:
             self._told = [gap for gap in self._told if (gap.end_ns or 0) > venue_ns]
-            self._cut = {at_ns: account for at_ns, account in self._cut.items() if at_ns + MINUTE_NS > venue_ns}
+            self._left = {at_ns: account for at_ns, account in self._left.items() if at_ns + MINUTE_NS > venue_ns}
 
     def restart(self, now_ns: int) -> None:
         """After a stop: the time nobody ran is one ``stopped`` gap, whose instants are counted nowhere else."""
@@ -557,7 +563,8 @@ class ProductBooks:
         start_ns = self.next_ns if is_unproved else self.proved_ns
         while self.gaps:
             self._close(self.gaps[0], max(start_ns, self.gaps[0].start_ns))
-        *over, (last_ns, _) = self._unsaid(start_ns, now_ns) or [(max(start_ns, now_ns), now_ns)]
+        over = self._unsaid(start_ns, now_ns)
+        last_ns = over.pop()[0] if over and over[-1][1] == now_ns else max(start_ns, now_ns)
         for passed_ns, end_ns in over:
             self._pass_over("stopped", passed_ns, end_ns)
         missed = min(count_instants(last_ns, now_ns, self._cadence_ns), self._skip(now_ns))
@@ -566,7 +573,7 @@ class ProductBooks:
     def state(self) -> BooksState:
         return BooksState(
             *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._began_ns, self._since_ns, self._said),
-            *(self.is_away, self._told, self._cut),
+            *(self.is_away, self._told, self._left),
         )
 
 

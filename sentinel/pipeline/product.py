@@ -152,7 +152,8 @@ class Product:
         """Whether others collect it and nothing more is to be said of it."""
         if self.is_carried or not self.books.is_away or self.trades.is_outstanding:
             return False
-        return not self.books.minutes and not self.flow.state.seconds
+        is_written = all(minute_ns > now_ns for minute_ns in self.books.minutes)  # none, or what a wrong clock left
+        return is_written and not self.flow.state.seconds
 
     def restart(self, now_ns: int) -> int:
         """Goes on from the state of the last run; returns how far that was ahead of the time now, mostly 0."""
@@ -164,11 +165,12 @@ class Product:
         """What the last run said of the time from now on is said anew; returns how far it was ahead, mostly 0."""
         ahead_ns = self.books.ahead_ns(now_ns)
         if ahead_ns:
-            for minute_ns in [minute_ns for minute_ns in self.books.minutes if minute_ns > now_ns]:
-                self._write_minute(minute_ns, self.books.minutes.pop(minute_ns))
             self.books.take_back(now_ns)
             self.flow.take_back(now_ns)
             self.trades.take_back(now_ns)
+            for minute_ns, account in self.books.minutes.items():
+                if minute_ns > now_ns:  # it may be a year till it comes
+                    self._write_minute(minute_ns, account)
         return ahead_ns
 
     def step(self, step_ns: int, now_ns: int) -> None:

@@ -98,7 +98,7 @@ async def test_what_was_recorded_can_be_collected_again(tmp_path: Path) -> None:
 
 
 def last_top(tape: Path) -> dict[str, Any]:
-    """The last of a tape's tops that stood long enough to be sampled: the very last may have stood for a millisecond."""
+    """The last of a tape's tops that stood long enough to be sampled: the very last may have for a millisecond."""
     book = OracleBook()
     last, top, since_ns = {}, {}, 0
     for received_ns, _, _, is_snapshot, changes in book_frames(tape):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from book.sampler import CADENCE_NS
 from sentinel.pipeline.accounts import Account
 
 
@@ -14,14 +15,31 @@ def test_what_was_due_and_is_neither_written_nor_withheld_is_the_residue() -> No
     assert Account(samples_due=600, samples_written=600, samples_withheld=1).residue == -1
 
 
-@given(st.integers(0, 600), st.integers(0, 600), st.data())
-def test_instants_are_taken_back_from_what_was_written_first(written: int, withheld: int, data: st.DataObject) -> None:
-    count = data.draw(st.integers(0, written + withheld))
-    account = Account(samples_due=written + withheld, samples_written=written, samples_withheld=withheld)
-    account.take_back(count)
-    assert account.samples_written == max(0, written - count)
-    assert account.samples_withheld == min(withheld, written + withheld - count)
+@given(st.lists(st.tuples(st.integers(0, 59), st.integers(1, 30), st.booleans()), max_size=8))
+def test_an_instant_that_is_accounted_for_anew_counts_once(told: list[tuple[int, int, bool]]) -> None:
+    account, due = Account(), set()
+    for start, count, is_one_by_one in told:
+        length = 1 if is_one_by_one else count
+        for at in range(start, start + count, length):
+            account.owe(at * CADENCE_NS, (at + length) * CADENCE_NS, length)
+            account.samples_written += length
+        due |= set(range(start, start + count))
+    assert account.samples_due == account.samples_written == len(due)
     assert account.residue == 0
+    assert {at for start, end in account.due for at in range(start // CADENCE_NS, end // CADENCE_NS)} == due
+
+
+def test_what_is_withdrawn_was_withheld() -> None:
+    account = Account()
+    account.owe(0, 30 * CADENCE_NS, 30)
+    account.samples_written += 20
+    account.samples_withheld += 10
+    account.withdraw(18 * CADENCE_NS, 25 * CADENCE_NS, CADENCE_NS)
+    assert (account.samples_due, account.samples_written, account.samples_withheld) == (23, 20, 3)
+    account.owe(18 * CADENCE_NS, 25 * CADENCE_NS, 7)
+    account.samples_withheld += 7
+    assert (account.samples_due, account.samples_written, account.samples_withheld) == (30, 20, 10)
+    assert account.due == [(0, 30 * CADENCE_NS)]
 
 
 def test_trades_count_in_whatever_order_they_come() -> None:
