@@ -35,6 +35,7 @@ from sentinel.cluster.stream import TROUBLES, Message, by_size, decoded, fetched
 from sentinel.disk.journal import DeadLetter
 from sentinel.influx.sender import Sender, letter
 from sentinel.influx.server import Server
+from sentinel.timing.endings import ended
 
 T = TypeVar("T")
 
@@ -107,9 +108,7 @@ class Delivery:
             if working.done():
                 working.result()
         finally:
-            for task in (working, stopping):
-                task.cancel()
-            await asyncio.wait([working, stopping])
+            await ended(working, stopping)
             with suppress(*TROUBLES):
                 await self._session.client.flush(FLUSH_S)
 
@@ -242,8 +241,7 @@ async def _kept_out(messages: Sequence[Msg]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        telling.cancel()
-        await asyncio.wait([telling])
+        await ended(telling)
 
 
 async def _answer(ask: Callable[[], Awaitable[T]]) -> T | None:

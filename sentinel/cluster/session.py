@@ -19,6 +19,7 @@ from sentinel.cluster.names import Names
 from sentinel.command.foreign import hushed
 from sentinel.config import Cluster
 from sentinel.errors import SentinelError, UsageError
+from sentinel.timing.endings import ended
 
 RECONNECT_S = 0.5
 CONNECT_S = 2
@@ -73,9 +74,7 @@ async def opened(settings: Cluster, name: str, patience_s: float | None = None) 
         yield Session(settings, client)
     finally:
         trouble.is_over = True
-        for task in (connecting, refused):
-            task.cancel()
-        await asyncio.wait([connecting, refused])
+        await ended(connecting, refused)
         with suppress(RuntimeError, OSError):  # what it wanted to send to a server that is gone; uvloop raises it here
             await client.close()
 

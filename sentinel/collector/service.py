@@ -35,6 +35,7 @@ from sentinel.pipeline import Command, FetchBook, LanePlan, Pipeline, Reconnect,
 from sentinel.pipeline.inputs import KnownTrade, spare_of
 from sentinel.timing.backoff import Backoff
 from sentinel.timing.clock import Clock
+from sentinel.timing.endings import ended
 from sentinel.timing.histogram import Durations
 from sentinel.timing.rate_limit import Pace
 
@@ -174,8 +175,7 @@ class Service:
             if delivering:
                 _, late = await asyncio.wait(delivering, timeout=FLUSH_S)
                 beside += late
-            for task in beside:
-                task.cancel()
+            await ended(*beside)
         if failure is not None:
             raise JournalError(f"the last lines are lost: {failure}") from failure
         logger.info("stopped")

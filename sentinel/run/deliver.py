@@ -30,6 +30,7 @@ from sentinel.disk.files import make_folder
 from sentinel.errors import UsageError
 from sentinel.monitor import logs
 from sentinel.run.stopping import stopping
+from sentinel.timing.endings import ended
 from sentinel.timing.loops import new_event_loop
 
 if TYPE_CHECKING:
@@ -107,9 +108,7 @@ async def _deliver(config: Config, session: Session, console: Console, stop: asy
     try:
         await delivery.run(stop)
     finally:
-        for task in told:
-            task.cancel()
-        await asyncio.wait(told)
+        await ended(*told)
     logger.bind(lines=statistics.lines_delivered).info("stopped")
 
 

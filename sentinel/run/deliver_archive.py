@@ -24,6 +24,7 @@ from sentinel.disk.object_store import ObjectPath, check_url
 from sentinel.monitor import logs
 from sentinel.run.deliver import cluster_option, configured, worker_name
 from sentinel.run.stopping import stopping
+from sentinel.timing.endings import ended
 from sentinel.timing.loops import new_event_loop
 
 ENDING_S = 10.0
@@ -69,7 +70,7 @@ async def _deliver(config: Config, target: ObjectPath, *, is_once: bool, duratio
         told.cancel()
         if begun.is_set():
             await asyncio.wait([work], timeout=ENDING_S)
-        work.cancel()  # whatever it waits for: what it was at is done anew by another
+        await ended(work)  # whatever it waits for: what it was at is done anew by another
         with suppress(asyncio.CancelledError):
             await work
 
@@ -119,9 +120,7 @@ async def _held(lease: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewing
+        await ended(renewing)
         await lease.end()
 
 

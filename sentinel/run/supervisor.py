@@ -39,6 +39,7 @@ from sentinel.monitor.terminal import REFRESH_S, Figures, as_line
 from sentinel.run import systemd, words
 from sentinel.run.stopping import end_at, first
 from sentinel.timing.backoff import Backoff
+from sentinel.timing.endings import ended
 from sentinel.timing.loops import on_signal
 
 END_S = 15.0
@@ -214,8 +215,7 @@ async def _supervise(
             if console.is_terminal:
                 beside.append(tasks.create_task(parts.keep("terminal", partial(_show, shards, console))))
             await asyncio.wait(running)
-            for task in beside:
-                task.cancel()
+            await ended(*beside)
     if failures:
         raise failures[0]
 
