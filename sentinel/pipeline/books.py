@@ -65,7 +65,7 @@ class BooksState(Struct):
     grid instant nothing has been said about; all from ``since_ns`` to it have been, and so have the ``said`` stretches
     of later ones, in order, by runs that were ahead of this one. ``is_away``: others collect the product, and nothing
     is due. ``told`` are closed gaps that a run may have told of a future, its clock being ahead, and ``left`` the
-    accounts of minutes that it may have been through before they came."""
+    accounts of minutes that it may have been through before they came; ``come_ns`` has, for a venue has told of it."""
 
     next_ns: int | None = None
     proved_ns: int = 0
@@ -77,6 +77,7 @@ class BooksState(Struct):
     is_away: bool = False
     told: list[Gap] = []
     left: dict[int, Account] = {}
+    come_ns: int = 0
 
 
 class ProductBooks:
@@ -105,7 +106,7 @@ class ProductBooks:
         self.proved_ns = state.proved_ns
         self.is_away = state.is_away
         self._began_ns, self._since_ns, self._said = state.began_ns, state.since_ns, state.said
-        self._told, self._left = state.told, state.left
+        self._told, self._left, self._come_ns = state.told, state.left, state.come_ns
         self.last_sample: Sample | None = None
         self.lateness = Durations()
         self.written_count = 0
@@ -494,8 +495,11 @@ class ProductBooks:
         self.proved_ns = max(self.proved_ns, now_ns)
 
     def _unsaid(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """What of this time is due, and no run that was ahead has spoken of: what is said is said."""
-        return _without((max(start_ns, self._began_ns), end_ns), self._said)
+        """What of this time is due, and no run that was ahead has spoken of: what is said is said. Of a time in which
+        nobody had begun yet only runs can tell, of clocks that were behind: not what one of them was put forward over.
+        """
+        due_ns = start_ns if end_ns <= self._began_ns else max(start_ns, self._began_ns)
+        return _without((due_ns, end_ns), self._said)
 
     def _pass_over(self, cause: Cause, start_ns: int, end_ns: int) -> None:
         """A gap that is over, if there is any instant in it."""
@@ -533,7 +537,9 @@ class ProductBooks:
             self._withdraw(max(gap_ns, now_ns), end_ns)
         later = [stretch for stretch in self._said if stretch[1] > next_ns]
         self._said = sorted([*later, *_without((max(first_ns, self._since_ns), next_ns), withdrawn)])
-        self._began_ns, self._since_ns = min(self._began_ns, first_ns), min(self._since_ns, first_ns)
+        self._since_ns = min(self._since_ns, first_ns)
+        if self._began_ns > self._come_ns:  # that was ahead, and not this clock behind
+            self._began_ns = min(self._began_ns, first_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
         for gap in self._told:
@@ -551,6 +557,7 @@ class ProductBooks:
 
     def settle(self, venue_ns: int) -> None:
         """A venue has told of this time, so it has come, whatever our clock was: gaps until then are told for good."""
+        self._come_ns = max(self._come_ns, venue_ns)
         if self._told or self._left:
             self._told = [gap for gap in self._told if (gap.end_ns or 0) > venue_ns]
             self._left = {at_ns: account for at_ns, account in self._left.items() if at_ns + MINUTE_NS > venue_ns}
@@ -573,7 +580,7 @@ class ProductBooks:
     def state(self) -> BooksState:
         return BooksState(
             *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._began_ns, self._since_ns, self._said),
-            *(self.is_away, self._told, self._left),
+            *(self.is_away, self._told, self._left, self._come_ns),
         )
 
 
