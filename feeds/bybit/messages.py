@@ -20,6 +20,7 @@ Milliseconds = Annotated[int, Meta(gt=0, lt=2**42)]
 """Below the 62 bits of an id when counted in nanoseconds (``trade_ids``)."""
 
 ExecutionId = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
+Step = Annotated[int, Meta(ge=0, lt=2**62)]
 
 
 class WireLevel(Struct, frozen=True, gc=False, array_like=True):
@@ -49,7 +50,8 @@ class BookFrame(Struct, frozen=True, gc=False):
 
 class WireTrade(Struct, frozen=True, gc=False):
     """``{"i":"2290000001189048101","T":1786310822605,"p":"65140.5","v":"0.002705","S":"Buy","seq":112488547164,
-    "s":"BTCUSDT","BT":false,"RPI":false}``: ``S`` is the taker's side. Linear contracts have a UUID as ``i``."""
+    "s":"BTCUSDT","BT":false,"RPI":false}``: ``S`` is the taker's side. Linear contracts have a UUID as ``i``, and
+    ``seq`` is of use (``trade_ids``)."""
 
     i: ExecutionId
     T: Milliseconds
@@ -57,6 +59,7 @@ class WireTrade(Struct, frozen=True, gc=False):
     v: TradeSize
     S: Literal["Buy", "Sell"]
     s: str
+    seq: Step | None = None
 
 
 class TradesFrame(Struct, frozen=True, gc=False):
@@ -102,6 +105,7 @@ class TradeIdentity(Struct, frozen=True, gc=False):
 
     i: ExecutionId
     T: Milliseconds
+    seq: Step | None = None
 
 
 class Instrument(Struct, frozen=True, gc=False):

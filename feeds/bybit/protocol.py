@@ -46,7 +46,7 @@ from feeds.bybit.messages import (
     decode_trades,
     decode_type,
 )
-from feeds.bybit.trade_ids import NS_PER_MS, TradeIds
+from feeds.bybit.trade_ids import TradeIds
 from feeds.errors import Undecodable, Unplannable
 from feeds.protocol import FeedFacts, Subscription
 from feeds.salvage import REFUSALS, decode_list, decode_text, left_out, levels, maybe, name_of, unusable
@@ -193,11 +193,11 @@ def trade_of(wire: WireTrade, ids: TradeIds, *, is_live: bool) -> Trade:
     """A trade by itself, on the wire or from REST.
 
     Raises:
-        ValueError: for a number of the venue's that cannot be an id.
+        ValueError: if it cannot have an id.
     """
     taker: Taker = "buy" if wire.S == "Buy" else "sell"
-    trade_id = ids.of(wire.s, wire.T, wire.i)
-    return Trade(wire.s, trade_id, wire.p, wire.v, taker, wire.T * NS_PER_MS, is_live)
+    trade_id, time_ns = ids.of(wire.s, wire.T, wire.i, wire.seq)
+    return Trade(wire.s, trade_id, wire.p, wire.v, taker, time_ns, is_live)
 
 
 def trade_or_flaw(product: str, part: Raw, ids: TradeIds, *, is_live: bool) -> Trade | Unusable:
@@ -208,7 +208,7 @@ def trade_or_flaw(product: str, part: Raw, ids: TradeIds, *, is_live: bool) -> T
         flaw = unusable("trades", part, error, product=product)
     identity = maybe(decode_identity, part)
     try:
-        trade_id = None if identity is None else ids.of(product, identity.T, identity.i)
+        trade_id = None if identity is None else ids.of(product, identity.T, identity.i, identity.seq)[0]
     except ValueError:
         return flaw
     return msgspec.structs.replace(flaw, trade_id=trade_id)

@@ -21,7 +21,7 @@ from feeds.bybit.messages import (
     decode_loose_level,
 )
 from feeds.bybit.protocol import sizes, trade_or_flaw
-from feeds.bybit.trade_ids import NS_PER_MS, TradeIds
+from feeds.bybit.trade_ids import NS_PER_MS, TradeIds, asked_from
 from feeds.errors import REASON_CHARS, NoAnswer
 from feeds.rest import (
     MOST_BYTES,
@@ -70,6 +70,7 @@ class RestTrade(Struct, frozen=True):
     size: Raw
     side: Raw
     time: Raw
+    seq: Raw = Raw(b"null")
 
 
 class TradeList(Struct, frozen=True):
@@ -120,10 +121,11 @@ class BybitRest(Rest):
         if any(record.product != symbol for record in records):
             raise NoAnswer(f"an answer about something else: {path}")
         if len(records) == most:
-            # of its oldest millisecond some may be missing, and then the places of the others are not theirs
+            # of its oldest step some may be missing, and then the places of the others are not theirs
             oldest_ns = next((record.venue_ns for record in records if isinstance(record, Trade)), None)
             records = [record for record in records if not isinstance(record, Trade) or record.venue_ns != oldest_ns]
-        found = [record for record in records if record.trade_id is not None and first <= record.trade_id <= last]
+        low = first if self._category == "spot" else asked_from(first, last)
+        found = [record for record in records if record.trade_id is not None and low <= record.trade_id <= last]
         # up to the newest that is there: the rest is looked for again, and until then the oldest might be gone
         until = max((record.trade_id for record in found if record.trade_id is not None), default=last)
         return TradePage(first, until, each_once(found, first, until))
@@ -161,7 +163,7 @@ class BybitRest(Rest):
 def _as_on_the_wire(row: RestTrade) -> Raw:
     """The trade by the names that it has on the stream."""
     named = {"i": row.execId, "s": row.symbol, "p": row.price, "v": row.size, "S": row.side, "T": row.time}
-    return Raw(msgspec.json.encode(named))
+    return Raw(msgspec.json.encode(named | {"seq": row.seq}))
 
 
 def _listed(instrument: Instrument) -> Listed:

@@ -14,6 +14,7 @@ FACTS = (
     Fact("texts", "Prices and sizes are text", "high"),
     Fact("side", "A trade's side is Buy or Sell", "high"),
     Fact("trades-ascending", "The trades of a frame are oldest first", "high"),
+    Fact("step-in-a-frame", "The trades of one seq are in one frame, and seq never falls", "medium", 0.01),
 )
 
 
@@ -50,3 +51,8 @@ class BybitWire(Wire):
             self.holds("trades-ascending", times == sorted(times))
             for trade in message["data"]:
                 self.holds("side", trade["S"] in ("Buy", "Sell"))
+            steps = [trade["seq"] for trade in message["data"]]
+            since = self._steps.step((connection, topic), steps[0])
+            if since is not None:
+                self.holds("step-in-a-frame", since > 0 and steps == sorted(steps))
+            self._steps.step((connection, topic), steps[-1])

@@ -31,8 +31,8 @@ class BybitLinearSettings(OneFeedSettings):
 
 
 class BybitLinear(Venue):
-    """What proves and repairs them is as on spot, but that trades have UUIDs: their ids are made of time and place
-    (``feeds.bybit.trade_ids``), and REST has the newest 1000. Sizes are in the base currency."""
+    """What proves and repairs them is as on spot, but that trades have UUIDs: their ids are made of time, ``seq``
+    and place (``feeds.bybit.trade_ids``), and REST has the newest 1000. Sizes are in the base currency."""
 
     exchange = "bybit_linear"
     title = "Bybit Linear"
@@ -43,13 +43,15 @@ class BybitLinear(Venue):
     wire = BybitWire
     rest_facts = RestFacts(requests_per_s=10, burst=10)
     repair = (
-        "Trades: after a lost connection, those among the newest 1000 (unconfirmed: in the same order). "
+        "Trades: after a lost connection, those among the newest 1000 (unconfirmed: with the same seq). "
         "Older ones cannot be repaired. Books: a fresh snapshot on the stream."
     )
     blind_spots = (
         *BLIND_SPOTS,
-        "Trades have UUIDs: our ids are made from a trade's time and its place in that millisecond. If the stream gave "
-        "some of a millisecond's trades and REST all of them, one may be stored under two ids.",
+        "Trades have UUIDs: our ids, and the microseconds of their times, are made from the venue's millisecond, seq "
+        "and the place in it. Unconfirmed: all trades of a seq come at once, and REST has the same seq. If not, one "
+        "of the millisecond in which a connection was lost may be missing, or be stored under two ids.",
+        "A trade that was lost with a connection is not asked for if seq passed a multiple of 1000 in its millisecond.",
     )
 
     def rest(self) -> BybitRest:

@@ -218,7 +218,7 @@ class Collection:
             trade = published.get(int(values["trade_id"]))
             assert trade is not None, f"invented: {point}"
             told = point.time_ns, float(values["price"]), float(values["size"])
-            if self.world.is_placed:  # whichever of its millisecond: an answer in another order puts them elsewhere
+            if self.world.is_placed:  # whichever of its step: an answer in another order puts them elsewhere
                 same = (one for one in published.values() if one.venue_ns == trade.venue_ns)
                 assert told[1:] in {(one.price, one.size) for one in same}, f"{point} for {trade}"
                 continue

@@ -12,8 +12,8 @@ import pytest
 from book.events import Heartbeat, Link, MapDelta, Refused, Snapshot, Subscribed, Trade, Unknown, Unusable
 from book.proof import Hole, RangeChain, Verdict
 from feeds.bybit.protocol import BybitFeed
-from feeds.bybit.rest import BybitRest, Category
-from feeds.bybit.trade_ids import MILLISECONDS_KEPT, TradeIds
+from feeds.bybit.rest import BybitRest
+from feeds.bybit.trade_ids import PLACES, STEPS, STEPS_KEPT, TradeIds
 from feeds.bybit.venue import Bybit, BybitSettings
 from feeds.bybit_linear.venue import BybitLinear, BybitLinearSettings
 from feeds.errors import NoAnswer
@@ -40,8 +40,8 @@ def book(kind: str, update: int, bid: str = "1") -> bytes:
     return json.dumps({"topic": "orderbook.200.BTCUSDT", "type": kind, "ts": MS, "data": data, "cts": MS}).encode()
 
 
-def fill(execution_id: str, ms: int = MS, size: str = "0.5") -> dict[str, Any]:
-    return {"T": ms, "s": "BTCUSDT", "S": "Buy", "v": size, "p": "65114.20", "i": execution_id, "BT": False, "seq": 7}
+def fill(execution_id: str, ms: int = MS, size: str = "0.5", seq: Any = 7_000) -> dict[str, Any]:
+    return {"T": ms, "s": "BTCUSDT", "S": "Buy", "v": size, "p": "65114.20", "i": execution_id, "BT": False, "seq": seq}
 
 
 def trades(*fills: dict[str, Any]) -> bytes:
@@ -135,19 +135,45 @@ def test_a_book_of_one_product_under_the_topic_of_another_is_used_for_neither() 
 # Trades
 
 
-def test_a_trade_without_a_number_is_called_by_its_time_and_its_place_in_it() -> None:
+def test_a_trade_without_a_number_is_called_by_its_time_its_step_and_its_place_in_it() -> None:
     listener = feed()
     assert listener.receive(trades(fill("a-1"), fill("b-2"))).events == [
         Trade("BTCUSDT", NS, 65114.2, 0.5, "buy", NS, is_live=True),
         Trade("BTCUSDT", NS + 1, 65114.2, 0.5, "buy", NS, is_live=True),
     ]
-    (third,) = listener.receive(trades(fill("c-3"))).events
-    assert isinstance(third, Trade)
-    assert third.trade_id == NS + 2
-    again, fourth = listener.receive(trades(fill("b-2"), fill("d-4", MS + 1))).events
+    (third,) = listener.receive(trades(fill("c-3", seq=7_012))).events
+    assert third == Trade("BTCUSDT", NS + 12_000, 65114.2, 0.5, "buy", NS + 12_000, is_live=True)
+    again, fourth = listener.receive(trades(fill("b-2"), fill("d-4", MS + 1, seq=7_040))).events
     assert isinstance(again, Trade)
     assert isinstance(fourth, Trade)
-    assert (again.trade_id, fourth.trade_id) == (NS + 1, NS + 1_000_000)
+    assert (again.trade_id, fourth.trade_id) == (NS + 1, NS + 1_040_000)
+
+
+def test_whoever_missed_a_step_of_a_millisecond_has_the_same_ids_for_the_others() -> None:
+    frames = [trades(fill("a-1"), fill("b-2")), trades(fill("c-3", seq=7_001)), trades(fill("d-4", seq=7_002))]
+    for lost in range(3):
+        whole, other = feed(), feed()
+        heard = [whole.receive(frame).events for frame in frames]
+        del heard[lost]
+        assert [other.receive(frame).events for frame in frames[:lost] + frames[lost + 1 :]] == heard
+
+
+def test_steps_that_share_their_places_share_no_id() -> None:
+    ids = TradeIds()
+    steps = [ids.of("BTCUSDT", MS, name, seq) for name, seq in (("a-1", 7), ("b-2", 7), ("c-3", 7 + STEPS))]
+    assert [trade_id for trade_id, _ in steps] == [NS + 7_000, NS + 7_001, NS + 7_002]
+    for number in range(3, PLACES):
+        ids.of("BTCUSDT", MS, f"n-{number}", 7)
+    with pytest.raises(ValueError, match="no place"):
+        ids.of("BTCUSDT", MS, "z-9", 7)
+
+
+@pytest.mark.parametrize("seq", [None, "", "x", -1, 2**62])
+def test_a_trade_without_a_number_and_a_step_cannot_be_used(seq: Any) -> None:
+    flaw, good = feed().receive(trades(fill("a-1", seq=seq), fill("b-2"))).events
+    assert isinstance(flaw, Unusable)
+    assert isinstance(good, Trade)
+    assert (flaw.trade_id, good.trade_id) == (None, NS)
 
 
 def test_an_odd_trade_keeps_its_place() -> None:
@@ -165,12 +191,13 @@ def test_a_number_that_is_no_id_costs_its_trade(number: str) -> None:
     assert (flaw.trade_id, good.trade_id) == (None, 7)
 
 
-def test_few_milliseconds_are_remembered() -> None:
+def test_few_steps_are_remembered() -> None:
     ids = TradeIds()
-    for ms in range(1, 10 * MILLISECONDS_KEPT):
-        ids.of("BTCUSDT", ms, "a-1")
-    assert ids.of("BTCUSDT", 10 * MILLISECONDS_KEPT - 1, "b-2") == (10 * MILLISECONDS_KEPT - 1) * 1_000_000 + 1
-    assert ids.of("BTCUSDT", 1, "b-2") == 1_000_000  # forgotten, and so the first one seen
+    for ms in range(1, 10 * STEPS_KEPT):
+        ids.of("BTCUSDT", ms, "a-1", 0)
+    last_ms = 10 * STEPS_KEPT - 1
+    assert ids.of("BTCUSDT", last_ms, "b-2", 0) == (last_ms * 1_000_000 + 1, last_ms * 1_000_000)
+    assert ids.of("BTCUSDT", 1, "b-2", 0) == (1_000_000, 1_000_000)  # forgotten, and so the first one seen
 
 
 # REST
@@ -198,7 +225,7 @@ def answer(**result: Any) -> dict[str, Any]:
 def row(execution_id: str, ms: int = MS, **more: str) -> dict[str, Any]:
     return {
         "execId": execution_id, "symbol": "BTCUSDT", "price": "3", "size": "0.1", "side": "Sell", "time": str(ms),
-        "isBlockTrade": False, "isRPITrade": False, "seq": "7",
+        "isBlockTrade": False, "isRPITrade": False, "seq": "7000",
     } | more  # fmt: skip
 
 
@@ -219,18 +246,38 @@ def test_a_row_that_comes_twice_counts_once() -> None:
 
 
 def test_trades_without_numbers_are_numbered_as_on_the_stream() -> None:
-    rows = [row("d", MS + 1), row("c"), row("b"), row("a")]
+    rows = [row("d", MS + 1), row("c", seq="7011"), row("b", seq="7010"), row("a", seq="7010"), row("z")]
+    told = feed().receive(trades(*(fill(one["execId"], int(one["time"]), seq=one["seq"]) for one in reversed(rows))))
     paths, page = talk(BybitRest("linear").trades("BTCUSDT", NS + 1, NS + 10**6), answer(list=rows))
     assert paths == ["/v5/market/recent-trade?category=linear&symbol=BTCUSDT&limit=1000"]
-    assert [record.trade_id for record in page.records] == [NS + 10**6, NS + 2, NS + 1]
+    assert [record.trade_id for record in page.records] == [NS + 10**6, NS + 11_000, NS + 10_001, NS + 10_000]
+    on_the_stream = [event.trade_id for event in told.events if isinstance(event, Trade)]
+    assert on_the_stream == [NS, *reversed([record.trade_id for record in page.records])]
 
 
-@pytest.mark.parametrize(("category", "most"), [("spot", 60), ("linear", 1000)])
-def test_of_a_full_page_the_oldest_millisecond_is_left_out(category: Category, most: int) -> None:
-    rows = [row(f"n-{number}", MS + number // 4) for number in reversed(range(2, most + 2))]
-    _, page = talk(BybitRest(category).trades("BTCUSDT", 1, 2**62 - 1), answer(list=rows))
-    assert len(page.records) == most - 2
-    assert page.records[-1].trade_id == NS + 1_000_000
+def test_nothing_is_answered_of_a_step_that_is_held_but_what_was_asked_of_it_alone() -> None:
+    rows = [row("d", seq="7001"), row("c"), row("b"), row("a")]
+    for first, last, found in (
+        (NS + 2, NS + 10**6, [NS + 1_000]),
+        (NS, NS + 10**6, [NS + 1_000, NS + 2, NS + 1, NS]),
+        (NS + 1, NS + 1, [NS + 1]),
+    ):
+        _, page = talk(BybitRest("linear").trades("BTCUSDT", first, last), answer(list=rows))
+        assert [record.trade_id for record in page.records] == found
+        assert page.first == first
+
+
+def test_of_a_full_page_the_oldest_step_is_left_out() -> None:
+    rows = [row(f"n-{number}", seq=str(7_000 + number // 4)) for number in reversed(range(2, 1002))]
+    _, page = talk(BybitRest("linear").trades("BTCUSDT", 1, 2**62 - 1), answer(list=rows))
+    assert len(page.records) == 998
+    assert page.records[-1].trade_id == NS + 1_000
+
+
+def test_of_a_full_page_of_spot_the_oldest_millisecond_is_left_out() -> None:
+    rows = [row(str(number), MS + number // 4) for number in reversed(range(2, 62))]
+    _, page = talk(BybitRest("spot").trades("BTCUSDT", 1, 2**62 - 1), answer(list=rows))
+    assert [record.trade_id for record in page.records] == list(reversed(range(4, 62)))
 
 
 def test_an_odd_row_is_named_and_passed() -> None:

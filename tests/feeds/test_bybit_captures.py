@@ -146,6 +146,16 @@ def test_each_trade_has_an_id_of_its_own_and_a_point_of_its_own(market: str) -> 
         assert len({trade.venue_ns + trade.trade_id % 1000 for trade in trades}) == len(trades)
 
 
+@markets
+def test_whatever_frames_a_connection_missed_the_others_have_the_same_ids(market: str) -> None:
+    told = [line for line in frames(market) if b'"publicTrade.' in line]
+    whole = feed(market)
+    ids = [whole.receive(line).events for line in told]
+    for step, start in ((2, 0), (2, 1), (3, 1), (5, 2)):
+        other = feed(market)
+        assert [other.receive(line).events for line in told[start::step]] == ids[start::step]
+
+
 def test_on_spot_the_id_is_the_venues_and_skips() -> None:
     listener = feed(SPOT)
     trades = [event for line in frames(SPOT) for event in listener.receive(line).events if isinstance(event, Trade)]

@@ -67,18 +67,31 @@ def test_an_old_recording_contradicts_what_was_otherwise_then() -> None:
 @pytest.mark.parametrize(
     ("exchange", "feed", "path", "expected"),
     [
-        ("bybit", "bybit", "bybit-cryptofeed-2026-08-09/raw-spot.jsonl.zst", {"plus-one": (548, 0)}),
-        ("bybit_linear", "bybit_linear", "bybit-cryptofeed-2026-08-09/raw-linear.jsonl.zst", {"plus-one": (1594, 0)}),
+        (
+            "bybit", "bybit", "bybit-cryptofeed-2026-08-09/raw-spot.jsonl.zst",
+            {"plus-one": (548, 0), "step-in-a-frame": (16, 0)},
+        ),
+        (
+            "bybit_linear", "bybit_linear", "bybit-cryptofeed-2026-08-09/raw-linear.jsonl.zst",
+            {"plus-one": (1594, 0), "step-in-a-frame": (98, 0)},
+        ),
         ("deribit", "deribit", "deribit-cryptofeed-2021-07-22/raw.jsonl.zst", {"chain": (36, 0)}),
         ("binance", "binance", "binance-spot-hftbacktest/btcusdt_20240808.jsonl.zst", {"chain": (3450, 0)}),
     ],
-)
+)  # fmt: skip
 def test_recordings_of_other_venues_contradict_nothing(
     exchange: str, feed: str, path: str, expected: dict[str, tuple[int, int]]
 ) -> None:
     counts = told(heard(exchange, feed, lines_of(path)))
     assert expected.items() <= counts.items()
     assert not any(contradicted for _, contradicted in counts.values())
+
+
+def test_a_step_that_is_told_in_two_frames_is_a_contradiction() -> None:
+    trades = [{"T": 1, "S": "Buy", "seq": seq} for seq in (7, 7, 8, 8, 9)]
+    parts = trades[:2], trades[2:3], trades[3:]
+    wire = heard("bybit", "bybit", [{"topic": "publicTrade.BTCUSDT", "data": part} for part in parts])
+    assert told(wire)["step-in-a-frame"] == (1, 1)
 
 
 def test_a_jump_of_the_counter_is_a_contradiction_once() -> None:

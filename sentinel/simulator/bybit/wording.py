@@ -41,6 +41,7 @@ def _levels(product: Product, rows: Iterable[tuple[int, int]]) -> str:
 
 
 def trades(product: Product, fills: Iterable[Fill], now_ns: int, *, are_numbered: bool) -> str:
+    """``seq`` is the same for what one taker swept. Here it counts microseconds."""
     data = [
         {
             "T": fill.time_us // 1000,
@@ -51,7 +52,7 @@ def trades(product: Product, fills: Iterable[Fill], now_ns: int, *, are_numbered
             "i": execution_id(product, fill, are_numbered=are_numbered),
             "BT": False,
             "RPI": False,
-            "seq": product.sequence,
+            "seq": fill.time_us,
         }
         for fill in fills
     ]
@@ -69,7 +70,7 @@ def rest_trade(product: Product, fill: Fill, *, are_numbered: bool) -> dict[str,
         "time": str(fill.time_us // 1000),
         "isBlockTrade": False,
         "isRPITrade": False,
-        "seq": "1",
+        "seq": str(fill.time_us),
     }
 
 

@@ -1,4 +1,6 @@
-"""Linear contracts: Bybit's dialect at another address, with UUIDs for trades."""
+"""Linear contracts: Bybit's dialect at another address, with UUIDs for trades.
+
+Their times are told in milliseconds, too; the microsecond is in ``seq``, by which they are told apart."""
 
 from __future__ import annotations
 
@@ -21,6 +23,7 @@ BYBIT_LINEAR = Venue(
         feeds=(FEED,),
         paths={FEED: "v5/public/linear"},
         channels={FEED: FACTS.channels["bybit"]},
+        time_step_us=1,
     ),
     live=live,
 )
