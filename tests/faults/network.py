@@ -56,6 +56,8 @@ class Passage:
         with suppress(OSError):
             self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self.writer.transport.abort()
+        self.up.set()  # what is held back is for nobody now, and who holds it must see that
+        self.down.set()
 
     async def carry(self, host: str, port: int) -> None:
         """Until either side ends."""
