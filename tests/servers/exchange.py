@@ -74,6 +74,10 @@ class Market(Exchange):
         come before it listens, however long it takes to."""
         self.faults.arm(list(faults))
 
+    async def on_rest(self, product: str, trade_id: int) -> None:
+        """Waits until REST has this trade: it lags behind the streams."""
+        await until(lambda: bool(self.market.trades(product, trade_id, trade_id)))
+
     async def quiet_end(self, seconds: float) -> None:
         """Nothing new for a while, so that everything published can be on disk at the end: who listens has heard of
         it all, however long it stood still."""

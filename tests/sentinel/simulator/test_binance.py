@@ -98,6 +98,7 @@ async def test_times_are_of_microseconds_where_they_are_asked_for(tmp_path: Path
         async with listening(exchange, "btcusdt@trade", path="/stream?timeUnit=MICROSECOND") as socket:
             events = [message["data"] for message in await hear(socket, "trade", 20)]
         first = events[0]["t"]
+        await exchange.on_rest(SYMBOL, first + 4)
         path = f"/api/v3/historicalTrades?symbol={SYMBOL}&fromId={first}&limit=5"
         exact = await get(exchange, path, **{"X-MBX-TIME-UNIT": "microsecond"})
         coarse = await get(exchange, path)

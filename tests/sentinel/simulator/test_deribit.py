@@ -143,6 +143,7 @@ async def test_trades_come_several_at_once_and_rest_has_them_by_number(tmp_path:
             exchange.market.trade_rate = 0.0
         heard = [trade for batch in batches for trade in batch]
         first = heard[0]["trade_seq"]
+        await exchange.on_rest(BTC, first + 29)
         path = f"/api/v2/public/get_last_trades_by_instrument?instrument_name={BTC}"
         _, rising = await get(exchange, f"{path}&start_seq={first}&end_seq={first + 29}&count=10&sorting=asc")
         _, newest = await get(exchange, f"{path}&start_seq={first}&end_seq={first + 29}")

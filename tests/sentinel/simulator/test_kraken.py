@@ -194,6 +194,7 @@ async def test_trades_rise_by_one_and_rest_has_them_by_time(tmp_path: Path) -> N
         async with talking(exchange, request("trade", BTC, snapshot=True)) as socket:
             before, *live = await hear(socket, "trade", 60)
             exchange.market.trade_rate = 0.0
+        await exchange.on_rest(BTC, live[-1]["data"][-1]["trade_id"])
         everything = (await get(exchange, "Trades?pair=XBTUSD&since=0"))["result"]
         page = await get(exchange, f"Trades?pair=XBTUSD&since={round(everything['XXBTZUSD'][3][2] * 1e6)}000&count=5")
         unknown = await get(exchange, "Trades?pair=FOOUSD")
