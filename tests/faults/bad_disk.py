@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -186,13 +186,12 @@ def _judge_tape(data: Path) -> Iterator[str]:
         yield f"a sample that the tape does not give: {error}"
 
 
-def play(trouble: Trouble, folder: Path, library: Path) -> list[str]:
-    """As ``run``, on a file system of its own if the trouble is of a full one."""
+def play(trouble: Trouble, folder: Path, library: Path) -> tuple[list[str], Row]:
+    """As ``run``, on a file system of its own if the trouble is of a full one; and what it came to."""
     folder.mkdir(parents=True)
-    if trouble.fault is None:
-        with small_disk(folder / "data"):
-            return asyncio.run(run(trouble, folder, library))
-    return asyncio.run(run(trouble, folder, library))
+    with small_disk(folder / "data") if trouble.fault is None else nullcontext():
+        problems = asyncio.run(run(trouble, folder, library))
+        return problems, _row(trouble, folder, is_wrong=bool(problems))
 
 
 def main() -> int:
@@ -205,8 +204,8 @@ def main() -> int:
     library = shim(keep)
     for number, trouble in enumerate([each for each in TROUBLES if options.only in each.name] * options.times):
         folder = keep / str(number)
-        problems = play(trouble, folder, library)
-        found.append(_row(trouble, folder, is_wrong=bool(problems)))
+        problems, row = play(trouble, folder, library)
+        found.append(row)
         click.echo("\n   ".join([f"{trouble.name}: {'WRONG' if problems else 'held'}", *problems[:8]]))
     wrong = sum(row.lost for row in found)
     click.echo(f"{wrong} did not hold; runs are kept in {keep}")
