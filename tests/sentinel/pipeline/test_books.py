@@ -369,6 +369,24 @@ def test_what_a_run_has_told_of_a_time_to_come_is_accounted_for_until_it_is_told
     assert [facts[f"samples_{name}"] for name in ("due", "written", "withheld")] == [8 + 5, 8 + 3, 2]
 
 
+def test_what_a_run_has_withheld_of_a_time_to_come_is_accounted_for_no_more() -> None:
+    """Its gap there is withdrawn: the eight samples before that stay."""
+    ahead, wire = pipeline(), Connection()
+    ahead.opened(0, START + 3 * S)
+    ahead.receive(0, wire.snapshot(99.0, 101.0), START + 3_050 * MS)
+    ahead.receive(0, wire.beat(), START + 3_850 * MS)
+    wire.beat()  # lost
+    ahead.receive(0, wire.beat(), START + 4_050 * MS)
+    ahead.tick(START + 4_550 * MS)
+    pipe, told = pipeline(checkpoint=ahead.checkpoint()), Told()
+    pipe.start(START + 1 * MS)
+    pipe.stop(START + 2 * MS)
+    told.take(pipe)
+    (row,) = told.coverage.values()
+    facts = dict(row.fields)
+    assert [facts[f"samples_{name}"] for name in ("due", "written", "withheld")] == [8, 8, 0]
+
+
 def test_a_step_forward_after_a_run_that_was_ahead_keeps_nobody_from_writing() -> None:
     """The last run was ten minutes ahead: it has spoken for the instants that the step passes over, and for more."""
     ahead, wire = pipeline(), Connection()
