@@ -50,9 +50,10 @@ class TradeIds:
             places = self._places[product, step_ns] = {}
             if len(self._places) > STEPS_KEPT:
                 del self._places[next(iter(self._places))]
-        place = places.setdefault(execution_id, len(places))
+        place = places.get(execution_id, len(places))
         if place >= PLACES:
             raise ValueError(f"no place in its step: {execution_id}")
+        places[execution_id] = place
         return step_ns + place, step_ns
 
 

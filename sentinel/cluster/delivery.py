@@ -35,7 +35,7 @@ from sentinel.cluster.stream import TROUBLES, Message, by_size, decoded, fetched
 from sentinel.disk.journal import DeadLetter
 from sentinel.influx.sender import Sender, letter
 from sentinel.influx.server import Server
-from sentinel.timing.endings import ended
+from sentinel.timing.endings import ended, together
 
 T = TypeVar("T")
 
@@ -115,12 +115,8 @@ class Delivery:
     async def _work(self, stop: asyncio.Event) -> None:
         partitions = await prepared(self._session)
         self._sender.begin()
-        try:
-            async with self._server, asyncio.TaskGroup() as tasks:
-                for consumer in consumers(partitions):
-                    tasks.create_task(self._follow(consumer, stop))
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+        async with self._server:
+            await together(*(self._follow(consumer, stop) for consumer in consumers(partitions)))
 
     async def _follow(self, consumer: Consumer, stop: asyncio.Event) -> None:
         """The messages of a consumer that is shared with the other workers."""

@@ -28,6 +28,7 @@ from sentinel.disk.delivery import PUBLISHER, SinkStatistics
 from sentinel.disk.journal import STREAMS, Batch, Journal
 from sentinel.errors import JournalError
 from sentinel.timing.backoff import Backoff
+from sentinel.timing.endings import together
 
 CHUNK_LINES = 20_000
 SERIES = re.compile(rb"(?:[^\\ ]|\\.)*")
@@ -134,10 +135,7 @@ class Publisher:
             for piece in some:
                 await self._publish(session, piece)
 
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(publish_in_turn(iter(ordered)))
-            for _ in range(UNDER_WAY):
-                tasks.create_task(publish_in_turn(free))
+        await together(publish_in_turn(iter(ordered)), *(publish_in_turn(free) for _ in range(UNDER_WAY)))
 
     async def _publish(self, session: Session, piece: Piece) -> None:
         """Until the servers have it."""

@@ -17,6 +17,7 @@ from sentinel.exchange.planner import described
 from sentinel.exchange.rest import RestClients
 from sentinel.exchange.selection import Selection
 from sentinel.exchange.venues import open_rest
+from sentinel.timing.endings import ended
 
 
 def selecting(config: Config, rest: RestClients, *, is_kept: bool) -> Listing:
@@ -68,9 +69,7 @@ async def unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool
     tasks: Sequence[asyncio.Future[object]] = (working, stopping)  # type: ignore[assignment]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     is_done = working.done()
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    await ended(*tasks)
     if is_done:
         working.result()
     return is_done

@@ -489,17 +489,15 @@ class ProductBooks:
             return
         if self.gaps and not self.is_proved:
             self.withhold(now_ns - step_ns)
-        for start_ns, end_ns in self._unsaid(self.next_ns, now_ns):
+        # before anybody had begun, a clock that was behind is put forward over nothing that is due
+        for start_ns, end_ns in self._unsaid(max(self.next_ns, self._began_ns), now_ns):
             self._pass_over("clock", start_ns, end_ns)
         self._skip(now_ns)
         self.proved_ns = max(self.proved_ns, now_ns)
 
     def _unsaid(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """What of this time is due, and no run that was ahead has spoken of: what is said is said. Of a time in which
-        nobody had begun yet only runs can tell, of clocks that were behind: not what one of them was put forward over.
-        """
-        due_ns = start_ns if end_ns <= self._began_ns else max(start_ns, self._began_ns)
-        return _without((due_ns, end_ns), self._said)
+        """What of this time no run that was ahead has spoken of: what is said is said."""
+        return _without((start_ns, end_ns), self._said)
 
     def _pass_over(self, cause: Cause, start_ns: int, end_ns: int) -> None:
         """A gap that is over, if there is any instant in it."""
@@ -570,7 +568,9 @@ class ProductBooks:
         start_ns = self.next_ns if is_unproved else self.proved_ns
         while self.gaps:
             self._close(self.gaps[0], max(start_ns, self.gaps[0].start_ns))
-        over = self._unsaid(start_ns, now_ns)
+        # but what is between two runs whose clocks were behind, only they can tell
+        due_ns = start_ns if now_ns <= self._began_ns else max(start_ns, self._began_ns)
+        over = self._unsaid(due_ns, now_ns)
         last_ns = over.pop()[0] if over and over[-1][1] == now_ns else max(start_ns, now_ns)
         for passed_ns, end_ns in over:
             self._pass_over("stopped", passed_ns, end_ns)

@@ -179,6 +179,7 @@ class Pipeline:
 
         Should that run have been ahead of the time now, since its clock was wrong, its future is said anew.
         """
+        self._settle()
         ahead_ns = max([product.restart(now_ns) for product in self.products.values()], default=0)
         if ahead_ns:
             self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))
@@ -415,6 +416,7 @@ class Pipeline:
         if self._in_doubt:
             self._judge_doubts(now_ns)
         if not self._is_suspended:
+            self._settle()
             for product in self.products.values():
                 product.tick(now_ns, self.commands)
         if now_ns >= self._step_shown_ns:
@@ -467,6 +469,12 @@ class Pipeline:
         return encode_checkpoint(states, self._elsewhere)
 
     # How
+
+    def _settle(self) -> None:
+        """The time of the newest trade of all has come, for products that are not traded, too."""
+        come_ns = max((product.trades.newest_ns for product in self.products.values()), default=0)
+        for product in self.products.values():
+            product.books.settle(come_ns)
 
     def _judge_doubts(self, now_ns: int) -> None:
         """Gives up the books that REST contradicted for good."""

@@ -181,7 +181,6 @@ class Product:
     def tick(self, now_ns: int, commands: list[Command]) -> None:
         """Time passes: gaps grow, holes are announced, REST is asked again."""
         self.books.tick(now_ns)
-        self.books.settle(self.trades.newest_ns)
         if self.trades.is_due(now_ns):
             self.trades.tick(now_ns, commands)
         next_ns = None if self.books.is_absent else self.books.next_ns

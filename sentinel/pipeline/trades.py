@@ -399,6 +399,8 @@ class ProductTrades:
 
     def take_back(self, now_ns: int) -> None:
         """The last run was ahead of ``now_ns``: what it noticed was not noticed in the future."""
+        for claim in self._claims:
+            claim.received_ns = min(claim.received_ns, now_ns)
         for numbering in self._numberings:
             numbering.take_back(now_ns)
 

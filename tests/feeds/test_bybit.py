@@ -4,7 +4,9 @@ a past."""
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -166,6 +168,18 @@ def test_steps_that_share_their_places_share_no_id() -> None:
         ids.of("BTCUSDT", MS, f"n-{number}", 7)
     with pytest.raises(ValueError, match="no place"):
         ids.of("BTCUSDT", MS, "z-9", 7)
+
+
+def test_what_has_no_place_in_its_step_is_not_remembered() -> None:
+    ids, peaks = TradeIds(), []
+    tracemalloc.start()
+    for number in range(20 * PLACES):
+        with suppress(ValueError):
+            ids.of("BTCUSDT", MS, f"n-{number}", 7)
+        if number in (2 * PLACES, 20 * PLACES - 1):
+            peaks.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 100 * PLACES
 
 
 @pytest.mark.parametrize("seq", [None, "", "x", -1, 2**62])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from sentinel.pipeline import Reconnect
-from tests.sentinel.pipeline.venue import MS, START, Connection, S, Told, pipeline, plan, sent
+from tests.sentinel.pipeline.venue import MS, START, SYMBOL, Connection, S, Told, pipeline, plan, sent
 
 GRID = 100 * MS
 
@@ -366,6 +369,24 @@ def test_what_a_run_has_told_of_a_time_to_come_is_accounted_for_until_it_is_told
     assert [facts[f"samples_{name}"] for name in ("due", "written", "withheld")] == [8 + 5, 8 + 3, 2]
 
 
+def test_what_a_run_has_withheld_of_a_time_to_come_is_accounted_for_no_more() -> None:
+    """Its gap there is withdrawn: the eight samples before that stay."""
+    ahead, wire = pipeline(), Connection()
+    ahead.opened(0, START + 3 * S)
+    ahead.receive(0, wire.snapshot(99.0, 101.0), START + 3_050 * MS)
+    ahead.receive(0, wire.beat(), START + 3_850 * MS)
+    wire.beat()  # lost
+    ahead.receive(0, wire.beat(), START + 4_050 * MS)
+    ahead.tick(START + 4_550 * MS)
+    pipe, told = pipeline(checkpoint=ahead.checkpoint()), Told()
+    pipe.start(START + 1 * MS)
+    pipe.stop(START + 2 * MS)
+    told.take(pipe)
+    (row,) = told.coverage.values()
+    facts = dict(row.fields)
+    assert [facts[f"samples_{name}"] for name in ("due", "written", "withheld")] == [8, 8, 0]
+
+
 def test_a_step_forward_after_a_run_that_was_ahead_keeps_nobody_from_writing() -> None:
     """The last run was ten minutes ahead: it has spoken for the instants that the step passes over, and for more."""
     ahead, wire = pipeline(), Connection()
@@ -381,3 +402,41 @@ def test_a_step_forward_after_a_run_that_was_ahead_keeps_nobody_from_writing() -
     pipe.receive(0, wire.beat(), START + 3_550 * MS)
     told.take(pipe)
     assert told.instants() == [START + at * MS for at in (100, 200, 3_300, 3_400, 3_500)]
+
+
+@pytest.mark.parametrize("is_of_before", [False, True])
+@pytest.mark.parametrize("steps_ns", [[START + 600 * S], [START - 86_400 * S, START + 600 * S]])
+def test_a_clock_that_was_behind_passes_over_nothing_before_anybody_had_begun(
+    steps_ns: list[int], *, is_of_before: bool
+) -> None:
+    """A machine without a battery. One product is not traded, but a trade of the other has told that the time of the
+    first run has come. A checkpoint of an older version does not say so, nor what a minute was left with."""
+    (planned,), wire = [plan(0, products=(SYMBOL, "ETH-USD"))], Connection()
+    first = pipeline(planned)
+    first.opened(0, START)
+    for product in (SYMBOL, "ETH-USD"):
+        first.receive(0, wire.snapshot(99.0, 101.0, product=product), START + 50 * MS)
+    first.receive(0, wire.trades(25_000, product="ETH-USD"), START + 5_050 * MS)  # it is of START + 5 s
+    first.tick(START + 5_100 * MS)
+    first.stop(START + 6 * S)
+    checkpoint = first.checkpoint()
+    if is_of_before:
+        state = msgspec.msgpack.decode(checkpoint)
+        for kept in state["products"]:
+            del kept["books"]["come_ns"]
+            kept["books"]["cut"] = kept["books"].pop("left")
+        checkpoint = msgspec.msgpack.encode(state)
+    again, told, wire, now_ns = pipeline(planned, checkpoint=checkpoint), Told(), Connection(), 100 * S
+    again.start(now_ns)
+    again.opened(0, now_ns)
+    for product in (SYMBOL, "ETH-USD"):
+        again.receive(0, wire.snapshot(99.0, 101.0, product=product), now_ns + 50 * MS)
+    for then_ns in steps_ns:
+        again.receive(0, wire.beat(), now_ns + S)
+        again.step(then_ns - now_ns - S, then_ns)
+        now_ns = then_ns
+    again.receive(0, wire.beat(), now_ns + S)
+    told.take(again)
+    gaps = [gap for gap in told.gap_list("book") if gap["cause"] == "clock"]
+    assert len(gaps) == 2
+    assert all(int(str(gap["start_ns"])) > START for gap in gaps)

@@ -460,3 +460,17 @@ def test_whatever_happens_it_accounts_for_the_time_in_which_it_was_its_own(happe
     assert sum(row.samples_written for row in written) == len(told.instants(ETH))
     lost = [(gap["start_ns"], gap["end_ns"]) for gap in told.gap_list("book") if "end_ns" in gap]
     assert not any(start <= instant < end for start, end in lost for instant in told.instants(ETH))  # type: ignore[operator]
+
+
+def test_it_is_forgotten_though_a_clock_that_was_ahead_has_told_of_a_time_to_come() -> None:
+    ahead, now_ns = begun()[0], START - 3600 * S
+    pipe, wire = pipeline(ONE, checkpoint=ahead.checkpoint(), tells_parts=True), Connection()
+    pipe.start(now_ns)
+    pipe.opened(0, now_ns)
+    pipe.receive(0, wire.snapshot(9.0, 11.0, product=ETH), now_ns)
+    beat(pipe, wire, now_ns, now_ns + 5 * S)
+    hand_over(pipe, now_ns + 5 * S, NONE)
+    for seconds in range(5, 45):
+        pipe.tick(now_ns + seconds * S)
+    assert OF_ETH not in pipe.products
+    assert OF_ETH in markets_of(pipe.checkpoint())

@@ -400,3 +400,20 @@ def test_a_heartbeat_of_before_a_reset_makes_nothing_missing_and_one_that_goes_o
     story.beat(1000)
     story.wait(2)
     assert story.gaps() == [(4, 1000, 997, 0)]
+
+
+def test_what_a_run_doubted_whose_clock_was_ahead_is_asked_for_by_the_next_one() -> None:
+    """It was killed: a run that is stopped asks for nothing more."""
+    ahead_ns, plans = 3600 * S, (plan(0, "book"), exchange_lane(1))
+    first, wire = opened(*plans), Connection()
+    first.receive(0, wire.snapshot(99.0, 101.0), START + ahead_ns)
+    first.receive(1, match(100, START), START + ahead_ns)
+    first.receive(1, match(WILD, START + MS), START + ahead_ns + MS)
+    first.receive(0, wire.beat(), START + ahead_ns + S)
+    second = opened(*plans, checkpoint=first.checkpoint())
+    second.start(START + 2 * S)
+    second.commands.clear()
+    for tenths in range(40):
+        second.tick(START + 2 * S + tenths * 100 * MS)
+    asked = [command for command in second.commands if isinstance(command, Repair)]
+    assert asked == [Repair(SYMBOL, WILD, WILD)]
