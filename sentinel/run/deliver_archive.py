@@ -121,6 +121,8 @@ async def _held(lease: Any) -> AsyncIterator[None]:
         yield
     finally:
         await ended(renewing)
+        if not renewing.cancelled():
+            renewing.result()
         await lease.end()
 
 
