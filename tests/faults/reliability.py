@@ -56,16 +56,19 @@ class Campaign(Struct, frozen=True):
     share: float | None = 1.0
     fault: str = ""
 
+    def _runs(self, seeds: int) -> int:
+        """At least one."""
+        return max(1, round(seeds * (self.share or 1.0)))
+
     def arguments(self, seeds: int, folder: Path) -> list[str]:
-        """At least one run."""
-        runs = max(1, round(seeds * (self.share or 1.0)))
+        """Of the command, its module first."""
+        runs = self._runs(seeds)
         places = {"seeds": f"0-{runs - 1}", "runs": str(runs), "json": str(folder / "rows.json"), "folder": str(folder)}
         return [part.format(**places) for part in self.command.split()]
 
-    @property
-    def shown(self) -> str:
+    def shown(self, seeds: int) -> str:
         """How to run it again, in the table; venues are one."""
-        runs = round(100 * (self.share or 1.0))
+        runs = self._runs(seeds)
         words = self.command.partition(" --json")[0].split()
         if words[0] == "pytest":
             return f"pytest {words[-1]}"
@@ -139,7 +142,7 @@ def run(campaign: Campaign, seeds: int) -> Result:
         found = _rows(campaign, arguments, Path(folder) / "rows.json", status)
     return Result(
         campaign=campaign.name,
-        test=campaign.shown,
+        test=campaign.shown(seeds),
         commit=_commit(),
         machine=f"{os.cpu_count()} cores, Python {platform.python_version()}",
         began=datetime.now(UTC).strftime("%Y-%m-%d"),
