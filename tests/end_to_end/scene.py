@@ -67,7 +67,9 @@ class Scene(Struct, frozen=True):
 
     async def end(self, trader: Market, data: Path, truth_path: Path) -> None:
         """Nothing new comes any more, and what can be repaired is. Trading goes on while that takes time: where only
-        the next trade tells of those before it, none may be the last while nobody listens."""
+        the next trade tells of those before it, none may be the last while nobody listens: nor any that is hidden."""
+        due = sum(fault.count for fault in self.faults if fault.kind == "hide")
+        await until(lambda: len(hidden(TruthFile(truth_path))) >= due)
         if self.repairs:
             newest = {name: max(TruthFile(truth_path).trades[name]) for name in self.products}
             await until(lambda: self.has_healed(data, truth_path, newest))
@@ -92,18 +94,23 @@ class Scene(Struct, frozen=True):
             for name in self.products
         }
         lost = {number for name, numbers in due.items() for number in numbers if number not in stored[name]}
-        hidden = hidden_for_good(truth) & {number for numbers in due.values() for number in numbers}
-        return lost == hidden and (not self.has_dense_ids or missing(store, self.products) >= hidden)
+        gone = hidden_for_good(truth) & {number for numbers in due.values() for number in numbers}
+        return lost == gone and (not self.has_dense_ids or missing(store, self.products) >= gone)
 
 
 def missing(store: Store, products: list[str]) -> set[int]:
     return set().union(*(store.missing_trades(name) for name in products))
 
 
+def hidden(truth: TruthFile, *, is_for_good: bool = False) -> set[int]:
+    """The trades that were on no stream; only those that REST does not have either, if ``is_for_good``."""
+    facts = [fact for fact in truth.faults if fact["fault"] == "hide" and (fact["from_rest"] or not is_for_good)]
+    return {trade_id for fact in facts for trade_id in fact["trade_ids"]}
+
+
 def hidden_for_good(truth: TruthFile) -> set[int]:
     """The trades that REST does not have either."""
-    hidden = [fact for fact in truth.faults if fact["fault"] == "hide" and fact["from_rest"]]
-    return {trade_id for fact in hidden for trade_id in fact["trade_ids"]}
+    return hidden(truth, is_for_good=True)
 
 
 def book_gaps(store: Store, product: str) -> list[dict[str, Any]]:

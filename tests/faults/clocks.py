@@ -29,12 +29,11 @@ from unittest.mock import patch
 import click
 
 from sentinel.disk.data_dir import JOURNAL, TAPES
-from sentinel.disk.journal import JournalReader
 from sentinel.disk.tape import read_tape, tape_files
 from sentinel.simulator.coinbase import wording
 from sentinel.simulator.market import Change, Fill, Product
 from tests.end_to_end.store import Store
-from tests.faults.delivery import judge_delivery
+from tests.faults.delivery import judge_delivery, until_delivered
 from tests.faults.host import RESTART_S, Host
 from tests.faults.played import COINBASE
 from tests.faults.pool import play_each, problems_of
@@ -44,7 +43,6 @@ from tests.faults.stepped import WallOffset
 from tests.faults.table import healed_s, truth_of
 from tests.faults.verdict import judge, log_of
 from tests.servers.exchange import trading
-from tests.servers.fake_influx import FakeInflux
 from tests.servers.waiting import until
 
 S = 1_000_000_000
@@ -186,7 +184,7 @@ class Played:
                     ended_ns = time.time_ns()
                     await asyncio.sleep(PEACE_S)
                     await exchange.quiet_end(QUIET_S)
-                    await self._is_delivered(host)
+                    await until_delivered(self.data, host.influx)
                     status = await host.stop()
         if traded_us is not None:
             host.facts.append({"fault": "odd", "start_ns": began_ns, "end_ns": ended_ns})
@@ -201,14 +199,6 @@ class Played:
         """Some samples more of each product are there."""
         enough = {product: self._sampled(product) + SAMPLES for product in PRODUCTS}
         await until(lambda: all(self._sampled(product) >= enough[product] for product in PRODUCTS))
-
-    async def _is_delivered(self, host: Host) -> None:
-        """The store has what the journal has now."""
-        with JournalReader(self.data / JOURNAL) as reader:
-            lines = [line for batch in reader.batches() for line in batch.lines()]
-        wanted = FakeInflux()
-        wanted.keep(lines)
-        await until(lambda: wanted.points.keys() <= host.influx.points.keys())
 
     def _sampled(self, product: str) -> int:
         if not (self.data / JOURNAL).exists():

@@ -32,7 +32,7 @@ from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 from sentinel.simulator.faults import Fault
 from tests.end_to_end.store import Store
-from tests.faults.delivery import judge_delivery
+from tests.faults.delivery import judge_delivery, until_delivered
 from tests.faults.dies import SIDES, STATEMENT, STEPS
 from tests.faults.played import COINBASE
 from tests.faults.pool import play_each, problems_of
@@ -143,6 +143,7 @@ async def run(seed: int, folder: Path, steps: Sequence[str] = (), disk: Disk | N
             await exchange.subscribed(COINBASE.connections(products))
             await asyncio.sleep(PEACE_S)
             await exchange.quiet_end(QUIET_S)
+            await until_delivered(data, influx)
             status = await collector.stop()
     facts = [{"fault": "restart: SIGKILL", "start_ns": death.start_ns - S, "end_ns": death.end_ns} for death in deaths]
     (folder / "host.json").write_text(json.dumps(facts))

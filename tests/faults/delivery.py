@@ -6,14 +6,25 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader
 from tests.servers.fake_influx import FakeInflux
+from tests.servers.waiting import until
+
+
+async def until_delivered(data_dir: Path, influx: FakeInflux) -> None:
+    """Waits until a store has what the journal has now."""
+    with JournalReader(data_dir / JOURNAL) as reader:
+        lines = [line for batch in reader.batches() for line in batch.lines()]
+    wanted = FakeInflux()
+    wanted.keep(lines)
+    await until(lambda: wanted.points.keys() <= influx.points.keys())
 
 
 def judge_delivery(data_dir: Path, theirs: Mapping[bytes, bytes]) -> Iterator[str]:
     """Everything that is wrong with the points of a store."""
     written = FakeInflux()
-    with JournalReader(data_dir / "journal.sqlite3") as reader:
+    with JournalReader(data_dir / JOURNAL) as reader:
         for batch in reader.batches():
             written.keep(list(batch.lines()))
     ours = written.points

@@ -27,7 +27,7 @@ import click
 
 from feeds.catalogue import DEFAULT_EXCHANGE
 from tests.end_to_end.store import has
-from tests.faults.delivery import judge_delivery
+from tests.faults.delivery import judge_delivery, until_delivered
 from tests.faults.draw import Trouble, draw
 from tests.faults.host import Host
 from tests.faults.played import PLAYED, Played
@@ -68,6 +68,7 @@ async def run(seed: int, folder: Path, venue: Played) -> list[str]:
             await exchange.subscribed(venue.connections(products))
             await asyncio.sleep(PEACE_S)
             await exchange.quiet_end(QUIET_S)
+            await until_delivered(data, host.influx)
             status = await host.stop()
     (folder / "host.json").write_text(json.dumps(host.facts))
     truth = truth_of(folder, venue.facts.feeds[0])
