@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from aiohappyeyeballs import start_connection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import DATA_OPCODES, Frame
+from websockets.frames import DATA_OPCODES, CloseCode, Frame
 from websockets.protocol import Event
 from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
@@ -202,8 +202,10 @@ def in_words(error: Exception, url: str) -> str:
     if trouble is not None:
         return trouble
     if isinstance(error, ConnectionClosed):
-        cause = error.__cause__
-        words = f"{type(cause).__name__}: {cause}" if isinstance(cause, OSError | Unread) else str(error)
+        cause, sent = error.__cause__, error.sent
+        is_ours = sent is not None and sent.code > CloseCode.GOING_AWAY  # what became of the socket then says nothing
+        is_told = not is_ours and isinstance(cause, OSError | Unread)
+        words = f"{type(cause).__name__}: {cause}" if is_told else str(error)
     else:
         # errors of names and addresses do not say whose
         words = f"{type(error).__name__} for {urlsplit(url).hostname}: {error}"

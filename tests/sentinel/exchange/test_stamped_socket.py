@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.frames import Close, CloseCode
 
 from sentinel.exchange import stamped_socket
 from sentinel.exchange.stamped_socket import MAX_FRAME_BYTES, StampedSocket, in_words, open_socket
@@ -215,6 +216,16 @@ async def test_a_message_in_pieces_without_end_ends_its_socket() -> None:
 
     async with peer(talk) as port, opened(f"ws://127.0.0.1:{port}") as found:
         assert "too many fragments" in await end_of(found)
+
+
+def test_why_we_ended_it_is_told_whatever_the_socket_says_then() -> None:
+    """A peer that goes on writing resets it, or is reset, before or after it has read our reason."""
+    ended = ConnectionClosedError(None, Close(CloseCode.MESSAGE_TOO_BIG, "too many fragments"))
+    ended.__cause__ = ConnectionResetError(104, "Connection reset by peer")
+    assert "too many fragments" in in_words(ended, "ws://venue.example")
+    stopped = ConnectionClosedError(None, Close(CloseCode.NORMAL_CLOSURE, ""))
+    stopped.__cause__ = ConnectionResetError(104, "Connection reset by peer")
+    assert in_words(stopped, "ws://venue.example") == "ConnectionResetError: [Errno 104] Connection reset by peer"
 
 
 async def test_a_peer_that_reads_no_pong_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
