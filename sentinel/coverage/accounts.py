@@ -91,14 +91,15 @@ def collectors(coverage: Iterable[CoverageRow], gaps: Iterable[GapRow]) -> set[s
 
 
 def merged(parts: Iterable[Rows]) -> Rows:
-    """All of them, each row once: what a later part says holds, but a minute's accounts only grow."""
+    """All of them, each row once: what a later part says holds, but of a minute what accounts for more of it, since a
+    part may have been read before the other was written. In one part the last row of a minute holds, if for less."""
     coverage: dict[tuple[object, ...], CoverageRow] = {}
     gaps: dict[tuple[object, ...], GapRow] = {}
     backfill: dict[tuple[Market, int], BackfillRow] = {}
     removed_ns: list[int] = []
     for part in parts:
         removed_ns += [] if part.removed_until_ns is None else [part.removed_until_ns]
-        for row in part.coverage:
+        for row in {row.identity: row for row in part.coverage}.values():
             known = coverage.get(row.identity)
             if known is None or row.samples_due >= known.samples_due:
                 coverage[row.identity] = row

@@ -30,8 +30,6 @@ So a pair loses an instant only when both copies do, and a copy that is crossed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 from msgspec import Struct
 
@@ -45,39 +43,26 @@ from sentinel.pipeline.gaps import note_of
 from sentinel.pipeline.inputs import Output, S, Settings
 from sentinel.pipeline.lane_book import LaneBook
 from sentinel.pipeline.lines import ProductLines
+from sentinel.pipeline.said import Said
 from sentinel.timing.histogram import Durations
 
 AHEAD_MOST_NS = 1 * S
 """How far the last run may have been ahead of the clock now: more is waited out by nobody."""
-
-TOLD_MOST = 32
-"""So many gaps are kept where no venue tells the time; the shortest are forgotten first."""
-
-LEFT_MOST = 4
-"""And the accounts of so many minutes; the oldest are forgotten first."""
 
 UNCOUNTED = ("stopped", "clock")
 """Causes of gaps whose instants no coverage row accounts for."""
 
 
 class BooksState(Struct):
-    """What a restart must know. Nothing is due before ``began_ns``, when the first run began. ``next_ns`` is the first
-    grid instant nothing has been said about; all from ``since_ns`` to it have been, and so have the ``said`` stretches
-    of later ones, in order, by runs that were ahead of this one. ``is_away``: others collect the product, and nothing
-    is due. ``told`` are closed gaps that a run may have told of a future, its clock being ahead, and ``left`` the
-    accounts of minutes that it may have been through before they came; ``come_ns`` has, for a venue has told of it."""
+    """What a restart must know. ``next_ns`` is the first grid instant nothing has been said about. ``is_away``: others
+    collect the product, and nothing is due."""
 
     next_ns: int | None = None
     proved_ns: int = 0
     gaps: list[Gap] = []
     minutes: dict[int, Account] = {}
-    began_ns: int = 0
-    since_ns: int = 0
-    said: list[tuple[int, int]] = []
+    said: Said = msgspec.field(default_factory=Said)
     is_away: bool = False
-    told: list[Gap] = []
-    left: dict[int, Account] = {}
-    come_ns: int = 0
 
 
 class ProductBooks:
@@ -105,8 +90,9 @@ class ProductBooks:
         self.next_ns = state.next_ns
         self.proved_ns = state.proved_ns
         self.is_away = state.is_away
-        self._began_ns, self._since_ns, self._said = state.began_ns, state.since_ns, state.said
-        self._told, self._left, self._come_ns = state.told, state.left, state.come_ns
+        self._said = state.said
+        if state.next_ns is not None and not self._said.began_ns:  # of an older version, which kept nothing of this
+            self._said.began_ns = state.next_ns
         self.last_sample: Sample | None = None
         self.lateness = Durations()
         self.written_count = 0
@@ -372,9 +358,7 @@ class ProductBooks:
 
     def leave_minute(self, minute_ns: int) -> None:
         """The row of a minute is written, and nothing changes it any more: unless it has not come yet."""
-        self._left[minute_ns] = self.minutes.pop(minute_ns)
-        if len(self._left) > LEFT_MOST:
-            del self._left[min(self._left)]
+        self._said.leave(minute_ns, self.minutes.pop(minute_ns))
 
     def _open_lost(self, gap: Gap) -> None:
         """Names a loss once, however often it is told; lost frames every time, since they have numbers."""
@@ -385,7 +369,8 @@ class ProductBooks:
     def _begin(self, ns: int) -> int:
         """Of the first run, nothing is due before this. Gives the first instant nothing has been said about."""
         if self.next_ns is None:
-            self.next_ns = self._began_ns = self._since_ns = first_instant(ns, self._cadence_ns)
+            self.next_ns = first_instant(ns, self._cadence_ns)
+            self._said.begin(self.next_ns)
         return self.next_ns
 
     def _open(self, gap: Gap) -> None:
@@ -397,9 +382,7 @@ class ProductBooks:
         gap.end_ns = end_ns
         self.gaps.remove(gap)
         self._write(gap)
-        self._told.append(gap)
-        if len(self._told) > TOLD_MOST:
-            self._told.remove(min(self._told, key=lambda told: (told.end_ns or 0) - told.start_ns))
+        self._said.close(gap)
 
     def _write(self, gap: Gap) -> None:
         self._output.accounts.append(self._lines.gap(gap))
@@ -489,15 +472,10 @@ class ProductBooks:
             return
         if self.gaps and not self.is_proved:
             self.withhold(now_ns - step_ns)
-        # before anybody had begun, a clock that was behind is put forward over nothing that is due
-        for start_ns, end_ns in self._unsaid(max(self.next_ns, self._began_ns), now_ns):
+        for start_ns, end_ns in self._said.unsaid_in_step(self.next_ns, now_ns):
             self._pass_over("clock", start_ns, end_ns)
         self._skip(now_ns)
         self.proved_ns = max(self.proved_ns, now_ns)
-
-    def _unsaid(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """What of this time no run that was ahead has spoken of: what is said is said."""
-        return _without((start_ns, end_ns), self._said)
 
     def _pass_over(self, cause: Cause, start_ns: int, end_ns: int) -> None:
         """A gap that is over, if there is any instant in it."""
@@ -527,20 +505,12 @@ class ProductBooks:
         """
         next_ns, first_ns = self.next_ns, first_instant(now_ns, self._cadence_ns)
         assert next_ns is not None
-        gaps = ((gap.start_ns, next_ns if gap.end_ns is None else gap.end_ns) for gap in [*self._told, *self.gaps])
-        withdrawn = sorted(gap for gap in gaps if gap[1] > now_ns)
-        self.minutes |= {at_ns: account for at_ns, account in self._left.items() if at_ns + MINUTE_NS > now_ns}
-        self._left = {}
-        for gap_ns, end_ns in withdrawn:
+        self.minutes |= self._said.take_minutes(now_ns)
+        for gap_ns, end_ns in self._said.take_back(next_ns, first_ns, self.gaps, now_ns):
             self._withdraw(max(gap_ns, now_ns), end_ns)
-        later = [stretch for stretch in self._said if stretch[1] > next_ns]
-        self._said = sorted([*later, *_without((max(first_ns, self._since_ns), next_ns), withdrawn)])
-        self._since_ns = min(self._since_ns, first_ns)
-        if self._began_ns > self._come_ns:  # that was ahead, and not this clock behind
-            self._began_ns = min(self._began_ns, first_ns)
         self.next_ns = first_ns
         self.proved_ns = min(self.proved_ns, now_ns)
-        for gap in self._told:
+        for gap in self._said.gaps:
             if gap.end_ns is not None and gap.end_ns > now_ns:
                 gap.end_ns = max(gap.start_ns, now_ns)
                 if gap.cause in UNCOUNTED:
@@ -554,11 +524,8 @@ class ProductBooks:
             account.withdraw(first_ns, after_ns, self._cadence_ns)
 
     def settle(self, venue_ns: int) -> None:
-        """A venue has told of this time, so it has come, whatever our clock was: gaps until then are told for good."""
-        self._come_ns = max(self._come_ns, venue_ns)
-        if self._told or self._left:
-            self._told = [gap for gap in self._told if (gap.end_ns or 0) > venue_ns]
-            self._left = {at_ns: account for at_ns, account in self._left.items() if at_ns + MINUTE_NS > venue_ns}
+        """A venue has told of this time."""
+        self._said.settle(venue_ns)
 
     def restart(self, now_ns: int) -> None:
         """After a stop: the time nobody ran is one ``stopped`` gap, whose instants are counted nowhere else."""
@@ -568,9 +535,7 @@ class ProductBooks:
         start_ns = self.next_ns if is_unproved else self.proved_ns
         while self.gaps:
             self._close(self.gaps[0], max(start_ns, self.gaps[0].start_ns))
-        # but what is between two runs whose clocks were behind, only they can tell
-        due_ns = start_ns if now_ns <= self._began_ns else max(start_ns, self._began_ns)
-        over = self._unsaid(due_ns, now_ns)
+        over = self._said.unsaid_between_runs(start_ns, now_ns)
         last_ns = over.pop()[0] if over and over[-1][1] == now_ns else max(start_ns, now_ns)
         for passed_ns, end_ns in over:
             self._pass_over("stopped", passed_ns, end_ns)
@@ -578,18 +543,4 @@ class ProductBooks:
         self._open(Gap("book", "stopped", last_ns, missing_count=missed))
 
     def state(self) -> BooksState:
-        return BooksState(
-            *(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._began_ns, self._since_ns, self._said),
-            *(self.is_away, self._told, self._left, self._come_ns),
-        )
-
-
-def _without(stretch: tuple[int, int], others: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """What of it is in none of the others, which come in the order of their starts."""
-    start_ns, end_ns = stretch
-    left: list[tuple[int, int]] = []
-    for other_ns, until_ns in others:
-        if start_ns < min(other_ns, end_ns):
-            left.append((start_ns, min(other_ns, end_ns)))
-        start_ns = max(start_ns, until_ns)
-    return left if start_ns >= end_ns else [*left, (start_ns, end_ns)]
+        return BooksState(self.next_ns, self.proved_ns, self.gaps, self.minutes, self._said, self.is_away)

@@ -58,6 +58,8 @@ def test_accounts_of_a_minute_only_grow() -> None:
         assert merged([Rows([part]) for part in parts]).coverage == [ROW]
     later = replace(ROW, repaired=3)
     assert merged([Rows([ROW]), Rows([later])]).coverage == [later], "of two as long the later one holds"
+    less = replace(ROW, samples_due=ROW.samples_due - 1)
+    assert merged([Rows([ROW, less])]).coverage == [less], "written again for less: some of it was withdrawn"
 
 
 def test_a_store_may_leave_out_what_is_nothing_and_bring_integers_as_doubles() -> None:

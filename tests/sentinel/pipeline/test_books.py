@@ -410,7 +410,7 @@ def test_a_clock_that_was_behind_passes_over_nothing_before_anybody_had_begun(
     steps_ns: list[int], *, is_of_before: bool
 ) -> None:
     """A machine without a battery. One product is not traded, but a trade of the other has told that the time of the
-    first run has come. A checkpoint of an older version does not say so, nor what a minute was left with."""
+    first run has come. A checkpoint of an older version does not say so, nor when that began."""
     (planned,), wire = [plan(0, products=(SYMBOL, "ETH-USD"))], Connection()
     first = pipeline(planned)
     first.opened(0, START)
@@ -423,8 +423,7 @@ def test_a_clock_that_was_behind_passes_over_nothing_before_anybody_had_begun(
     if is_of_before:
         state = msgspec.msgpack.decode(checkpoint)
         for kept in state["products"]:
-            del kept["books"]["come_ns"]
-            kept["books"]["cut"] = kept["books"].pop("left")
+            del kept["books"]["said"]
         checkpoint = msgspec.msgpack.encode(state)
     again, told, wire, now_ns = pipeline(planned, checkpoint=checkpoint), Told(), Connection(), 100 * S
     again.start(now_ns)
