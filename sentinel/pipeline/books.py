@@ -91,8 +91,6 @@ class ProductBooks:
         self.proved_ns = state.proved_ns
         self.is_away = state.is_away
         self._said = state.said
-        if state.next_ns is not None and not self._said.began_ns:  # of an older version, which kept nothing of this
-            self._said.began_ns = state.next_ns
         self.last_sample: Sample | None = None
         self.lateness = Durations()
         self.written_count = 0

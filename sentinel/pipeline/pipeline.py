@@ -179,7 +179,6 @@ class Pipeline:
 
         Should that run have been ahead of the time now, since its clock was wrong, its future is said anew.
         """
-        self._settle()
         ahead_ns = max([product.restart(now_ns) for product in self.products.values()], default=0)
         if ahead_ns:
             self._output.notes.append(Note("last_run_was_ahead", {"ahead_ms": ahead_ns // NS_PER_MS}))

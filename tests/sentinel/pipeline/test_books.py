@@ -369,6 +369,19 @@ def test_what_a_run_has_told_of_a_time_to_come_is_accounted_for_until_it_is_told
     assert [facts[f"samples_{name}"] for name in ("due", "written", "withheld")] == [8 + 5, 8 + 3, 2]
 
 
+def test_what_a_run_has_told_of_a_later_minute_is_accounted_for_at_once() -> None:
+    """It was killed before it could, and it may be a year till that minute comes."""
+    ahead, wire = pipeline(), Connection()
+    ahead.opened(0, START + 600 * S)
+    ahead.receive(0, wire.snapshot(99.0, 101.0), START + 600_050 * MS)
+    ahead.receive(0, wire.beat(), START + 600_850 * MS)
+    pipe, told = pipeline(checkpoint=ahead.checkpoint()), Told()
+    pipe.start(START + 1 * MS)
+    told.take(pipe)
+    (row,) = told.coverage.values()
+    assert (row.time_ns, dict(row.fields)["samples_written"]) == (START + 580 * S, 8)
+
+
 def test_what_a_run_has_withheld_of_a_time_to_come_is_accounted_for_no_more() -> None:
     """Its gap there is withdrawn: the eight samples before that stay."""
     ahead, wire = pipeline(), Connection()
@@ -410,7 +423,7 @@ def test_a_clock_that_was_behind_passes_over_nothing_before_anybody_had_begun(
     steps_ns: list[int], *, is_of_before: bool
 ) -> None:
     """A machine without a battery. One product is not traded, but a trade of the other has told that the time of the
-    first run has come. A checkpoint of an older version does not say so, nor when that began."""
+    first run has come. A checkpoint of an older version says nothing of it."""
     (planned,), wire = [plan(0, products=(SYMBOL, "ETH-USD"))], Connection()
     first = pipeline(planned)
     first.opened(0, START)
