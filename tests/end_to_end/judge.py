@@ -229,13 +229,15 @@ def by_stored_ids(store: Store, truth: TruthFile, products: list[str]) -> None:
                 truth.trades[product][trade_id] = alike.pop(0) | {"trade_id": trade_id}
 
 
-def judge_tops(store: Store, truth: TruthFile, product: str) -> None:
-    """Every stored top is one the market had at that instant or, where the machine was busy, shortly before, or before
-    it stood still; and the tops follow the market in its order. That they are exactly those of the frames as they came,
-    the tape judges."""
+def judge_tops(store: Store, truth: TruthFile, product: str, since_ns: int = 0) -> None:
+    """Every stored top, from a moment on, is one the market had at that instant or, where the machine was busy, shortly
+    before, or before it stood still; and the tops follow the market in its order. That they are exactly those of the
+    frames as they came, the tape judges."""
     tops = truth.tops[product]
     reached = 0
     for point in store.of("top", product):
+        if point.time_ns < since_ns:
+            continue
         stored = tuple(fields(point)[name] for name in ("bid", "bid_size", "ask", "ask_size"))
         newest = bisect_left(tops, (point.time_ns,))
         oldest = max(reached, bisect_left(tops, (truth.heard_ns(point.time_ns),)) - 1)
