@@ -70,18 +70,21 @@ class States:
         told = self._told.get(market)
         if told is None or market not in pipeline.products:
             return
-        told = replace(told, proved_ns=pipeline.products[market].books.proved_ns)
+        proved_ns = pipeline.products[market].books.proved_ns
+        told = replace(told, proved_ns=proved_ns)
         if tags["channel"] != "book":
             missing = int(fields["missing_count"]) - int(fields["repaired_count"])
             if missing > told.trades_missing:
                 self._tell(market, replace(told, trades_missing=missing))
             return
         if told.is_proved or told.reason == STARTING:
-            told = replace(told, is_proved=False, reason=tags["cause"], since_ns=point.time_ns)
+            # what is proved now may be what came after it was back
+            up_to_ns = min(proved_ns, point.time_ns)
+            told = replace(told, is_proved=False, reason=tags["cause"], since_ns=point.time_ns, proved_ns=up_to_ns)
             self._tell(market, told)
         end_ns = fields.get("end_ns")
         if isinstance(end_ns, int):
-            self._tell(market, replace(told, is_proved=True, reason=None, since_ns=end_ns))
+            self._tell(market, replace(told, is_proved=True, reason=None, since_ns=end_ns, proved_ns=proved_ns))
 
     def _tell(self, market: Market, state: LiveState) -> None:
         self._told[market] = state
