@@ -23,10 +23,9 @@ from sentinel.testing.plugin import Simulate
 from tests import ROOT
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
-from tests.servers.waiting import until
+from tests.servers.waiting import LONGEST_S, until
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LONGEST_S = 20
 
 
 def blocks(page: str) -> list[Any]:
