@@ -22,6 +22,9 @@ from tests.servers.fake_influx import FakeInflux, Play, answers, keeps_and_is_sl
 FULL_AT_BYTES = 64 * 1024
 """No file grows beyond it while the disk refuses: the journal is larger by then, the log is not."""
 
+REFUSED = "disk I/O error", "File too large"
+"""The last words of a collector that ended because its disk refused."""
+
 SHORT_MEMORY_BYTES = 20_000
 TIMEOUT_S = 1.5
 RESTART_S = 0.3
@@ -62,6 +65,7 @@ class Host:
         is_short = any(trouble.how.endswith("short") for trouble in troubles)
         self._more = more | ({"SENTINEL_JOURNAL_MEMORY_BYTES": str(SHORT_MEMORY_BYTES)} if is_short else {})
         self._is_full = False
+        self._has_met_full = False
         self._is_meant_to_run = True
         self._stack = AsyncExitStack()
         self._runs = AsyncExitStack()
@@ -86,9 +90,9 @@ class Host:
         began_ns = time.time_ns()
         match trouble.source:
             case "disk":
-                self._fill(is_full=True)
+                self.fill(is_full=True)
                 await asyncio.sleep(trouble.duration_s)
-                self._fill(is_full=False)
+                self.fill(is_full=False)
             case "store" if trouble.how == "down":
                 await self.influx.down()
                 await asyncio.sleep(trouble.duration_s)
@@ -116,8 +120,10 @@ class Host:
             **self._more,
         )
         self.collector: Collector = await self._runs.enter_async_context(collector)
+        self.collector.is_forgiven = self._is_excused
+        self._has_met_full = False
         if self._is_full:
-            self._fill(is_full=True)
+            self.fill(is_full=True)
 
     async def _restart(self, trouble: Trouble) -> None:
         async with self.down(trouble.how):
@@ -143,12 +149,20 @@ class Host:
         while True:
             await asyncio.sleep(RESTART_S)
             if self._is_meant_to_run and self.collector.has_ended:
-                if not self._is_full:
+                if self._is_excused():
+                    await self.collector.ended()  # it stays forgiven
+                else:
                     self.problems.append("the collector ended by itself")
                 await self._start()
 
-    def _fill(self, *, is_full: bool) -> None:
+    def _is_excused(self) -> bool:
+        """By a disk that refuses, or did when the collector ended: it may be well again before anybody looks."""
+        return self._is_full or (self._has_met_full and self.collector.last_words.rstrip().endswith(REFUSED))
+
+    def fill(self, *, is_full: bool) -> None:
+        """Whether the disk refuses from now on."""
         self._is_full = is_full
+        self._has_met_full |= is_full
         limit = FULL_AT_BYTES if is_full else resource.RLIM_INFINITY
         with suppress(ProcessLookupError):  # it was killed: the next one begins with the limit
             if not self.collector.has_ended:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,12 +22,14 @@ LAST_WORDS = 4_000
 
 
 class Collector:
-    """One run of ``sentinel-ws collect``. ``errors`` is what it wrote to stderr, complete after it ended."""
+    """One run of ``sentinel-ws collect``. ``errors`` is what it wrote to stderr, complete after it ended;
+    ``is_forgiven`` says whether it may end by itself now."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
         self._is_to_end = False
+        self.is_forgiven: Callable[[], bool] = lambda: False
 
     @property
     def errors(self) -> str:
@@ -47,8 +49,8 @@ class Collector:
         return self.errors[-LAST_WORDS:]
 
     def sudden_end(self) -> str:
-        """That it has ended, and with which words, if nobody has asked it to or waits for that."""
-        if self._is_to_end or not self.has_ended:
+        """That it has ended, and with which words, if nobody has asked it to, waits for that or forgives it."""
+        if self._is_to_end or not self.has_ended or self.is_forgiven():
             return ""
         return f"a collector has ended by itself with {self._process.returncode}:\n{self.last_words}"
 
