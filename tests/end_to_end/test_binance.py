@@ -70,13 +70,13 @@ async def test_a_connection_that_is_announced_to_end_costs_no_sample_and_no_trad
         async with collecting(exchange.urls, data, *MARKETS, "--record", exchange="binance") as collector:
             await until(lambda: has(data, PRODUCTS, top=1, trades=1))
             exchange.arm(*notices)
-            await until(lambda: events(truth_path)["opened"] >= 6)
+            await until(lambda: events(truth_path)["opened"] >= 6 and announced(TruthFile(truth_path)) >= 4)
             await until(lambda: has(data, PRODUCTS, top=111))
             await exchange.quiet_end(1.0)
             assert await collector.stop() == 0
         asked = [path for path in exchange.rest.requests if path.endswith("/historicalTrades")]
     store, truth = Store(data), TruthFile(truth_path, "binance")
-    assert sum(fault["fault"] == "announce_close" for fault in truth.faults) >= 4
+    assert announced(truth) >= 4
     assert judge_trades(store, truth, PRODUCTS) > 100
     for name in PRODUCTS:
         judge_tops(store, truth, name)
@@ -98,6 +98,11 @@ async def test_a_connection_that_is_announced_to_end_costs_no_sample_and_no_trad
 def events(truth: Path) -> Counter[str]:
     """What connections have met so far."""
     return Counter(fact["event"] for fact in TruthFile(truth).connections)
+
+
+def announced(truth: TruthFile) -> int:
+    """How often a connection was said to be about to close."""
+    return sum(fault["fault"] == "announce_close" for fault in truth.faults)
 
 
 async def test_the_old_connection_goes_on_while_no_other_can_be_had(tmp_path: Path) -> None:
@@ -123,7 +128,9 @@ async def test_the_old_connection_goes_on_while_no_other_can_be_had(tmp_path: Pa
     judge_tops(store, truth, "BTCUSDT")
     (notice,) = (fact for fact in truth.faults if fact["fault"] == "announce_close")
     lost = [gap for gap in book_gaps(store, "BTCUSDT") if gap["cause"] == "disconnected"]
-    assert lost
+    assert lost or truth.long_stood
     if not truth.long_stood:
         assert len(book_gaps(store, "BTCUSDT")) == 1
-        assert int(lost[0]["start_ns"]) >= notice["end_ns"] - CADENCE_NS
+        # the last may have met the close: its moment is a little before its sending
+        *_, last_ns, _ = sorted({at_ns for at_ns, *_ in truth.tops["BTCUSDT"] if at_ns < notice["end_ns"]})
+        assert int(lost[0]["start_ns"]) >= last_ns - CADENCE_NS

@@ -8,26 +8,25 @@ from sentinel.simulator.faults import Fault
 from tests.end_to_end.judge import TruthFile, judge_trades, judge_whole, own_gaps
 from tests.end_to_end.store import Store, fields, has
 from tests.servers.collector import collecting
-from tests.servers.exchange import trading
+from tests.servers.exchange import Market, trading
 from tests.servers.waiting import until
 
-KILL_EVERY_S = 2.0
+ASKED = {"advanced": {"market_trades", "level2", "heartbeats"}, "exchange": {"matches", "heartbeat"}}
+"""The channels of each feed, which are asked for one after the other."""
+
+KILLS = 8
 
 
 async def test_either_socket_may_be_killed_again_and_again(tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
-    kills = [
-        Fault(kind="abort", feed="advanced", at_s=1.0, every_s=KILL_EVERY_S),
-        Fault(kind="abort", feed="exchange", at_s=2.0, every_s=KILL_EVERY_S),
-    ]
     async with trading(["BTC-USD"], truth_path, trade_rate=10) as exchange:
         async with collecting(exchange.urls, data, "BTC-USD", "--connections", "2") as collector:
-            await exchange.subscribed(4)
+            await until(lambda: is_whole(exchange))
             await until(lambda: has(data, ["BTC-USD"], top=10, trades=1))
-            exchange.arm(*kills)
-            await until(lambda: killed(truth_path) >= 8)
+            for feed in ("advanced", "exchange") * (KILLS // 2):
+                await kill_one(exchange, feed)
+            assert killed(truth_path) == KILLS
             await until(lambda: has(data, ["BTC-USD"], trades=51))
-            exchange.arm()
             await exchange.quiet_end(1.5)
             assert await collector.stop() == 0
         asked = [path for path in exchange.rest.requests if path.endswith("/trades")]
@@ -38,6 +37,20 @@ async def test_either_socket_may_be_killed_again_and_again(tmp_path: Path) -> No
     if not truth.long_stood:
         assert not asked
         assert sum(int(fields(point)["samples_withheld"]) for point in store.of("coverage")) == 0
+
+
+async def kill_one(exchange: Market, feed: str) -> None:
+    """The next may be killed only when another one stands in its place."""
+    before = list(exchange.connections)
+    exchange.arm(Fault(kind="abort", feed=feed))
+    await until(lambda: exchange.connections != before and is_whole(exchange))
+    await exchange.heard()
+
+
+def is_whole(exchange: Market) -> bool:
+    """Whether both connections of each feed have asked for everything."""
+    found = [(connection.feed, connection.channels.keys()) for connection in exchange.connections]
+    return all(found.count((feed, channels)) == 2 for feed, channels in ASKED.items())
 
 
 def killed(truth: Path) -> int:
