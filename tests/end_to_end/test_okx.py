@@ -39,7 +39,7 @@ FAULTS = (
     Fault(kind="corrupt", how="nan", channel="books", product="BTC-USDT", at_s=6.5),
     Fault(kind="cross", product="BTC-USDT", at_s=7.0, duration_s=1.8),
     Fault(kind="abort", feed="okx", at_s=8.5, connection=1),
-    Fault(kind="hide", at_s=2.0, count=4),
+    *(Fault(kind="hide", product=name, at_s=2.0, count=2) for name in PRODUCTS),
     Fault(kind="hide", at_s=3.0, count=2, from_rest=True),
     Fault(kind="drop", channel="trades-all", at_s=3.5, count=3),
     Fault(kind="reorder", channel="trades-all", at_s=4.0),

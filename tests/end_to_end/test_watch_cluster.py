@@ -12,6 +12,7 @@ import pytest
 from sentinel.errors import SentinelError
 from sentinel.live import LiveSample, LiveTrade, watch_samples, watch_trades
 from tests.end_to_end.judge import CADENCE_NS, CALM_NS, TruthFile
+from tests.sentinel.cluster.test_member import LEASE_S
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.nats import nats_servers
@@ -34,7 +35,7 @@ async def test_a_member_dies_while_programs_read(tmp_path: Path, monkeypatch: py
     with nats_servers(tmp_path / "nats", 3) as servers:
         settings = {
             "SENTINEL_CLUSTER_SERVERS": ",".join(servers.urls),
-            "SENTINEL_CLUSTER_LEASE_S": "3",
+            "SENTINEL_CLUSTER_LEASE_S": str(LEASE_S),
             "SENTINEL_ARCHIVE_IS_ENABLED": "false",
         }
         async with trading(PRODUCTS, tmp_path / "truth.jsonl", levels=50, rate=30, trade_rate=15) as exchange:

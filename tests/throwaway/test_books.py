@@ -20,9 +20,9 @@ PRODUCTS = ["BTC_USD", "ETH_USD"]
 FAULTS = (
     Fault(kind="drop", channel="b", product="BTC_USD", at_s=3.0),
     Fault(kind="drop", channel="b", product="ETH_USD", at_s=4.0, count=3),
+    Fault(kind="corrupt", how="nan", channel="b", product="BTC_USD", at_s=4.5),
     Fault(kind="duplicate", channel="b", at_s=5.0, count=3),
     Fault(kind="reorder", channel="b", product="ETH_USD", at_s=6.0),
-    Fault(kind="corrupt", how="nan", channel="b", product="BTC_USD", at_s=6.5),
     Fault(kind="rest", mode="down", at_s=7.0, duration_s=1.0),
     Fault(kind="drop", channel="b", product="BTC_USD", at_s=7.2),
     Fault(kind="abort", at_s=8.5, connection=1),
