@@ -24,6 +24,7 @@ SAMPLED_NS = 300_000_000
 
 FAULTS = (
     Fault(kind="hide", at_s=2.0, count=4),
+    Fault(kind="corrupt", how="nan", channel="book", product=ETH, at_s=2.0),
     Fault(kind="hide", at_s=2.5, count=2, from_rest=True),
     Fault(kind="drop", channel="trade", at_s=3.0, count=3),
     # twenty in a row: one alone may change nothing of the ten levels a side that a checksum is of
@@ -32,7 +33,6 @@ FAULTS = (
     Fault(kind="duplicate", channel="trade", at_s=4.0, count=2),
     Fault(kind="duplicate", channel="book", at_s=4.0, count=3),
     Fault(kind="corrupt", how="nan", channel="trade", at_s=4.5),
-    Fault(kind="corrupt", how="nan", channel="book", product=ETH, at_s=4.5),
     Fault(kind="rest", mode="429", at_s=4.0, duration_s=1.0, retry_after_s=1.0),
     Fault(kind="drop", channel="book", product=ETH, at_s=5.5, duration_s=0.7, probability=1.0),
     Fault(kind="corrupt", how="truncate", channel="book", product=BTC, at_s=6.5),
