@@ -32,6 +32,7 @@ from sentinel.replay.capture import tape_from
 from sentinel.replay.l2 import L2Archiver, read_state
 from sentinel.run.archive import archive
 from sentinel.simulator.faults import Fault
+from sentinel.simulator.faults import Kind as FaultKind
 from sentinel.timing.instants import NS_PER_S
 from tests.captures import ADVANCED, capture
 from tests.end_to_end.judge import TruthFile
@@ -39,6 +40,7 @@ from tests.sentinel.l2_judge import CADENCE_NS, WatchedBooks, judge_bins, judge_
 from tests.sentinel.recorded import record
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 FAULTS = [
@@ -88,20 +90,35 @@ def test_the_bins_of_the_past_are_those_that_were_sampled(recorded: tuple[Path, 
     assert judge_bins(recorded[0], product, span(recorded[0])) > 14 * 30
 
 
+def is_whole(truth: TruthFile, number: int) -> bool:
+    """Whether a connection was sent the book of its product after whatever struck it."""
+    struck_ns = max((fault["end_ns"] for fault in truth.faults if fault["connection"] == number), default=0)
+    return any(told["connection"] == number and told["t_ns"] > struck_ns for told in truth.snapshots)
+
+
 async def test_of_two_connections_the_other_one_goes_on(tmp_path: Path) -> None:
     """Whichever is struck: the book is the exchange's at every instant, and no hole is left."""
     watched, truth, data = WatchedBooks(), tmp_path / "truth.jsonl", tmp_path / "data"
-    struck = [
-        Fault(kind=kind, at_s=at_s, channel="l2_data", feed="advanced")  # type: ignore[arg-type]
-        for kind, at_s in (("drop", 2.0), ("abort", 2.7), ("corrupt", 3.4), ("drop", 4.1), ("abort", 4.8))
-    ]
-    async with trading(PRODUCTS, truth, *struck, levels=80, rate=60) as exchange:
+    kinds: tuple[FaultKind, ...] = ("drop", "abort", "corrupt", "drop", "abort")
+    async with trading(PRODUCTS, truth, levels=80, rate=60) as exchange:
+
+        def are_whole() -> bool:
+            told, numbers = TruthFile(truth), [line.number for line in exchange.connections if line.feed == "advanced"]
+            return len(numbers) == 4 and all(is_whole(told, number) for number in numbers)
+
         with watched.watch(exchange):
-            async with collecting(exchange.urls, data, *PRODUCTS, "--connections", "2") as collector:
-                await exchange.until(6.0)
+            patient = {"module": "tests.servers.patient"}
+            async with collecting(exchange.urls, data, *PRODUCTS, "--connections", "2", **patient) as collector:
+                for before, kind in enumerate(kinds):
+                    await until(are_whole)
+                    await exchange.heard()
+                    exchange.arm(Fault(kind=kind, channel="l2_data", feed="advanced"))
+                    await until(lambda before=before: len(TruthFile(truth).faults) > before)
+                await until(are_whole)
+                await exchange.heard()
                 assert await collector.stop() == 0
     L2Archiver(data / TAPES, data / ARCHIVE, FAR, is_over=True).write_hours(from_start=True)
-    assert len([fault for fault in TruthFile(truth).faults if fault["fault"] in ("drop", "abort", "corrupt")]) >= 4
+    assert tuple(fault["fault"] for fault in TruthFile(truth).faults) == kinds
     first_ns, last_ns = span(data)
     for product in PRODUCTS:
         held = sentinel.data.changes(product, first_ns, last_ns, data_dir=data)
