@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -96,6 +97,10 @@ def is_whole(truth: TruthFile, number: int) -> bool:
     return any(told["connection"] == number and told["t_ns"] > struck_ns for told in truth.snapshots)
 
 
+def has_faults(truth: Path, count: int) -> bool:
+    return len(TruthFile(truth).faults) == count
+
+
 async def test_of_two_connections_the_other_one_goes_on(tmp_path: Path) -> None:
     """Whichever is struck: the book is the exchange's at every instant, and no hole is left."""
     watched, truth, data = WatchedBooks(), tmp_path / "truth.jsonl", tmp_path / "data"
@@ -109,11 +114,11 @@ async def test_of_two_connections_the_other_one_goes_on(tmp_path: Path) -> None:
         with watched.watch(exchange):
             patient = {"module": "tests.servers.patient"}
             async with collecting(exchange.urls, data, *PRODUCTS, "--connections", "2", **patient) as collector:
-                for before, kind in enumerate(kinds):
+                for number, kind in enumerate(kinds, 1):
                     await until(are_whole)
                     await exchange.heard()
                     exchange.arm(Fault(kind=kind, channel="l2_data", feed="advanced"))
-                    await until(lambda before=before: len(TruthFile(truth).faults) > before)
+                    await until(partial(has_faults, truth, number))
                 await until(are_whole)
                 await exchange.heard()
                 assert await collector.stop() == 0
