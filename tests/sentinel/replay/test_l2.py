@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import random
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -41,17 +42,30 @@ from tests.sentinel.l2_judge import CADENCE_NS, WatchedBooks, judge_bins, judge_
 from tests.sentinel.recorded import record
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.patient import patience
 from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
-FAULTS = [
-    Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
-    Fault(kind="abort", at_s=2.0, feed="advanced"),
-    Fault(kind="corrupt", at_s=4.5, feed="advanced"),
-    Fault(kind="duplicate", at_s=5.0),
-    Fault(kind="cross", at_s=5.5, duration_s=0.4),
-]
+FAULTS = (
+    [
+        Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
+        Fault(kind="abort", at_s=2.0, feed="advanced"),
+    ],
+    [
+        Fault(kind="corrupt", at_s=0.5, feed="advanced"),
+        Fault(kind="duplicate", at_s=1.0),
+        Fault(kind="cross", at_s=1.5, duration_s=0.4),
+    ],
+)
+"""Of each run."""
+
 FAR = 2**62
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was_recorded() -> Iterator[None]:
+    with patience():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +75,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WatchedBoo
     watched = WatchedBooks()
 
     async def run() -> None:
-        async with trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, levels=80, rate=60, trade_rate=20) as exchange:
+        async with trading(PRODUCTS, folder / "truth.jsonl", levels=80, rate=60, trade_rate=20) as exchange:
             with watched.watch(exchange):
-                await record(exchange, folder / "data", PRODUCTS, 4.0)
-                await record(exchange, folder / "data", PRODUCTS, 3.0)
+                for seconds, faults in zip((4.0, 3.0), FAULTS, strict=True):
+                    await record(exchange, folder / "data", PRODUCTS, seconds, faults)
 
     asyncio.run(run())
     L2Archiver(folder / "data" / TAPES, folder / "data" / ARCHIVE, FAR, is_over=True).write_hours(from_start=True)
@@ -146,11 +160,15 @@ def hashes(root: Path) -> dict[str, str]:
 
 @pytest.fixture
 def over_an_hour(recorded: tuple[Path, WatchedBooks], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same tape as if an hour had ended in the middle of its first run, in files of a second."""
+    """The same tape as if an hour had ended in the middle of its first run, when the book was back after the first
+    fault and before the second, in files of a second."""
     monkeypatch.setattr(l2, "SETTLED_NS", 500_000_000)
     source = recorded[0] / TAPES
-    first_ns = next(read_tape(tape_files(source)[0])).received_ns
-    moved(source, tmp_path / TAPES, -(first_ns % HOUR_NS) - 1_500_000_000, max_age_s=1.0)
+    truth = TruthFile(recorded[0].with_name("truth.jsonl"))
+    drop, abort = (next(fault for fault in truth.faults if fault["fault"] == kind) for kind in ("drop", "abort"))
+    of_it = (told["t_ns"] for told in truth.snapshots if told["connection"] == drop["connection"])
+    back_ns = min(told_ns for told_ns in of_it if told_ns > drop["end_ns"])
+    moved(source, tmp_path / TAPES, -((back_ns + abort["start_ns"]) // 2 % HOUR_NS), max_age_s=1.0)
     assert len(tape_files(tmp_path / TAPES)) >= 5
     return tmp_path
 
