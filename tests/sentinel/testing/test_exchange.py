@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from decimal import Decimal
 from pathlib import Path
@@ -83,6 +84,14 @@ async def test_a_market_may_fall_silent(
     assert len(exchange.trades()) == before
     exchange.close()
     exchange.stop_trading()  # for good already
+
+
+def test_it_is_silent_when_one_is_told_so() -> None:
+    """Whatever its thread is in the middle of."""
+    with SimulatedExchange("BTC-USD") as exchange:
+        exchange._loop.call_soon_threadsafe(time.sleep, 0.2)  # type: ignore[union-attr]
+        exchange.stop_trading()
+        assert exchange._market.trade_rate == 0.0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
