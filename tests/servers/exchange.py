@@ -83,6 +83,10 @@ class Market(Exchange):
         it all, however long it stood still."""
         self.market.trade_rate = 0.0
         await asyncio.sleep(seconds)
+        await self.heard()
+
+    async def heard(self) -> None:
+        """Waits until all listen, and have used what was sent before."""
         async with asyncio.timeout(LONGEST_S):
             answered = 0
             while answered < ANSWERS:
