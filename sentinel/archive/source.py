@@ -7,6 +7,8 @@ never in none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -42,8 +44,25 @@ class Source:
     def __init__(self, data_dir: Folder) -> None:
         self.root: Folder = data_dir / ARCHIVE
         self._journal = journal_in(data_dir)
+        self._held: JournalReader | None = None
         if self._journal is None and not self.root.is_dir():
             raise UsageError(f"no journal and no archive in {data_dir}")
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """What is read of the journal within is of one moment, and so rows and what accounts for them agree."""
+        with ExitStack() as stack:
+            if self._journal is not None:
+                reader = stack.enter_context(JournalReader(self._journal))
+                stack.enter_context(reader.one_moment())
+                self._held = reader
+            try:
+                yield
+            finally:
+                self._held = None
+
+    def _reader(self, journal: Path) -> AbstractContextManager[JournalReader]:
+        return JournalReader(journal) if self._held is None else nullcontext(self._held)
 
     def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Points with ``start_ns <= time < end_ns``, sorted by time and tags, each once; ``time`` comes always.
@@ -99,7 +118,7 @@ class Source:
         """What the accounts of every product do not say yet, as of the last commit."""
         if self._journal is None:
             return Rows()
-        with JournalReader(self._journal) as reader:
+        with self._reader(self._journal) as reader:
             checkpoint = reader.checkpoint()
         return unwritten(decode_checkpoint(checkpoint))
 
@@ -124,7 +143,7 @@ class Source:
             return None
         line = line_pattern(series.measurement, [series.market])
         lines: list[bytes] = []
-        with JournalReader(self._journal) as reader:
+        with self._reader(self._journal) as reader:
             cursor = reader.cursor(SINK) or 0
             stream = MEASUREMENTS[series.measurement].stream
             for batch in reader.overlapping(stream, start_ns, end_ns, cursor):

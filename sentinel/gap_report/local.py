@@ -134,7 +134,7 @@ def _from_journal(path: Path, window: Window, wanted: Collection[Market]) -> tup
     A gap that reaches into the window was written again when it ended, so nothing written before the first point of
     the window has to be read; what is still open is in the collector's checkpoint.
     """
-    with JournalReader(path, _tell_damage) as reader:
+    with JournalReader(path, _tell_damage) as reader, reader.one_moment():
         checkpoint = reader.checkpoint()
         known = None if checkpoint is None else decode_checkpoint(checkpoint)
         first_id = reader.first_id_since(window.start_ns - MINUTE_NS)

@@ -185,7 +185,7 @@ class SyntheticMarket:
     def _with_faults(self, product: Product, changes: list[Change], now_ns: int) -> list[Change]:
         faults, facts, name = self.stage.faults, self.stage.facts, product.name
         if not faults:
-            return changes
+            return self._crossed(product, changes, now_ns)
         orphan = faults.striking(
             {"orphan_delete"}, feed=facts.feeds[0], connection=0, channel=facts.book_channel, product=name
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -27,7 +27,8 @@ class SimulatedExchange:
 
     ``urls`` are the addresses of its feeds and of REST, ``environment`` the same as a collector's settings have them.
     Each second it makes ``rate`` changes of books and ``trade_rate`` takers a product; the same ``seed`` is the same
-    market. ``faults`` are those of ``sentinel-ws simulate``, their clock begins with the first client.
+    market. ``faults`` are those of ``sentinel-ws simulate``, their clock begins with the first client; ``arm`` them
+    when yours listens, if they are not to come before.
 
     Raises:
         UsageError: for a venue, a product or a fault that cannot be.
@@ -104,10 +105,30 @@ class SimulatedExchange:
         """How many WebSockets were opened so far."""
         return self._truth.connections()
 
+    # What is to happen
+
+    def arm(self, *faults: Fault) -> None:
+        """From now on these go wrong and no others; their clock begins now.
+
+        Raises:
+            UsageError: for a fault that cannot be.
+        """
+        _check(self._spoken, faults)
+        self._do(lambda market: market.stage.faults.arm([*faults]))
+
     def stop_trading(self) -> None:
         """Nobody trades from now on; books go on changing."""
-        if self._loop is not None and self._market is not None:
-            self._loop.call_soon_threadsafe(setattr, self._market, "trade_rate", 0.0)
+        self._do(lambda market: setattr(market, "trade_rate", 0.0))
+
+    def _do(self, act: Callable[[SyntheticMarket], object]) -> None:
+        """In the exchange's thread, between two of its steps; it is done on return. Nothing after the end."""
+
+        async def doing(market: SyntheticMarket) -> None:
+            act(market)
+
+        is_running = self._running is not None and not self._running.done()
+        if is_running and self._loop is not None and self._market is not None:
+            asyncio.run_coroutine_threadsafe(doing(self._market), self._loop).result()
 
     # The thread
 

@@ -17,8 +17,8 @@ from tests.servers.waiting import until
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 DATABASE, POLICY = "market", "week"
 FAULTS = (
-    Fault(kind="drop", feed="advanced", product="BTC-USD", at_s=3.0, count=3),
-    Fault(kind="hide", product="BTC-USD", at_s=4.0, count=2),
+    Fault(kind="drop", feed="advanced", product="BTC-USD", count=3),
+    Fault(kind="hide", product="BTC-USD", at_s=1.0, count=2),
 )
 
 
@@ -41,12 +41,19 @@ async def _collect(folder: Path, server: InfluxServer, seconds: float) -> None:
         "SENTINEL_INFLUX_BUCKET_BOOK": f"{DATABASE}/{POLICY}",
     }
     async with (
-        trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, trade_rate=20) as exchange,
+        trading(PRODUCTS, folder / "truth.jsonl", trade_rate=20) as exchange,
         collecting(exchange.urls, folder / "data", *PRODUCTS, **settings) as collector,
     ):
         await until(lambda: server.count(DATABASE, "trades", "price") > 0)
-        await asyncio.sleep(seconds)
+        exchange.arm(*FAULTS)
+        await exchange.until(seconds)
+        await until(lambda: _channels_with_gaps(server) == {"book", "trades"})
         assert await collector.stop() == 0
+
+
+def _channels_with_gaps(server: InfluxServer) -> set[str]:
+    (result,) = server.query(f'SELECT count("start_ns") FROM "{POLICY}"."gaps" GROUP BY "channel"', DATABASE)
+    return {series["tags"]["channel"] for series in result.get("series", [])}
 
 
 def _of_a_minute() -> bytes:

@@ -19,7 +19,7 @@ from sentinel.gap_report.command import gap_report
 from tests import ROOT
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
-from tests.servers.waiting import LONGEST_S
+from tests.servers.waiting import LONGEST_S, until
 
 FOLDER = ROOT / "deploy" / "systemd"
 UNIT = (FOLDER / "sentinel-ws.service").read_text()
@@ -122,6 +122,12 @@ async def test_the_command_itself_says_that_it_is_ready_alive_and_stopping(tmp_p
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.setblocking(False)
+
+        async def hear() -> None:
+            """All the while: only a few words wait for who does not listen."""
+            while heard[-1:] != [b"STOPPING=1"]:
+                heard.append(await asyncio.get_running_loop().sock_recv(manager, 100))
+
         told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
         async with trading(1, tmp_path / "truth.jsonl") as exchange:
             (product,) = exchange.market.products
@@ -129,9 +135,8 @@ async def test_the_command_itself_says_that_it_is_ready_alive_and_stopping(tmp_p
                 collecting(exchange.urls, tmp_path / "data", product, **told) as collector,
                 asyncio.timeout(LONGEST_S),
             ):
-                while heard.count(b"WATCHDOG=1") < 5:
-                    heard.append(await asyncio.get_running_loop().sock_recv(manager, 100))
+                hearing = asyncio.create_task(hear())
+                await until(lambda: heard.count(b"WATCHDOG=1") >= 5)
                 assert await collector.stop() == 0
-                while heard[-1] != b"STOPPING=1":
-                    heard.append(await asyncio.get_running_loop().sock_recv(manager, 100))
+                await hearing
     assert heard == [b"READY=1", *[b"WATCHDOG=1"] * (len(heard) - 2), b"STOPPING=1"]

@@ -23,6 +23,7 @@ from sentinel.testing.plugin import Simulate
 from tests import ROOT
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
+from tests.servers.patient import patience
 from tests.servers.waiting import LONGEST_S, until
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -87,11 +88,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     async def run() -> None:
         hide = Fault(kind="hide", at_s=1.5, count=2, from_rest=True)
         products = ["BTC-USD", "ETH-USD"]
-        async with trading(products, folder / "truth.jsonl", hide, levels=80, rate=40, trade_rate=20) as exchange:
-            await record(exchange, folder / "data", products, 8.0)
+        async with trading(products, folder / "truth.jsonl", levels=80, rate=40, trade_rate=20) as exchange:
+            await record(exchange, folder / "data", products, 8.0, [hide])
 
     asyncio.run(run())
-    done = CliRunner().invoke(archive, ["--until", "now", "--data-dir", str(folder / "data")])
+    with patience():  # as it was recorded
+        done = CliRunner().invoke(archive, ["--until", "now", "--data-dir", str(folder / "data")])
     assert done.exit_code == 0, done.output
     return folder
 

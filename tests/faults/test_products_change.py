@@ -14,6 +14,7 @@ from tests.end_to_end.store import Store
 from tests.faults.played import COINBASE
 from tests.faults.scenario import QUIET_S, truth_of
 from tests.faults.verdict import judge
+from tests.sentinel.run.test_collect import stored
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.waiting import until
@@ -25,10 +26,12 @@ S = 1_000_000_000
 async def test_a_product_joins_a_collector_that_is_killed(step: str, tmp_path: Path) -> None:
     data, truth_path = tmp_path / "data", tmp_path / "truth.jsonl"
     before, later = ["BTC-USD", "ETH-USD"], "SOL-USD"
-    absent = Fault(kind="delist", product=later, at_s=0.0, duration_s=4.0)
+    absent = Fault(kind="delist", product=later)
     async with trading([*before, later], truth_path, absent, levels=120, rate=50, trade_rate=15) as exchange:
         options = {"module": "tests.faults.dies", "LOOK_EVERY_S": "0.3"}
         async with collecting(exchange.urls, data, "coinbase:*-USD", "--record", **options, DEATH=step) as collector:
+            await until(lambda: all(stored(data, "top", symbol) for symbol in before))
+            exchange.arm()
             assert await collector.ended() == -signal.SIGKILL
         died_ns = time.time_ns()
         async with collecting(exchange.urls, data, "coinbase:*-USD", "--record", **options) as collector:
@@ -42,5 +45,5 @@ async def test_a_product_joins_a_collector_that_is_killed(step: str, tmp_path: P
     )
     truth, store = truth_of(tmp_path, COINBASE.facts.feeds[0]), Store(data)
     assert judge(data, truth, before) == []
-    stored = store.trades(later).keys()
-    assert stored == {trade_id for trade_id in truth.trades[later] if trade_id >= min(stored)}
+    trades = store.trades(later).keys()
+    assert trades == {trade_id for trade_id in truth.trades[later] if trade_id >= min(trades)}

@@ -26,8 +26,10 @@ import sentinel.data
 import sentinel.live
 
 assert book.mine and feeds.mine
-found = sentinel.data.load("top", "BTC-USD", "1h", data_dir="data")
-print(found.table.num_rows)
+try:
+    print(sentinel.data.load("top", "BTC-USD", "1h", data_dir="data").table.num_rows)
+except sentinel.data.UsageError:  # nobody collected anything
+    print(0)
 """
 ADDRESSES = """
 import json, sys
@@ -71,6 +73,8 @@ def use(commands: Path, folder: Path, *, seconds: int) -> int:
                 samples = int(_output([python, "user.py"], folder))
         finally:
             exchange.terminate()
+    if not samples:
+        raise Failed("nothing was collected")
     ask: list[Path | str] = [ours, "gap-report", "--data-dir", "data", "--since", "1h", "--format", "json"]
     if not json.loads(_output(ask, folder))["products"]:
         raise Failed("gap-report knows no product")

@@ -16,17 +16,24 @@ from sentinel.exchange.venues import open_rest
 from sentinel.pipeline import Output
 from sentinel.replay.play import digests
 from sentinel.run.collect import _tape
-from sentinel.simulator.exchange import Exchange
+from sentinel.simulator.faults import Fault
 from sentinel.timing.clock import Clock
+from tests.servers.exchange import Market as Exchange
+from tests.servers.patient import patience
+from tests.servers.waiting import until
 
 Lines = dict[str, bytes]
 """What is in each stream, as one text."""
 
 
 async def record(
-    exchange: Exchange, data_dir: Path, products: Sequence[str], seconds: float
+    exchange: Exchange, data_dir: Path, products: Sequence[str], seconds: float, faults: Sequence[Fault] = ()
 ) -> dict[tuple[Market, int], str]:
-    """Collects for ``seconds`` into journal and tape; gives the digests of the books it held at the end."""
+    """Collects into journal and tape, patiently, for ``seconds`` from when all books are proved; ``faults`` go by that
+    clock. Gives the digests of the books it held at the end.
+
+    Who replays the tape has to be as patient.
+    """
     urls = exchange.urls
     venue = {"advanced_url": urls["advanced"], "exchange_url": urls["exchange"], "rest_url": urls["rest"]}
     settings = {"collector": "here", "data_dir": data_dir, "venues": {"coinbase": venue}}
@@ -34,13 +41,21 @@ async def record(
     clock = Clock()
     journal = Journal.open(data_dir / JOURNAL)
     stop = asyncio.Event()
+
+    async def strike(service: Service) -> None:
+        await until(lambda: all(product.books.is_proved for product in service.pipeline.products.values()))
+        if faults:
+            exchange.arm(*faults)
+        await exchange.until(exchange.faults.elapsed_s() + seconds)
+        stop.set()
+
     try:
-        with _tape(config, config.markets, clock) as tape:
-            async with open_rest(config) as rest:
+        with patience(), _tape(config, config.markets, clock) as tape:
+            async with open_rest(config) as rest, asyncio.TaskGroup() as tasks:
                 checkpoint = journal.read_checkpoint()
                 draw = random.Random(1).random
                 service = Service(config, clock, rest, journal, draw, checkpoint=checkpoint, tape=tape)
-                asyncio.get_running_loop().call_later(seconds, stop.set)
+                tasks.create_task(strike(service))
                 await service.run(stop)
     finally:
         journal.close()

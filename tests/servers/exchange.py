@@ -86,7 +86,7 @@ class Market(Exchange):
         await self.heard()
 
     async def heard(self) -> None:
-        """Waits until who listens has heard of everything up to now and used it."""
+        """Waits until all listen, and have used what was sent before."""
         async with asyncio.timeout(LONGEST_S):
             answered = 0
             while answered < ANSWERS:

@@ -2,7 +2,7 @@
 
 A venue of tests is a process like others: on a busy machine it may say nothing for seconds, and is right to be left for
 it. Where a test is of something else, its collector waits. ``python -m tests.servers.patient`` is ``sentinel-ws`` that
-does, by itself; the shards of one with several processes are as they are.
+does, and waits for a venue's list of products even if it knows them from before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from feeds.catalogue import FEEDS
 from sentinel import cli
-from tests.servers.waiting import HOUR_S
+from sentinel.exchange import listing
+from tests.servers.waiting import HOUR_S, LONGEST_S
 
 KNOWN = {feed: feed.facts for feed in FEEDS.values()}
 
@@ -38,5 +39,6 @@ def patience() -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    listing.KNOWN_CHECK_S = LONGEST_S
     with patience():
         cli.main()

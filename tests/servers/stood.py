@@ -1,8 +1,8 @@
 """When a process stood still, since the machine had other things to do, is written down for the judges: what came late
 then, or not at all, is nobody's fault.
 
-``python -m tests.servers.stood MODULE …`` is ``python -m MODULE …`` whose collector, and any collector that it starts,
-writes to the file ``STOOD`` of the environment when its event loop stood still.
+``python -m tests.servers.stood MODULE …`` is ``python -m MODULE …`` whose collector writes to the file ``STOOD`` of the
+environment when its event loop stood still; any collector that it starts is of ``MODULE`` and does, too.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ async def noted(path: Path) -> AsyncIterator[None]:
             await noting
 
 
-def _watch(path: Path) -> None:
+def _watch(path: Path, module: str) -> None:
     """From the moment a collector runs."""
     run: Any = Service.run
     start: Any = asyncio.create_subprocess_exec
@@ -82,7 +82,7 @@ def _watch(path: Path) -> None:
 
     async def starting(program: str, *arguments: str, **options: Any) -> Any:
         is_collector = arguments[:3] == ("-m", "sentinel", "collect")
-        return await start(program, *(("-m", NAME, *arguments[1:]) if is_collector else arguments), **options)
+        return await start(program, *(("-m", NAME, module, *arguments[2:]) if is_collector else arguments), **options)
 
     Service.run = running  # type: ignore[method-assign]
     asyncio.create_subprocess_exec = starting
@@ -90,5 +90,5 @@ def _watch(path: Path) -> None:
 
 if __name__ == "__main__":
     module = sys.argv.pop(1)
-    _watch(Path(os.environ["STOOD"]))
+    _watch(Path(os.environ["STOOD"]), module)
     runpy.run_module(module, run_name="__main__", alter_sys=True)

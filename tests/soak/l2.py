@@ -27,6 +27,7 @@ from tests.captures import ADVANCED, CAPTURES
 from tests.sentinel.l2_judge import CADENCE_NS, WatchedBooks, judge_bins, judge_books, judge_frames
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
+from tests.servers.patient import patience
 
 PRODUCTS = ["BTC-USD", "ETH-USD", "SOL-USD"]
 FAULT_EVERY_S = 7.0
@@ -93,9 +94,10 @@ def main() -> None:
             archived(folder / "capture")
             for product in PRODUCTS[:2]:
                 click.echo(f"{product}: {judge_frames(folder / 'capture', product, given.instants)} recorded books")
-        watched = asyncio.run(collect(folder, 60 * given.minutes, given.seed))
-        archived(folder / "data")
-        judge(folder, watched, given.instants)
+        with patience():  # as it is recorded
+            watched = asyncio.run(collect(folder, 60 * given.minutes, given.seed))
+            archived(folder / "data")
+            judge(folder, watched, given.instants)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,25 @@ from sentinel.pipeline.inputs import spare_of
 from sentinel.simulator.faults import Fault
 from tests.sentinel.recorded import record
 from tests.servers.exchange import trading
+from tests.servers.patient import patience
 from tests.servers.waiting import within_an_hour
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
-FAULTS = [
-    Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
-    Fault(kind="hide", at_s=1.2, count=3),
-    Fault(kind="abort", at_s=1.6, feed="advanced"),
-    Fault(kind="corrupt", at_s=6.0, feed="advanced"),
-]
+FAULTS = (
+    [
+        Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
+        Fault(kind="hide", at_s=1.2, count=3),
+        Fault(kind="abort", at_s=1.6, feed="advanced"),
+    ],
+    [Fault(kind="corrupt", at_s=1.0, feed="advanced")],
+)
+"""Of each run."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was_recorded() -> Iterator[None]:
+    with patience():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +63,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def run() -> None:
         await within_an_hour(60)
-        async with trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, levels=80, rate=50, trade_rate=20) as exchange:
-            await record(exchange, folder / "data", PRODUCTS, 5.0)
-            await record(exchange, folder / "data", PRODUCTS, 2.0)
+        async with trading(PRODUCTS, folder / "truth.jsonl", levels=80, rate=50, trade_rate=20) as exchange:
+            for seconds, faults in zip((5.0, 2.0), FAULTS, strict=True):
+                await record(exchange, folder / "data", PRODUCTS, seconds, faults)
 
     asyncio.run(run())
     archive_and_certify(folder / "data")

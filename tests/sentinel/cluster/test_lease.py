@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from sentinel.cluster.presence import Presence, decode, encode, key_of
 from sentinel.config import Cluster
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.waiting import LONGEST_S
+
+pytestmark = pytest.mark.usefixtures("patience")
 
 LEASE_S = 2.0
 PATIENCE_S = 60.0

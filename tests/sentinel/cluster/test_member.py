@@ -27,6 +27,7 @@ from tests.servers.exchange import trading
 from tests.servers.nats import NatsServers, nats_servers
 from tests.servers.waiting import LONGEST_S, until
 
+LINGERING = "tests.servers.lingering"
 MEMBERS = "sentinel_members"
 LEASE_S = 9
 """Longer than a process may stand still: nobody loses it who is not killed or frozen."""
@@ -54,7 +55,8 @@ class Stage:
         }
 
     async def start(self, name: str, **more: str) -> Collector:
-        running = collecting(self.market.urls, self.folder / name, *self.market.products, **self.settings(name) | more)
+        settings = self.settings(name) | more
+        running = collecting(self.market.urls, self.folder / name, *self.market.products, module=LINGERING, **settings)
         self.members[name] = await self._stack.enter_async_context(running)
         return self.members[name]
 

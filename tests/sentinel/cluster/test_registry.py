@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from feeds.market import Market
 from sentinel.cluster.presence import Presence
 from sentinel.cluster.registry import Registry
 from sentinel.config import Cluster
 from sentinel.timing.clock import elapsed_reader
 from tests.servers.nats import nats_servers
+
+pytestmark = pytest.mark.usefixtures("patience")
 
 ELAPSED_NS = elapsed_reader()
 BTC, ETH = Market("coinbase", "BTC-USD"), Market("kraken", "ETH/USD")

@@ -47,3 +47,21 @@ def test_accounts_of_one_market_are_those_of_all_that_are_its_own(where: str, tm
             assert own.coverage == [row for row in whole.coverage if row.market == market]
             assert own.gaps == [row for row in whole.gaps if row.market == market]
             assert len(own.gaps) >= 12
+
+
+def test_rows_and_checkpoint_are_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what a collector commits between them nothing is told: a gap that had ended by then was told as open."""
+    window = Window(MIDNIGHT_NS, MIDNIGHT_NS + 9 * MINUTE_NS)
+    asyncio.run(write(tmp_path, [{"accounts": [coverage("BTC-USD", 0)]}]))
+    before = read(tmp_path, window)
+    of_now = JournalReader.checkpoint
+
+    def and_a_commit(reader: JournalReader) -> bytes | None:
+        found = of_now(reader)
+        asyncio.run(write(tmp_path, [{"accounts": [coverage("BTC-USD", 1), gap("BTC-USD", 1)]}]))
+        return found
+
+    monkeypatch.setattr(JournalReader, "checkpoint", and_a_commit)
+    assert read(tmp_path, window) == before
+    monkeypatch.undo()
+    assert len(read(tmp_path, window).coverage) == 2

@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from feeds.market import Market
+from sentinel.cluster.buckets import answered
 from sentinel.cluster.session import ClusterError, Session, opened
 from sentinel.cluster.stream import TROUBLES
 from sentinel.config import Cluster
@@ -35,7 +36,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[NatsServers]:
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServers]:
+    monkeypatch.setattr("sentinel.cluster.session.ANSWER_S", LONGEST_S)  # it does not die
     with nats_servers(tmp_path / "nats") as found:
         yield found
 
@@ -43,12 +45,8 @@ def servers(tmp_path: Path) -> Iterator[NatsServers]:
 @asynccontextmanager
 async def cluster(servers: NatsServers, *markets: Market, **limits: float) -> AsyncIterator[Session]:
     async with opened(Cluster(servers=servers.urls), "tests", 20) as session:
-        for _ in range(100):  # three servers have a leader after a moment
-            try:
-                await make(session, *markets, **limits)
-                break
-            except TROUBLES:
-                await asyncio.sleep(0.1)
+        async with asyncio.timeout(LONGEST_S):
+            await answered(lambda: make(session, *markets, **limits))  # three servers have a leader after a moment
         yield session
 
 
@@ -175,7 +173,9 @@ async def test_a_slow_reader_loses_nothing(servers: NatsServers) -> None:
     assert watch.dropped == 0
 
 
-async def test_servers_that_die_while_it_is_read_cost_nothing(tmp_path: Path) -> None:
+async def test_servers_that_die_while_it_is_read_cost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.live.PATIENCE_S", LONGEST_S)
+    monkeypatch.setattr("sentinel.cluster.following.PATIENCE_S", LONGEST_S)
     rng = random.Random(16)
     with nats_servers(tmp_path / "three", 3) as servers:
         async with cluster(servers, BTC) as session:
@@ -194,6 +194,16 @@ async def test_servers_that_die_while_it_is_read_cost_nothing(tmp_path: Path) ->
                                 await asyncio.sleep(0.05)
                     await asyncio.sleep(0.02)
 
+            async def recovered() -> None:
+                """Waits until all servers have all lines: one may fail, not two."""
+                while not done.is_set():
+                    with suppress(*TROUBLES):
+                        found = (await session.jetstream.stream_info(session.names.lines)).cluster
+                        assert found is not None
+                        if found.leader and all(each.current and not each.offline for each in found.replicas or ()):
+                            return
+                    await asyncio.sleep(0.1)
+
             async def trouble() -> None:
                 while not done.is_set():
                     server = rng.choice(servers.servers)
@@ -205,11 +215,12 @@ async def test_servers_that_die_while_it_is_read_cost_nothing(tmp_path: Path) ->
                         server.freeze()
                         await asyncio.sleep(1.0)
                         server.thaw()
+                    await recovered()
                     await asyncio.sleep(1.0)
 
             tasks = [asyncio.create_task(publish()), asyncio.create_task(trouble())]
             watch = watch_trades(["BTC-USD"], cluster=servers.urls, since=time_of(0))
-            async with asyncio.timeout(200), aclosing(watch.__aiter__()) as trades:
+            async with asyncio.timeout(LONGEST_S), aclosing(watch.__aiter__()) as trades:
                 found = [(await anext(trades)).trade_id for _ in range(600)]
             done.set()
             await asyncio.gather(*tasks)

@@ -11,7 +11,6 @@ from sentinel.live import LiveBook, LiveTrade, watch_order_book, watch_samples, 
 from sentinel.simulator.market import HISTORY
 from sentinel.testing import Fault, SimulatedExchange
 from sentinel.testing.plugin import Simulate
-from tests.sentinel.live.conftest import Arm
 from tests.servers.waiting import LONGEST_S
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -27,7 +26,7 @@ def tops_of(market: SimulatedExchange, product: str) -> set[tuple[float, float, 
     return {(float(top.bid), float(top.bid_size), float(top.ask), float(top.ask_size)) for top in tops}
 
 
-async def test_every_trade_comes_once_and_the_hidden_ones_from_rest(market: SimulatedExchange, arm: Arm) -> None:
+async def test_every_trade_comes_once_and_the_hidden_ones_from_rest(market: SimulatedExchange) -> None:
     seen: dict[str, dict[int, LiveTrade]] = {product: {} for product in PRODUCTS}
     hidden: set[int] = set()
     is_armed = False
@@ -37,7 +36,7 @@ async def test_every_trade_comes_once_and_the_hidden_ones_from_rest(market: Simu
             seen[trade.symbol][trade.trade_id] = trade
             if all(seen.values()) and not is_armed:
                 is_armed = True
-                arm(market, Fault(kind="hide", count=6))
+                market.arm(Fault(kind="hide", count=6))
             hidden |= {trade.trade_id} if trade.is_repaired else set()
             if len(hidden) == 6:
                 break

@@ -33,8 +33,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def run() -> None:
         fault = Fault(kind="drop", at_s=1.5, channel="l2_data", feed="advanced")
-        async with trading(["BTC-USD"], folder / "truth.jsonl", fault, levels=80, rate=40, trade_rate=20) as exchange:
-            await record(exchange, folder / "data", ["BTC-USD"], 6.0)
+        async with trading(["BTC-USD"], folder / "truth.jsonl", levels=80, rate=40, trade_rate=20) as exchange:
+            await record(exchange, folder / "data", ["BTC-USD"], 6.0, [fault])
 
     asyncio.run(run())
     return folder / "data"

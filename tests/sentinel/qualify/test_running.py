@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -52,7 +53,16 @@ async def test_a_collector_that_dies_is_started_again_and_results_are_there_mean
         await until(lambda: run.child_pid != first_pid)
         await until(lambda: any(state.last is not None for state in run.known.processes[1:]))
         await until(lambda: run.known.processes[-1].last is not None and run.last is run.known.processes[-1].last)
-        await venue.until(venue.faults.elapsed_s() + 4)
+        await venue.quiet_end(2)
+        quiet_ns = time.time_ns()
+
+        def is_at_rest() -> bool:
+            """That all is repaired of what the kill has cost."""
+            said = run.last
+            is_news = said is not None and said.at_ns > quiet_ns
+            return is_news and (said.figures.trades_to_repair, said.figures.open_gaps) == (0, 0)
+
+        await until(is_at_rest)
         stop.set()
         found = await working
     assert found.state == "cut short"

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import random
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -32,6 +34,7 @@ from sentinel.replay.capture import tape_from
 from sentinel.replay.l2 import L2Archiver, read_state
 from sentinel.run.archive import archive
 from sentinel.simulator.faults import Fault
+from sentinel.simulator.faults import Kind as FaultKind
 from sentinel.timing.instants import NS_PER_S
 from tests.captures import ADVANCED, capture
 from tests.end_to_end.judge import TruthFile
@@ -39,16 +42,30 @@ from tests.sentinel.l2_judge import CADENCE_NS, WatchedBooks, judge_bins, judge_
 from tests.sentinel.recorded import record
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.patient import patience
+from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
-FAULTS = [
-    Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
-    Fault(kind="abort", at_s=2.0, feed="advanced"),
-    Fault(kind="corrupt", at_s=4.5, feed="advanced"),
-    Fault(kind="duplicate", at_s=5.0),
-    Fault(kind="cross", at_s=5.5, duration_s=0.4),
-]
+FAULTS = (
+    [
+        Fault(kind="drop", at_s=1.0, channel="l2_data", feed="advanced"),
+        Fault(kind="abort", at_s=2.0, feed="advanced"),
+    ],
+    [
+        Fault(kind="corrupt", at_s=0.5, feed="advanced"),
+        Fault(kind="duplicate", at_s=1.0),
+        Fault(kind="cross", at_s=1.5, duration_s=0.4),
+    ],
+)
+"""Of each run."""
+
 FAR = 2**62
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was_recorded() -> Iterator[None]:
+    with patience():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +75,10 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WatchedBoo
     watched = WatchedBooks()
 
     async def run() -> None:
-        async with trading(PRODUCTS, folder / "truth.jsonl", *FAULTS, levels=80, rate=60, trade_rate=20) as exchange:
+        async with trading(PRODUCTS, folder / "truth.jsonl", levels=80, rate=60, trade_rate=20) as exchange:
             with watched.watch(exchange):
-                await record(exchange, folder / "data", PRODUCTS, 4.0)
-                await record(exchange, folder / "data", PRODUCTS, 3.0)
+                for seconds, faults in zip((4.0, 3.0), FAULTS, strict=True):
+                    await record(exchange, folder / "data", PRODUCTS, seconds, faults)
 
     asyncio.run(run())
     L2Archiver(folder / "data" / TAPES, folder / "data" / ARCHIVE, FAR, is_over=True).write_hours(from_start=True)
@@ -88,20 +105,39 @@ def test_the_bins_of_the_past_are_those_that_were_sampled(recorded: tuple[Path, 
     assert judge_bins(recorded[0], product, span(recorded[0])) > 14 * 30
 
 
+def is_whole(truth: TruthFile, number: int) -> bool:
+    """Whether a connection was sent the book of its product after whatever struck it."""
+    struck_ns = max((fault["end_ns"] for fault in truth.faults if fault["connection"] == number), default=0)
+    return any(told["connection"] == number and told["t_ns"] > struck_ns for told in truth.snapshots)
+
+
+def has_faults(truth: Path, count: int) -> bool:
+    return len(TruthFile(truth).faults) == count
+
+
 async def test_of_two_connections_the_other_one_goes_on(tmp_path: Path) -> None:
     """Whichever is struck: the book is the exchange's at every instant, and no hole is left."""
     watched, truth, data = WatchedBooks(), tmp_path / "truth.jsonl", tmp_path / "data"
-    struck = [
-        Fault(kind=kind, at_s=at_s, channel="l2_data", feed="advanced")  # type: ignore[arg-type]
-        for kind, at_s in (("drop", 2.0), ("abort", 2.7), ("corrupt", 3.4), ("drop", 4.1), ("abort", 4.8))
-    ]
-    async with trading(PRODUCTS, truth, *struck, levels=80, rate=60) as exchange:
+    kinds: tuple[FaultKind, ...] = ("drop", "abort", "corrupt", "drop", "abort")
+    async with trading(PRODUCTS, truth, levels=80, rate=60) as exchange:
+
+        def are_whole() -> bool:
+            told, numbers = TruthFile(truth), [line.number for line in exchange.connections if line.feed == "advanced"]
+            return len(numbers) == 4 and all(is_whole(told, number) for number in numbers)
+
         with watched.watch(exchange):
-            async with collecting(exchange.urls, data, *PRODUCTS, "--connections", "2") as collector:
-                await exchange.until(6.0)
+            patient = {"module": "tests.servers.patient"}
+            async with collecting(exchange.urls, data, *PRODUCTS, "--connections", "2", **patient) as collector:
+                for number, kind in enumerate(kinds, 1):
+                    await until(are_whole)
+                    await exchange.heard()
+                    exchange.arm(Fault(kind=kind, channel="l2_data", feed="advanced"))
+                    await until(partial(has_faults, truth, number))
+                await until(are_whole)
+                await exchange.heard()
                 assert await collector.stop() == 0
     L2Archiver(data / TAPES, data / ARCHIVE, FAR, is_over=True).write_hours(from_start=True)
-    assert len([fault for fault in TruthFile(truth).faults if fault["fault"] in ("drop", "abort", "corrupt")]) >= 4
+    assert tuple(fault["fault"] for fault in TruthFile(truth).faults) == kinds
     first_ns, last_ns = span(data)
     for product in PRODUCTS:
         held = sentinel.data.changes(product, first_ns, last_ns, data_dir=data)
@@ -124,11 +160,15 @@ def hashes(root: Path) -> dict[str, str]:
 
 @pytest.fixture
 def over_an_hour(recorded: tuple[Path, WatchedBooks], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same tape as if an hour had ended in the middle of its first run, in files of a second."""
+    """The same tape as if an hour had ended in the middle of its first run, when the book was back after the first
+    fault and before the second, in files of a second."""
     monkeypatch.setattr(l2, "SETTLED_NS", 500_000_000)
     source = recorded[0] / TAPES
-    first_ns = next(read_tape(tape_files(source)[0])).received_ns
-    moved(source, tmp_path / TAPES, -(first_ns % HOUR_NS) - 1_500_000_000, max_age_s=1.0)
+    truth = TruthFile(recorded[0].with_name("truth.jsonl"))
+    drop, abort = (next(fault for fault in truth.faults if fault["fault"] == kind) for kind in ("drop", "abort"))
+    of_it = (told["t_ns"] for told in truth.snapshots if told["connection"] == drop["connection"])
+    back_ns = min(told_ns for told_ns in of_it if told_ns > drop["end_ns"])
+    moved(source, tmp_path / TAPES, -((back_ns + abort["start_ns"]) // 2 % HOUR_NS), max_age_s=1.0)
     assert len(tape_files(tmp_path / TAPES)) >= 5
     return tmp_path
 

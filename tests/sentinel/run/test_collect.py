@@ -196,8 +196,16 @@ async def test_its_file_table_is_full_and_it_goes_on(tmp_path: Path) -> None:
         await until(lambda: stored(data) > 0)
         pid = collector._process.pid
         limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), limit[1]))
-        await until(lambda: "part_failed" in collector.errors)
+        least = limit[0]
+
+        def fails() -> bool:
+            """With as few files as it ever has open: one that it opens now and then may be open at any look."""
+            nonlocal least
+            least = min(least, len(list(Path(f"/proc/{pid}/fd").iterdir())))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (least, limit[1]))
+            return "part_failed" in collector.errors
+
+        await until(fails)
         before = stored(data)
         await until(lambda: stored(data) > before + 10)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
@@ -245,12 +253,8 @@ async def test_a_delisted_product_keeps_no_other_from_being_collected(tmp_path: 
                 reasons += (await until_ready(session))["reasons"]
                 status = await shown_when(session, lambda product: product["is_proved"] == (product["symbol"] != gone))
                 assert all(product["is_listed"] == (product["symbol"] != gone) for product in status["products"])
-                said = collector.errors.splitlines(keepends=True)
-                events = [json.loads(line) for line in said if line.startswith("{") and line.endswith("\n")]
-                silent = {event["lane"] for event in events if event.get("cause") == "silence" and "lane" in event}
                 for line in status["connections"]:  # one bad name would have the whole subscription refused
-                    is_undisturbed = (line["is_live"], line["openings"]) == (True, 1)
-                    assert line["products"] == [gone] or is_undisturbed or line["lane"] in silent  # on a busy machine
+                    assert line["products"] == [gone] or (line["is_live"], line["openings"]) == (True, 1)
         assert reasons == [f"{gone} is not listed by the venue"]
         assert await collector.stop() == 0
     assert "Traceback" not in collector.errors
@@ -263,7 +267,7 @@ async def test_none_of_its_products_is_left(tmp_path: Path) -> None:
             await until(lambda: stored(data) > 0)
             assert await collector.stop() == 0
     async with trading(["ETH-USD"], tmp_path / "after.jsonl") as exchange:
-        async with collecting(exchange.urls, data, "BTC-USD") as collector:
+        async with collecting(exchange.urls, data, "BTC-USD", module=PATIENT) as collector:
             assert await collector.ended() == 2
     assert collector.errors.splitlines()[-1] == "sentinel-ws: Coinbase has no product BTC-USD"
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from sentinel.cli import cli
 from sentinel.disk.product_list import read_listings
+from sentinel.run import preflight
 from tests.sentinel.run.test_collect import stored
 from tests.servers.collector import addresses, collecting
 from tests.servers.exchange import trading
-from tests.servers.waiting import until
+from tests.servers.waiting import LONGEST_S, until
 
 PRODUCTS = ["BTC-USD", "BTC-EUR", "ETH-USD"]
 NOBODY = "http://127.0.0.1:1"
@@ -59,7 +61,8 @@ async def test_it_waits_for_the_list_and_can_be_stopped_meanwhile(tmp_path: Path
     assert "Traceback" not in collector.errors
 
 
-async def test_what_is_selected_and_how_it_is_dealt_is_shown(tmp_path: Path) -> None:
+async def test_what_is_selected_and_how_it_is_dealt_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "PATIENCE_S", LONGEST_S)
     settings = {"SENTINEL_PRODUCTS": "*-USD", "SENTINEL_DATA_DIR": str(tmp_path / "data")}
     async with trading(PRODUCTS, tmp_path / "truth.jsonl", levels=50, rate=20) as exchange:
         run = CliRunner().invoke

@@ -168,13 +168,14 @@ async def test_rest_has_books_and_instruments_but_no_delisted_ones(tmp_path: Pat
 @pytest.mark.parametrize("kind", ["drop", "reorder", "corrupt", "stall"])
 async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
-    fault = Fault(kind=kind, channel="orderbook.200", product=BTC, at_s=0.3, duration_s=0.3, count=1)
-    async with trading([BTC], truth, fault, venue=BYBIT, levels=60, rate=20, trade_rate=0) as exchange:
+    async with trading([BTC], truth, venue=BYBIT, levels=60, rate=20, trade_rate=0) as exchange:
         async with subscribed(exchange, f"orderbook.200.{BTC}") as socket:
             raw: list[str] = []
             async with asyncio.timeout(LONGEST_S):
-                while len(raw) < 30:
+                while not raw or '"data"' not in raw[-1]:
                     raw.append(str(await socket.recv()))
+                exchange.arm(Fault(kind=kind, channel="orderbook.200", product=BTC, duration_s=0.3))
+                raw += [str(await socket.recv()) for _ in range(30)]
     heard = [json.loads(text)["data"]["u"] for text in raw if '"data"' in text and text.endswith("}")]
     (written,) = TruthFile(truth).faults
     assert (written["fault"], written["feed"]) == (kind, "bybit")

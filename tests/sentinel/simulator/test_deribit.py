@@ -182,9 +182,10 @@ async def test_rest_lists_and_has_books_with_their_ids(tmp_path: Path) -> None:
 
 
 async def test_a_delisted_instrument_says_so_and_falls_silent(tmp_path: Path) -> None:
-    gone = Fault(kind="delist", product=ETH, at_s=0.5)
-    async with trading([BTC, ETH], tmp_path / "t", gone, venue=DERIBIT, levels=60) as exchange:
+    async with trading([BTC, ETH], tmp_path / "t", venue=DERIBIT, levels=60) as exchange:
         async with subscribed(exchange, "instrument.state.future.any", f"book.{ETH}.100ms") as socket:
+            await hear(socket, "book", 1)
+            exchange.arm(Fault(kind="delist", product=ETH))
             (told,) = await hear(socket, "instrument", 1)
             await socket.send(request("unsubscribe", 2, channels=[f"book.{ETH}.100ms"]))
             await socket.send(request("subscribe", 3, channels=[f"book.{ETH}.100ms", f"book.{BTC}.100ms"]))
@@ -212,13 +213,14 @@ async def test_a_frame_of_a_book_is_overtaken_by_one_of_the_same_book(tmp_path: 
 @pytest.mark.parametrize("kind", ["drop", "reorder", "corrupt", "stall"])
 async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
-    fault = Fault(kind=kind, channel="book", product=BTC, at_s=0.2, duration_s=0.2)
-    async with trading([BTC, ETH], truth, fault, venue=DERIBIT, levels=60, trade_rate=0) as exchange:
+    async with trading([BTC, ETH], truth, venue=DERIBIT, levels=60, trade_rate=0) as exchange:
         async with subscribed(exchange, f"book.{BTC}.100ms", f"book.{ETH}.100ms") as socket:
             raw: list[str] = []
             async with asyncio.timeout(LONGEST_S):
-                while len(raw) < 50:
+                while not all(any(f'"{name}"' in text for text in raw) for name in (BTC, ETH)):
                     raw.append(str(await socket.recv()))
+                exchange.arm(Fault(kind=kind, channel="book", product=BTC, duration_s=0.2))
+                raw += [str(await socket.recv()) for _ in range(50)]
     whole = [json.loads(text) for text in raw if text.endswith("}}}")]  # a truncated one does not
     frames = [message["params"]["data"] for message in whole]
     assert BTC in {fact["product"] for fact in TruthFile(truth).faults}

@@ -164,15 +164,18 @@ async def test_what_is_listed_has_its_precision_and_quiet_connections_hear_a_hea
 
 
 async def test_what_is_halted_or_delisted_says_so_and_falls_silent(tmp_path: Path) -> None:
-    halt = Fault(kind="halt", product=BTC, at_s=0.3, duration_s=0.4)
-    gone = Fault(kind="delist", product=ETH, at_s=1.0)
-    async with trading([BTC, ETH], tmp_path / "t", halt, gone, venue=KRAKEN, levels=60) as exchange:
+    halt, gone = Fault(kind="halt", product=BTC), Fault(kind="delist", product=ETH)
+    async with trading([BTC, ETH], tmp_path / "t", venue=KRAKEN, levels=60) as exchange:
         async with talking(exchange, '{"method":"subscribe","params":{"channel":"instrument"}}') as socket:
-            listed, *news = await hear(socket, "instrument", 4)
+            (listed,) = await hear(socket, "instrument", 1)
+            news = []
+            for faults in ([halt], [], [gone]):
+                exchange.arm(*faults)
+                news += await hear(socket, "instrument", 1)
             await socket.send(request("book", ETH))
             (refused,) = await hear(socket, "subscribe", 1)
         pairs = (await get(exchange, "AssetPairs"))["result"]
-        halt.at_s, halt.duration_s = 0.0, None
+        exchange.arm(halt, gone)
         halted = (await get(exchange, "AssetPairs"))["result"]
         unknown = await get(exchange, "Trades?pair=ETHUSD")
     assert [message["type"] for message in (listed, *news)] == ["snapshot", "update", "update", "update"]
@@ -189,10 +192,11 @@ async def test_what_is_halted_or_delisted_says_so_and_falls_silent(tmp_path: Pat
 
 async def test_trades_rise_by_one_and_rest_has_them_by_time(tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
-    hidden = Fault(kind="hide", count=2, at_s=0.3)
-    async with trading([BTC], truth, hidden, venue=KRAKEN, levels=60, trade_rate=60) as exchange:
+    async with trading([BTC], truth, venue=KRAKEN, levels=60, trade_rate=60) as exchange:
         async with talking(exchange, request("trade", BTC, snapshot=True)) as socket:
-            before, *live = await hear(socket, "trade", 60)
+            (before,) = await hear(socket, "trade", 1)
+            exchange.arm(Fault(kind="hide", count=2))
+            live = await hear(socket, "trade", 59)
             exchange.market.trade_rate = 0.0
         await exchange.on_rest(BTC, live[-1]["data"][-1]["trade_id"])
         everything = (await get(exchange, "Trades?pair=XBTUSD&since=0"))["result"]

@@ -114,10 +114,11 @@ async def test_acknowledgements_and_refusals_word_for_word(tmp_path: Path) -> No
 
 async def test_trades_one_by_one_on_the_business_address_and_backwards_by_rest(tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
-    hidden = Fault(kind="hide", count=2, at_s=0.5)
-    async with trading([BTC], truth, hidden, venue=OKX, levels=60, trade_rate=40) as exchange:
+    async with trading([BTC], truth, venue=OKX, levels=60, trade_rate=40) as exchange:
         async with subscribed(exchange, "business", {"channel": "trades-all", "instId": BTC}) as socket:
-            frames = await hear(socket, 60, channel="trades-all", event="")
+            frames = await hear(socket, 1, channel="trades-all", event="")
+            exchange.arm(Fault(kind="hide", count=2))
+            frames += await hear(socket, 59, channel="trades-all", event="")
         page = await get(
             exchange, f"market/history-trades?instId={BTC}&limit=50&after={frames[0]['data'][0]['tradeId']}"
         )
@@ -154,19 +155,24 @@ async def test_rest_names_instruments_books_and_what_it_has_not_got(tmp_path: Pa
 
 
 async def test_a_crossed_market_is_an_auction_and_instruments_say_so(tmp_path: Path) -> None:
-    cross = Fault(kind="cross", product=BTC, at_s=0.5, duration_s=0.5)
-    async with trading([BTC], tmp_path / "t", cross, venue=OKX, levels=60) as exchange:
+    async with trading([BTC], tmp_path / "t", venue=OKX, levels=60) as exchange:
         async with subscribed(exchange, "okx", {"channel": "instruments", "instType": "SPOT"}) as socket:
-            told = await hear(socket, 3, channel="instruments", event="")
+            told = await hear(socket, 1, channel="instruments", event="")
+            for faults in ([Fault(kind="cross", product=BTC)], []):
+                exchange.arm(*faults)
+                told += await hear(socket, 1, channel="instruments", event="")
     assert [row["state"] for message in told for row in message["data"]] == ["live", "preopen", "live"]
 
 
 async def test_what_is_halted_or_delisted_is_suspended_and_what_is_gone_is_in_no_list(tmp_path: Path) -> None:
-    halt = Fault(kind="halt", product=BTC, at_s=0.3, duration_s=0.4)
-    gone = Fault(kind="delist", product="ETH-USDT", at_s=1.0)
-    async with trading([BTC, "ETH-USDT"], tmp_path / "t", halt, gone, venue=OKX, levels=60) as exchange:
+    halt, gone = Fault(kind="halt", product=BTC), Fault(kind="delist", product="ETH-USDT")
+    async with trading([BTC, "ETH-USDT"], tmp_path / "t", venue=OKX, levels=60) as exchange:
         async with subscribed(exchange, "okx", {"channel": "instruments", "instType": "SPOT"}) as socket:
-            listed, *news = await hear(socket, 4, channel="instruments", event="")
+            (listed,) = await hear(socket, 1, channel="instruments", event="")
+            news = []
+            for faults in ([halt], [], [gone]):
+                exchange.arm(*faults)
+                news += await hear(socket, 1, channel="instruments", event="")
             await socket.send(json.dumps({"op": "subscribe", "args": books("ETH-USDT")}))
             (refused,) = await hear(socket, 1, event="error")
         rows = (await get(exchange, "public/instruments?instType=SPOT"))["data"]
@@ -184,12 +190,16 @@ async def test_what_is_halted_or_delisted_is_suspended_and_what_is_gone_is_in_no
 
 async def test_a_service_upgrade_is_announced_and_comes(tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
-    notice = Fault(kind="announce_close", feed="okx", at_s=0.2, delay_s=0.3, code=1001)
-    async with trading([BTC], truth, notice, venue=OKX, levels=60, rate=50) as exchange:
+    later_ns = 0
+    market = trading([BTC], truth, venue=OKX, levels=60, rate=50, now_ns=lambda: time.time_ns() + later_ns)
+    async with market as exchange:
         async with subscribed(exchange, "okx", *books(BTC)) as socket:
+            await hear(socket, 1, channel="books", event="")
+            exchange.arm(Fault(kind="announce_close", feed="okx", delay_s=20.0, code=1001))
             (told,) = await hear(socket, 1, event="notice")
             assert (told["code"], told["connId"]) == ("64008", "a4d3ae55")
             assert await hear(socket, 2, channel="books", event="")
+            later_ns = 20_000_000_000
             with pytest.raises(ConnectionClosed):
                 await hear(socket, 1000, channel="books", event="")
             assert socket.close_code == 1001
@@ -200,14 +210,15 @@ async def test_a_service_upgrade_is_announced_and_comes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["drop", "reorder", "corrupt", "stall"])
 async def test_a_fault_is_written_down_by_the_ids_of_the_book(kind: Any, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
-    fault = Fault(kind=kind, channel="books", product=BTC, at_s=0.3, duration_s=0.3, count=1)
-    async with trading([BTC], truth, fault, venue=OKX, levels=60, rate=20, trade_rate=0) as exchange:
+    async with trading([BTC], truth, venue=OKX, levels=60, rate=20, trade_rate=0) as exchange:
         async with connect(exchange.urls["okx"]) as socket:
             await socket.send(json.dumps({"op": "subscribe", "args": books(BTC)}))
             raw: list[str] = []
             async with asyncio.timeout(LONGEST_S):
-                while len(raw) < 30:
+                while not raw or '"data"' not in raw[-1]:
                     raw.append(str(await socket.recv()))
+                exchange.arm(Fault(kind=kind, channel="books", product=BTC, duration_s=0.3))
+                raw += [str(await socket.recv()) for _ in range(30)]
     heard = [json.loads(text)["data"][0] for text in raw if '"data"' in text and text.endswith("]}")]
     (written,) = TruthFile(truth).faults
     assert (written["fault"], written["feed"]) == (kind, "okx")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Collection
 from contextlib import closing
 from itertools import count
@@ -14,21 +16,28 @@ from sentinel.simulator import market
 from sentinel.simulator.coinbase.dialect import COINBASE
 from sentinel.simulator.connection import Stage
 from sentinel.simulator.faults import Fault, Faults
+from sentinel.simulator.instants import ns_of
 from sentinel.simulator.market import Change, Fill, Product
-from sentinel.simulator.synthetic import SyntheticMarket
+from sentinel.simulator.synthetic import MS, SyntheticMarket
 from sentinel.simulator.truth import Truth
 from tests.end_to_end.judge import TruthFile
 from tests.sentinel.simulator.coinbase.client import advanced, ask, hear
 from tests.servers.exchange import trading
+from tests.servers.waiting import LONGEST_S
 
 
 async def test_a_crossed_book_and_its_end_are_the_truth(tmp_path: Path) -> None:
     """As long as it is to be crossed, whatever the market does meanwhile, what is told is what is written down."""
-    fault = Fault(kind="cross", at_s=0.2, duration_s=0.7)
     truth = tmp_path / "t"
-    async with trading(["BTC-USD"], truth, fault, rate=50, trade_rate=50) as exchange:
-        async with advanced(exchange, ask("level2", "BTC-USD")) as socket:
-            heard = await hear(socket, 120)
+    async with trading(["BTC-USD"], truth, rate=50, trade_rate=50) as exchange:
+        async with advanced(exchange, ask("level2", "BTC-USD")) as socket, asyncio.timeout(LONGEST_S):
+            heard = await hear(socket, 10)
+            for faults, trade_rate in (([Fault(kind="cross")], 50.0), ([], 0.0)):  # it ends without trades, too
+                exchange.arm(*faults)
+                exchange.market.trade_rate = trade_rate
+                since_ns = time.time_ns() + 500 * MS
+                while ns_of(heard[-1]["timestamp"]) < since_ns:  # what is heard next may be of before
+                    heard += await hear(socket, 1)
     written = TruthFile(truth)
     (cross,) = written.faults
     assert cross["fault"] == "cross"
