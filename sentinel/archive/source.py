@@ -7,8 +7,6 @@ never in none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -35,7 +33,8 @@ DAY_NS = 24 * HOUR_NS
 
 
 class Source:
-    """The data of one collector's ``data_dir``.
+    """The data of one collector's ``data_dir``, as of when this was made: what the journal is given later is not read,
+    so rows and what accounts for them agree. No transaction is held for that, since months may come from far away.
 
     Raises:
         UsageError: if there is neither a journal nor an archive in it.
@@ -44,25 +43,12 @@ class Source:
     def __init__(self, data_dir: Folder) -> None:
         self.root: Folder = data_dir / ARCHIVE
         self._journal = journal_in(data_dir)
-        self._held: JournalReader | None = None
         if self._journal is None and not self.root.is_dir():
             raise UsageError(f"no journal and no archive in {data_dir}")
-
-    @contextmanager
-    def one_moment(self) -> Iterator[None]:
-        """What is read of the journal within is of one moment, and so rows and what accounts for them agree."""
-        with ExitStack() as stack:
-            if self._journal is not None:
-                reader = stack.enter_context(JournalReader(self._journal))
-                stack.enter_context(reader.one_moment())
-                self._held = reader
-            try:
-                yield
-            finally:
-                self._held = None
-
-    def _reader(self, journal: Path) -> AbstractContextManager[JournalReader]:
-        return JournalReader(journal) if self._held is None else nullcontext(self._held)
+        self._last_id, self._checkpoint = 0, None
+        if self._journal is not None:
+            with JournalReader(self._journal) as reader, reader.one_moment():
+                self._last_id, self._checkpoint = reader.last_id(), reader.checkpoint()
 
     def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Points with ``start_ns <= time < end_ns``, sorted by time and tags, each once; ``time`` comes always.
@@ -116,11 +102,7 @@ class Source:
 
     def unwritten(self) -> Rows:
         """What the accounts of every product do not say yet, as of the last commit."""
-        if self._journal is None:
-            return Rows()
-        with self._reader(self._journal) as reader:
-            checkpoint = reader.checkpoint()
-        return unwritten(decode_checkpoint(checkpoint))
+        return unwritten(decode_checkpoint(self._checkpoint))
 
     def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Tags and fields, and the time, of each point that the archive has."""
@@ -143,10 +125,10 @@ class Source:
             return None
         line = line_pattern(series.measurement, [series.market])
         lines: list[bytes] = []
-        with self._reader(self._journal) as reader:
+        with JournalReader(self._journal) as reader:
             cursor = reader.cursor(SINK) or 0
             stream = MEASUREMENTS[series.measurement].stream
-            for batch in reader.overlapping(stream, start_ns, end_ns, cursor):
+            for batch in reader.overlapping(stream, start_ns, end_ns, cursor, self._last_id):
                 lines += [found[0] for found in line.finditer(batch.body)]
         table = tables(lines).get(series.measurement)
         if table is None:

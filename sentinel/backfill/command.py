@@ -101,13 +101,11 @@ def _first_collected(folder: Path, market: Market) -> tuple[int, int]:
     rows = Rows()
     if (folder / JOURNAL).exists() or (folder / ARCHIVE).is_dir():
         source = Source(folder)
-        with source.one_moment():
-            written = source.rows(Series("coverage", market), 0, OVER_NS)
-            under_way = source.unwritten().coverage
+        written = source.rows(Series("coverage", market), 0, OVER_NS)
         times = written["time"].cast("int64").to_pylist()
         tags = market._asdict()
         rows.coverage = [coverage_row(tags | row, ns) for row, ns in zip(written.to_pylist(), times, strict=True)]
-        rows.coverage += [row for row in under_way if row.market == market]
+        rows.coverage += [row for row in source.unwritten().coverage if row.market == market]
     with_trades = [row for row in rows.coverage if row.trades]
     if not with_trades:
         title = VENUES[market.exchange].title

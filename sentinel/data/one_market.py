@@ -43,18 +43,6 @@ def load(
         UsageError: for a column that does not exist, a ``data_dir`` without data, or a market that is not in it.
     """
     source = source_of(data_dir, market)
-    with source.one_moment():
-        return _loaded(source, measurement, market, window, columns, data_dir)
-
-
-def _loaded(
-    source: Source,
-    measurement: str,
-    market: Market,
-    window: tuple[int, int],
-    columns: Sequence[str] | None,
-    data_dir: DataDir,
-) -> Loaded:
     table = source.rows(Series(measurement, market), *window, columns)
     if MEASUREMENTS[measurement].stream == "accounts":
         if not table.num_rows:

@@ -16,6 +16,9 @@ from sentinel.errors import BatchDamaged, UsageError
 ORDINARY_SPREAD_NS = 60_000_000_000
 """A batch that covers more holds repairs of old points; those few have an index of their own."""
 
+NEWEST = 2**63 - 1
+"""Later than the id of any batch."""
+
 HAS_LATE_LINES = "last_ns - first_ns > 60000000000"
 IS_ORDINARY = f"""id IN (
     SELECT id FROM batches WHERE stream = :stream AND last_ns BETWEEN :since_ns AND :until_ns + {ORDINARY_SPREAD_NS}
@@ -96,20 +99,26 @@ class JournalReader:
                     raise
                 self._passed_over(error)
 
-    def overlapping(self, stream: str, since_ns: int, until_ns: int, after_id: int = 0) -> Iterator[Batch]:
-        """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing.
+    def overlapping(
+        self, stream: str, since_ns: int, until_ns: int, after_id: int = 0, last_id: int = NEWEST
+    ) -> Iterator[Batch]:
+        """Batches of one stream that may hold points in ``since_ns <= time < until_ns``, in the order of writing: those
+        after ``after_id``, up to ``last_id``.
 
         Cost: O(what is found), however long the journal is. To read interval after interval, see ``ByTime``.
         """
-        return self._found(OVERLAPS, stream, since_ns, until_ns, after_id)
+        return self._found(OVERLAPS, stream, since_ns, until_ns, after_id, last_id)
 
     def overlapping_ordinary(self, stream: str, since_ns: int, until_ns: int) -> Iterator[Batch]:
         """Those of ``overlapping`` that are not ``wide``."""
-        return self._found(IS_ORDINARY, stream, since_ns, until_ns, 0)
+        return self._found(IS_ORDINARY, stream, since_ns, until_ns)
 
-    def _found(self, condition: str, stream: str, since_ns: int, until_ns: int, after_id: int) -> Iterator[Batch]:
-        values = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns, "after_id": after_id}
-        query = f"SELECT {COLUMNS} FROM batches WHERE {condition} AND id > :after_id ORDER BY id"
+    def _found(
+        self, condition: str, stream: str, since_ns: int, until_ns: int, after_id: int = 0, last_id: int = NEWEST
+    ) -> Iterator[Batch]:
+        values: dict[str, object] = {"stream": stream, "since_ns": since_ns, "until_ns": until_ns}
+        values |= {"after_id": after_id, "last_id": last_id}
+        query = f"SELECT {COLUMNS} FROM batches WHERE {condition} AND id > :after_id AND id <= :last_id ORDER BY id"
         with closing(self._db.execute(query, values)) as rows:
             yield from self._intact(rows)
 
