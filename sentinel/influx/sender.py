@@ -5,6 +5,7 @@
 * The request is too large, or not answered in time: halve it (``capacity``).
 * Lines are refused: bisect. Every server stores or refuses at least as much as we find out, so the guilty line is set
   aside with the server's words, and all others go through.
+* The first request into an hour goes alone (``first_writes``).
 * We are refused, or the bucket is missing: say so, wait, and read the token again; a person has to act.
 """
 
@@ -27,11 +28,14 @@ from sentinel.errors import JournalError
 from sentinel.influx.answers import Accepted, Barred, Later, Outcome, Refused, TooLarge, Unanswered
 from sentinel.influx.buckets import bucket_at
 from sentinel.influx.capacity import Capacity
+from sentinel.influx.first_writes import FirstWrites
 from sentinel.influx.server import Server
 from sentinel.influx.slots import Slots
 from sentinel.timing.backoff import Backoff
+from sentinel.timing.instants import NS_PER_S
 
 LONGEST_PAUSE_S = 30.0
+HOUR_NS = 3600 * NS_PER_S
 
 
 class Refusal(Struct, frozen=True):
@@ -42,17 +46,37 @@ class Refusal(Struct, frozen=True):
     is_about_lines: bool
 
 
+class Bundle(Struct):
+    """Lines of one stream for one bucket, and the times of the first and the last point."""
+
+    lines: list[bytes]
+    first_ns: int
+    last_ns: int
+
+    def add(self, lines: Iterable[bytes], first_ns: int, last_ns: int) -> None:
+        self.lines.extend(lines)
+        self.first_ns, self.last_ns = min(self.first_ns, first_ns), max(self.last_ns, last_ns)
+
+
 class Sending(Struct):
-    """Lines of one stream on their way to one bucket; ``is_in_doubt`` once an attempt was not answered."""
+    """Lines of one stream on their way to one bucket, of points from ``first_ns`` to ``last_ns``; ``is_in_doubt`` once
+    an attempt was not answered."""
 
     stream: str
     bucket: str
+    first_ns: int
+    last_ns: int
     backoff: Backoff
     is_in_doubt: bool = False
 
     @property
     def place(self) -> tuple[str, str]:
         return self.stream, self.bucket
+
+    def hours(self, lines: Iterable[bytes]) -> set[int]:
+        """The hours of these of its lines: nearly always all are of one, and need not be looked at."""
+        first, last = self.first_ns // HOUR_NS, self.last_ns // HOUR_NS
+        return {first} if first == last else {_time_ns(line) // HOUR_NS for line in lines}
 
 
 class Lot(Protocol):
@@ -96,6 +120,7 @@ class Sender:
         self._now_ns = now_ns
         self._draw = draw
         self._monotonic_s = monotonic_s
+        self._first_writes = FirstWrites(monotonic_s)
         self._slots = Slots(lambda: self.capacity.requests)
         self._troubles: dict[tuple[str, str], Later | Unanswered | Barred] = {}
 
@@ -110,14 +135,15 @@ class Sender:
         """
         sendings: list[Sending] = []
         left = (
-            (stream, bucket, part)
-            for (stream, bucket), lines in self._by_bucket(lots).items()
-            for part in self._parts(lines)
+            (stream, bucket, bundle, part)
+            for (stream, bucket), bundle in self._by_bucket(lots).items()
+            for part in self._parts(bundle.lines)
         )
 
         async def send_in_turn() -> None:
-            for stream, bucket, lines in left:
-                sending = Sending(stream, bucket, Backoff(self._draw, 0.25, LONGEST_PAUSE_S))
+            for stream, bucket, bundle, lines in left:
+                backoff = Backoff(self._draw, 0.25, LONGEST_PAUSE_S)
+                sending = Sending(stream, bucket, bundle.first_ns, bundle.last_ns, backoff)
                 sendings.append(sending)
                 await self._send(sending, lines)
 
@@ -135,19 +161,23 @@ class Sender:
             yield lines[first:past]
             first = past
 
-    def _by_bucket(self, lots: Sequence[Lot]) -> dict[tuple[str, str], list[bytes]]:
+    def _by_bucket(self, lots: Sequence[Lot]) -> dict[tuple[str, str], Bundle]:
         """Trades go to one bucket, everything else to the other; with rotation by the month of each point."""
         settings = self._settings
-        found: dict[tuple[str, str], list[bytes]] = {}
+        found: dict[tuple[str, str], Bundle] = {}
+
+        def add(lot: Lot, bucket: str, lines: list[bytes], first_ns: int, last_ns: int) -> None:
+            found.setdefault((lot.stream, bucket), Bundle([], first_ns, last_ns)).add(lines, first_ns, last_ns)
+
         for lot in lots:
             name = settings.bucket_trades if lot.stream == "trades" else settings.bucket_book
             first, last = (bucket_at(name, settings.rotation, ns) for ns in (lot.first_ns, lot.last_ns))
             if first == last:
-                found.setdefault((lot.stream, first), []).extend(lot.lines())
+                add(lot, first, lot.lines(), lot.first_ns, lot.last_ns)
                 continue
             for line in lot.lines():
-                bucket = bucket_at(name, settings.rotation, int(line[line.rfind(b" ") + 1 :]))
-                found.setdefault((lot.stream, bucket), []).append(line)
+                time_ns = _time_ns(line)
+                add(lot, bucket_at(name, settings.rotation, time_ns), [line], time_ns, time_ns)
         return found
 
     async def _send(self, sending: Sending, lines: list[bytes]) -> None:
@@ -186,13 +216,15 @@ class Sender:
 
     async def _write(self, sending: Sending, lines: list[bytes]) -> Outcome:
         """One request, again and again until the server has said what it thinks of these lines, or says nothing."""
-        body = b"\n".join(lines)
+        body, hours = b"\n".join(lines), sending.hours(lines)
         while True:
-            async with self._slots.one():
+            async with self._first_writes.turn(sending.bucket, hours), self._slots.one():
                 self.statistics.requests += 1
                 under_way, began_s = self._slots.taken, self._monotonic_s()
                 outcome = await self._server.write(sending.bucket, body)
                 self._learn(outcome, len(lines), under_way, self._monotonic_s() - began_s)
+                if isinstance(outcome, Accepted):
+                    self._first_writes.wrote(sending.bucket, hours)
             match outcome:
                 case Unanswered():
                     sending.is_in_doubt = True
@@ -278,3 +310,7 @@ class LettersFile:
 def letter(dead: DeadLetter) -> bytes:
     """A line that was refused, behind a comment."""
     return f"# {dead.reason}\n".encode() + dead.line + b"\n"
+
+
+def _time_ns(line: bytes) -> int:
+    return int(line[line.rfind(b" ") + 1 :])

@@ -12,6 +12,7 @@ import pytest
 from sentinel.errors import SentinelError
 from sentinel.live import LiveSample, LiveTrade, watch_samples, watch_trades
 from tests.end_to_end.judge import CADENCE_NS, CALM_NS, TruthFile
+from tests.end_to_end.store import has
 from tests.sentinel.cluster.test_member import LEASE_S
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
@@ -46,7 +47,7 @@ async def test_a_member_dies_while_programs_read(tmp_path: Path, monkeypatch: py
                 collecting(exchange.urls, tmp_path / "one", *asked, **settings, **one) as first,
                 collecting(exchange.urls, tmp_path / "two", *asked, **settings, **two),
             ):
-                await until(lambda: len(exchange.connections) >= 4)  # two feeds of each
+                await until(lambda: all(has(tmp_path / name, PRODUCTS, top=1) for name in ("one", "two")))
                 async with asyncio.timeout(120):
                     while True:
                         try:

@@ -135,16 +135,19 @@ async def test_requests_under_way_survive_a_new_token(fake: FakeInflux, tmp_path
     async def refuses(server: FakeInflux, request: web.Request, lines: list[bytes]) -> web.StreamResponse:
         """Those with the old token, together, once each has been sent."""
         secret.write_text("new")
-        if len(server.requests) == 8:
+        if len(server.requests) == before + 8:
             all_sent.set()
         await all_sent.wait()
         return web.json_response({"message": "unauthorized access"}, status=401)
 
-    fake.plays += [refuses] * 8
     settings = {"token": None, "token_file": secret, "concurrency": 8, "batch_points": 10}
     async with delivering(tmp_path, fake.url, **settings) as (journal, sink):
-        await journal.append(timed({"trades": trades(80)}))
-    assert len(fake.points) == 80
+        await journal.append(timed({"trades": trades(1)}))
+        await until(lambda: len(fake.points) == 1)  # the first goes alone
+        before = len(fake.requests)
+        fake.plays += [refuses] * 8
+        await journal.append(timed({"trades": trades(80, 2)}))
+    assert len(fake.points) == 81
     assert sink.statistics.state == "delivering"
 
 
