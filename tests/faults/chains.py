@@ -6,6 +6,7 @@ One number missing costs its own book only, and until that has a new snapshot no
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -77,13 +78,14 @@ def _has(snapshot: dict[str, Any], loss: Loss, later: Sequence[int]) -> bool:
 
 def judge_holes(truth: TruthFile, facts: DialectFacts, product: str, named: Sequence[tuple[int, int]]) -> Iterator[str]:
     """Every number that is named was lost; and what was lost in calm water, by a drop alone, is named exactly."""
-    runs: list[list[Loss]] = []
+    of_numbering: dict[tuple[int, int], list[list[Loss]]] = defaultdict(list)
     for loss in losses(truth, facts, product):
-        last = runs[-1][-1] if runs else None
-        if last and last["connection"] == loss["connection"] and loss["sequence_first"] <= last["sequence_last"] + 1:
-            runs[-1].append(loss)
+        earlier = of_numbering[loss["connection"], _snapshots_before(truth, loss)]
+        if earlier and loss["sequence_first"] <= earlier[-1][-1]["sequence_last"] + 1:
+            earlier[-1].append(loss)
         else:
-            runs.append([loss])
+            earlier.append([loss])
+    runs = [run for found in of_numbering.values() for run in found]
     lost = [(run[0]["sequence_first"], max(loss["sequence_last"] for loss in run)) for run in runs]
     for first, last_number in named:
         if not any(begin <= first and last_number <= end for begin, end in lost):
@@ -91,6 +93,14 @@ def judge_holes(truth: TruthFile, facts: DialectFacts, product: str, named: Sequ
     for run, hole in zip(runs, lost, strict=True):
         if _is_calm(truth, run) and hole not in named:
             yield f"the hole {hole} is not named; {named}"
+
+
+def _snapshots_before(truth: TruthFile, loss: Loss) -> int:
+    """How many its connection had been sent: with one, numbers may begin anew, and what was lost before is over."""
+    return sum(
+        all(fact[name] == loss[name] for name in ("feed", "connection", "product")) and fact["t_ns"] <= loss["start_ns"]
+        for fact in truth.snapshots
+    )
 
 
 def _is_calm(truth: TruthFile, run: Sequence[Loss]) -> bool:

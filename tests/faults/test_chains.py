@@ -69,6 +69,11 @@ def test_a_snapshot_that_comes_late_is_a_book_and_one_that_is_lost_is_none(
     assert (list(judge_unproved(found, FACTS, "BTC_USD", instants, LATE_NS)) == []) == is_sound
 
 
+ANEW = snapshot(20 * S, 0) | {"connection": 1}
+AGAIN = LOSS | {"sequence_first": 8, "sequence_last": 12, "start_ns": 40 * S, "end_ns": 40 * S}
+"""Numbers of a connection begin anew with a snapshot of its own."""
+
+
 @pytest.mark.parametrize(
     ("others", "named", "problems"),
     [
@@ -85,6 +90,9 @@ def test_a_snapshot_that_comes_late_is_a_book_and_one_that_is_lost_is_none(
             ["did not happen"],
         ),
         ([{"kind": "connection", "event": "closed", "feed": "tidepool", "connection": 1, "t_ns": 11 * S}], [], []),
+        ([ANEW, AGAIN], [(11, 13), (8, 12)], []),
+        ([ANEW, AGAIN], [(8, 13)], ["did not happen", "is not named", "is not named"]),
+        ([snapshot(20 * S, 13), AGAIN], [(8, 13)], []),
     ],
 )
 def test_holes_are_held_against_what_was_lost(
