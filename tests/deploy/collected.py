@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sentinel.simulator.faults import Fault
+from tests.end_to_end.store import has
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 from tests.servers.influx import ADMIN, InfluxServer, influx_server
@@ -47,12 +48,14 @@ async def _collect(folder: Path, server: InfluxServer, seconds: float) -> None:
         await until(lambda: server.count(DATABASE, "trades", "price") > 0)
         exchange.arm(*FAULTS)
         await exchange.until(seconds)
-        await until(lambda: _channels_with_gaps(server) == {"book", "trades"})
+        await until(lambda: _channels_that_healed(server) == {"book", "trades"})
+        await until(lambda: has(folder / "data", PRODUCTS, top=50))
         assert await collector.stop() == 0
 
 
-def _channels_with_gaps(server: InfluxServer) -> set[str]:
-    (result,) = server.query(f'SELECT count("start_ns") FROM "{POLICY}"."gaps" GROUP BY "channel"', DATABASE)
+def _channels_that_healed(server: InfluxServer) -> set[str]:
+    """Where a gap has ended: a drop may strike the new snapshot, too, and then it takes ten seconds more."""
+    (result,) = server.query(f'SELECT count("end_ns") FROM "{POLICY}"."gaps" GROUP BY "channel"', DATABASE)
     return {series["tags"]["channel"] for series in result.get("series", [])}
 
 

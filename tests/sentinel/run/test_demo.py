@@ -30,13 +30,16 @@ def shown_when_healed(show: Callable[[Path], int]) -> Callable[[Path], int]:
 
     def healed(data: Path) -> int:
         deadline_s, window = time.monotonic() + LONGEST_S, Window(0, time.time_ns() + demo.LONGEST_NS)
-        healed: set[str] = set()
-        while healed < {"book", "trades"} and time.monotonic() < deadline_s:
+        is_healed = False
+        while not is_healed and time.monotonic() < deadline_s:
             time.sleep(0.1)
-            ended = [row.gap for row in local.read(data, window).gaps if row.gap.end_ns is not None]
-            healed = {
-                gap.channel for gap in ended if (gap.repaired_count or gap.channel == "book") and gap.missing_count
-            }
+            rows = local.read(data, window)
+            ended = [row.gap for row in rows.gaps if row.gap.end_ns is not None]
+            is_healed = (
+                any(gap.channel == "book" for gap in ended)
+                and any(row.samples_withheld for row in rows.coverage)  # a book may be back before the next instant
+                and any(gap.repaired_count for gap in ended)
+            )
         return show(data)
 
     return healed
