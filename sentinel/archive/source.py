@@ -24,7 +24,7 @@ from sentinel.contract.measurements import MEASUREMENTS
 from sentinel.coverage.accounts import Rows, unwritten
 from sentinel.disk.data_dir import ARCHIVE, DAYS, FIRST_HOUR, HOUR, hour_of, journal_in
 from sentinel.disk.history import line_pattern
-from sentinel.disk.journal import JournalReader
+from sentinel.disk.journal import JournalReader, unpacked
 from sentinel.disk.object_store import Folder, files_of, found, inside
 from sentinel.errors import UsageError
 from sentinel.pipeline.checkpoint import decode_checkpoint
@@ -45,10 +45,10 @@ class Source:
         self._journal = journal_in(data_dir)
         if self._journal is None and not self.root.is_dir():
             raise UsageError(f"no journal and no archive in {data_dir}")
-        self._last_id, self._checkpoint = 0, None
+        self._last_id, self._packed = 0, None
         if self._journal is not None:
             with JournalReader(self._journal) as reader, reader.one_moment():
-                self._last_id, self._checkpoint = reader.last_id(), reader.checkpoint()
+                self._last_id, self._packed = reader.last_id(), reader.packed_checkpoint()
 
     def rows(self, series: Series, start_ns: int, end_ns: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Points with ``start_ns <= time < end_ns``, sorted by time and tags, each once; ``time`` comes always.
@@ -102,7 +102,7 @@ class Source:
 
     def unwritten(self) -> Rows:
         """What the accounts of every product do not say yet, as of the last commit."""
-        return unwritten(decode_checkpoint(self._checkpoint))
+        return unwritten(decode_checkpoint(unpacked(self._packed)))
 
     def archived(self, series: Series, start_ns: int, end_ns: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Tags and fields, and the time, of each point that the archive has."""

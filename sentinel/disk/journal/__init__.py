@@ -12,7 +12,7 @@ writes; other threads and processes read through ``JournalReader``, also while t
 from sentinel.disk.journal.batches import Backlog, Batch, DeadLetter, Pruned
 from sentinel.disk.journal.by_time import ByTime
 from sentinel.disk.journal.check import damage
-from sentinel.disk.journal.reader import ORDINARY_SPREAD_NS, JournalReader
+from sentinel.disk.journal.reader import ORDINARY_SPREAD_NS, JournalReader, unpacked
 from sentinel.disk.journal.schema import STREAMS
 from sentinel.disk.journal.writer import Journal
 
@@ -27,4 +27,5 @@ __all__ = [
     "JournalReader",
     "Pruned",
     "damage",
+    "unpacked",
 ]

@@ -189,8 +189,12 @@ class JournalReader:
 
     def checkpoint(self) -> bytes | None:
         """The pipeline's state as of the last batch."""
+        return unpacked(self.packed_checkpoint())
+
+    def packed_checkpoint(self) -> bytes | None:
+        """The same as it is stored, for ``unpacked``: that may be damaged where nobody asks for it."""
         row = self._db.execute("SELECT body FROM checkpoint").fetchone()
-        return None if row is None else state_of(row[0], self._zstd)
+        return None if row is None else bytes(row[0])
 
     def dead_letters(self) -> list[DeadLetter]:
         """Every line set aside, oldest first."""
@@ -223,3 +227,12 @@ class JournalReader:
     def line_count(self) -> int:
         """How many lines it holds. Cost: O(batches)."""
         return int(self._db.execute("SELECT total(line_count) FROM batches").fetchone()[0])
+
+
+def unpacked(packed: bytes | None) -> bytes | None:
+    """A checkpoint as the pipeline gave it.
+
+    Raises:
+        JournalError: if it is not as it was written.
+    """
+    return None if packed is None else state_of(packed, zstandard.ZstdDecompressor())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import sentinel.data
 from sentinel.archive.source import Source
 from sentinel.coverage.accounts import Rows
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.errors import JournalError
 from tests.sentinel.archive.market import MIDNIGHT_NS
 from tests.sentinel.data.made import MINUTE_NS, fill, minute, trade
 
@@ -36,3 +40,14 @@ def test_rows_and_their_accounts_are_of_one_moment(
     assert found.table.num_rows == before.table.num_rows
     assert found.holes == before.holes
     assert [hole.start_ns for hole in found.holes] == [MIDNIGHT_NS + MINUTE_NS]
+
+
+def test_a_damaged_checkpoint_hinders_only_what_needs_it(tmp_path: Path) -> None:
+    """Rows are read without it; what is missing among them cannot be told, in one line."""
+    a_minute(tmp_path, 0)
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as journal, journal:
+        journal.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, x'00')")
+    end_ns = MIDNIGHT_NS + MINUTE_NS
+    assert sentinel.data.load("coverage", "BTC-USD", MIDNIGHT_NS, end_ns, data_dir=tmp_path).table.num_rows == 1
+    with pytest.raises(JournalError, match=r"^the checkpoint of the journal is damaged"):
+        sentinel.data.load("trades", "BTC-USD", MIDNIGHT_NS, end_ns, data_dir=tmp_path)

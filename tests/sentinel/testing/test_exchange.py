@@ -89,9 +89,12 @@ async def test_a_market_may_fall_silent(
 def test_it_is_silent_when_one_is_told_so() -> None:
     """Whatever its thread is in the middle of."""
     with SimulatedExchange("BTC-USD") as exchange:
-        exchange._loop.call_soon_threadsafe(time.sleep, 0.2)  # type: ignore[union-attr]
+        loop, market = exchange._loop, exchange._market
+        assert loop is not None
+        assert market is not None
+        loop.call_soon_threadsafe(time.sleep, 0.2)
         exchange.stop_trading()
-        assert exchange._market.trade_rate == 0.0  # type: ignore[union-attr]
+        assert market.trade_rate == 0.0
 
 
 @pytest.mark.parametrize(
