@@ -17,8 +17,6 @@ from contextlib import asynccontextmanager
 WARM_S = 60.0
 """So long after an answer the memory of a shard is there for certain."""
 
-HOURS_MOST = 1000
-
 
 class FirstWrites:
     """Which hours of which buckets were written to lately, and whose turn it is where none was."""
@@ -41,6 +39,5 @@ class FirstWrites:
     def wrote(self, bucket: str, hours: Collection[int]) -> None:
         """The server has accepted points of these hours."""
         now_s = self._monotonic_s()
-        self._warm_until_s |= {(bucket, hour): now_s + WARM_S for hour in hours}
-        if len(self._warm_until_s) > HOURS_MOST:
-            self._warm_until_s = {place: until_s for place, until_s in self._warm_until_s.items() if until_s > now_s}
+        warm = {place: until_s for place, until_s in self._warm_until_s.items() if until_s > now_s}
+        self._warm_until_s = warm | {(bucket, hour): now_s + WARM_S for hour in hours}
