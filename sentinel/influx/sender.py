@@ -5,7 +5,7 @@
 * The request is too large, or not answered in time: halve it (``capacity``).
 * Lines are refused: bisect. Every server stores or refuses at least as much as we find out, so the guilty line is set
   aside with the server's words, and all others go through.
-* The first request into an hour goes alone (``first_writes``).
+* The first request into an hour goes alone, and twice (``first_writes``).
 * We are refused, or the bucket is missing: say so, wait, and read the token again; a person has to act.
 """
 
@@ -218,12 +218,12 @@ class Sender:
         """One request, again and again until the server has said what it thinks of these lines, or says nothing."""
         body, hours = b"\n".join(lines), sending.hours(lines)
         while True:
-            async with self._first_writes.turn(sending.bucket, hours), self._slots.one():
-                self.statistics.requests += 1
-                under_way, began_s = self._slots.taken, self._monotonic_s()
-                outcome = await self._server.write(sending.bucket, body)
-                self._learn(outcome, len(lines), under_way, self._monotonic_s() - began_s)
-                if isinstance(outcome, Accepted):
+            async with self._first_writes.turn(sending.bucket, hours) as times, self._slots.one():
+                for _ in range(times):
+                    outcome = await self._ask(sending.bucket, body, len(lines))
+                    if not isinstance(outcome, Accepted):
+                        break
+                else:
                     self._first_writes.wrote(sending.bucket, hours)
             match outcome:
                 case Unanswered():
@@ -235,6 +235,13 @@ class Sender:
                 case _:
                     self._recovered(sending)
                     return outcome
+
+    async def _ask(self, bucket: str, body: bytes, lines: int) -> Outcome:
+        self.statistics.requests += 1
+        under_way, began_s = self._slots.taken, self._monotonic_s()
+        outcome = await self._server.write(bucket, body)
+        self._learn(outcome, lines, under_way, self._monotonic_s() - began_s)
+        return outcome
 
     def _learn(self, outcome: Outcome, lines: int, under_way: int, took_s: float) -> None:
         match outcome:

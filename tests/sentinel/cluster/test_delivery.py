@@ -41,8 +41,6 @@ def servers(tmp_path: Path) -> Iterator[NatsServers]:
 def influxd(tmp_path: Path) -> Iterator[InfluxServer]:
     with influx_server(tmp_path / "influx") as found:
         found.make("d")
-        # two workers that are the first of a shard at once lose points to the server (``sentinel.influx.first_writes``)
-        found.post("d", "autogen", b"first x=1 %d" % NOW_NS)
         yield found
 
 

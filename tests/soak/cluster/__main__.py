@@ -14,7 +14,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -155,8 +154,6 @@ async def run(folder: Path, given: Given) -> list[str]:
         servers = stack.enter_context(nats_servers(folder / "nats", 3))
         influxd = stack.enter_context(influx_server(folder / "influxd"))
         influxd.make("d")
-        # two workers that are the first of a shard at once lose points to the server (``sentinel.influx.first_writes``)
-        influxd.post("d", "autogen", b"first x=1 %d" % time.time_ns())
         exchange = await stack.enter_async_context(
             trading(
                 given.products,
