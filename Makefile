@@ -101,12 +101,12 @@ bench: $(READY) ## Rerun every benchmark and write bench/RESULTS.md
 
 # One resolution for every Python and platform of ours, with the hashes of all files, and without the name of an index.
 RESOLVE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	--no-annotate --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+	--no-annotate --no-emit-index-url --generate-hashes --custom-compile-command "make lock" pyproject.toml
 
 lock: ## Resolve the dependencies anew and pin them: requirements.lock to run, requirements-dev.lock to develop
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
-	$(RESOLVE) --upgrade --extra cluster --generate-hashes --output-file requirements.lock >/dev/null
+	$(RESOLVE) --upgrade --extra cluster --output-file requirements.lock >/dev/null
 	$(RESOLVE) --upgrade --all-extras --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
 	rm -rf .venv-lock
 
