@@ -132,6 +132,24 @@ def test_a_secret_is_not_shown(read: Load) -> None:
     assert "s3cret" not in config.model_dump_json()
 
 
+ELSEWHERE = ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "10.0.0.1:80", "market.example:80", "127.0.0.1.example:80"]
+
+
+@pytest.mark.parametrize("http", ELSEWHERE)
+def test_where_others_can_ask_there_is_a_token(read: Load, http: str) -> None:
+    host = http.rpartition(":")[0].strip("[]")
+    assert mistake(read, env={"SENTINEL_HTTP": http}).endswith(
+        f"http on {host} can be reached from elsewhere: it needs http_token or http_token_file"
+    )
+    config = read(env={"SENTINEL_HTTP": http, "SENTINEL_HTTP_TOKEN": "s3cret"})
+    assert (config.http, config.http_token is None) == (http, False)
+
+
+@pytest.mark.parametrize("http", ["127.0.0.1:80", "[::1]:80", "localhost:80"])
+def test_where_only_this_machine_can_ask_there_need_be_none(read: Load, http: str) -> None:
+    assert read(env={"SENTINEL_HTTP": http}).http_token is None
+
+
 def test_edges_may_be_numbers_or_text(read: Load) -> None:
     assert read(toml='[book]\nedges_bps = [1, 2.5, "10"]\n').book.edges_bps == (
         Decimal(1),

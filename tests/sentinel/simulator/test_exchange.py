@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -83,3 +85,14 @@ async def test_no_website_is_let_in(tmp_path: Path, headers: dict[str, str]) -> 
         for ours in ({}, {"Host": "localhost:1"}, {"Host": "10.0.0.1"}, {"Origin": "http://localhost:3000"}):
             async with session.get(f"{exchange.urls['rest']}/products", headers=ours) as answer:
                 assert answer.status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of this machine")
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+async def test_nobody_else_is_listened_to(tmp_path: Path, host: str) -> None:
+    """It has no token and plays with what its clients say: it is at 127.0.0.1, and at no other address we have."""
+    async with trading(["BTC-USD"], tmp_path / "t") as exchange:
+        ours = urlsplit(exchange.urls["rest"])
+        assert ours.hostname == "127.0.0.1"
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(host, ours.port)
