@@ -355,7 +355,10 @@ class NoTime:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("status", ["403 Forbidden", "429 Too Many Requests", "503 Service Unavailable"])
+@pytest.mark.parametrize(
+    "status",
+    ["403 Forbidden", "429 Too Many Requests", "451 Unavailable For Legal Reasons", "503 Service Unavailable"],
+)
 @pytest.mark.parametrize(
     ("header", "wait_s"),
     [("30", 30.0), ("Thu, 01 Jan 1970 00:01:10 GMT", 10.0), ("99999", 300.0), ("Thu, 01 Jan 2970 00:00:00 GMT", 300.0)],
@@ -376,7 +379,9 @@ async def test_retry_after_at_the_handshake_holds_up_every_connection_to_the_hos
             assert time.now_s - before_s == pytest.approx(wait_s, abs=0.1)
 
 
-@pytest.mark.parametrize(("status", "wait_s"), [("403 Forbidden", 60), ("418 Teapot", 60), ("503 Busy", 0)])
+@pytest.mark.parametrize(
+    ("status", "wait_s"), [("403 Forbidden", 60), ("418 Teapot", 60), ("451 Blocked", 0), ("503 Busy", 0)]
+)
 async def test_a_ban_that_does_not_say_how_long_lasts_as_long_as_is_usual(status: str, wait_s: float) -> None:
     time, intake = NoTime(), Record()
     async with answering(f"HTTP/1.1 {status}\r\n\r\n".encode()) as url:
