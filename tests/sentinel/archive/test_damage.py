@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,14 +13,20 @@ import pytest
 from click.testing import CliRunner
 
 import sentinel.data
+from feeds.market import Market
 from sentinel.archive import checksum, uncertified
 from sentinel.archive.archiver import all_hours, write_hours
 from sentinel.archive.damage import DamagedFile, opened, schema_of, table_of
 from sentinel.archive.hour import archive_hour
+from sentinel.archive.l2 import L2, Rows
+from sentinel.archive.l2 import write as write_l2
+from sentinel.archive.l2_reader import L2Reader, WholeBook
+from sentinel.archive.layout import Series
 from sentinel.archive.reader import ArchiveReader
 from sentinel.certificates.issuer import Folders, issue_noted
 from sentinel.cli import cli
 from sentinel.contract.line_protocol import Value
+from sentinel.coverage.holes import Hole
 from sentinel.disk.data_dir import ARCHIVE, JOURNAL, PRUNED, TAPES, UNCERTIFIED
 from sentinel.disk.journal import JournalReader
 from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, sample, trade, write
@@ -27,6 +34,7 @@ from tests.sentinel.archive.market import HOUR_NS, MIDNIGHT_NS, line, sample, tr
 MINUTE_NS = 60 * 10**9
 END_NS = MIDNIGHT_NS + 2 * HOUR_NS
 BLOCK_BYTES = 4096
+BTC = Market("coinbase", "BTC-USD")
 FLIPS = 12
 WINDOW = ["--since", str(MIDNIGHT_NS), "--until", str(END_NS)]
 COMMANDS = {
@@ -121,9 +129,24 @@ def damaged_files(whole: bytes) -> Iterator[bytes]:
     yield from (flipped(whole, at, rng) for at in places)
 
 
-@pytest.mark.parametrize("measurement", ["trades", "top", "book"])
+def changes_of_the_books(data: Path) -> Path:
+    """Some blocks of them, in the archive."""
+    file, rows, rng = Series(L2, BTC).file(data / ARCHIVE, MIDNIGHT_NS), Rows(), random.Random(2)
+    rows.add_book(MIDNIGHT_NS, None, 1, {100.0 - number: 1.0 for number in range(50)}, {101.0: 1.0})
+    for number in range(3000):
+        changes = {100.0 - rng.randrange(50): rng.random() for _ in range(3)}
+        rows.add_changes(MIDNIGHT_NS + number * 10**9, number, number, changes, {101.0 + rng.randrange(50): 1.0})
+    write_l2(file, rows.table())
+    return file
+
+
+def of_the_archiver(data: Path, measurement: str) -> Path:
+    return changes_of_the_books(data) if measurement == L2 else last_of(data, measurement)
+
+
+@pytest.mark.parametrize("measurement", ["trades", "top", "book", L2])
 def test_no_row_comes_of_a_flipped_bit_or_a_cut(data: Path, measurement: str) -> None:
-    file = last_of(data, measurement)
+    file = of_the_archiver(data, measurement)
     whole, rows, shape = file.read_bytes(), table_of(file), schema_of(file)
     told = 0
     for content in damaged_files(whole):
@@ -137,6 +160,27 @@ def test_no_row_comes_of_a_flipped_bit_or_a_cut(data: Path, measurement: str) ->
             except DamagedFile as error:
                 told += str(file) in str(error)
     assert told >= 1200
+
+
+def test_no_book_comes_of_changes_that_are_damaged(data: Path) -> None:
+    """What reads the changes themselves gives the right book, or names the file."""
+    file = changes_of_the_books(data)
+    whole, at_ns, rng = file.read_bytes(), MIDNIGHT_NS + 2000 * 10**9, random.Random(3)
+
+    def book() -> WholeBook | Hole:
+        return L2Reader(data / ARCHIVE, BTC).book_at(at_ns)
+
+    right = book()
+    assert isinstance(right, WholeBook)
+    assert len(whole) > 5 * BLOCK_BYTES
+    cuts = [whole[:end] for end in range(0, len(whole), BLOCK_BYTES)]
+    flips = [flipped(whole, at, rng) for at in rng.sample(range(len(whole)), 10 * FLIPS)]
+    for content in (*cuts, *flips):
+        file.write_bytes(content)
+        with pytest.raises(DamagedFile, match=re.escape(str(file))):
+            book()
+    file.write_bytes(whole)
+    assert book() == right
 
 
 def test_export_reads_no_line_of_it(data: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ from tests.sentinel.archive.market import DAY_NS, HOUR_NS, MIDNIGHT_NS, SYMBOLS,
 
 LATER_NS = MIDNIGHT_NS + DAY_NS
 BTC = Market("coinbase", "BTC-USD")
+BLOCK_BYTES = 4096
 
 
 def archived(data_dir: Path) -> list[Path]:
@@ -164,6 +166,27 @@ def test_any_byte_of_a_certificate_or_a_head(data_dir: Path) -> None:
                     papers.read(file) if file.name != HEAD else head_follows(data_dir)
         file.write_bytes(content)
     assert problems(data_dir) == []
+
+
+@pytest.mark.parametrize("which", ["certificate", "head"])
+def test_cut_short_anywhere_it_is_told(data_dir: Path, which: str) -> None:
+    """At every byte for the reader; for the command, to nothing, at every block, and without its last byte."""
+    first = certificate(data_dir, 1)
+    file = first if which == "certificate" else first.parent.parent / HEAD
+    content = file.read_bytes()
+    for end in range(len(content)):
+        file.write_bytes(content[:end])
+        with pytest.raises(Damaged, match=re.escape(str(file))):
+            papers.read(file) if which == "certificate" else papers.read_head(file.parent)
+    for end in sorted({*range(0, len(content), BLOCK_BYTES), len(content) // 2, len(content) - 1}):
+        file.write_bytes(content[:end])
+        told = run(verify_command, data_dir, "--format", "json")
+        assert isinstance(told.exception, SystemExit), (end, told.exception)
+        assert told.exit_code == 1
+        problems = [problem for check in json.loads(told.stdout)["checks"] for problem in check["problems"]]
+        assert any(str(file) in problem for problem in problems), end
+    file.write_bytes(content)
+    assert run(verify_command, data_dir).exit_code == 0
 
 
 def head_follows(data_dir: Path) -> None:
