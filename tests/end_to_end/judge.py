@@ -299,12 +299,12 @@ def judge_trades(
         assert not made_up, (product, "made up", made_up[:5])
         assert not stored.keys() & missing
         for trade_id, point in stored.items():
-            _judge_trade(published[trade_id], fields(point), dict(point.tags)["side"], point.time_ns)
+            judge_trade(published[trade_id], fields(point), dict(point.tags)["side"], point.time_ns)
         judged += len(stored)
     return judged
 
 
-def _judge_trade(published: dict[str, Any], stored: dict[str, Any], side: str, time_ns: int) -> None:
+def judge_trade(published: dict[str, Any], stored: dict[str, Any], side: str, time_ns: int) -> None:
     assert stored["price"] == float(published["price"])
     assert stored["size"] == float(published["size"])
     assert side == {"buy": "sell", "sell": "buy"}[published["maker_side"]]

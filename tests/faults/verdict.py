@@ -124,7 +124,7 @@ def _judge_product(store: Store, truth: TruthFile, facts: DialectFacts, product:
     else:
         yield from _judge_unproved(truth, product, instants)
         yield from _judge_holes(truth, product, named)
-    yield from _judge_values(truth, product, tops, warp)
+    yield from judge_values(truth, product, tops, warp)
     yield from _judge_reasons(truth, product, gaps, warp)
     yield from _judge_accounts(store, product, tops, warp)
 
@@ -215,7 +215,7 @@ def certain(moments: set[int]) -> set[int]:
     return moments if len(moments) == 1 else set()
 
 
-def _judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Warp) -> Iterator[str]:
+def judge_values(truth: TruthFile, product: str, tops: dict[int, Any], warp: Warp) -> Iterator[str]:
     """Every sample is the market's, as it was within the time a frame may take, and never older than the one before."""
     held = truth.tops[product]
     held_up = Spans((start_ns, end_ns + LAG_NS) for start_ns, end_ns in truth.late_spans())
