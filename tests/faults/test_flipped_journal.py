@@ -16,6 +16,7 @@ from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
+from sentinel.contract.line_protocol import decode, measurement_of
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader, damage
 from sentinel.disk.journal.schema import UNREADABLE
@@ -33,10 +34,21 @@ from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 LOG = f"{JOURNAL}-wal"
+SAMPLED = (b"top", b"book")
+"""What is written once. Flows are written again when a trade of theirs is repaired, accounts as they grow."""
+
 PAGE_BYTES = 4096
 AT_ONCE = 2
 SAMPLES = 20
 """Of each product, before the flip."""
+
+
+class Life(NamedTuple):
+    """Of a collector: it begins at ``since_ns`` with a journal that had the lines ``before`` until the flip."""
+
+    data: Path
+    before: set[bytes]
+    since_ns: int
 
 
 class Flip(NamedTuple):
@@ -104,10 +116,12 @@ async def again(exchange: Market, data: Path) -> tuple[int, str]:
         return status, collector.errors
 
 
-def made_up(data: Path, truth: TruthFile) -> list[str]:
-    """What can be read of it and never was."""
-    store = Store(data, lines=readable(data))
-    found: list[str] = []
+def made_up(life: Life, truth: TruthFile) -> list[str]:
+    """What can be read of it and never was: of the market, and of what this journal had of it."""
+    lines = readable(life.data)
+    store = Store(life.data, lines=lines)
+    old = {line for line in lines if measurement_of(line) in SAMPLED and decode(line).time_ns < life.since_ns}
+    found = [f"{len(changed)} lines are not as they were: {min(changed)!r}"] if (changed := old - life.before) else []
     for product in PRODUCTS:
         for trade_id, point in store.trades(product).items():
             judge_trade(truth.trades[product][trade_id], fields(point), dict(point.tags)["side"], point.time_ns)
@@ -127,10 +141,10 @@ def until_it_ended(truth: TruthFile, data: Path) -> TruthFile:
     return of_it
 
 
-def problems(data: Path, truth: TruthFile, status: int, said: str) -> list[str]:
+def problems(life: Life, truth: TruthFile, status: int, said: str) -> list[str]:
     if "Traceback" in said:
         return ["a traceback"]
-    found = made_up(data, truth)
+    data, found = life.data, made_up(life, truth)
     if status:
         last = said.splitlines()[-1]
         return found if status in (1, 2) and "journal" in last else [*found, f"status {status}: {last}"]
@@ -147,27 +161,29 @@ def problems(data: Path, truth: TruthFile, status: int, said: str) -> list[str]:
 async def test_a_collector_on_a_journal_with_a_flipped_bit_leaves_the_truth(tmp_path: Path) -> None:
     rng, began_ns = random.Random(18), time.time_ns()
     turns = asyncio.Semaphore(AT_ONCE)
-    lives: dict[Flip, Path] = {}
+    lives: dict[Flip, Life] = {}
     async with trading(PRODUCTS, tmp_path / "truth.jsonl", levels=60, rate=50, trade_rate=15) as exchange:
         stopped, killed = tmp_path / "stopped", tmp_path / "killed"
         await asyncio.gather(base(exchange, stopped, is_killed=False), base(exchange, killed, is_killed=True))
         for data, flips in ((stopped, flips_of_the_file(stopped, rng)), (killed, flips_of_the_log(killed, rng))):
+            before = set(readable(data))
+            assert len(before) > 500
             for flip in flips:
-                lives[flip] = Path(shutil.copytree(data, tmp_path / f"flip-{len(lives)}"))
-                (lives[flip] / "stderr.txt").unlink()
-                flip.make(lives[flip])
+                life = Life(Path(shutil.copytree(data, tmp_path / f"flip-{len(lives)}")), before, time.time_ns())
+                (life.data / "stderr.txt").unlink()
+                flip.make(life.data)
+                lives[flip] = life
 
-        async def live(data: Path) -> tuple[int, str]:
+        async def live(life: Life) -> tuple[int, str]:
             async with turns:
-                return await again(exchange, data)
+                return await again(exchange, life.data)
 
         ends = await asyncio.gather(*map(live, lives.values()))
     facts = [{"fault": "restart: on another journal", "start_ns": began_ns, "end_ns": time.time_ns()}]
     (tmp_path / "host.json").write_text(json.dumps(facts))
     truth = truth_of(tmp_path, COINBASE.facts.feeds[0])
-    found = {}
-    for (flip, data), (status, said) in zip(lives.items(), ends, strict=True):
-        told = problems(data, truth, status, said)
-        if told:
-            found[flip] = told
-    assert found == {}
+    found = {
+        flip: problems(life, truth, status, said)
+        for (flip, life), (status, said) in zip(lives.items(), ends, strict=True)
+    }
+    assert {flip: told for flip, told in found.items() if told} == {}
