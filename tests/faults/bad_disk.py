@@ -71,6 +71,7 @@ TROUBLES = [
         ("sync", "sync", errno.ENOSPC),
     )
 ] + [
+    Trouble("open of tape: EROFS", _line("open", errno.EROFS, 0, TAPES)),
     Trouble("sync of journal takes 30 s", _line("sync", 0, 30_000, JOURNAL), 8.0),
     Trouble("sync of tape takes 30 s", _line("sync", 0, 30_000, TAPES), 8.0),
     Trouble("sync of everything takes 30 s, memory is short", _line("sync", 0, 30_000, "/"), 8.0, is_short=True),
@@ -139,7 +140,7 @@ async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
     """Plays a trouble in ``folder``; returns what is wrong with what the collector left of it."""
     data, faults, truth = folder / "data", folder / "faults", folder / "truth.jsonl"
     faults.write_text("")
-    settings = {"SHIM_FILE": str(faults), "LD_PRELOAD": str(library)}
+    settings = {"SHIM_FILE": str(faults), "LD_PRELOAD": str(library), "SENTINEL_TAPE_MAX_AGE_S": "1"}
     if trouble.is_short:
         settings["SENTINEL_JOURNAL_MEMORY_BYTES"] = str(SHORT_MEMORY_BYTES)
     disk = Disk(faults, data)
