@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -62,18 +62,23 @@ SIDES = ("before", "after")
 class Death:
     """Counts steps of one kind, on whatever thread they are taken, and is the end of the process at one of them."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, steps: Mapping[str, tuple[type, str]] = STEPS | BACKFILLING | CHANGING) -> None:
         kind, count, self._side = text.rsplit(" ", 2)
         self._left = int(count)
         self._lock = threading.Lock()
         if kind == STATEMENT:
             self._watch_statements()
         else:
-            owner, name = (STEPS | BACKFILLING | CHANGING)[kind]
+            owner, name = steps[kind]
             setattr(owner, name, self._watched(getattr(owner, name)))
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether steps count by now."""
+        return True
+
     def _passed(self, side: str) -> None:
-        if side != self._side:
+        if side != self._side or not self.is_armed:
             return
         with self._lock:
             self._left -= 1
