@@ -90,13 +90,16 @@ def verify_command(
     checks: dict[str, Check] = {}
     heads: dict[str, papers.Head] = {}
     every = [(folder, read_chains(folder / CERTIFICATES)) for folder in data_folders(root)]
-    if not any(within(chains.latest, since_ns, until_ns) or chains.check.problems for _, chains in every):
+    # neither journal nor tapes are in an object store
+    journals = {folder: check_journal(folder / JOURNAL) for folder, _ in every if isinstance(folder, Path)}
+    is_damaged = any(check.problems for check in (*journals.values(), *(chains.check for _, chains in every)))
+    if not is_damaged and not any(within(chains.latest, since_ns, until_ns) for _, chains in every):
         raise UsageError(f"nothing certified in {root} in that time; see sentinel-ws certify")
     for folder, chains in every:
         latest = within(chains.latest, since_ns, until_ns)
         found = [chains.check, *verify(Stored.of(folder), chains.latest, latest)]
-        if isinstance(folder, Path):  # neither journal nor tapes are in an object store
-            found.append(check_journal(folder / JOURNAL))
+        if isinstance(folder, Path):
+            found.append(journals[folder])
             if not no_replay:
                 found.append(_rederive(Folders.of(folder), latest))
         if influx_url is not None:

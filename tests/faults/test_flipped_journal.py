@@ -16,11 +16,14 @@ from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
+from click.testing import CliRunner
+
+from sentinel.cli import cli
 from sentinel.contract.line_protocol import decode, measurement_of
 from sentinel.disk.data_dir import JOURNAL
-from sentinel.disk.journal import JournalReader, damage
+from sentinel.disk.journal import JournalReader
 from sentinel.disk.journal.schema import UNREADABLE
-from sentinel.errors import SentinelError
+from sentinel.errors import SentinelError, UsageError
 from tests.end_to_end.judge import TruthFile, judge_trade
 from tests.end_to_end.store import Store, fields
 from tests.faults.played import COINBASE
@@ -141,6 +144,12 @@ def until_it_ended(truth: TruthFile, data: Path) -> TruthFile:
     return of_it
 
 
+def is_found_by_verify(data: Path) -> bool:
+    told = CliRunner().invoke(cli, ["verify", "--data-dir", str(data)], standalone_mode=False)
+    assert isinstance(told.exception, SystemExit | UsageError), told.exception  # nothing is certified yet
+    return isinstance(told.exception, SystemExit)
+
+
 def problems(life: Life, truth: TruthFile, status: int, said: str) -> list[str]:
     if "Traceback" in said:
         return ["a traceback"]
@@ -148,7 +157,7 @@ def problems(life: Life, truth: TruthFile, status: int, said: str) -> list[str]:
     if status:
         last = said.splitlines()[-1]
         return found if status in (1, 2) and "journal" in last else [*found, f"status {status}: {last}"]
-    if any(damage(data / JOURNAL)):
+    if is_found_by_verify(data):
         return found
     try:
         found += judge(data, until_it_ended(truth, data), PRODUCTS)

@@ -7,7 +7,9 @@ import json
 import random
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -166,6 +168,24 @@ def test_any_byte_of_a_certificate_or_a_head(data_dir: Path) -> None:
                     papers.read(file) if file.name != HEAD else head_follows(data_dir)
         file.write_bytes(content)
     assert problems(data_dir) == []
+
+
+def test_a_damaged_journal_is_told_before_there_is_a_certificate(tmp_path: Path) -> None:
+    """The first hour of a collector, or one without an archive: that nothing is certified was all that was said."""
+    asyncio.run(write(tmp_path, [{"trades": [trade(number, MIDNIGHT_NS) for number in range(50)]}]))
+    journal = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(journal)) as db:
+        ((body,),) = db.execute("SELECT body FROM batches")
+    content = journal.read_bytes()
+    place = content.index(body[-20:])
+    journal.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    told = run(verify_command, tmp_path)
+    assert isinstance(told.exception, SystemExit), told.exception
+    assert told.exit_code == 1
+    assert "batch 1 of the journal, trades" in told.stdout
+    journal.write_bytes(content)
+    nothing = CliRunner().invoke(verify_command, ["--data-dir", str(tmp_path)], standalone_mode=False)
+    assert isinstance(nothing.exception, UsageError)
 
 
 @pytest.mark.parametrize("which", ["certificate", "head"])
