@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 WIDTH = 63
-"""Always as many bytes, so that one writing over another leaves nothing of it."""
+"""Always as many bytes, so that one written over another, or over anything else, leaves nothing of it in them."""
 
 
 class Mark(Struct, frozen=True):
@@ -57,7 +57,7 @@ def mark_at(path: Path) -> Mark | None:
         OSError: if it cannot be read.
     """
     try:
-        words = path.read_bytes().split()
+        words = path.read_bytes()[: WIDTH + 1].split()
         return Mark(*map(int, words)) if len(words) == 3 else None
     except (FileNotFoundError, ValueError):
         return None

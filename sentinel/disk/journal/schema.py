@@ -122,7 +122,6 @@ def _go_on_from(db: sqlite3.Connection, path: Path, mark: Mark) -> None:
         db.execute(f"PRAGMA user_version = {mark.commits}")  # who brings the lost log back later is refused
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'batches'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('batches', ?)", (max(found.last_id, mark.last_id),))
-    mark_of(db).put(mark_path(path))
 
 
 def check_log(path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from sentinel import cli
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Journal, damage
+from sentinel.disk.journal.mark import mark_at
 from sentinel.disk.journal.schema import mark_path
 from sentinel.errors import UsageError
 from tests.sentinel.archive.market import MIDNIGHT_NS, trade
@@ -139,7 +140,8 @@ def test_a_log_that_is_anothers_or_older_is_refused_before_it_is_written_over_th
 
 
 def _killed(folder: Path, commits: int = 12, checkpoint: bytes | None = b"state") -> Path:
-    """A journal as SIGKILL leaves it: its log is not folded in. The first, second, fourth and eighth time it was."""
+    """A journal as SIGKILL leaves it: its log is not folded in. The first, second, fourth, eighth … time it was, and
+    every 64th."""
     folder.mkdir()
     origin = folder / "origin"
     origin.mkdir()
@@ -171,13 +173,14 @@ def _append_one(path: Path) -> tuple[int, int]:
     return asyncio.run(write())
 
 
-def test_without_its_log_it_goes_on_and_no_id_is_given_twice(tmp_path: Path) -> None:
-    path = _killed(tmp_path / "killed")
+@pytest.mark.parametrize(("commits", "left"), [(12, 8), (200, 192)])
+def test_without_its_log_it_goes_on_and_no_id_is_given_twice(commits: int, left: int, tmp_path: Path) -> None:
+    path = _killed(tmp_path / "killed", commits)
     log = path.with_name(f"{JOURNAL}-wal")
     lost = log.read_bytes()
     log.unlink()
     assert "the journal is not as far as it was: its -wal is missing, or cut short" in damage(path)
-    assert _append_one(path) == (8, 13)
+    assert _append_one(path) == (left, commits + 1)
     assert not any(damage(path))
     log.write_bytes(lost)
     with pytest.raises(UsageError, match="is not the log of this journal, but an older one"):
@@ -230,12 +233,15 @@ def test_one_of_which_nothing_is_left_that_it_could_go_on_from_is_refused(tmp_pa
         Journal.open(path)
 
 
-@pytest.mark.parametrize("mark", [b"", b"1 2", b"1 2 x", b"\xff\x00" * 32])
+@pytest.mark.parametrize("mark", [b"", b"1 2", b"1 2 x", b"\xff\x00" * 64])
 def test_a_mark_that_says_nothing_is_none(mark: bytes, tmp_path: Path) -> None:
     path = _killed(tmp_path / "killed")
     path.with_name(MARK).write_bytes(mark)
     assert not any(damage(path))
     assert _append_one(path) == (12, 13)
+    left = mark_at(path.with_name(MARK))
+    assert left is not None
+    assert (left.commits, left.last_id) == (13, 13)
 
 
 def test_a_disk_that_does_not_take_the_mark_hinders_nothing(tmp_path: Path) -> None:
