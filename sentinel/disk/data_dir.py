@@ -6,6 +6,7 @@
     products.json       what the venues say of the markets that were ever collected here
     membership.json     a cluster's member: its share of last time
     journal.sqlite3     the last lines, with the state they lead to (and -wal, -shm, .lock beside it)
+    journal.mark        how far it had got: what tells that it, or its -wal, is missing
     dead_letters.lp     lines that InfluxDB will never take
     acknowledged/       <kind>~<about>.json: alerts that an operator knows of
     tapes/              tape-<created_ns>.swtape, pruned.txt, l2.swstate: how far the archive has them

@@ -103,7 +103,9 @@ class KeepingInflux(FakeInflux):
         self.kept.append((time.time_ns(), lines))
 
 
-async def run(seed: int, folder: Path, steps: Sequence[str] = (), disk: Disk | None = None) -> list[str]:
+async def run(
+    seed: int, folder: Path, steps: Sequence[str] = (), disk: Disk | None = None, life_s: float = LIFE_S
+) -> list[str]:
     """Plays the deaths of a seed in ``folder``, or these; returns what is wrong with what is left."""
     data, truth_path = folder / "data", folder / "truth.jsonl"
     hidden = [Fault(kind="hide", at_s=1.0 + HIDDEN_EVERY_S * number, count=2) for number in range(60)]
@@ -127,7 +129,7 @@ async def run(seed: int, folder: Path, steps: Sequence[str] = (), disk: Disk | N
             options = settings | {"DEATH": step} | (disk.environment(data) if disk else {})
             async with collecting(exchange.urls, data, *arguments, module="tests.faults.dies", **options) as collector:
                 try:
-                    async with asyncio.timeout(LIFE_S):
+                    async with asyncio.timeout(life_s):
                         status = await collector.ended()
                     is_at_step = status == -signal.SIGKILL
                 except TimeoutError:

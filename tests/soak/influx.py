@@ -1,4 +1,4 @@
-"""Full-size trials of delivery, run by hand: ``python -m tests.soak.influx poison|drain|chaos``.
+"""Full-size trials of delivery, run by hand: ``python -m tests.soak.influx poison|drain|chaos|outage``.
 
 Each starts its own real InfluxDB, says what it measured, and exits with 1 if a point is missing, doubled or made up.
 """
@@ -11,14 +11,16 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 import click
 
 from sentinel.config import Influx
+from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.delivery import SINK
-from sentinel.disk.journal import Journal
+from sentinel.disk.journal import Journal, JournalReader
 from sentinel.influx.server import Server
 from sentinel.influx.sink import InfluxSink
 from tests.end_to_end.store import Store
@@ -29,6 +31,8 @@ from tests.servers.influx import WRITER, InfluxServer, influx_server
 
 NOW_NS = 1_750_000_000_000_000_000
 LINES_PER_BATCH = 20_000
+ABREAST_LINES = 1_000
+"""So few are on their way when nothing waits."""
 
 
 def line(number: int) -> bytes:
@@ -72,7 +76,7 @@ def resident_mb() -> float:
 
 async def poison(folder: Path, influxd: InfluxServer) -> bool:
     """A thousand poison lines among a million good ones."""
-    journal = Journal.open(folder / "journal.sqlite3")
+    journal = Journal.open(folder / JOURNAL)
     poisoned = await fill(journal, 1_000_000, 1000)
     sink = sink_for(journal, influxd.url, folder)
     seconds = await drain(sink)
@@ -88,7 +92,7 @@ async def poison(folder: Path, influxd: InfluxServer) -> bool:
 async def drain_rate(folder: Path, influxd: InfluxServer) -> bool:
     """Six hours of twenty products' tops, against plain POSTs of the same bodies to the same server."""
     lines = 20 * 10 * 6 * 3600
-    journal = Journal.open(folder / "journal.sqlite3")
+    journal = Journal.open(folder / JOURNAL)
     await fill(journal, lines)
     before_mb = resident_mb()
     sink = sink_for(journal, influxd.url, folder)
@@ -114,15 +118,55 @@ async def drain_rate(folder: Path, influxd: InfluxServer) -> bool:
 
 async def chaos(folder: Path, influxd: InfluxServer, minutes: float = 5) -> bool:
     """A collector of twenty products while the server is killed, frozen and its user's right is taken away."""
+
+    async def torment(data: Path) -> None:
+        await _torment(influxd, minutes * 60)
+
+    return await _collecting(folder, influxd, torment, products=20, rate=400, trade_rate=40)
+
+
+async def outage(folder: Path, influxd: InfluxServer, minutes: float = 60) -> bool:
+    """A collector of five products while there is no server for so long."""
+
+    async def end_and_begin(data: Path) -> None:
+        await asyncio.sleep(20)
+        influxd.kill()
+        await asyncio.sleep(minutes * 60)
+        waiting = _waiting(data)
+        await asyncio.to_thread(influxd.start)
+        began_s = time.perf_counter()
+        while _waiting(data) > ABREAST_LINES:
+            await asyncio.sleep(1)
+        click.echo(f"{minutes:g} minutes without: {waiting:,} lines, there {time.perf_counter() - began_s:.0f} s after")
+
+    return await _collecting(folder, influxd, end_and_begin, products=5, rate=100, trade_rate=10)
+
+
+def _waiting(data: Path) -> int:
+    """How many lines are in the journal only."""
+    with JournalReader(data / JOURNAL) as reader:
+        return reader.backlogs()[SINK].line_count
+
+
+async def _collecting(
+    folder: Path,
+    influxd: InfluxServer,
+    torment: Callable[[Path], Awaitable[None]],
+    *,
+    products: int,
+    rate: float,
+    trade_rate: float,
+) -> bool:
+    """A collector into a server that has troubles: whether that has everything in the end."""
     data = folder / "data"
     secret = {"SENTINEL_INFLUX_TOKEN": WRITER, "SENTINEL_INFLUX_TIMEOUT_S": "5"}
     places = {"SENTINEL_INFLUX_BUCKET_TRADES": "d", "SENTINEL_INFLUX_BUCKET_BOOK": "d"}
-    async with trading(20, folder / "truth.jsonl", rate=400, trade_rate=40, levels=300) as exchange:
-        products = exchange.products
+    async with trading(products, folder / "truth.jsonl", rate=rate, trade_rate=trade_rate, levels=300) as exchange:
+        names = exchange.products
         async with collecting(
-            exchange.urls, data, *products, "--influx-url", influxd.url, **secret, **places
+            exchange.urls, data, *names, "--influx-url", influxd.url, **secret, **places
         ) as collector:
-            await _torment(influxd, minutes * 60)
+            await torment(data)
             exchange.market.trade_rate = 0.0
             await asyncio.sleep(30)
             status = await collector.stop()
@@ -132,7 +176,7 @@ async def chaos(folder: Path, influxd: InfluxServer, minutes: float = 5) -> bool
         theirs, ours = influxd.count("d", name, field), len(store.of(name))
         click.echo(f"{name}: journal {ours:,}, InfluxDB {theirs:,}")
         is_good = is_good and theirs == ours
-    journal = Journal.open(data / "journal.sqlite3")
+    journal = Journal.open(data / JOURNAL)
     click.echo(f"backlog {(await journal.backlog(SINK)).line_count}, gaps {len(store.of('gaps'))}")
     journal.close()
     return is_good
@@ -160,7 +204,7 @@ async def _torment(influxd: InfluxServer, seconds: float) -> None:
                 await asyncio.sleep(part_s)
 
 
-TRIALS = {"poison": poison, "drain": drain_rate, "chaos": chaos}
+TRIALS = {"poison": poison, "drain": drain_rate, "chaos": chaos, "outage": outage}
 
 
 def main() -> int:

@@ -2,7 +2,8 @@
 
 Promises. A batch is there once ``append`` returns: for good after a crash of the process (the operating system holds
 it), and after a power cut too, since every commit is synced. A transaction is all or nothing. Batch ids rise in the
-order of writing and are never reused. A batch is removed only when every registered sink is past it.
+order of writing and are never reused. A batch is removed only when every registered sink is past it. What the disk
+loses of its end is not lost without a word (``mark``).
 
 Shape. A transaction stores up to one batch for each stream, its lines joined by newlines and compressed with zstd, and
 with them the pipeline's checkpoint, so that lines and state can never disagree. One thread owns the connection that

@@ -10,7 +10,8 @@ from pathlib import Path
 import zstandard
 
 from sentinel.disk.journal.batches import COLUMNS, batch_of
-from sentinel.disk.journal.schema import STREAMS, UNREADABLE, check_log, connect_reader
+from sentinel.disk.journal.mark import mark_at, mark_of
+from sentinel.disk.journal.schema import STREAMS, UNREADABLE, check_log, connect_reader, mark_path
 from sentinel.errors import BatchDamaged, UsageError
 
 AT_ONCE = 500
@@ -25,7 +26,10 @@ def damage(path: Path) -> Iterator[str | None]:
     """
     try:
         check_log(path)
+        mark = mark_at(mark_path(path))
         with closing(connect_reader(path)) as db:
+            if mark is not None and not mark.is_kept_by(mark_of(db)):
+                yield "the journal is not as far as it was: its -wal is missing, or cut short"
             yield from (str(row[0]) for row in db.execute("PRAGMA integrity_check") if row[0] != "ok")
             # in the order of the table itself: what an index does not have is there; and in parts, since a collector's
             # log cannot be folded into the file beyond what is being read

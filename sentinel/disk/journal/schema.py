@@ -9,7 +9,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from struct import Struct
 
+from loguru import logger
+
 from sentinel.disk.files import sync_folder
+from sentinel.disk.journal.mark import Mark, mark_at, mark_of
 from sentinel.errors import JournalWriteFailed, UsageError
 
 STREAMS = ("trades", "book", "accounts")
@@ -50,9 +53,17 @@ CREATE TABLE dead_letters (
 
 
 def connect(path: Path) -> sqlite3.Connection:
+    """For who writes.
+
+    Raises:
+        UsageError: if it cannot be opened or made, is no journal, or not the one that was here.
+    """
     db = None
     try:
+        mark = mark_at(mark_path(path))
         if not path.exists() or not path.stat().st_size:
+            if mark is not None:
+                raise _gone(path, mark)
             _create(path)
         check_log(path)
         db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
@@ -62,6 +73,8 @@ def connect(path: Path) -> sqlite3.Connection:
         _check_version(db, path)
         if not _number(db, "application_id"):  # made by version 0.1
             db.execute(f"PRAGMA application_id = {_own_number()}")
+        if mark is not None:
+            _go_on_from(db, path, mark)
     except BaseException as error:
         if db is not None:
             db.close()
@@ -82,6 +95,33 @@ def _create(path: Path) -> None:
         db.executescript(f"BEGIN; {SCHEMA} INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'); COMMIT;")
     new.replace(path)
     sync_folder(path.parent)
+
+
+def mark_path(path: Path) -> Path:
+    """Where it is written down how far a journal has got."""
+    return path.with_suffix(".mark")
+
+
+def _gone(path: Path, mark: Mark) -> UsageError:
+    return UsageError(
+        f"{path} is not the journal of {mark.commits} transactions that was here: bring it back with its -wal, or "
+        f"remove {mark_path(path)} to begin anew"
+    )
+
+
+def _go_on_from(db: sqlite3.Connection, path: Path, mark: Mark) -> None:
+    """A journal that has lost its last transactions, its ``-wal`` being away or cut short, goes on: what it leads to is
+    older, so all that came after is named as a stop. No id of the batches that are gone is given again."""
+    found = mark_of(db)
+    if mark.is_kept_by(found):
+        return
+    if found.own_number != mark.own_number or not db.execute("SELECT count(*) FROM checkpoint").fetchone()[0]:
+        raise _gone(path, mark)
+    logger.bind(path=str(path), transactions=mark.commits - found.commits).error("journal_cut_short")
+    with transaction(db):
+        db.execute(f"PRAGMA user_version = {mark.commits}")  # who brings the lost log back later is refused
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'batches'")
+        db.execute("INSERT INTO sqlite_sequence VALUES ('batches', ?)", (max(found.last_id, mark.last_id),))
 
 
 def check_log(path: Path) -> None:

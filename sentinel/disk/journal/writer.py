@@ -7,7 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
@@ -27,7 +27,8 @@ from sentinel.disk.journal.batches import (
     packer,
     state_of,
 )
-from sentinel.disk.journal.schema import STREAMS, connect, transaction
+from sentinel.disk.journal.mark import mark_of
+from sentinel.disk.journal.schema import STREAMS, connect, mark_path, transaction
 from sentinel.disk.lock import Held, hold
 from sentinel.errors import BatchDamaged, InUse, JournalWriteFailed
 
@@ -36,6 +37,11 @@ R = TypeVar("R")
 
 AHEAD_NS = 86_400_000_000_000
 """A point so far ahead of the clock says nothing of the time it was written at."""
+
+FOLDED_EVERY = 64
+"""After so many transactions with lines, a minute of them, and the first, second, fourth and so on, the log is folded
+into the file: without the log it still leads to what was collected until then. SQLite itself folds after 4 MB of log,
+which of a calm market are hours."""
 
 INSERT = "INSERT INTO batches (stream, first_ns, last_ns, line_count, raw_bytes, body) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -64,6 +70,7 @@ class Journal:
         self.path = path
         self._db = db
         self._file = _identity(path)
+        self._appends = 0
         self._lock = lock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._compress = packer(zstd_level).compress
@@ -107,6 +114,7 @@ class Journal:
 
     def _store(self, batches: Sequence[Batch]) -> None:
         self._write(INSERT, [(*_facts(batch), self._compress(batch.body)) for batch in batches])
+        self._mark_end()
 
     def _append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]
@@ -115,6 +123,15 @@ class Journal:
             self._db.executemany(INSERT, rows)
             if checkpoint is not None:
                 self._db.execute("REPLACE INTO checkpoint VALUES (0, ?)", (self._compress(checkpoint),))
+        self._mark_end()
+
+    def _mark_end(self) -> None:
+        """Has the next start know if what was just written is missing, and what it was of."""
+        mark_of(self._db).put(mark_path(self.path))
+        self._appends += 1
+        if not self._appends % FOLDED_EVERY or not self._appends & (self._appends - 1):
+            with suppress(sqlite3.Error):  # what is in the log is safe there
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _check_in_place(self) -> None:
         """SQLite writes on without a word into a file that was removed, and all of it would be gone at the end."""

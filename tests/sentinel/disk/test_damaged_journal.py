@@ -15,6 +15,8 @@ import pytest
 from sentinel import cli
 from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import Journal, damage
+from sentinel.disk.journal.mark import mark_at
+from sentinel.disk.journal.schema import mark_path
 from sentinel.errors import UsageError
 from tests.sentinel.archive.market import MIDNIGHT_NS, trade
 from tests.sentinel.timed import timed
@@ -90,6 +92,7 @@ def test_with_any_bit_flipped_no_line_is_made_up_and_what_is_hidden_is_found(
 
 
 SUFFIXES = ("", "-wal")
+MARK = mark_path(Path(JOURNAL)).name
 
 
 async def _grown(path: Path, commits: int, copied_at: int, copy: Path) -> Journal:
@@ -134,6 +137,125 @@ def test_a_log_that_is_anothers_or_older_is_refused_before_it_is_written_over_th
     finally:
         for journal in journals:
             journal.close()
+
+
+def _killed(folder: Path, commits: int = 12, checkpoint: bytes | None = b"state") -> Path:
+    """A journal as SIGKILL leaves it: its log is not folded in. The first, second, fourth, eighth … time it was, and
+    every 64th."""
+    folder.mkdir()
+    origin = folder / "origin"
+    origin.mkdir()
+
+    async def write() -> None:
+        journal = Journal.open(origin / JOURNAL)
+        for number in range(commits):
+            await journal.append(timed({"trades": [trade(number, MIDNIGHT_NS + number * S)] * 40}), checkpoint)
+        for name in (JOURNAL, f"{JOURNAL}-wal", MARK):
+            shutil.copy(origin / name, folder / name)
+        journal.close()
+
+    asyncio.run(write())
+    return folder / JOURNAL
+
+
+def _append_one(path: Path) -> tuple[int, int]:
+    """The last id that a journal opens with, and that of a batch that comes to it."""
+
+    async def write() -> tuple[int, int]:
+        journal = Journal.open(path)
+        try:
+            before = await journal.last_id()
+            await journal.append(timed({"trades": [trade(1, MIDNIGHT_NS)]}), b"state")
+            return before, await journal.last_id()
+        finally:
+            journal.close()
+
+    return asyncio.run(write())
+
+
+@pytest.mark.parametrize(("commits", "left"), [(12, 8), (200, 192)])
+def test_without_its_log_it_goes_on_and_no_id_is_given_twice(commits: int, left: int, tmp_path: Path) -> None:
+    path = _killed(tmp_path / "killed", commits)
+    log = path.with_name(f"{JOURNAL}-wal")
+    lost = log.read_bytes()
+    log.unlink()
+    assert "the journal is not as far as it was: its -wal is missing, or cut short" in damage(path)
+    assert _append_one(path) == (left, commits + 1)
+    assert not any(damage(path))
+    log.write_bytes(lost)
+    with pytest.raises(UsageError, match="is not the log of this journal, but an older one"):
+        Journal.open(path)
+
+
+def test_with_a_log_cut_anywhere_it_goes_on_from_what_is_whole(tmp_path: Path) -> None:
+    whole = _killed(tmp_path / "whole")
+    log = whole.with_name(f"{JOURNAL}-wal").read_bytes()
+    found = []
+    for end in range(0, len(log), BLOCK_BYTES):
+        folder = tmp_path / str(end)
+        shutil.copytree(whole.parent, folder)
+        (folder / f"{JOURNAL}-wal").write_bytes(log[:end])
+        assert any(damage(folder / JOURNAL)), end
+        found.append(_append_one(folder / JOURNAL))
+    assert {new for _, new in found} == {13}
+    assert sorted(before for before, _ in found) == [before for before, _ in found]
+    assert {before for before, _ in found} == {8, 9, 10, 11}
+    assert _append_one(whole) == (12, 13)
+
+
+def test_a_journal_that_is_gone_or_empty_is_missed(tmp_path: Path) -> None:
+    path = _killed(tmp_path / "killed")
+    path.with_name(f"{JOURNAL}-wal").unlink()
+    content = path.read_bytes()
+    for end in range(0, len(content), BLOCK_BYTES):
+        path.write_bytes(content[:end])
+        with pytest.raises(UsageError):
+            Journal.open(path)
+    path.unlink()
+    with pytest.raises(UsageError, match="is not the journal of 12 transactions that was here"):
+        Journal.open(path)
+    path.with_name(MARK).unlink()
+    assert _append_one(path) == (0, 1)
+
+
+def test_a_journal_in_anothers_place_is_refused(tmp_path: Path) -> None:
+    one, other = _killed(tmp_path / "one"), _killed(tmp_path / "other", 30)
+    for name in (JOURNAL, f"{JOURNAL}-wal"):
+        shutil.copy(other.with_name(name), one.with_name(name))
+    with pytest.raises(UsageError, match="is not the journal of 12 transactions that was here"):
+        Journal.open(one)
+
+
+def test_one_of_which_nothing_is_left_that_it_could_go_on_from_is_refused(tmp_path: Path) -> None:
+    path = _killed(tmp_path / "killed", 3, None)
+    path.with_name(f"{JOURNAL}-wal").unlink()
+    with pytest.raises(UsageError, match="is not the journal of 3 transactions that was here"):
+        Journal.open(path)
+
+
+@pytest.mark.parametrize("mark", [b"", b"1 2", b"1 2 x", b"\xff\x00" * 64])
+def test_a_mark_that_says_nothing_is_none(mark: bytes, tmp_path: Path) -> None:
+    path = _killed(tmp_path / "killed")
+    path.with_name(MARK).write_bytes(mark)
+    assert not any(damage(path))
+    assert _append_one(path) == (12, 13)
+    left = mark_at(path.with_name(MARK))
+    assert left is not None
+    assert (left.commits, left.last_id) == (13, 13)
+
+
+def test_a_disk_that_does_not_take_the_mark_hinders_nothing(tmp_path: Path) -> None:
+    (tmp_path / MARK).mkdir()
+    with pytest.raises(UsageError, match="cannot open the journal"):
+        Journal.open(tmp_path / JOURNAL)
+    (tmp_path / MARK).rmdir()
+    journal = Journal.open(tmp_path / JOURNAL)
+    try:
+        (tmp_path / MARK).mkdir()
+        asyncio.run(journal.append(timed({"trades": [trade(1, MIDNIGHT_NS)]})))
+        assert asyncio.run(journal.last_id()) == 1
+    finally:
+        journal.close()
 
 
 def test_a_journal_of_version_0_1_gets_a_number_of_its_own(tmp_path: Path) -> None:

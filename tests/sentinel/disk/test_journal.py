@@ -203,7 +203,7 @@ def test_a_killed_writer_leaves_every_commit_and_no_half_of_one(path: Path) -> N
         with JournalReader(path) as reader:
             assert_whole(reader, said[-1])
         path.unlink()
-        for rest in path.parent.glob("journal.sqlite3-*"):
+        for rest in path.parent.glob("journal.*"):
             rest.unlink()
 
 
