@@ -13,6 +13,9 @@ from sentinel.timing.instants import format_ns
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
+CURSOR = "cursor:"
+"""In ``meta``, before a sink's name: its cursor once more."""
+
 COLUMNS = "id, stream, first_ns, last_ns, line_count, raw_bytes, body"
 
 
@@ -90,6 +93,24 @@ def state_of(body: bytes, zstd: zstandard.ZstdDecompressor) -> bytes:
         return unpack(zstd, body)
     except (zstandard.ZstdError, TypeError) as error:
         raise JournalError(f"the checkpoint of the journal is damaged: {error}") from None
+
+
+def cursors_of(db: sqlite3.Connection) -> dict[str, tuple[int, int | None]]:
+    """By sink, the last batch it is past, and what was noted of it besides: None by version 0.1. What is no number any
+    more is -1."""
+    noted = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    found = db.execute("SELECT sink, batch_id FROM cursors").fetchall()
+    return {
+        sink: (_number(cursor), _number(noted[CURSOR + sink]) if CURSOR + sink in noted else None)
+        for sink, cursor in found
+    }
+
+
+def _number(stored: object) -> int:
+    try:
+        return int(str(stored))
+    except ValueError:
+        return -1
 
 
 def backlogs_of(db: sqlite3.Connection) -> dict[str, Backlog]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import zstandard
 
-from sentinel.disk.journal.batches import COLUMNS, batch_of
+from sentinel.disk.journal.batches import COLUMNS, batch_of, cursors_of
 from sentinel.disk.journal.mark import mark_at, mark_of
 from sentinel.disk.journal.schema import STREAMS, UNREADABLE, check_log, connect_reader, mark_path
 from sentinel.errors import BatchDamaged, UsageError
@@ -31,6 +31,9 @@ def damage(path: Path) -> Iterator[str | None]:
             if mark is not None and not mark.is_kept_by(mark_of(db)):
                 yield "the journal is not as far as it was: its -wal is missing, or cut short"
             yield from (str(row[0]) for row in db.execute("PRAGMA integrity_check") if row[0] != "ok")
+            for sink, (cursor, noted) in cursors_of(db).items():
+                if noted not in (None, cursor):
+                    yield f"the cursor of {sink} in the journal is damaged: it is {cursor}, and {noted}"
             # in the order of the table itself: what an index does not have is there; and in parts, since a collector's
             # log cannot be folded into the file beyond what is being read
             query = f"SELECT {COLUMNS} FROM batches NOT INDEXED WHERE id > ? ORDER BY id LIMIT {AT_ONCE}"

@@ -18,12 +18,14 @@ from loguru import logger
 from sentinel.contract.lines import Lines
 from sentinel.disk.journal.batches import (
     COLUMNS,
+    CURSOR,
     Backlog,
     Batch,
     DeadLetter,
     Pruned,
     backlogs_of,
     batch_of,
+    cursors_of,
     packer,
     state_of,
 )
@@ -172,8 +174,17 @@ class Journal:
         with transaction(self._db):
             (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
             self._db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?)", (sink, 0 if from_start else last))
-        (cursor,) = self._db.execute("SELECT batch_id FROM cursors WHERE sink = ?", (sink,)).fetchone()
-        return int(cursor)
+            cursor, noted = cursors_of(self._db)[sink]
+            if noted not in (None, cursor):  # to send once more is no harm
+                logger.bind(sink=sink, cursors=[cursor, noted]).error("cursor_damaged")
+                cursor = min(cursor, noted)
+            self._note_cursor(sink, cursor)
+        return cursor
+
+    def _note_cursor(self, sink: str, cursor: int) -> None:
+        """Twice: a bit that flips in one would have lines passed over."""
+        self._db.execute("UPDATE cursors SET batch_id = ? WHERE sink = ?", (cursor, sink))
+        self._db.execute("REPLACE INTO meta VALUES (?, ?)", (CURSOR + sink, str(cursor)))
 
     async def read_after(
         self, batch_id: int, streams: Sequence[str] = STREAMS, *, limit_lines: int = 50_000
@@ -211,7 +222,12 @@ class Journal:
 
     async def advance(self, sink: str, batch_id: int) -> None:
         """Notes that ``sink`` has delivered everything up to ``batch_id``."""
-        await self._do(self._write, "UPDATE cursors SET batch_id = ? WHERE sink = ?", [(batch_id, sink)])
+        await self._do(self._advance, sink, batch_id)
+
+    def _advance(self, sink: str, batch_id: int) -> None:
+        self._check_in_place()
+        with transaction(self._db):
+            self._note_cursor(sink, batch_id)
 
     async def set_aside(self, letters: Iterable[DeadLetter]) -> None:
         """Keeps lines that a store refused for good."""

@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -154,7 +155,8 @@ def _killed(folder: Path, commits: int = 12, checkpoint: bytes | None = b"state"
             shutil.copy(origin / name, folder / name)
         journal.close()
 
-    asyncio.run(write())
+    with ThreadPoolExecutor(1) as thread:  # the test may have a loop of its own
+        thread.submit(asyncio.run, write()).result()
     return folder / JOURNAL
 
 
@@ -256,6 +258,45 @@ def test_a_disk_that_does_not_take_the_mark_hinders_nothing(tmp_path: Path) -> N
         assert asyncio.run(journal.last_id()) == 1
     finally:
         journal.close()
+
+
+FLIPPED = [
+    "UPDATE cursors SET batch_id = 8",
+    "UPDATE cursors SET batch_id = 7",
+    "UPDATE cursors SET batch_id = -28",
+    "UPDATE cursors SET batch_id = x'ff'",
+    "UPDATE meta SET value = '7' WHERE key = 'cursor:influxdb'",
+    "UPDATE meta SET value = 'v' WHERE key = 'cursor:influxdb'",
+]
+
+
+@pytest.mark.parametrize("flip", FLIPPED)
+async def test_a_flipped_cursor_passes_over_nothing(flip: str, tmp_path: Path) -> None:
+    """Of batches that it would say are delivered nobody but an audit of the store would know."""
+    path = _killed(tmp_path / "killed", 9)
+    journal = Journal.open(path)
+    await journal.register_sink("influxdb")
+    await journal.advance("influxdb", 6)
+    journal.close()
+    assert not any(damage(path))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(flip)
+    (told,) = filter(None, damage(path))
+    assert told.startswith("the cursor of influxdb in the journal is damaged: it is ")
+    journal = Journal.open(path)
+    assert await journal.register_sink("influxdb") <= 6
+    journal.close()
+    assert not any(damage(path))
+
+
+async def test_a_cursor_of_version_0_1_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = _killed(tmp_path / "killed", 9)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO cursors VALUES ('influxdb', 6)")
+    assert not any(damage(path))
+    journal = Journal.open(path)
+    assert await journal.register_sink("influxdb") == 6
+    journal.close()
 
 
 def test_a_journal_of_version_0_1_gets_a_number_of_its_own(tmp_path: Path) -> None:
