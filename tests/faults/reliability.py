@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,7 +31,7 @@ from msgspec import Struct
 from tests import ROOT
 from tests.faults import rows
 from tests.faults.played import PLAYED
-from tests.faults.rows import Row, merged, spread
+from tests.faults.rows import NOT_MEASURED, Row, merged, spread
 
 PAGE = ROOT / "docs" / "reliability.md"
 BEGINS, ENDS = "<!-- measured: python -m tests.faults.reliability -->\n", "<!-- end of what was measured -->\n"
@@ -39,7 +39,8 @@ RESULTS = ROOT / "build" / "reliability"
 LEGEND = (
     '"Lost" counts runs in which anything was gone without being named, or was wrong. "Detect" is from the beginning '
     "of a trouble to the first word of the log that names one of its kind, the start of the next collector included; "
-    "where several troubles meet, another one may have given the word. Times are the median and the worst."
+    "where several troubles meet, another one may have given the word. Times are the median and the worst, of all runs "
+    "or of as many as are named: in the others there was no such word, or no gap."
 )
 HEAD = ("fault", "runs", "lost", "time to detect", "time to heal", "test")
 
@@ -153,7 +154,10 @@ def run(campaign: Campaign, seeds: int) -> Result:
 
 def _rows(campaign: Campaign, arguments: Sequence[str], told: Path, status: int) -> list[Row]:
     if not campaign.fault:
-        return rows.read(told) if told.exists() else [Row(f"{campaign.name}: ended with status {status}", 1, 1)]
+        found = rows.read(told) if told.exists() else []
+        if status and not any(row.lost for row in found):  # it says that something is wrong, and not of what
+            found.append(Row(f"{campaign.name}: ended with status {status}", 1, 1))
+        return found
     if arguments[0] == "pytest":
         suites = list(ElementTree.parse(told).getroot().iter("testsuite"))
         counts = {
@@ -180,26 +184,29 @@ def as_markdown(results: Sequence[Result]) -> str:
             found.setdefault((result.test, row.fault), []).append(row)
     for (test, fault), of_fault in found.items():
         row = merged(of_fault)
-        times = spread(row.detect_s, "nothing to say"), spread(row.heal_s, "no gap")
+        times = spread(row.detect_s, "nothing to say", row.runs), spread(row.heal_s, "no gap", row.runs)
         lines.append("| " + " | ".join([fault, f"{row.runs:,}", str(row.lost), *times, f"`{test}`"]) + " |")
     where = dict.fromkeys(f"commit {result.commit}, {result.began}, {result.machine}" for result in results)
     return "\n".join([*lines, "", LEGEND, "", f"Measured at {'; '.join(where)}.", ""])
 
 
-def _costs(results: Iterable[Result]) -> Iterator[str]:
-    """The loss bound, as it was measured."""
-    deaths = [(result.campaign, row) for result in results for row in result.rows if row.cost_s]
+def _costs(results: Sequence[Result]) -> Iterator[str]:
+    """The loss bound: judged by all runs of a campaign, measured in those of a life that had a sample."""
     kinds = (("crash", "deaths by SIGKILL"), ("power-cut", "power cuts, of which only what was synced is left"))
+    is_any = False
     for campaign, words in kinds:
-        if not (of_kind := [row for name, row in deaths if name == campaign]):
+        if not (of_kind := [row for result in results if result.campaign == campaign for row in result.rows]):
             continue
-        row = merged(of_kind)
+        row, is_any = merged(of_kind), True
         held = "none lost" if not row.lost else f"**{row.lost} lost**"
+        cost = (
+            f"{spread(row.cost_s, '')} (of the {len(row.cost_s)} lives that had one)" if row.cost_s else NOT_MEASURED
+        )
         yield (
             f"* {row.runs:,} {words}: {held} a line that was committed or given to InfluxDB, or a trade that no gap "
-            f"names. What was not committed, samples of the last {spread(row.cost_s, '')}, is in a gap `stopped`."
+            f"names. What was not committed, samples of the last {cost}, is in a gap `stopped`."
         )
-    if deaths:
+    if is_any:
         yield ""
 
 

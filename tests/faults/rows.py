@@ -54,11 +54,14 @@ def read(path: Path) -> list[Row]:
     return msgspec.json.decode(path.read_bytes(), type=list[Row])
 
 
-def spread(times_s: list[float] | None, none: str) -> str:
-    """Median and worst, in words; ``none`` where there is none."""
+def spread(times_s: list[float] | None, none: str, runs: int | None = None) -> str:
+    """Median and worst, in words; ``none`` where there is none. Of how many they are, if those are not all ``runs``."""
     if times_s is None:
         return NOT_MEASURED
-    return f"{median(times_s):.1f} s, at most {max(times_s):.1f} s" if times_s else none
+    if not times_s:
+        return none
+    of_some = "" if runs in (None, len(times_s)) else f" ({len(times_s)} of them)"
+    return f"{median(times_s):.1f} s, at most {max(times_s):.1f} s{of_some}"
 
 
 def named_s(

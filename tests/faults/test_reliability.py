@@ -6,8 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests import ROOT
-from tests.faults.reliability import BEGINS, CAMPAIGNS, ENDS, PAGE, Result, as_markdown, with_table
-from tests.faults.rows import Row
+from tests.faults import crash, table
+from tests.faults.played import COINBASE
+from tests.faults.reliability import BEGINS, CAMPAIGNS, ENDS, PAGE, Result, _rows, as_markdown, with_table
+from tests.faults.rows import Row, write
 
 
 def result(campaign: str, test: str, *rows: Row) -> Result:
@@ -23,11 +25,38 @@ def test_rows_of_one_fault_are_one_and_what_nobody_looked_for_is_not_made_up() -
             result("crash", "crash", Row("killed at: commit", 6, 0, [9.0], [9.5], [0.4, 1.2])),
         ]
     )
-    assert "| clock: back | 5 | 1 | 1.5 s, at most 2.5 s | no gap | `scenario` |\n" in made
+    assert "| clock: back | 5 | 1 | 1.5 s, at most 2.5 s (3 of them) | no gap | `scenario` |\n" in made
     assert "| freezing, killed | 50 | 0 | not measured | not measured | `killed` |\n" in made
     assert "* 6 deaths by SIGKILL: none lost" in made
-    assert "samples of the last 0.8 s, at most 1.2 s, is in a gap" in made
+    assert "samples of the last 0.8 s, at most 1.2 s (of the 2 lives that had one), is in a gap" in made
     assert made.count("commit abc1234") == 1
+
+
+def test_all_deaths_are_counted_and_judged_whether_they_cost_anything_or_not() -> None:
+    before = Row("killed at: commit", 6, 0, [9.0], [9.5], [0.4])
+    at_once = Row("killed at: connect", 3, 2, [], [], [])
+    unjudged = Row("killed, and the run was not judged", 1, 1, [], [], [])
+    assert "* 9 deaths by SIGKILL: **2 lost**" in as_markdown([result("crash", "crash", before, at_once)])
+    assert "* 7 deaths by SIGKILL: **1 lost**" in as_markdown([result("crash", "crash", before, unjudged)])
+    assert "* 1 deaths by SIGKILL: **1 lost**" in as_markdown([result("crash", "crash", Row("crash: ended", 1, 1))])
+    passes = Row("power cut in a pass: l2", 4, 1)
+    assert "* 10 power cuts, of which only what was synced is left: **1 lost**" in as_markdown(
+        [result("power-cut", "power_cut", before, passes)]
+    )
+
+
+def test_a_campaign_that_says_it_is_wrong_is_wrong_whatever_its_rows_say(tmp_path: Path) -> None:
+    campaign = next(campaign for campaign in CAMPAIGNS if campaign.name == "crash")
+    told = tmp_path / "rows.json"
+    write(told, [Row("killed at: commit", 6, 0)])
+    assert [row.lost for row in _rows(campaign, ["tests.faults.crash"], told, 0)] == [0]
+    assert [row.lost for row in _rows(campaign, ["tests.faults.crash"], told, 1)] == [0, 1]
+
+
+def test_a_run_that_did_not_come_to_its_end_is_a_run_that_did_not_hold(tmp_path: Path) -> None:
+    (death,) = crash.rows([3], {3}, tmp_path)
+    assert (death.runs, death.lost) == (1, 1)
+    assert {row.lost for row in table.rows([3], {3}, tmp_path, COINBASE.facts)} == {1}
 
 
 def test_it_stands_between_its_marks() -> None:
