@@ -23,7 +23,7 @@ AFTER_NS = 4 * S
 LATE_NS = 60 * S
 
 NAMED_BY: dict[Source, tuple[tuple[str, ...], str | None]] = {
-    "venue": (("gap_open", "undecodable", "unusable", "venue_closes", "refused"), None),
+    "venue": (("gap_open", "connection_lost", "undecodable", "unusable", "venue_closes", "refused"), None),
     "rest": (("repair_waits", "rest_holds_still", "book_not_fetched", "book_not_compared"), None),
     "disk": (("journal_refuses",), None),
     "store": (("sink_waiting", "sink_barred"), None),
