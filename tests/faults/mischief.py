@@ -21,6 +21,9 @@ OPENING_S = 12.0
 """Longer than a handshake may take."""
 
 BYTE_EVERY_S = 0.01
+MOST_MIB = 300
+"""Three times what a collector of two markets has."""
+
 FLOOD, FLOOD_PER_S, FLOOD_PIECE, FLOOD_MOST_S = 1_000_000, 100_000, 1000, 30.0
 NAME = "localhost"
 """The exchange answers no other one."""
@@ -125,7 +128,8 @@ Cause = Callable[[Scene, Network, Callable[[], bool]], Awaitable[str]]
 
 class Trouble(NamedTuple):
     """``words`` is a pattern of what the log must say of it. ``is_of_one``: it is done to one connection only;
-    ``is_slow``: that one hears everything late."""
+    ``is_slow``: that one hears everything late. ``most_mib`` is the memory a collector may have at most,
+    ``repeats`` how many messages it has to take that it had before."""
 
     name: str
     words: str
@@ -133,6 +137,8 @@ class Trouble(NamedTuple):
     scene: type[Scene] = Scene
     is_of_one: bool = False
     is_slow: bool = False
+    most_mib: int = MOST_MIB
+    repeats: int = 0
 
 
 def _lasting(mischief: Mischief, seconds: float) -> Cause:
@@ -333,5 +339,6 @@ TROUBLES = [
         _floods,
         is_of_one=True,
         is_slow=True,
+        repeats=FLOOD,
     ),
 ]

@@ -185,7 +185,8 @@ def as_markdown(results: Sequence[Result]) -> str:
     for (test, fault), of_fault in found.items():
         row = merged(of_fault)
         times = spread(row.detect_s, "nothing to say", row.runs), spread(row.heal_s, "no gap", row.runs)
-        lines.append("| " + " | ".join([fault, f"{row.runs:,}", str(row.lost), *times, f"`{test}`"]) + " |")
+        reached = f" (at least {min(row.per_s):,.0f} a second were taken)" if row.per_s else ""
+        lines.append("| " + " | ".join([fault + reached, f"{row.runs:,}", str(row.lost), *times, f"`{test}`"]) + " |")
     where = dict.fromkeys(f"commit {result.commit}, {result.began}, {result.machine}" for result in results)
     return "\n".join([*lines, "", LEGEND, "", f"Measured at {'; '.join(where)}.", ""])
 
@@ -199,9 +200,7 @@ def _costs(results: Sequence[Result]) -> Iterator[str]:
             continue
         row, is_any = merged(of_kind), True
         held = "none lost" if not row.lost else f"**{row.lost} lost**"
-        cost = (
-            f"{spread(row.cost_s, '')} (of the {len(row.cost_s)} lives that had one)" if row.cost_s else NOT_MEASURED
-        )
+        cost = f"{spread(row.cost_s, '')} (of the {len(row.cost_s)} lives that had one)" if row.cost_s else NOT_MEASURED
         yield (
             f"* {row.runs:,} {words}: {held} a line that was committed or given to InfluxDB, or a trade that no gap "
             f"names. What was not committed, samples of the last {cost}, is in a gap `stopped`."

@@ -29,6 +29,8 @@ class Row(Struct, frozen=True):
     heal_s: list[float] | None = None
     cost_s: list[float] | None = None
     """Of a death: from the last sample that is there to the moment of it."""
+    per_s: list[float] | None = None
+    """Of a flood: how many messages were taken each second."""
 
 
 def merged(rows: Iterable[Row]) -> Row:
@@ -37,7 +39,7 @@ def merged(rows: Iterable[Row]) -> Row:
     for row in others:
         joined = {
             name: [*(getattr(first, name) or ()), *(getattr(row, name) or ())]
-            for name in ("detect_s", "heal_s", "cost_s")
+            for name in ("detect_s", "heal_s", "cost_s", "per_s")
             if getattr(first, name) is not None or getattr(row, name) is not None
         }
         first = msgspec.structs.replace(first, runs=first.runs + row.runs, lost=first.lost + row.lost, **joined)

@@ -21,11 +21,13 @@ def test_rows_of_one_fault_are_one_and_what_nobody_looked_for_is_not_made_up() -
         [
             result("scenario-kraken", "scenario", Row("clock: back", 2, 0, [0.5, 1.5], [])),
             result("scenario-okx", "scenario", Row("clock: back", 3, 1, [2.5], [])),
+            result("bad-network", "network", Row("flood", 1, 0, per_s=[99.5]), Row("flood", 1, 0, per_s=[1234.5])),
             result("killed-freeze", "killed", Row("freezing, killed", 50, 0)),
             result("crash", "crash", Row("killed at: commit", 6, 0, [9.0], [9.5], [0.4, 1.2])),
         ]
     )
     assert "| clock: back | 5 | 1 | 1.5 s, at most 2.5 s (3 of them) | no gap | `scenario` |\n" in made
+    assert "| flood (at least 100 a second were taken) | 2 | 0 |" in made
     assert "| freezing, killed | 50 | 0 | not measured | not measured | `killed` |\n" in made
     assert "* 6 deaths by SIGKILL: none lost" in made
     assert "samples of the last 0.8 s, at most 1.2 s (of the 2 lives that had one), is in a gap" in made
