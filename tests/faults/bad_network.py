@@ -67,7 +67,6 @@ class Played(Struct, frozen=True):
     peak_mib: tuple[int, int]
     stood_s: float
     per_s: float | None
-    notes: str
 
 
 async def run(trouble: Trouble, folder: Path) -> Played:
@@ -89,7 +88,7 @@ async def run(trouble: Trouble, folder: Path) -> Played:
                 await until(lambda: _have_samples(data, 0))
                 before_mib, began_ns = _peak_mib(running), time.time_ns()
                 told = partial(_told, folder / "logs" / "stderr.txt", began_ns, trouble.words)
-                notes = await trouble.cause(scene, network, lambda: told() is not None)
+                repeated = await trouble.cause(scene, network, lambda: told() is not None)
                 ended_ns = time.time_ns()
                 await until(lambda: _have_samples(data, ended_ns + S))
                 well_ns = time.time_ns()
@@ -106,8 +105,8 @@ async def run(trouble: Trouble, folder: Path) -> Played:
     problems += judge_report(data, [COINBASE.market(product) for product in PRODUCTS], Warp())
     problems += judge_delivery(data, influx.points)
     taken = sum(int(fields(row)["frames_duplicate"]) for row in Store(data).of("coverage"))
-    if taken < trouble.repeats:
-        problems.append(f"of {trouble.repeats:,} messages {taken:,} were taken ({notes})")
+    if taken < repeated:
+        problems.append(f"of {repeated:,} messages {taken:,} were taken")
     if peak_mib > trouble.most_mib:
         problems.append(f"{peak_mib} MiB of memory, {trouble.most_mib} are the most")
     ends = [end_ns for _, end_ns in _book_gaps(data, began_ns)]
@@ -117,8 +116,7 @@ async def run(trouble: Trouble, folder: Path) -> Played:
         (max(ends) - began_ns) / S if ends else None,
         (before_mib, peak_mib),
         sum(fact["end_ns"] - fact["start_ns"] for fact in stood.read(folder / stood.FILE)) / S,
-        taken * S / (well_ns - began_ns) if trouble.repeats else None,
-        notes,
+        taken * S / (well_ns - began_ns) if repeated else None,
     )
 
 
@@ -201,7 +199,7 @@ def play_all(names: Collection[tuple[int, str]], at_once: int, keep: Path) -> It
     """Each with its exchange and its network in a process of its own; gives what came of it as soon as it is known."""
     for (_, name), came in play_each(partial(play, keep), names, at_once):
         is_judged = isinstance(came, Played)
-        yield name, came if is_judged else Played(problems_of(came), None, None, (0, 0), 0.0, None, "")
+        yield name, came if is_judged else Played(problems_of(came), None, None, (0, 0), 0.0, None)
 
 
 def _row(name: str, played: Played) -> Row:
@@ -217,7 +215,6 @@ def _line(name: str, played: Played) -> str:
         "{}, at most {} MiB".format(*played.peak_mib),
         *([f"stood still for {played.stood_s:.1f} s"] if played.stood_s else []),
         *([f"{played.per_s:,.0f} a second were taken"] if played.per_s is not None else []),
-        *([played.notes] if played.notes else []),
     ]
     words = f"{name}: {'WRONG' if played.problems else 'held'} ({'; '.join(said)})"
     return "\n   ".join([words, *played.problems[:8]])
