@@ -15,10 +15,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,14 +42,16 @@ LEGEND = (
     '"Lost" counts runs in which anything was gone without being named, or was wrong. "Detect" is from the beginning '
     "of a trouble to the first word of the log that names one of its kind, the start of the next collector included; "
     "where several troubles meet, another one may have given the word. Times are the median and the worst, of all runs "
-    "or of as many as are named: in the others there was no such word, or no gap."
+    "or of as many as are named: in the others there was no such word, or no gap. A pass that was killed heals by "
+    "running once more, a cluster by others having a member's markets. Of pytest a run is a test."
 )
 HEAD = ("fault", "runs", "lost", "time to detect", "time to heal", "test")
 
 
 class Campaign(Struct, frozen=True):
     """``command`` is a module and its arguments: ``{seeds}`` is a range, ``{runs}`` a number, ``{json}`` where it is to
-    write its rows. One that writes none yields a single row, of the ``fault``; of pytest, as many runs as tests.
+    write its rows. One that writes none yields a single row, of the ``fault``: of a pass that is killed, as many
+    runs as it leaves times of the pass after it; of pytest, as many as there are tests of the fault.
 
     ``share``: of the seeds that are asked for, so many; None for one that is always the same.
     """
@@ -65,23 +69,25 @@ class Campaign(Struct, frozen=True):
         """Of the command, its module first."""
         runs = self._runs(seeds)
         places = {"seeds": f"0-{runs - 1}", "runs": str(runs), "json": str(folder / "rows.json"), "folder": str(folder)}
-        return [part.format(**places) for part in self.command.split()]
+        return [part.format(**places) for part in shlex.split(self.command)]
 
     def shown(self, seeds: int) -> str:
         """How to run it again, in the table; venues are one."""
         runs = self._runs(seeds)
-        words = self.command.partition(" --json")[0].split()
-        if words[0] == "pytest":
-            return f"pytest {words[-1]}"
-        return " ".join(words).format(seeds=f"0-{runs - 1}", runs=runs).replace(" --at-once 2", "")
+        if self.command.startswith("pytest"):
+            return f"pytest {self.command.partition('{json} ')[2]}"
+        return self.command.partition(" --json")[0].format(seeds=f"0-{runs - 1}", runs=runs).replace(" --at-once 2", "")
 
 
 def _killed(name: str, command: str, fault: str) -> Campaign:
-    return Campaign(f"killed-{name}", f"tests.sentinel.{command} --points {{runs}}", 0.5, fault)
+    return Campaign(f"killed-{name}", f"tests.sentinel.{command} --points {{runs}} --json {{json}}", 0.5, fault)
 
 
-def _tests(name: str, path: str, fault: str) -> Campaign:
-    return Campaign(name, f"pytest -q -p no:cacheprovider --junitxml {{json}} {path}", None, fault)
+def _tests(name: str, path: str, fault: str, only: str) -> Campaign:
+    """``only`` those tests of a file that are runs of the fault, as pytest's ``-k`` has it."""
+    return Campaign(
+        name, f"pytest -q -p no:cacheprovider --junitxml {{json}} tests/sentinel/{path} -k '{only}'", None, fault
+    )
 
 
 CAMPAIGNS = (
@@ -106,16 +112,36 @@ CAMPAIGNS = (
     _killed("freeze", "dataset.killed", "freezing a data set, killed"),
     _tests(
         "cluster-archive",
-        "tests/sentinel/cluster/test_archiving_processes.py",
-        "workers of a cluster's archive, killed",
+        "cluster/test_archiving_processes.py",
+        "workers of a cluster's archive, five of them killed or frozen",
+        "killed",
     ),
-    _tests("cluster-members", "tests/sentinel/cluster/test_member.py", "members of a cluster, killed and frozen"),
-    _tests("cluster-lease", "tests/sentinel/cluster/test_lease.py", "leases of a cluster"),
-    _tests("cluster-publisher", "tests/sentinel/cluster/test_publisher.py", "servers of a cluster, killed and frozen"),
     _tests(
-        "cluster-delivery", "tests/sentinel/cluster/test_delivery_faults.py", "workers into InfluxDB, killed and frozen"
+        "cluster-killed", "cluster/test_member.py", "a member of a cluster is killed (its lease is of 9 s)", "killed"
     ),
-    _tests("journal-damage", "tests/sentinel/disk/test_damaged_journal.py", "journal cut and flipped"),
+    _tests(
+        "cluster-frozen", "cluster/test_member.py", "a member of a cluster is frozen (its lease is of 9 s)", "frozen"
+    ),
+    _tests("cluster-alone", "cluster/test_member.py", "members of a cluster lose all servers", "without_servers"),
+    _tests("cluster-lease", "cluster/test_lease.py", "a lease while its server is frozen", "renewal or answer"),
+    _tests(
+        "cluster-publisher",
+        "cluster/test_publisher.py",
+        "servers of a cluster are killed, frozen or emptied while lines are published",
+        "dies or frozen or lost_everything or last_trades",
+    ),
+    _tests(
+        "cluster-delivery",
+        "cluster/test_delivery_faults.py",
+        "workers into InfluxDB are frozen, stopped, refused, unanswered or cut off",
+        "frozen or stopped or refuses or not_answered or does_not_reach",
+    ),
+    _tests("journal-cut", "disk/test_damaged_journal.py", "a journal is cut at every 4 KiB", "cut_at"),
+    _tests("journal-flipped", "disk/test_damaged_journal.py", "a journal has any bit flipped, 60 times", "flipped"),
+    _tests("journal-log", "disk/test_damaged_journal.py", "a journal has another's or an older log", "older"),
+    _tests("data-away", "run/test_collect.py", "the data directory is taken away and comes back", "taken_away"),
+    _tests("files-full", "run/test_collect.py", "the file table is full", "file_table"),
+    _tests("second", "run/test_collect.py", "a second collector is started on the data directory", "second_one"),
 )
 
 
@@ -159,13 +185,25 @@ def _rows(campaign: Campaign, arguments: Sequence[str], told: Path, status: int)
             found.append(Row(f"{campaign.name}: ended with status {status}", 1, 1))
         return found
     if arguments[0] == "pytest":
-        suites = list(ElementTree.parse(told).getroot().iter("testsuite"))
-        counts = {
-            name: sum(int(suite.get(name, 0)) for suite in suites)
-            for name in ("tests", "skipped", "failures", "errors")
-        }
-        return [Row(campaign.fault, counts["tests"] - counts["skipped"], counts["failures"] + counts["errors"])]
-    return [Row(campaign.fault, int(arguments[arguments.index("--points") + 1]), int(status != 0))]
+        return [_of_tests(campaign.fault, told, status)]
+    if status or not told.exists():
+        return [Row(campaign.fault, int(arguments[arguments.index("--points") + 1]), 1)]
+    heal_s = msgspec.json.decode(told.read_bytes(), type=list[float])
+    return [Row(campaign.fault, len(heal_s), 0, None, heal_s)]
+
+
+def _of_tests(fault: str, told: Path, status: int) -> Row:
+    """Of what pytest has told; a test may have measured times, as properties."""
+    root = ElementTree.parse(told).getroot() if told.exists() else ElementTree.Element("testsuites")
+    suites = list(root.iter("testsuite"))
+    counts = {
+        name: sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "skipped", "failures", "errors")
+    }
+    times: dict[str, list[float]] = defaultdict(list)
+    for measured in root.iter("property"):
+        times[measured.get("name", "")].append(float(measured.get("value", "")))
+    lost = max(counts["failures"] + counts["errors"], int(status != 0))
+    return Row(fault, counts["tests"] - counts["skipped"], lost, times.get("detect_s"), times.get("heal_s"))
 
 
 def _commit() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -71,5 +72,33 @@ def test_it_stands_between_its_marks() -> None:
 def test_every_campaign_can_be_found() -> None:
     assert len({campaign.name for campaign in CAMPAIGNS}) == len(CAMPAIGNS)
     for campaign in CAMPAIGNS:
-        module, *_, last = campaign.arguments(1, Path("folder"))
-        assert (ROOT / last).exists() if module == "pytest" else find_spec(module)
+        module, *arguments = campaign.arguments(1, Path("folder"))
+        if module == "pytest":
+            *_, path, option, only = arguments
+            assert option == "-k"
+            named = re.findall(r"def (test_\w+)", (ROOT / path).read_text())
+            assert all(any(word in name for name in named) for word in only.split(" or "))
+        else:
+            assert find_spec(module)
+
+
+def test_a_campaign_of_tests_has_their_times_and_is_wrong_if_pytest_says_so(tmp_path: Path) -> None:
+    told = tmp_path / "told.xml"
+    told.write_text(
+        '<testsuites><testsuite tests="3" skipped="1" failures="0" errors="0"><testcase><properties>'
+        '<property name="heal_s" value="6.5"/></properties></testcase></testsuite></testsuites>'
+    )
+    campaign = next(campaign for campaign in CAMPAIGNS if campaign.name == "cluster-killed")
+    assert _rows(campaign, ["pytest"], told, 0) == [Row(campaign.fault, 2, 0, None, [6.5])]
+    assert _rows(campaign, ["pytest"], told, 1) == [Row(campaign.fault, 2, 1, None, [6.5])]
+    assert campaign.shown(1) == "pytest tests/sentinel/cluster/test_member.py -k 'killed'"
+
+
+def test_a_pass_that_was_killed_heals_by_the_next_one(tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    campaign = next(campaign for campaign in CAMPAIGNS if campaign.name == "killed-archive")
+    arguments = campaign.arguments(20, tmp_path)
+    assert _rows(campaign, arguments, told, 1) == [Row(campaign.fault, 10, 1)]
+    told.write_text("[1.5, 2.5]")
+    assert _rows(campaign, arguments, told, 0) == [Row(campaign.fault, 2, 0, None, [1.5, 2.5])]
+    assert campaign.shown(20) == "tests.sentinel.archive.killed --what archive --points 10"
