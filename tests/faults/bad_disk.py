@@ -6,7 +6,8 @@
 One collector runs through a trouble and a time of peace after it. Calls fail or wait in the C library
 (``disk_shim.c``, preloaded), for files of one kind; and where we may mount one, a file system of a few MiB is filled
 until nothing fits, and emptied again. Afterwards the journal must hold every trade, each sample of the grid must be
-there or in a gap, and the tape must have every frame once.
+there or in a gap, the report must say the same, a store must have what the journal has, and the tape must have every
+frame once.
 """
 
 from __future__ import annotations
@@ -29,35 +30,47 @@ import click
 
 from sentinel.disk.data_dir import JOURNAL, TAPES
 from sentinel.disk.tape import read_tape, tape_files
+from sentinel.timing.instants import parse_instant_ns
 from tests.end_to_end.judge import judge_samples
 from tests.end_to_end.store import Store, fields
+from tests.faults.delivery import judge_delivery, until_delivered
+from tests.faults.played import COINBASE
+from tests.faults.reported import judge_report
 from tests.faults.rows import Row, named_s, write
 from tests.faults.table import truth_of
 from tests.faults.verdict import judge, log_of
+from tests.faults.warp import Warp
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
+from tests.servers.fake_influx import FakeInflux
 from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
 SHORT_MEMORY_BYTES = 40_000
 FULL_MIB = 4
-PEACE_S, QUIET_S = 2.0, 2.0
+BETWEEN_S, PEACE_S, QUIET_S = 1.5, 2.0, 2.0
 TOLD = {"journal_refuses", "tape_refuses"}
 """Words of the log that there is trouble."""
 
 
 class Trouble(NamedTuple):
-    """``fault`` is a line of the shim's, None for a full file system. ``is_short`` of memory, the lines of the time are
-    lost, and named."""
+    """``fault`` is lines of the shim's, None for a full file system; it ends, and later those of ``again`` come,
+    one after the other. ``is_short`` of memory, the lines of the time are lost, and named."""
 
     name: str
     fault: str | None
     lasts_s: float = 4.0
     is_short: bool = False
+    again: tuple[str, ...] = ()
 
 
 def _line(call: str, error: int, wait_ms: int, part: str) -> str:
     return f"{call} {error} {wait_ms} {part}\n"
+
+
+def _refusing(error: int) -> str:
+    """No file of the collector's can be written."""
+    return "".join(_line("write", error, 0, part) for part in (JOURNAL, TAPES))
 
 
 TROUBLES = [
@@ -77,6 +90,12 @@ TROUBLES = [
     Trouble("sync of everything takes 30 s, memory is short", _line("sync", 0, 30_000, "/"), 8.0, is_short=True),
     Trouble("write of journal takes 1 s", _line("write", 0, 1_000, JOURNAL), 8.0),
     Trouble("sync of everything: EIO, memory is short", _line("sync", errno.EIO, 0, "/"), 6.0, is_short=True),
+    Trouble(
+        "all writes: ENOSPC and EIO in turn, five times",
+        _refusing(errno.ENOSPC),
+        1.5,
+        again=tuple(map(_refusing, (errno.EIO, errno.ENOSPC, errno.EIO, errno.ENOSPC))),
+    ),
     Trouble("a full file system", None, 4.0),
     Trouble("a full file system, memory is short", None, 6.0, is_short=True),
 ]
@@ -116,14 +135,14 @@ class Disk:
         self._faults, self._data = faults, data
 
     @asynccontextmanager
-    async def in_trouble(self, trouble: Trouble) -> AsyncIterator[None]:
+    async def in_trouble(self, fault: str | None) -> AsyncIterator[None]:
         filler = self._data / "filler"
-        if trouble.fault is None:
+        if fault is None:
             with suppress(OSError), filler.open("wb", buffering=0) as file:
                 while True:
                     file.write(bytes(512))
         else:
-            self._set(trouble.fault)
+            self._set(fault)
         try:
             yield
         finally:
@@ -143,24 +162,35 @@ async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
     settings = {"SHIM_FILE": str(faults), "LD_PRELOAD": str(library), "SENTINEL_TAPE_MAX_AGE_S": "1"}
     if trouble.is_short:
         settings["SENTINEL_JOURNAL_MEMORY_BYTES"] = str(SHORT_MEMORY_BYTES)
-    disk = Disk(faults, data)
+    disk, log = Disk(faults, data), folder / "logs" / "stderr.txt"
     async with (
         trading(PRODUCTS, truth, levels=120, rate=50, trade_rate=15) as exchange,
-        collecting(exchange.urls, folder / "logs", *PRODUCTS, "--data-dir", str(data), **settings) as running,
+        FakeInflux().serve() as influx,
+        collecting(
+            exchange.urls, folder / "logs", *PRODUCTS, "--data-dir", str(data),
+            SENTINEL_INFLUX_URL=influx.url, **settings,
+        ) as running,
     ):  # fmt: skip
         await until(lambda: (data / JOURNAL).exists() and any(Store(data).of("top", PRODUCTS[0])))
         began_ns = time.time_ns()
-        async with disk.in_trouble(trouble):
-            await asyncio.sleep(trouble.lasts_s)
-            await until(lambda: _has_shown(trouble, folder / "logs" / "stderr.txt"))  # it may have stood still
+        for number, fault in enumerate((trouble.fault, *trouble.again)):
+            if number:
+                await asyncio.sleep(BETWEEN_S)
+            from_ns = time.time_ns()
+            async with disk.in_trouble(fault):
+                await asyncio.sleep(trouble.lasts_s)
+                await until(lambda from_ns=from_ns: _has_shown(trouble, log, from_ns))  # type: ignore[misc]
         ended_ns = time.time_ns()
         await asyncio.sleep(PEACE_S)
         await exchange.quiet_end(QUIET_S)
+        await until_delivered(data, influx)
         status = await running.stop()
     (folder / "host.json").write_text(json.dumps([{"fault": "disk", "start_ns": began_ns, "end_ns": ended_ns}]))
     shutil.copy(folder / "logs" / "stderr.txt", data / "stderr.txt")
     found = [] if status == 0 else [f"exit status {status}"]
     found += judge(data, truth_of(folder, "advanced"), PRODUCTS)
+    found += judge_report(data, [COINBASE.market(product) for product in PRODUCTS], Warp())
+    found += judge_delivery(data, influx.points)
     events = {entry["event"] for entry in log_of(data)}
     if trouble.is_short and not any(dict(gap.tags)["cause"] == "disk" for gap in Store(data).of("gaps")):
         found.append("memory was short, and no gap says so")
@@ -169,9 +199,11 @@ async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
     return found if "tape_given_up" in events else [*found, *_judge_tape(data)]
 
 
-def _has_shown(trouble: Trouble, log: Path) -> bool:
-    """Whether the collector has said so, and that lines are lost if memory is to be short."""
-    entries = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+def _has_shown(trouble: Trouble, log: Path, from_ns: int) -> bool:
+    """Whether the collector, which may have stood still, has said so from then on, and that lines are lost if memory is
+    to be short."""
+    told = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+    entries = [entry for entry in told if parse_instant_ns(entry["time"], 0) >= from_ns]
     is_told = any(entry["event"] in TOLD for entry in entries)
     is_short = any(entry["event"] == "gap_open" and entry["cause"] == "disk" for entry in entries)
     return is_told and (is_short or not trouble.is_short)

@@ -5,8 +5,8 @@
 
 One collector has two markets, each on a connection of its own, through a proxy of ours (``network.py``) that is honest
 but for the time of a trouble (``mischief.py``). Afterwards everything must be well again, the log must say what it was,
-the journal must hold every trade, each sample of the grid must be there and right, or in a gap; and what was done to
-one connection must have cost the other nothing.
+the journal must hold every trade, each sample of the grid must be there and right, or in a gap, the report must say the
+same, a store must have what the journal has; and what was done to one connection must have cost the other nothing.
 """
 
 from __future__ import annotations
@@ -32,14 +32,19 @@ from sentinel.disk.data_dir import JOURNAL
 from sentinel.simulator.exchange import Urls
 from sentinel.timing.instants import parse_instant_ns
 from tests.end_to_end.store import Store, fields
+from tests.faults.delivery import judge_delivery, until_delivered
 from tests.faults.mischief import TROUBLES, Trouble
+from tests.faults.played import COINBASE
 from tests.faults.pool import play_each, problems_of
+from tests.faults.reported import judge_report
 from tests.faults.rows import Row, write
 from tests.faults.table import truth_of
 from tests.faults.verdict import judge
+from tests.faults.warp import Warp
 from tests.servers import stood
 from tests.servers.collector import Collector, collecting
 from tests.servers.exchange import trading
+from tests.servers.fake_influx import FakeInflux
 from tests.servers.waiting import until
 
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -53,34 +58,43 @@ TOLD = {"connection_lost", "undecodable", "alert_raised"}
 
 class Played(Struct, frozen=True):
     """What came of a trouble. ``peak_mib`` is the memory of the collector at most, before and in the end; ``stood_s``
-    is how long its loop or the exchange's stood still, be it since the machine had other things to do."""
+    is how long its loop or the exchange's stood still, be it since the machine had other things to do; ``per_s`` is how
+    many messages of a flood it took each second until all was well again, None without one."""
 
     problems: list[str]
     detect_s: float | None
     heal_s: float | None
     peak_mib: tuple[int, int]
     stood_s: float
-    notes: str
+    per_s: float | None
 
 
 async def run(trouble: Trouble, folder: Path) -> Played:
     """Plays a trouble in ``folder``, and judges what the collector left of it."""
     data, truth = folder / "data", folder / "truth.jsonl"
     scene = trouble.scene(folder)
-    async with trading(PRODUCTS, truth, levels=120, rate=50, trade_rate=15) as exchange:
+    async with (
+        trading(PRODUCTS, truth, levels=120, rate=50, trade_rate=15) as exchange,
+        FakeInflux().serve() as influx,
+    ):
         async with scene.network(int(exchange.urls["rest"].rpartition(":")[2])).open() as network:
             urls = _through(exchange.urls, f"{scene.scheme}://{scene.host}:{network.port}")
-            settings = scene.settings(network.port) | {"SENTINEL_FEEDS_PRODUCTS_PER_CONNECTION": "1"}
+            settings = scene.settings(network.port) | {
+                "SENTINEL_FEEDS_PRODUCTS_PER_CONNECTION": "1",
+                "SENTINEL_INFLUX_URL": influx.url,
+            }
             arguments = (*PRODUCTS, "--data-dir", str(data))
             async with collecting(urls, folder / "logs", *arguments, **settings) as running:
                 await until(lambda: _have_samples(data, 0))
                 before_mib, began_ns = _peak_mib(running), time.time_ns()
                 told = partial(_told, folder / "logs" / "stderr.txt", began_ns, trouble.words)
-                notes = await trouble.cause(scene, network, lambda: told() is not None)
+                repeated = await trouble.cause(scene, network, lambda: told() is not None)
                 ended_ns = time.time_ns()
                 await until(lambda: _have_samples(data, ended_ns + S))
+                well_ns = time.time_ns()
                 await asyncio.sleep(PEACE_S)
                 await exchange.quiet_end(QUIET_S)
+                await until_delivered(data, influx)
                 peak_mib = _peak_mib(running)
                 status = await running.stop()
     fact = {"fault": f"network: {trouble.name}", "start_ns": began_ns, "end_ns": ended_ns}
@@ -88,6 +102,13 @@ async def run(trouble: Trouble, folder: Path) -> Played:
     shutil.copy(folder / "logs" / "stderr.txt", data / "stderr.txt")
     problems = [] if status == 0 else [f"exit status {status}"]
     problems += _judge(trouble, folder, told(), began_ns, ended_ns)
+    problems += judge_report(data, [COINBASE.market(product) for product in PRODUCTS], Warp())
+    problems += judge_delivery(data, influx.points)
+    taken = sum(int(fields(row)["frames_duplicate"]) for row in Store(data).of("coverage"))
+    if taken < repeated:
+        problems.append(f"of {repeated:,} messages {taken:,} were taken")
+    if peak_mib > trouble.most_mib:
+        problems.append(f"{peak_mib} MiB of memory, {trouble.most_mib} are the most")
     ends = [end_ns for _, end_ns in _book_gaps(data, began_ns)]
     return Played(
         problems,
@@ -95,7 +116,7 @@ async def run(trouble: Trouble, folder: Path) -> Played:
         (max(ends) - began_ns) / S if ends else None,
         (before_mib, peak_mib),
         sum(fact["end_ns"] - fact["start_ns"] for fact in stood.read(folder / stood.FILE)) / S,
-        notes,
+        taken * S / (well_ns - began_ns) if repeated else None,
     )
 
 
@@ -178,12 +199,13 @@ def play_all(names: Collection[tuple[int, str]], at_once: int, keep: Path) -> It
     """Each with its exchange and its network in a process of its own; gives what came of it as soon as it is known."""
     for (_, name), came in play_each(partial(play, keep), names, at_once):
         is_judged = isinstance(came, Played)
-        yield name, came if is_judged else Played(problems_of(came), None, None, (0, 0), 0.0, "")
+        yield name, came if is_judged else Played(problems_of(came), None, None, (0, 0), 0.0, None)
 
 
 def _row(name: str, played: Played) -> Row:
     times = ([] if seconds is None else [seconds] for seconds in (played.detect_s, played.heal_s))
-    return Row(f"network: {name}", 1, int(bool(played.problems)), *times)
+    per_s = None if played.per_s is None else [round(played.per_s, 1)]
+    return Row(f"network: {name}", 1, int(bool(played.problems)), *times, per_s=per_s)
 
 
 def _line(name: str, played: Played) -> str:
@@ -192,7 +214,7 @@ def _line(name: str, played: Played) -> str:
         "no gap" if played.heal_s is None else f"healed after {played.heal_s:.1f} s",
         "{}, at most {} MiB".format(*played.peak_mib),
         *([f"stood still for {played.stood_s:.1f} s"] if played.stood_s else []),
-        *([played.notes] if played.notes else []),
+        *([f"{played.per_s:,.0f} a second were taken"] if played.per_s is not None else []),
     ]
     words = f"{name}: {'WRONG' if played.problems else 'held'} ({'; '.join(said)})"
     return "\n   ".join([words, *played.problems[:8]])

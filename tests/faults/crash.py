@@ -56,7 +56,7 @@ LIFE_S = 20.0
 HIDDEN_EVERY_S = 1.3
 """So often trades are kept from the feeds, so that there is always something to ask REST for."""
 
-ELSEWHERE = "killed elsewhere"
+ELSEWHERE, NOT_JUDGED = "killed elsewhere", "killed, and the run was not judged"
 
 S = 1_000_000_000
 
@@ -187,7 +187,8 @@ def rows(seeds: Sequence[int], wrong: set[int], keep: Path) -> list[Row]:
     cost_s: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
         folder = keep / str(seed)
-        if not (folder / "deaths.json").exists():
+        if not (folder / "deaths.json").exists():  # it did not come to its end, which is wrong, too
+            died[NOT_JUDGED].append(seed)
             continue
         deaths = msgspec.json.decode((folder / "deaths.json").read_bytes(), type=list[Death])
         store, log = Store(folder / "data", measurements=["top", "gaps"]), log_of(folder / "data")
@@ -215,7 +216,7 @@ def table(found: Sequence[Row]) -> Iterator[str]:
     for row in found:
         times = f"{spread(row.detect_s, 'no gap')}; {spread(row.heal_s, 'none was there yet')}"
         yield f"{row.fault:<32} {row.runs:>6} {row.runs - row.lost:>5}  {times}"
-    yield f"{sum(row.runs for row in found if row.fault != ELSEWHERE)} deaths at their step"
+    yield f"{sum(row.runs for row in found if row.fault not in (ELSEWHERE, NOT_JUDGED))} deaths at their step"
 
 
 def main() -> int:

@@ -1,9 +1,13 @@
-"""What goes wrong in a run: two to four troubles at the same time, from at least two different sources, by seed."""
+"""What goes wrong in a run: two to four troubles at the same time, from at least two different sources, by seed.
+
+Ten seeds, such as 0 to 9, are a round: in each, every kind of trouble that a venue can have comes once. Which of them
+meet is another draw for each round and venue.
+"""
 
 from __future__ import annotations
 
 import random
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -22,12 +26,15 @@ KINDS = (
     "close", "abort", "stall", "refuse_connections", "hide", "hide", "cross",
     "announce_close",
 )  # fmt: skip
-HOW = {
+HOW: dict[Source, tuple[str, ...]] = {
+    "rest": ("down", "slow", "429", "empty", "garbage"),
     "disk": ("refuses", "refuses and memory is short"),
     "store": ("down", "slow", "500", "503", "resets", "keeps and resets"),
     "clock": ("forward", "back"),
     "restart": ("SIGKILL", "SIGTERM"),
 }
+ROUND = 10
+"""So many seeds: more than kinds of any source but the venue, of which a run has one at most."""
 
 
 class Trouble(Struct, frozen=True):
@@ -48,38 +55,54 @@ class Trouble(Struct, frozen=True):
 
 def draw(seed: int, facts: DialectFacts = FACTS) -> list[Trouble]:
     """The troubles of the run with this seed, of those that can happen to this venue."""
-    rng = random.Random(f"scenario {seed}")
-    sources = rng.sample(get_args(Source), 2)
-    sources += [rng.choice(get_args(Source)) for _ in range(rng.randrange(3))]
+    number, place = divmod(seed, ROUND)
+    rng = random.Random(f"scenario {seed} of {facts.feeds[0]}")
     meeting_s = rng.uniform(FIRST_S, LAST_S)
-    drawn: list[Trouble] = []
-    for source in sources:
-        if source in ("venue", "rest") or not any(trouble.source == source for trouble in drawn):
-            drawn.append(_trouble(rng, facts, source, round(meeting_s + rng.uniform(-MEET_WITHIN_S, MEET_WITHIN_S), 2)))
-    return drawn
+    return [
+        _trouble(rng, facts, source, how, round(meeting_s + rng.uniform(-MEET_WITHIN_S, MEET_WITHIN_S), 2))
+        for source, how in _dealt(number, facts)[place]
+    ]
 
 
-def _trouble(rng: random.Random, facts: DialectFacts, source: Source, at_s: float) -> Trouble:
+def kinds(facts: DialectFacts) -> dict[Source, list[str]]:
+    """All that can happen to a collector of this venue."""
+    of_venue: dict[Source, list[str]] = {"venue": [kind for kind in dict.fromkeys(KINDS) if kind in facts.faults]}
+    return of_venue | {source: list(hows) for source, hows in HOW.items()}
+
+
+def _dealt(number: int, facts: DialectFacts) -> list[list[tuple[Source, str]]]:
+    """The kinds for each seed of a round, dealt in turn, source by source: the venue's first, as they are more than
+    seeds, so that whoever gets two of these gets a third of another source."""
+    rng = random.Random(f"round {number} of {facts.feeds[0]}")
+    of_venue, *others = kinds(facts).items()
+    rng.shuffle(others)
+    deck = [(source, how) for source, hows in (of_venue, *others) for how in rng.sample(hows, len(hows))]
+    hands = [deck[place::ROUND] for place in range(ROUND)]
+    rng.shuffle(hands)
+    return hands
+
+
+def _trouble(rng: random.Random, facts: DialectFacts, source: Source, how: str, at_s: float) -> Trouble:
     duration_s = round(rng.uniform(1.0, 3.5), 2)
     match source:
         case "venue":
-            fault = fault_of_venue(rng, at_s, facts)
-            return Trouble(source, fault.kind, at_s, fault=fault)
+            return Trouble(source, how, at_s, fault=_fault(rng, how, at_s, facts))
         case "rest":
-            mode = rng.choice(("down", "slow", "429", "empty", "garbage"))
-            fault = Fault(kind="rest", at_s=at_s, duration_s=duration_s, mode=mode)
-            return Trouble(source, mode, at_s, duration_s, fault=fault)
+            fault = Fault(kind="rest", at_s=at_s, duration_s=duration_s, mode=how)
+            return Trouble(source, how, at_s, duration_s, fault=fault)
         case "clock":
             step_s = round(rng.uniform(0.3, 4.0), 2)
-            how = rng.choice(HOW[source])
             return Trouble(source, how, at_s, step_s=step_s if how == "forward" else -step_s)
         case _:
-            return Trouble(source, rng.choice(HOW[source]), at_s, duration_s)
+            return Trouble(source, how, at_s, duration_s)
 
 
 def fault_of_venue(rng: random.Random, at_s: float, venue: DialectFacts = FACTS) -> Fault:
     """Something the exchange does on its sockets or in its market."""
-    kind = rng.choice([kind for kind in KINDS if kind in venue.faults])
+    return _fault(rng, rng.choice([kind for kind in KINDS if kind in venue.faults]), at_s, venue)
+
+
+def _fault(rng: random.Random, kind: str, at_s: float, venue: DialectFacts) -> Fault:
     of_books, *_ = venue.feeds
     feed = rng.choice((of_books, *venue.feeds))
     is_of_books = kind in ("jump", "orphan_delete", "oversize_snapshot", "cross")

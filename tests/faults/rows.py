@@ -29,6 +29,8 @@ class Row(Struct, frozen=True):
     heal_s: list[float] | None = None
     cost_s: list[float] | None = None
     """Of a death: from the last sample that is there to the moment of it."""
+    per_s: list[float] | None = None
+    """Of a flood: how many messages were taken each second."""
 
 
 def merged(rows: Iterable[Row]) -> Row:
@@ -37,7 +39,7 @@ def merged(rows: Iterable[Row]) -> Row:
     for row in others:
         joined = {
             name: [*(getattr(first, name) or ()), *(getattr(row, name) or ())]
-            for name in ("detect_s", "heal_s", "cost_s")
+            for name in ("detect_s", "heal_s", "cost_s", "per_s")
             if getattr(first, name) is not None or getattr(row, name) is not None
         }
         first = msgspec.structs.replace(first, runs=first.runs + row.runs, lost=first.lost + row.lost, **joined)
@@ -54,11 +56,14 @@ def read(path: Path) -> list[Row]:
     return msgspec.json.decode(path.read_bytes(), type=list[Row])
 
 
-def spread(times_s: list[float] | None, none: str) -> str:
-    """Median and worst, in words; ``none`` where there is none."""
+def spread(times_s: list[float] | None, none: str, runs: int | None = None) -> str:
+    """Median and worst, in words; ``none`` where there is none. Of how many they are, if those are not all ``runs``."""
     if times_s is None:
         return NOT_MEASURED
-    return f"{median(times_s):.1f} s, at most {max(times_s):.1f} s" if times_s else none
+    if not times_s:
+        return none
+    of_some = "" if runs in (None, len(times_s)) else f" ({len(times_s)} of them)"
+    return f"{median(times_s):.1f} s, at most {max(times_s):.1f} s{of_some}"
 
 
 def named_s(

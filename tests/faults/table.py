@@ -23,7 +23,7 @@ AFTER_NS = 4 * S
 LATE_NS = 60 * S
 
 NAMED_BY: dict[Source, tuple[tuple[str, ...], str | None]] = {
-    "venue": (("gap_open", "undecodable", "unusable", "venue_closes", "refused"), None),
+    "venue": (("gap_open", "connection_lost", "undecodable", "unusable", "venue_closes", "refused"), None),
     "rest": (("repair_waits", "rest_holds_still", "book_not_fetched", "book_not_compared"), None),
     "disk": (("journal_refuses",), None),
     "store": (("sink_waiting", "sink_barred"), None),
@@ -49,7 +49,9 @@ def rows(seeds: Collection[int], wrong: Collection[int], keep: Path, venue: Dial
     healed: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
         folder = keep / str(seed)
-        if not (folder / "host.json").exists():
+        for trouble in draw(seed, venue):
+            drawn[trouble.name].append(seed)
+        if not (folder / "host.json").exists():  # it did not come to its end, which is wrong, too
             continue
         warp, truth, store, log = (
             WallOffset(folder / "clock").warp(),
@@ -58,7 +60,6 @@ def rows(seeds: Collection[int], wrong: Collection[int], keep: Path, venue: Dial
             log_of(folder / "data"),
         )
         for trouble in draw(seed, venue):
-            drawn[trouble.name].append(seed)
             happened = _happened(trouble, truth)
             if happened is None:
                 continue

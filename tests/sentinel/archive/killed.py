@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,8 +148,10 @@ def verified(data_dir: Path) -> None:
     assert done.exit_code == 0, done.output
 
 
-def try_at(folder: Path, what: str, points: int, seed: int) -> None:
-    """Kills at so many different steps, each time in the same scene, and holds it against one without a death."""
+def try_at(folder: Path, what: str, points: int, seed: int) -> list[float]:
+    """Kills at so many different steps, each time in the same scene, and holds it against one without a death.
+    Gives the seconds of each pass after one."""
+    healed_s = []
     scene = SCENES[what](folder / "scene")
     whole = shutil.copytree(scene.data_dir, folder / "whole")
     steps = dying.some(dying.run(*scene.command(whole), whole), points, seed)
@@ -162,22 +165,27 @@ def try_at(folder: Path, what: str, points: int, seed: int) -> None:
         if scene.is_whole_at_once:
             verified(data_dir)
         scene.between(data_dir)
+        began_s = time.monotonic()
         assert dying.run(*scene.command(data_dir), data_dir) is not None
+        healed_s.append(time.monotonic() - began_s)
         assert stored(data_dir) == wanted, f"step {step}"
         assert others(data_dir) == wanted_others, f"step {step}"
         verified(data_dir)
         shutil.rmtree(data_dir)
+    return healed_s
 
 
 @click.command()
 @click.option("--what", type=click.Choice(list(SCENES)), required=True)
 @click.option("--points", default=50, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-def main(what: str, points: int, seed: int) -> None:
+@click.option("--json", "told", type=Path, help="Where the seconds of the passes after a death are written.")
+def main(what: str, points: int, seed: int, told: Path | None) -> None:
     """Kill a pass over the archive at so many seeded points."""
     with tempfile.TemporaryDirectory() as folder:
-        try_at(Path(folder), what, points, seed)
-    click.echo(f"{what}: killed at {points} points: nothing lost, nothing twice, and everything certified holds")
+        healed_s = try_at(Path(folder), what, points, seed)
+    dying.tell(told, healed_s)
+    click.echo(f"{what}: killed at {len(healed_s)} points: nothing lost, nothing twice, and everything certified holds")
 
 
 if __name__ == "__main__":

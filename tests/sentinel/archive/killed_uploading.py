@@ -15,13 +15,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import click
 
 from sentinel.certificates.verify import Stored, read_chains, verify
 from sentinel.disk.object_store import ObjectPath, folder_at
-from tests import ROOT
+from tests import ROOT, dying
 from tests.sentinel.dataset.made import DAY_NS, make
 from tests.servers.object_store import CREDENTIALS, ObjectStore, object_store
 
@@ -99,8 +100,9 @@ def problems(root: Path | ObjectPath) -> list[str]:
     return [problem for check in checks for problem in check.problems]
 
 
-def try_at(folder: Path, store: ObjectStore, points: int, seed: int) -> None:
-    """Kills at so many different steps, each time with a prefix of its own."""
+def try_at(folder: Path, store: ObjectStore, points: int, seed: int) -> list[float]:
+    """Kills at so many different steps, each time with a prefix of its own. Gives the seconds of each pass after it."""
+    healed_s = []
     made = make(folder / "made")
     expected = archived(made)
     steps = send(shutil.copytree(made, folder / "whole"), store.url("whole"))
@@ -115,20 +117,25 @@ def try_at(folder: Path, store: ObjectStore, points: int, seed: int) -> None:
         assert {name for name in here if name.endswith(".parquet")} | there.keys() >= {
             name for name in expected if name.endswith(".parquet")
         }
+        began_s = time.monotonic()
         assert send(data_dir, url) is not None
+        healed_s.append(time.monotonic() - began_s)
         assert archived(folder_at(url)) == expected  # of which nothing is wrong
         assert problems(data_dir) == []
         assert not list((data_dir / "archive").rglob("*.parquet"))
+    return healed_s
 
 
 @click.command()
 @click.option("--points", default=50, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-def main(points: int, seed: int) -> None:
+@click.option("--json", "told", type=Path, help="Where the seconds of the passes after a death are written.")
+def main(points: int, seed: int, told: Path | None) -> None:
     """Kill the upload of an archive at so many seeded points."""
     os.environ.update(CREDENTIALS)
     with tempfile.TemporaryDirectory() as folder, object_store() as store:
-        try_at(Path(folder), store, points, seed)
+        healed_s = try_at(Path(folder), store, points, seed)
+    dying.tell(told, healed_s)
     click.echo(f"killed at {points} points: nothing lost, nothing twice, and everything verifies")
 
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import click
 
 from sentinel.backfill import task as tasks
 from sentinel.disk.data_dir import BACKFILL, JOURNAL
+from tests import dying
 from tests.end_to_end.judge import TruthFile
 from tests.end_to_end.store import Store
 from tests.faults.dies import BACKFILLING, SIDES, STATEMENT
@@ -50,8 +52,10 @@ async def backfill(exchange: Market, data: Path, **more: str) -> int:
         return await process.wait()
 
 
-async def try_at(folder: Path, steps: Sequence[str]) -> None:
-    """Kills at these steps, each time in a copy of what a collector left that came later than most trades."""
+async def try_at(folder: Path, steps: Sequence[str]) -> list[float]:
+    """Kills at these steps, each time in a copy of what a collector left that came later than most trades. Gives the
+    seconds of each backfill after it."""
+    healed_s = []
     first, truth = folder / "first", folder / "truth.jsonl"
     async with trading([PRODUCT], truth, trade_rate=150.0) as exchange:
         await until(lambda: len(exchange.market.products[PRODUCT].trades) > 400)
@@ -64,22 +68,27 @@ async def try_at(folder: Path, steps: Sequence[str]) -> None:
         for number, step in enumerate(steps):
             data = shutil.copytree(first, folder / f"step-{number}")
             assert await backfill(exchange, data, DEATH=step) == -signal.SIGKILL, step
+            began_s = time.monotonic()
             assert await backfill(exchange, data) == 0, f"{step}: {(data / 'said.txt').read_text()}"
+            healed_s.append(time.monotonic() - began_s)
             assert Store(data).trades(PRODUCT).keys() == expected, step
             for file in (data / BACKFILL).glob("*.json"):
                 done = tasks.read(file)
                 assert done is not None
                 assert done.missing == 0
             assert any(done.state == "done" for file in (data / BACKFILL).glob("*.json") if (done := tasks.read(file)))
+    return healed_s
 
 
 @click.command()
 @click.option("--points", default=50, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-def main(points: int, seed: int) -> None:
+@click.option("--json", "told", type=Path, help="Where the seconds of the passes after a death are written.")
+def main(points: int, seed: int, told: Path | None) -> None:
     """Kill a backfill at so many seeded points."""
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(try_at(Path(folder), draw(points, seed)))
+        healed_s = asyncio.run(try_at(Path(folder), draw(points, seed)))
+    dying.tell(told, healed_s)
     click.echo(f"killed at {points} points: every trade is there once")
 
 

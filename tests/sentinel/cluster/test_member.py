@@ -36,6 +36,9 @@ LEASE_S = 9
 """Longer than a process may stand still: nobody loses it who is not killed or frozen."""
 
 PRODUCTS = 8
+Measured = Callable[[str, object], None]
+"""For the table of docs/reliability.md."""
+
 DEALING = [(name, f"cluster_market_{what}") for name in ("a", "b") for what in ("taken", "handed")]
 
 
@@ -187,13 +190,15 @@ async def test_a_third_member_gets_its_share_and_nothing_is_missed(tmp_path: Pat
         on.judge()
 
 
-async def test_the_markets_of_one_that_was_killed_are_taken(tmp_path: Path) -> None:
+async def test_the_markets_of_one_that_was_killed_are_taken(tmp_path: Path, record_property: Measured) -> None:
     async with stage(tmp_path, 3) as on:
         for name in ("a", "b", "c"):
             await on.start(name)
         from_ns = await on.stored("b", await on.settled("a", "b", "c"))
         await on.members["b"].kill()
+        struck_s = time.monotonic()
         await on.settled("a", "c")
+        record_property("heal_s", time.monotonic() - struck_s)
         until_ns = time.time_ns()
         await on.start("b")  # at once a member again, and with its old share
         await on.settled("a", "b", "c")
@@ -233,25 +238,31 @@ async def test_one_that_is_killed_where_it_takes_or_renews_its_lease_costs_no_mo
         on.judge(*nobodys)
 
 
-async def test_two_replicas_lose_nothing_when_one_is_killed(tmp_path: Path) -> None:
+async def test_two_replicas_lose_nothing_when_one_is_killed(tmp_path: Path, record_property: Measured) -> None:
     async with stage(tmp_path) as on:
         for name in ("a", "b", "c"):
             await on.start(name, SENTINEL_CLUSTER_REPLICAS="2")
         words = await on.settled("a", "b", "c", replicas=2)
         await on.stored("b", words)
         await on.members["b"].kill()
+        struck_s = time.monotonic()
         await on.settled("a", "c", replicas=2)
+        record_property("heal_s", time.monotonic() - struck_s)
         await end(on)
         on.judge()
 
 
-async def test_one_that_was_frozen_comes_back_and_nothing_stays_with_two(tmp_path: Path) -> None:
+async def test_one_that_was_frozen_comes_back_and_nothing_stays_with_two(
+    tmp_path: Path, record_property: Measured
+) -> None:
     async with stage(tmp_path) as on:
         await on.start("a")
         await on.start("b")
         from_ns = await on.stored("b", await on.settled("a", "b"))
         on.members["b"].freeze()
+        struck_s = time.monotonic()
         await on.settled("a")
+        record_property("heal_s", time.monotonic() - struck_s)
         until_ns = time.time_ns()
         on.members["b"].thaw()
         await on.settled("a", "b")

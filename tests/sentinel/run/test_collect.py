@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -18,9 +19,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sentinel.disk.data_dir import COLLECTOR_NAME
+from sentinel.disk.data_dir import COLLECTOR_NAME, TAPES
 from sentinel.simulator.exchange import Urls
-from tests.end_to_end.judge import TruthFile, judge_trades
+from tests.end_to_end.judge import TruthFile, judge_samples, judge_trades
 from tests.end_to_end.store import Store
 from tests.servers.collector import Collector, collecting, environment
 from tests.servers.exchange import trading
@@ -156,7 +157,9 @@ def is_whole(data: Path) -> bool:
     return [later - earlier for earlier, later in pairwise(times)] == [10**8] * (len(times) - 1)
 
 
-async def test_its_data_are_taken_away_and_it_says_so_and_goes_on(tmp_path: Path) -> None:
+async def test_its_data_are_taken_away_and_it_says_so_and_goes_on(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     data, port = tmp_path / "data", free_port()
     async with (
         trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange,
@@ -169,19 +172,23 @@ async def test_its_data_are_taken_away_and_it_says_so_and_goes_on(tmp_path: Path
         await until_ready(session)
         await until(lambda: stored(data) > 0)
         data.rename(tmp_path / "away")
+        gone_s = time.monotonic()
         async with asyncio.timeout(LONGEST_S):
             alerts: set[tuple[str, str]] = set()
             while not alerts >= {("part_failed", "journal"), ("part_failed", "storage")}:
                 _, found = await get(session, "/sentinel/alerts")
                 alerts = {(alert["kind"], alert["about"]) for alert in found["alerts"]}
                 await asyncio.sleep(0.1)
+        record_property("detect_s", time.monotonic() - gone_s)  # for the table of docs/reliability.md
         _, status = await get(session, "/sentinel/status")
         states = {part["name"]: part["state"] for part in status["parts"]}
         assert (states["journal"], states["storage"], states["alerts"]) == ("failed", "failed", "running")
         (tmp_path / "away").rename(data)
         before = stored(data)
         await until(lambda: stored(data) > before)
+        await exchange.quiet_end(2)
         assert await collector.stop() == 0
+    judge_trades(Store(data), TruthFile(tmp_path / "truth.jsonl"), ["BTC-USD"])
     assert is_whole(data)
 
 
@@ -212,6 +219,27 @@ async def test_its_file_table_is_full_and_it_goes_on(tmp_path: Path) -> None:
         await exchange.quiet_end(2)
         assert await collector.stop() == 0
     judge_trades(Store(data), TruthFile(tmp_path / "truth.jsonl"), ["BTC-USD"])
+    assert is_whole(data)
+
+
+async def test_a_second_one_on_its_data_is_refused_and_costs_it_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    arguments = ("BTC-USD", "--data-dir", str(data), "--record")
+    async with (
+        trading(["BTC-USD"], tmp_path / "truth.jsonl") as exchange,
+        collecting(exchange.urls, tmp_path / "logs", *arguments, module=PATIENT) as collector,
+    ):
+        await until(lambda: stored(data) > 0)
+        async with collecting(exchange.urls, tmp_path / "second", *arguments) as second:
+            assert await second.ended() == 2
+        told = f"sentinel-ws: {data} is in use by another collector; give each its own --data-dir\n"
+        assert second.errors == told
+        before = stored(data)
+        await until(lambda: stored(data) > before + 10)
+        await exchange.quiet_end(2)
+        assert await collector.stop() == 0
+    judge_trades(Store(data), TruthFile(tmp_path / "truth.jsonl"), ["BTC-USD"])
+    judge_samples(Store(data), data / TAPES)
     assert is_whole(data)
 
 
