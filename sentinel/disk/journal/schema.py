@@ -158,13 +158,24 @@ def _number(db: sqlite3.Connection, name: str) -> int:
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30, check_same_thread=False)
+    try:
+        try:
+            return _reading(path, "mode=ro")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN or path.with_name(f"{path.name}-wal").exists():
+                raise
+            # SQLite wants to make the files of a log beside it, and may not: then nobody writes here
+            return _reading(path, "immutable=1")
+    except UNREADABLE as error:
+        raise UsageError(f"{path} is not a journal: {error}") from error
+
+
+def _reading(path: Path, how: str) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=30, check_same_thread=False)
     try:
         _check_version(db, path)
-    except BaseException as error:
+    except BaseException:
         db.close()
-        if isinstance(error, UNREADABLE):
-            raise UsageError(f"{path} is not a journal: {error}") from error
         raise
     return db
 
