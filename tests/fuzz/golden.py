@@ -8,6 +8,8 @@ from pathlib import Path
 
 import zstandard
 
+from tests.tarballs import extract
+
 PACKED = Path(__file__).parents[1] / "golden" / "version_0_1.tar.zst"
 SINCE, UNTIL = "2026-11-26T08:00:00Z", "2026-11-26T10:00:00Z"
 
@@ -16,5 +18,5 @@ def unpacked(folder: Path) -> Path:
     """The data directory, below ``folder``."""
     content = zstandard.ZstdDecompressor().stream_reader(PACKED.read_bytes()).read()
     with tarfile.open(fileobj=io.BytesIO(content)) as packed:
-        packed.extractall(folder, filter="data")
+        extract(packed, folder)
     return folder / "data"

@@ -23,6 +23,7 @@ from sentinel.replay.play import play
 from sentinel.simulator.faults import Fault
 from tests.sentinel.recorded import gathered, record, tapes
 from tests.servers.exchange import trading
+from tests.tarballs import extract
 
 FOLDER = Path(__file__).parent
 PRODUCTS = ["BTC-USD", "ETH-USD"]
@@ -39,7 +40,7 @@ def unpack_version_0_1(folder: Path) -> Path:
     """What that version left behind, in ``folder``; gives its data directory."""
     content = zstandard.ZstdDecompressor().stream_reader((FOLDER / "version_0_1.tar.zst").read_bytes()).read()
     with tarfile.open(fileobj=io.BytesIO(content)) as packed:
-        packed.extractall(folder, filter="data")
+        extract(packed, folder)
     return folder / "data"
 
 

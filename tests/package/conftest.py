@@ -17,6 +17,7 @@ import pytest
 
 from book.native import PURE
 from tests import ROOT
+from tests.tarballs import extract
 
 KINDS = {"native": {PURE: "0"}, "no compiler": {PURE: "0", "CC": "false"}, "pure": {PURE: "1"}}
 """How a wheel is built, by environment."""
@@ -78,7 +79,7 @@ def wheels(once: Once, sdist: Path) -> Callable[[str], Path]:
     def wheel(kind: str) -> Path:
         def fill(folder: Path) -> None:
             with tarfile.open(sdist) as packed:
-                packed.extractall(folder, filter="data")
+                extract(packed, folder)
             (tree,) = folder.iterdir()
             run([sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder, tree], **KINDS[kind])
 

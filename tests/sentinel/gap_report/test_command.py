@@ -185,7 +185,8 @@ def test_archive_and_journal_are_read_as_one(tmp_path: Path) -> None:
     with JournalReader(tmp_path / "journal.sqlite3") as reader:
         until_ns = MIDNIGHT_NS + 4 * HOUR_NS
         write_hours(reader, tmp_path / "archive", all_hours(reader, None, until_ns), until_ns)
-    (tmp_path / "journal.sqlite3").unlink()
+    for name in ("journal.sqlite3", "journal.mark"):
+        (tmp_path / name).unlink()
     window = "--until", str(MIDNIGHT_NS + 5 * HOUR_NS), "--format", "json", "--fail-under", "99.9"
 
     archived = report("--data-dir", str(tmp_path), "--since", "1969-01-01", *window)
