@@ -50,6 +50,8 @@ class Store(Protocol):
 
     async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None: ...
 
+    async def fold(self) -> None: ...
+
 
 class Backfiller:
     """Carries out what is asked for in the data folder ``folder``, into its journal.
@@ -147,6 +149,7 @@ class Backfiller:
         accounts = self._accounts(task, lines, whole, end_ns, missing)
         trades = [lines.trade(trade, None, is_repaired=True) for trade in whole]
         await self._store.append({"trades": trades, "accounts": accounts})
+        await self._store.fold()
         task.stored += len(whole)
         task.missing += missing
         task.next_id = first_kept

@@ -30,6 +30,7 @@ from tests.faults.played import COINBASE
 from tests.faults.reported import judge_report
 from tests.faults.table import truth_of
 from tests.faults.verdict import judge, judge_values
+from tests.faults.wal import used_bytes
 from tests.faults.warp import Warp
 from tests.servers.collector import Collector, collecting
 from tests.servers.exchange import Market, trading
@@ -80,7 +81,7 @@ def flips_of_the_file(data: Path, rng: random.Random) -> list[Flip]:
 
 def flips_of_the_log(data: Path, rng: random.Random) -> list[Flip]:
     """What a killed collector has written is there only."""
-    size = (data / LOG).stat().st_size
+    size = used_bytes(data / LOG)
     return [Flip(LOG, at, rng.randrange(8)) for at in (rng.randrange(32), rng.randrange(size), size - PAGE_BYTES // 2)]
 
 

@@ -14,6 +14,7 @@ from sentinel.disk.data_dir import JOURNAL
 from sentinel.disk.journal import JournalReader, damage
 from tests.faults.crash import KeepingInflux, run
 from tests.faults.verdict import log_of
+from tests.faults.wal import used_bytes
 from tests.servers.waiting import LONGEST_S
 
 Lose = Callable[[Path], None]
@@ -37,7 +38,7 @@ def _empty(data: Path) -> None:
 
 
 def _halve(data: Path) -> None:
-    os.truncate(_log(data), _log(data).stat().st_size // 2)
+    os.truncate(_log(data), used_bytes(_log(data)) // 2)
 
 
 def _lines(data: Path) -> set[bytes]:

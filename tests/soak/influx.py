@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -131,7 +133,9 @@ async def outage(folder: Path, influxd: InfluxServer, minutes: float = 60) -> bo
     async def end_and_begin(data: Path) -> None:
         await asyncio.sleep(20)
         influxd.kill()
-        await asyncio.sleep(minutes * 60)
+        with closing(socket.socket()) as place:  # nobody else is to be there meanwhile
+            place.bind(("127.0.0.1", int(influxd.url.rpartition(":")[2])))
+            await asyncio.sleep(minutes * 60)
         waiting = _waiting(data)
         await asyncio.to_thread(influxd.start)
         began_s = time.perf_counter()

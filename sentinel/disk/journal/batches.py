@@ -95,15 +95,12 @@ def state_of(body: bytes, zstd: zstandard.ZstdDecompressor) -> bytes:
         raise JournalError(f"the checkpoint of the journal is damaged: {error}") from None
 
 
-def cursors_of(db: sqlite3.Connection) -> dict[str, tuple[int, int | None]]:
-    """By sink, the last batch it is past, and what was noted of it besides: None by version 0.1. What is no number any
+def cursor_of(db: sqlite3.Connection, sink: str) -> tuple[int, int | None]:
+    """The last batch that a sink is past, and what was noted of it besides: None by version 0.1. What is no number any
     more is -1."""
-    noted = dict(db.execute("SELECT key, value FROM meta").fetchall())
-    found = db.execute("SELECT sink, batch_id FROM cursors").fetchall()
-    return {
-        sink: (_number(cursor), _number(noted[CURSOR + sink]) if CURSOR + sink in noted else None)
-        for sink, cursor in found
-    }
+    (cursor,) = db.execute("SELECT batch_id FROM cursors WHERE sink = ?", (sink,)).fetchone()
+    noted = db.execute("SELECT value FROM meta WHERE key = ?", (CURSOR + sink,)).fetchone()
+    return _number(cursor), None if noted is None else _number(noted[0])
 
 
 def _number(stored: object) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import zstandard
 
-from sentinel.disk.journal.batches import COLUMNS, batch_of, cursors_of
+from sentinel.disk.journal.batches import COLUMNS, batch_of, cursor_of
 from sentinel.disk.journal.mark import mark_at, mark_of
 from sentinel.disk.journal.schema import STREAMS, UNREADABLE, check_log, connect_reader, mark_path
 from sentinel.errors import BatchDamaged, UsageError
@@ -25,13 +25,18 @@ def damage(path: Path) -> Iterator[str | None]:
     them: SQLite checks the first, and the times are held against the lines. Cost: O(journal).
     """
     try:
-        check_log(path)
         mark = mark_at(mark_path(path))
+        if not path.exists():
+            if mark is not None:
+                yield f"the journal of {mark.commits} transactions is gone"
+            return
+        check_log(path)
         with closing(connect_reader(path)) as db:
             if mark is not None and not mark.is_kept_by(mark_of(db)):
-                yield "the journal is not as far as it was: its -wal is missing, or cut short"
+                yield "the journal is another one, or not as far as it was: its -wal is missing, or cut short"
             yield from (str(row[0]) for row in db.execute("PRAGMA integrity_check") if row[0] != "ok")
-            for sink, (cursor, noted) in cursors_of(db).items():
+            for (sink,) in db.execute("SELECT sink FROM cursors WHERE typeof(sink) = 'text'").fetchall():
+                cursor, noted = cursor_of(db, sink)
                 if noted not in (None, cursor):
                     yield f"the cursor of {sink} in the journal is damaged: it is {cursor}, and {noted}"
             # in the order of the table itself: what an index does not have is there; and in parts, since a collector's

@@ -2,21 +2,17 @@
 
 SQLite takes a ``-wal`` that is missing, or cut short, for one that never held more: a collector that is started on what
 is left would not know that anything is missing. After each transaction with lines we write three numbers down: the
-journal's own, how many transactions it has had, and the last batch's id, ``1804289383 1500 4212``. Not synced: what a
-power cut leaves may be older, never newer than the journal, whose transactions are.
+journal's own, how many transactions it has had, and the last batch's id; and the CRC-32 of them, ``1804289383 1500 4212
+2774215394``. Not synced: what a power cut leaves may be older, but not newer than the journal, whose transactions are.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
+from zlib import crc32
 
 from msgspec import Struct
-
-WIDTH = 63
-"""Always as many bytes, so that one written over another, or over anything else, leaves nothing of it in them."""
 
 
 class Mark(Struct, frozen=True):
@@ -28,17 +24,19 @@ class Mark(Struct, frozen=True):
 
     def is_kept_by(self, other: Mark) -> bool:
         """Whether a journal that is at ``other`` has all that it had here."""
-        return self.own_number == other.own_number and self.commits <= other.commits
+        return self.own_number == other.own_number and self.commits <= other.commits and self.last_id <= other.last_id
 
     def put(self, path: Path) -> None:
-        """Writes it down; if the disk refuses, an older one stays."""
-        text = f"{self.own_number} {self.commits} {self.last_id}".ljust(WIDTH) + "\n"
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
-            try:
-                os.write(descriptor, text.encode())
-            finally:
-                os.close(descriptor)
+        """Writes it down, whoever wrote the one before.
+
+        Raises:
+            OSError: if the disk refuses; an older one stays.
+        """
+        text = f"{self.own_number} {self.commits} {self.last_id}".encode()
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)
+        new.write_bytes(b"%s %d\n" % (text, crc32(text)))
+        new.replace(path)
 
 
 def mark_of(db: sqlite3.Connection) -> Mark:
@@ -51,13 +49,13 @@ def mark_of(db: sqlite3.Connection) -> Mark:
 
 
 def mark_at(path: Path) -> Mark | None:
-    """What was written down; None if nothing was, or a power cut has left none of it.
+    """What was written down; None if nothing was, or it is not as it was written.
 
     Raises:
         OSError: if it cannot be read.
     """
     try:
-        words = path.read_bytes()[: WIDTH + 1].split()
-        return Mark(*map(int, words)) if len(words) == 3 else None
-    except (FileNotFoundError, ValueError):
+        text, _, check = path.read_bytes().strip().rpartition(b" ")
+        return Mark(*map(int, text.split())) if crc32(text) == int(check) else None
+    except (FileNotFoundError, ValueError, TypeError):
         return None

@@ -60,10 +60,13 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     db = None
     try:
-        mark = mark_at(mark_path(path))
+        mark = _mark_of_before(path)
         if not path.exists() or not path.stat().st_size:
             if mark is not None:
-                raise _gone(path, mark)
+                raise UsageError(
+                    f"{path} is gone, or empty, and had {mark.commits} transactions: bring it back with its -wal, or "
+                    f"remove {mark_path(path)} to begin anew"
+                )
             _create(path)
         check_log(path)
         db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
@@ -78,7 +81,7 @@ def connect(path: Path) -> sqlite3.Connection:
     except BaseException as error:
         if db is not None:
             db.close()
-        if isinstance(error, (*UNREADABLE, OSError)):
+        if isinstance(error, (*UNREADABLE, OSError, JournalWriteFailed)):
             raise UsageError(f"cannot open the journal {path}: {error}") from error
         raise
     return db
@@ -102,26 +105,35 @@ def mark_path(path: Path) -> Path:
     return path.with_suffix(".mark")
 
 
-def _gone(path: Path, mark: Mark) -> UsageError:
-    return UsageError(
-        f"{path} is not the journal of {mark.commits} transactions that was here: bring it back with its -wal, or "
-        f"remove {mark_path(path)} to begin anew"
-    )
+def _mark_of_before(path: Path) -> Mark | None:
+    try:
+        return mark_at(mark_path(path))
+    except OSError as error:
+        logger.bind(reason=str(error)).warning("journal_not_marked")
+        return None
 
 
 def _go_on_from(db: sqlite3.Connection, path: Path, mark: Mark) -> None:
     """A journal that has lost its last transactions, its ``-wal`` being away or cut short, goes on: what it leads to is
-    older, so all that came after is named as a stop. No id of the batches that are gone is given again."""
+    older, so what was collected since is named as a stop. No id of the batches that are gone is given again."""
     found = mark_of(db)
     if mark.is_kept_by(found):
         return
-    if found.own_number != mark.own_number or not db.execute("SELECT count(*) FROM checkpoint").fetchone()[0]:
-        raise _gone(path, mark)
-    logger.bind(path=str(path), transactions=mark.commits - found.commits).error("journal_cut_short")
+    if found.own_number != mark.own_number:
+        raise UsageError(
+            f"{path} is another journal than the one of {mark.commits} transactions that was here: bring that back, or "
+            f"remove {mark_path(path)} to go on with this one"
+        )
+    if not db.execute("SELECT count(*) FROM checkpoint").fetchone()[0]:
+        raise UsageError(
+            f"{path} has lost all that it could go on from: bring back its -wal, or move it away with "
+            f"{mark_path(path)} to begin anew"
+        )
     with transaction(db):
         db.execute(f"PRAGMA user_version = {mark.commits}")  # who brings the lost log back later is refused
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'batches'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('batches', ?)", (max(found.last_id, mark.last_id),))
+    logger.bind(path=str(path), transactions=mark.commits - found.commits).error("journal_cut_short")
 
 
 def check_log(path: Path) -> None:
@@ -158,24 +170,13 @@ def _number(db: sqlite3.Connection, name: str) -> int:
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    try:
-        try:
-            return _reading(path, "mode=ro")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN or path.with_name(f"{path.name}-wal").exists():
-                raise
-            # SQLite wants to make the files of a log beside it, and may not: then nobody writes here
-            return _reading(path, "immutable=1")
-    except UNREADABLE as error:
-        raise UsageError(f"{path} is not a journal: {error}") from error
-
-
-def _reading(path: Path, how: str) -> sqlite3.Connection:
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=30, check_same_thread=False)
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30, check_same_thread=False)
     try:
         _check_version(db, path)
-    except BaseException:
+    except BaseException as error:
         db.close()
+        if isinstance(error, UNREADABLE):
+            raise UsageError(f"cannot read the journal {path}: {error}") from error
         raise
     return db
 

@@ -14,6 +14,7 @@ from typing import IO, ParamSpec, TypeVar
 
 import zstandard
 from loguru import logger
+from msgspec.structs import replace
 
 from sentinel.contract.lines import Lines
 from sentinel.disk.journal.batches import (
@@ -25,11 +26,11 @@ from sentinel.disk.journal.batches import (
     Pruned,
     backlogs_of,
     batch_of,
-    cursors_of,
+    cursor_of,
     packer,
     state_of,
 )
-from sentinel.disk.journal.mark import mark_of
+from sentinel.disk.journal.mark import Mark, mark_of
 from sentinel.disk.journal.schema import STREAMS, connect, mark_path, transaction
 from sentinel.disk.lock import Held, hold
 from sentinel.errors import BatchDamaged, InUse, JournalWriteFailed
@@ -73,6 +74,7 @@ class Journal:
         self._db = db
         self._file = _identity(path)
         self._appends = 0
+        self._is_marked = self._is_folded = True
         self._lock = lock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._compress = packer(zstd_level).compress
@@ -115,25 +117,44 @@ class Journal:
         self._appended.set()
 
     def _store(self, batches: Sequence[Batch]) -> None:
-        self._write(INSERT, [(*_facts(batch), self._compress(batch.body)) for batch in batches])
-        self._mark_end()
+        rows = [(*_facts(batch), self._compress(batch.body)) for batch in batches]
+        self._insert(rows, None)
 
     def _append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None) -> None:
         rows = [self._row(stream, items) for stream, items in batches.items() if items]
+        self._insert(rows, None if checkpoint is None else self._compress(checkpoint))
+
+    def _insert(self, rows: Sequence[tuple[object, ...]], checkpoint: bytes | None) -> None:
         self._check_in_place()
         with transaction(self._db):
             self._db.executemany(INSERT, rows)
             if checkpoint is not None:
-                self._db.execute("REPLACE INTO checkpoint VALUES (0, ?)", (self._compress(checkpoint),))
-        self._mark_end()
-
-    def _mark_end(self) -> None:
-        """Has the next start know if what was just written is missing, and what it was of."""
-        mark_of(self._db).put(mark_path(self.path))
+                self._db.execute("REPLACE INTO checkpoint VALUES (0, ?)", (checkpoint,))
+            reached = mark_of(self._db)
         self._appends += 1
-        if not self._appends % FOLDED_EVERY or not self._appends & (self._appends - 1):
-            with suppress(sqlite3.Error):  # what is in the log is safe there
-                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._mark(replace(reached, commits=reached.commits + 1))  # this one, too
+        if not self._is_folded or not self._appends % FOLDED_EVERY or not self._appends & (self._appends - 1):
+            self._fold()
+
+    def _mark(self, reached: Mark) -> None:
+        """Has the next start know if what was just written is missing."""
+        try:
+            reached.put(mark_path(self.path))
+            self._is_marked = True
+        except OSError as error:
+            if self._is_marked:
+                logger.bind(reason=str(error)).warning("journal_not_marked")
+            self._is_marked = False
+
+    def _fold(self) -> None:
+        """Takes the log into the file, as far as nobody reads what was before."""
+        with suppress(sqlite3.Error):  # what is in the log is safe there
+            ((_, logged, folded),) = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._is_folded = logged == folded
+
+    async def fold(self) -> None:
+        """For who notes elsewhere what is stored: that must not outlive it, should the log be lost."""
+        await self._do(self._fold)
 
     def _check_in_place(self) -> None:
         """SQLite writes on without a word into a file that was removed, and all of it would be gone at the end."""
@@ -174,7 +195,7 @@ class Journal:
         with transaction(self._db):
             (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
             self._db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?)", (sink, 0 if from_start else last))
-            cursor, noted = cursors_of(self._db)[sink]
+            cursor, noted = cursor_of(self._db, sink)
             if noted not in (None, cursor):  # to send once more is no harm
                 logger.bind(sink=sink, cursors=[cursor, noted]).error("cursor_damaged")
                 cursor = min(cursor, noted)

@@ -138,7 +138,7 @@ def test_a_repair_of_a_day_that_is_only_in_the_store_is_added_to_it(
 ) -> None:
     upload(data_dir, target, 1.0, None, NOW_NS)
     late = {"trades": [trade(9_999, DAY_NS + 5)]}
-    for journal in data_dir.glob("journal.sqlite3*"):  # it has long forgotten
+    for journal in data_dir.glob("journal.*"):  # it has long forgotten
         journal.unlink()
     asyncio.run(write(data_dir, [late]))
     archive(data_dir)

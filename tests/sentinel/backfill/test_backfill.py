@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from sentinel.backfill.task import Task, read, task_path, unfinished, write
 from sentinel.backfill.worker import LOOK_AGAIN_S, Backfiller
 from sentinel.contract.line_protocol import decode
 from sentinel.contract.lines import Lines
+from sentinel.disk.data_dir import JOURNAL
+from sentinel.disk.journal import Journal, JournalReader
 from sentinel.errors import JournalWriteFailed
 from sentinel.exchange.rest import RestTrouble
 
@@ -85,6 +88,9 @@ class Store:
             self._dies_after -= 1
             if self._dies_after == 0:
                 raise KeyboardInterrupt
+
+    async def fold(self) -> None:
+        """There is no log."""
 
     def ids(self) -> list[int]:
         """Of the points: what is written twice is the same point."""
@@ -267,6 +273,21 @@ def test_a_journal_that_refuses_is_tried_again(tmp_path: Path) -> None:
     assert (waiting.state, waiting.reason) == ("waiting", "disk full")
     asyncio.run(worker(tmp_path, Venue(), store).carry_out(path, waiting))
     assert store.ids() == [FIRST + n for n in range(300)]
+
+
+async def test_what_a_task_says_is_stored_is_there_without_the_log_too(tmp_path: Path) -> None:
+    """Nothing would fetch it again: it is older than what the collector's state speaks of."""
+    path = tmp_path / JOURNAL
+    order = task(BEGUN_NS, BEGUN_NS + 50 * MINUTE_NS, FIRST + COUNT)
+    journal = Journal.open(path)
+    try:
+        await Backfiller(tmp_path, Venue(), journal, lambda: 1.0, no_sleep).carry_out(task_path(tmp_path, order), order)
+        shutil.copy(path, tmp_path / "alone.sqlite3")
+    finally:
+        journal.close()
+    assert order.state == "done"
+    with JournalReader(tmp_path / "alone.sqlite3") as reader:
+        assert sum(batch.line_count for batch in reader.batches(["trades"])) == order.stored == 50 * 150
 
 
 def test_a_file_that_is_no_task_is_passed_over(tmp_path: Path) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from sentinel import cli
 from sentinel.disk.data_dir import JOURNAL
-from sentinel.disk.journal import Journal, damage
+from sentinel.disk.journal import Journal, JournalReader, damage
 from sentinel.disk.journal.mark import mark_at
 from sentinel.disk.journal.schema import mark_path
-from sentinel.errors import UsageError
+from sentinel.errors import JournalWriteFailed, UsageError
 from tests.sentinel.archive.market import MIDNIGHT_NS, trade
 from tests.sentinel.timed import timed
 
@@ -181,7 +183,7 @@ def test_without_its_log_it_goes_on_and_no_id_is_given_twice(commits: int, left:
     log = path.with_name(f"{JOURNAL}-wal")
     lost = log.read_bytes()
     log.unlink()
-    assert "the journal is not as far as it was: its -wal is missing, or cut short" in damage(path)
+    assert "the journal is another one, or not as far as it was: its -wal is missing, or cut short" in damage(path)
     assert _append_one(path) == (left, commits + 1)
     assert not any(damage(path))
     log.write_bytes(lost)
@@ -214,7 +216,8 @@ def test_a_journal_that_is_gone_or_empty_is_missed(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             Journal.open(path)
     path.unlink()
-    with pytest.raises(UsageError, match="is not the journal of 12 transactions that was here"):
+    assert list(damage(path)) == ["the journal of 12 transactions is gone"]
+    with pytest.raises(UsageError, match="is gone, or empty, and had 12 transactions"):
         Journal.open(path)
     path.with_name(MARK).unlink()
     assert _append_one(path) == (0, 1)
@@ -224,40 +227,123 @@ def test_a_journal_in_anothers_place_is_refused(tmp_path: Path) -> None:
     one, other = _killed(tmp_path / "one"), _killed(tmp_path / "other", 30)
     for name in (JOURNAL, f"{JOURNAL}-wal"):
         shutil.copy(other.with_name(name), one.with_name(name))
-    with pytest.raises(UsageError, match="is not the journal of 12 transactions that was here"):
+    with pytest.raises(UsageError, match="is another journal than the one of 12 transactions that was here"):
         Journal.open(one)
 
 
 def test_one_of_which_nothing_is_left_that_it_could_go_on_from_is_refused(tmp_path: Path) -> None:
     path = _killed(tmp_path / "killed", 3, None)
     path.with_name(f"{JOURNAL}-wal").unlink()
-    with pytest.raises(UsageError, match="is not the journal of 3 transactions that was here"):
+    with pytest.raises(UsageError, match="has lost all that it could go on from"):
         Journal.open(path)
 
 
-@pytest.mark.parametrize("mark", [b"", b"1 2", b"1 2 x", b"\xff\x00" * 64])
-def test_a_mark_that_says_nothing_is_none(mark: bytes, tmp_path: Path) -> None:
+def _flipped(content: bytes) -> Iterator[bytes]:
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+
+
+def test_a_mark_that_is_not_as_it_was_written_is_none(tmp_path: Path) -> None:
+    """It would have a sound journal refused."""
     path = _killed(tmp_path / "killed")
-    path.with_name(MARK).write_bytes(mark)
+    mark = path.with_name(MARK)
+    content = mark.read_bytes()
+    right = mark_at(mark)
+    for wrong in (b"", b"1 2", b"\xff\x00" * 64, *(content[:end] for end in range(len(content))), *_flipped(content)):
+        mark.write_bytes(wrong)
+        assert mark_at(mark) in (None, right), wrong
+    mark.write_bytes(b"\xff\x00" * 64)
     assert not any(damage(path))
     assert _append_one(path) == (12, 13)
-    left = mark_at(path.with_name(MARK))
+    left = mark_at(mark)
     assert left is not None
     assert (left.commits, left.last_id) == (13, 13)
 
 
-def test_a_disk_that_does_not_take_the_mark_hinders_nothing(tmp_path: Path) -> None:
-    (tmp_path / MARK).mkdir()
-    with pytest.raises(UsageError, match="cannot open the journal"):
-        Journal.open(tmp_path / JOURNAL)
-    (tmp_path / MARK).rmdir()
-    journal = Journal.open(tmp_path / JOURNAL)
+def test_no_id_is_given_again_when_the_last_one_is_forgotten(tmp_path: Path) -> None:
+    """All batches may have been removed: then a flipped bit has the next ones below every cursor."""
+    path = _killed(tmp_path / "killed")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM batches")
+        db.execute("UPDATE sqlite_sequence SET seq = 4")
+    assert any(damage(path))
+    assert _append_one(path) == (0, 13)
+
+
+async def test_a_log_that_somebody_reads_is_folded_in_when_he_has_gone(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    journal = Journal.open(path)
+
+    async def append(number: int) -> None:
+        await journal.append(timed({"trades": [trade(number, MIDNIGHT_NS + number * S)]}), b"state")
+
+    def left() -> int:
+        """Batches without the log."""
+        shutil.copy(path, tmp_path / "alone")
+        with closing(sqlite3.connect(tmp_path / "alone")) as alone:
+            return int(alone.execute("SELECT count(*) FROM batches").fetchone()[0])
+
     try:
-        (tmp_path / MARK).mkdir()
-        asyncio.run(journal.append(timed({"trades": [trade(1, MIDNIGHT_NS)]})))
-        assert asyncio.run(journal.last_id()) == 1
+        await append(1)
+        with JournalReader(path) as reader, reader.one_moment():
+            assert reader.last_id() == 1
+            for number in range(2, 5):
+                await append(number)
+            assert left() == 1
+        await append(5)
+        assert left() == 5
     finally:
         journal.close()
+
+
+async def test_damage_of_a_small_table_is_told_in_a_line(tmp_path: Path) -> None:
+    """Whatever bit flips around what is written there of a sink, of a cursor and of the schema."""
+    made = _killed(tmp_path / "killed", 2)
+    journal = Journal.open(made)
+    await journal.register_sink("influxdb")
+    await journal.advance("influxdb", 1)
+    journal.close()
+    content, path = made.read_bytes(), tmp_path / JOURNAL
+    places = {
+        at + off
+        for word in (b"influxdb", b"schema1")
+        for at in (found.start() for found in re.finditer(word, content))
+        for off in range(-12, len(word) + 8)
+    }
+    told = 0
+    for at in sorted(places):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[at] ^= 1 << bit
+            path.write_bytes(flipped)
+            found = [problem for problem in damage(path) if problem is not None]
+            told += bool(found)
+            try:
+                opened = Journal.open(path)
+            except UsageError:
+                continue
+            try:
+                assert await opened.register_sink("influxdb") <= 1 or found, (at, bit)
+            except JournalWriteFailed:
+                assert found, (at, bit)
+            finally:
+                opened.close()
+            path.with_name(MARK).unlink(missing_ok=True)
+    assert told > 100
+
+
+def test_a_disk_that_does_not_take_the_mark_hinders_nothing_and_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
+    (tmp_path / MARK).mkdir()
+    (tmp_path / MARK / "in the way").touch()
+    try:
+        assert _append_one(tmp_path / JOURNAL) == (0, 1)
+        assert said == ["journal_not_marked", "journal_not_marked"]  # it is not read, nor written
+    finally:
+        logger.remove(handler)
 
 
 FLIPPED = [

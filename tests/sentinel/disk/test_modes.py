@@ -59,14 +59,15 @@ def masked(umask: int) -> Iterator[None]:
 
 
 def modes(folder: Path) -> dict[str, int]:
-    """Of the folder, and of all in it; without what a test has put there."""
-    found = {}
-    for path in (folder, *folder.rglob("*")):
+    """Of the folder, and of all in it; looked at again if a temporary file or folder went away meanwhile."""
+    while True:
         try:
-            found[str(path.relative_to(folder))] = stat.S_IMODE(path.stat().st_mode)
-        except FileNotFoundError:  # a temporary file that is in its place by now
+            return {
+                str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode)
+                for path in (folder, *folder.rglob("*"))
+            }
+        except FileNotFoundError:
             continue
-    return found
 
 
 def command(data: Path, *words: str, **environment: str) -> None:

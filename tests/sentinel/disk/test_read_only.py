@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -13,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from sentinel.disk.data_dir import JOURNAL
-from sentinel.disk.journal import Journal, JournalReader, damage
+from sentinel.disk.journal import Journal
 from tests.faults.bad_disk import small_disk
-from tests.sentinel.archive.market import commits, write
 from tests.servers.collector import collecting
 from tests.servers.exchange import trading
 
@@ -85,14 +83,3 @@ async def test_it_is_one_line_and_the_status_of_a_wrong_setting(
                 assert await refused.ended() == 2
         assert refused.errors.splitlines() == [f"sentinel-ws: cannot write to {data}: {reason}"]
         assert [(path, path.read_bytes()) for path in folder.rglob("*") if path.is_file()] == before
-
-
-@pytest.mark.parametrize("how", ["mount", "mode"])
-def test_what_is_there_can_be_read(how: str, tmp_path: Path) -> None:
-    """SQLite itself would make files beside a journal, to read it."""
-    with disk(tmp_path / "disk", how) as folder:
-        asyncio.run(write(folder, commits(1, 1)))
-        with (mounted if how == "mount" else forbidden)(folder):
-            with JournalReader(folder / JOURNAL) as reader:
-                assert sum(batch.line_count for batch in reader.batches()) > 10
-            assert not any(damage(folder / JOURNAL))

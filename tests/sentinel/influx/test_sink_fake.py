@@ -143,7 +143,7 @@ async def test_requests_under_way_survive_a_new_token(fake: FakeInflux, tmp_path
     settings = {"token": None, "token_file": secret, "concurrency": 8, "batch_points": 10}
     async with delivering(tmp_path, fake.url, **settings) as (journal, sink):
         await journal.append(timed({"trades": trades(1)}))
-        await until(lambda: len(fake.points) == 1)  # the first goes alone
+        await until(lambda: sink.statistics.lines_delivered == 1)  # the first goes alone, and twice
         before = len(fake.requests)
         fake.plays += [refuses] * 8
         await journal.append(timed({"trades": trades(80, 2)}))
@@ -157,10 +157,17 @@ class Full(Journal):
     refused: frozenset[str] = frozenset()
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if statement not in self.refused:
-            self.refused |= {statement}
-            raise JournalWriteFailed("no space left on device")
+        self._refuse_the_first(statement)
         super()._write(statement, rows)
+
+    def _advance(self, sink: str, batch_id: int) -> None:
+        self._refuse_the_first("advance")
+        super()._advance(sink, batch_id)
+
+    def _refuse_the_first(self, kind: str) -> None:
+        if kind not in self.refused:
+            self.refused |= {kind}
+            raise JournalWriteFailed("no space left on device")
 
 
 async def test_a_full_disk_costs_no_line(fake: FakeInflux, tmp_path: Path) -> None:
