@@ -71,8 +71,7 @@ def _ended_by(error: SentinelError | OSError) -> int:
         raise error
     where = "" if error.filename is None else f"{error.filename}: "
     _tell(f"sentinel-ws: {where}{error.strerror}")
-    with suppress(OSError):
-        sys.stdout.flush()
+    _flush()
     return FAULT if error.errno in OF_THE_MACHINE else MISTAKE
 
 

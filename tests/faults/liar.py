@@ -277,6 +277,9 @@ class Store:
 
     lines: dict[str, list[Lines]]
 
+    async def fold(self) -> None:
+        """There is no log."""
+
     async def append(self, batches: Mapping[str, Sequence[Lines]], checkpoint: bytes | None = None) -> None:
         for stream, lines in batches.items():
             self.lines[stream] += lines

@@ -51,7 +51,7 @@ def store() -> Iterator[ObjectStore]:
 def data_dir(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of which the store has everything; there is no journal."""
     data_dir = make(tmp_path_factory.mktemp("collected") / "data")
-    for journal in data_dir.glob("journal.sqlite3*"):
+    for journal in data_dir.glob("journal.*"):
         journal.unlink()
     write_changes(data_dir)
     folders = Folders.of(data_dir)

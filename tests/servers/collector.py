@@ -83,8 +83,13 @@ def addresses(urls: Urls, exchange: str = DEFAULT_EXCHANGE) -> dict[str, str]:
 
 
 def unset_environment() -> dict[str, str]:
-    """This process's environment without any setting; whether the C extension runs is kept."""
-    return {name: value for name, value in os.environ.items() if name == PURE or not name.startswith("SENTINEL_")}
+    """This process's environment without any setting; whether the C extension runs is kept. Output is buffered, as in
+    most shells and unlike most images of Python: what is left in a buffer at the end must not be a fault."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name == PURE or not name.startswith(("SENTINEL_", "PYTHONUNBUFFERED"))
+    }
 
 
 def environment(urls: Urls, data_dir: Path, exchange: str = DEFAULT_EXCHANGE, **more: str) -> dict[str, str]:

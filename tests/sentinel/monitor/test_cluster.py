@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from nats.errors import NoRespondersError
 from nats.js.api import ConsumerConfig
 
 from sentinel.cli import cli
@@ -64,13 +66,23 @@ async def fill(settings: Cluster, members: list[Presence]) -> None:
         await prepared(session)
         await _put(session, members)
         await session.jetstream.add_consumer(session.names.lines, ConsumerConfig(durable_name="influx"))
-        await session.jetstream.publish(session.names.subject("trades", 0), b"x")
+        await answered(lambda: session.jetstream.publish(session.names.subject("trades", 0), b"x"))
 
 
 async def _put(session: Session, members: list[Presence]) -> None:
     kv = await bucket(session, session.names.members)
     for word in members:
-        await kv.put(key_of(word.collector), encode(word))
+        await answered(partial(kv.put, key_of(word.collector), encode(word)))
+
+
+async def answered(ask: Callable[[], Awaitable[object]]) -> None:
+    """What three servers have only just made has no leader yet, and nobody answers for it."""
+    async with asyncio.timeout(LONGEST_S):
+        while True:
+            with suppress(NoRespondersError):
+                await ask()
+                return
+            await asyncio.sleep(0.05)
 
 
 def dealt(members: list[str]) -> dict[str, dict[str, bool]]:
