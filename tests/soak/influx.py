@@ -134,6 +134,7 @@ async def outage(folder: Path, influxd: InfluxServer, minutes: float = 60) -> bo
         await asyncio.sleep(20)
         influxd.kill()
         with closing(socket.socket()) as place:  # nobody else is to be there meanwhile
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may linger
             place.bind(("127.0.0.1", int(influxd.url.rpartition(":")[2])))
             await asyncio.sleep(minutes * 60)
         waiting = _waiting(data)
