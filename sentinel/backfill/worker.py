@@ -16,7 +16,7 @@ from feeds.catalogue import VENUES
 from feeds.market import Market
 from feeds.rest import TradePage
 from sentinel.backfill.order import in_order
-from sentinel.backfill.search import PROBE_IDS, first_id_from
+from sentinel.backfill.search import first_id_from
 from sentinel.backfill.task import Task, unfinished, write
 from sentinel.contract.lines import Lines
 from sentinel.errors import JournalError
@@ -107,27 +107,20 @@ class Backfiller:
         await asyncio.to_thread(write, path, task)
 
     async def _search(self, task: Task) -> None:
-        after = await self._first_id_from(task, task.until_ns, task.before_id)
-        task.first_id = await self._first_id_from(task, task.since_ns, after)
+        async def fetch(first: int, last: int) -> list[Trade]:
+            found = await self._trades(task, first, last)
+            for pause_s in LOOK_AGAIN_S if _is_dense(task) else ():
+                if found:
+                    break
+                await self._sleep(pause_s)
+                found = await self._trades(task, first, last)
+            return found
+
+        after = await first_id_from(fetch, task.until_ns, task.before_id)
+        task.first_id = await first_id_from(fetch, task.since_ns, after)
         task.last_id = after - 1
         task.next_id = task.first_id
         task.next_minute_ns = task.since_ns - task.since_ns % MINUTE_NS
-
-    async def _first_id_from(self, task: Task, at_ns: int, before_id: int) -> int:
-        """As ``first_id_from``. Where ids are dense, what a venue has ends in one place: that there is nothing below it
-        is asked again and again, and all that was found empty on the way need not be."""
-
-        async def fetch(first: int, last: int) -> list[Trade]:
-            return await self._trades(task, first, last)
-
-        found = await first_id_from(fetch, at_ns, before_id)
-        while _is_dense(task) and found > 1:
-            below = await self._any_trades(task, max(1, found - PROBE_IDS), found - 1)
-            late = next((trade for trade in below if trade.venue_ns >= at_ns), None)
-            if late is None:
-                break
-            found = await first_id_from(fetch, at_ns, late.trade_id)
-        return found
 
     async def _advance(self, task: Task) -> None:
         """Stores the whole minutes of the next ids. A minute longer than a chunk is gathered until it is over."""
@@ -167,16 +160,6 @@ class Backfiller:
             lines.backfill(minute_ns, ids, missing if minute_ns == last_ns else 0)
             for minute_ns, ids in sorted(by_minute.items())
         ]
-
-    async def _any_trades(self, task: Task, first: int, last: int) -> list[Trade]:
-        """As ``_trades``, and is there none, it is looked again."""
-        found = await self._trades(task, first, last)
-        for pause_s in LOOK_AGAIN_S:
-            if found:
-                break
-            await self._sleep(pause_s)
-            found = await self._trades(task, first, last)
-        return found
 
     async def _all_trades(self, task: Task, first: int, last: int) -> list[Trade]:
         """As ``_trades``, and what is lacking is looked for again. Of times that cannot be theirs it takes none."""

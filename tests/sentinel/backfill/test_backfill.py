@@ -20,7 +20,7 @@ from feeds.rest import TradePage
 from sentinel.backfill.order import in_order
 from sentinel.backfill.search import first_id_from
 from sentinel.backfill.task import Task, read, task_path, unfinished, write
-from sentinel.backfill.worker import LOOK_AGAIN_S, Backfiller
+from sentinel.backfill.worker import Backfiller
 from sentinel.contract.line_protocol import decode
 from sentinel.contract.lines import Lines
 from sentinel.disk.data_dir import JOURNAL
@@ -228,21 +228,6 @@ def test_one_empty_answer_is_no_proof_that_there_is_nothing(tmp_path: Path) -> N
     assert store.ids() == [FIRST + n for n in range(5 * 150)]
     assert order.missing == 0
     assert len(venue.asked) < 100
-
-
-def test_that_a_venue_goes_back_no_further_is_asked_again_in_one_place(tmp_path: Path) -> None:
-    """A third of a minute for every empty answer on the way were many minutes."""
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    store = Store()
-    order = task(BEGUN_NS - DAY_NS, BEGUN_NS + MINUTE_NS, FIRST + COUNT)
-    carry_out = Backfiller(tmp_path, Venue(), store, lambda: 1.0, sleep).carry_out
-    asyncio.run(carry_out(task_path(tmp_path, order), order))
-    assert store.ids() == [FIRST + n for n in range(150)]
-    assert slept == [*LOOK_AGAIN_S]
 
 
 @given(
