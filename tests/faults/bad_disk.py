@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,7 +180,7 @@ async def run(trouble: Trouble, folder: Path, library: Path) -> list[str]:
             from_ns = time.time_ns()
             async with disk.in_trouble(fault):
                 await asyncio.sleep(trouble.lasts_s)
-                await until(lambda from_ns=from_ns: _has_shown(trouble, log, from_ns))  # type: ignore[misc]
+                await until(partial(_has_shown, trouble, log, from_ns))
         ended_ns = time.time_ns()
         await asyncio.sleep(PEACE_S)
         await exchange.quiet_end(QUIET_S)

@@ -4,7 +4,6 @@ after is named."""
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +68,6 @@ class LosesLog:
         return [] if any(damage(data / JOURNAL)) else ["what is missing is not found"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="dies as Linux lets it")
 @pytest.mark.parametrize("lose", [_remove, _remove_all, _empty, _halve])
 async def test_what_a_journal_lost_with_its_log_is_named(lose: Lose, tmp_path: Path) -> None:
     disk = LosesLog(lose)

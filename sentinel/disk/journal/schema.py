@@ -130,10 +130,12 @@ def _go_on_from(db: sqlite3.Connection, path: Path, mark: Mark) -> None:
             f"{mark_path(path)} to begin anew"
         )
     with transaction(db):
-        db.execute(f"PRAGMA user_version = {mark.commits}")  # who brings the lost log back later is refused
+        # higher than in the lost log, which is refused if it comes back; and not lower than in the file, whose own log
+        # would be refused
+        db.execute(f"PRAGMA user_version = {max(mark.commits, found.commits)}")
         db.execute("DELETE FROM sqlite_sequence WHERE name = 'batches'")
         db.execute("INSERT INTO sqlite_sequence VALUES ('batches', ?)", (max(found.last_id, mark.last_id),))
-    logger.bind(path=str(path), transactions=mark.commits - found.commits).error("journal_cut_short")
+    logger.bind(path=str(path), transactions=max(0, mark.commits - found.commits)).error("journal_cut_short")
 
 
 def check_log(path: Path) -> None:

@@ -118,7 +118,6 @@ async def test_every_file_and_folder_has_the_mode_of_the_umask(umask: int, tmp_p
 def test_systemd_lets_in_whom_the_document_says() -> None:
     for name in ("sentinel-ws.service", "sentinel-ws-report.service"):
         unit = configparser.ConfigParser(interpolation=None, strict=False)
-        unit.optionxform = str  # type: ignore[assignment,method-assign]
         unit.read(ROOT / "deploy" / "systemd" / name)
         service = unit["Service"]
         assert service["UMask"] == UNIT_UMASK, name
